@@ -1,0 +1,76 @@
+"""Bad input is refused at the door, with a sentence that says what to do."""
+
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+
+def check_model(model: Any) -> None:
+    """Refuses a model without real floating-point weights, or with weights that are not finite."""
+    arrays = [leaf for leaf in jax.tree.leaves(model) if eqx.is_array(leaf) or isinstance(leaf, np.ndarray)]
+    for array in arrays:
+        if jnp.issubdtype(array.dtype, jnp.complexfloating):
+            raise ValueError(f"gradient flow is defined for real weights; got {array.dtype}. Split real and imaginary.")
+        if not jnp.issubdtype(array.dtype, jnp.floating):
+            raise ValueError(
+                f"weights must be floating point; got an array of {array.dtype} with shape {array.shape}. Convert it, "
+                "or make it a static field if it is not a weight."
+            )
+        if not bool(jnp.all(jnp.isfinite(array))):
+            raise ValueError("the model's weights hold NaN or infinite values.")
+    if not arrays:
+        raise ValueError(f"{type(model).__name__} has no floating-point arrays: there is nothing to integrate.")
+
+
+def check_data(data: Any) -> None:
+    """Refuses data that are empty or not finite."""
+    for array in jax.tree.leaves(data):
+        if np.size(array) == 0:
+            raise ValueError(f"the data hold no samples: an array of shape {np.shape(array)}.")
+        if np.issubdtype(np.asarray(array).dtype, np.inexact) and not np.all(np.isfinite(array)):
+            raise ValueError("the data hold NaN or infinite values.")
+
+
+def check_loss(loss: Callable, model: Any, data: Any) -> None:
+    """Refuses a loss that cannot be evaluated on this model and these data or is not a real scalar."""
+    try:
+        value = eqx.filter_eval_shape(loss, model, data)
+    except ValueError as error:
+        raise ValueError(f"the loss does not fit model and data: {_first_line(error)}") from error
+    except TypeError as error:
+        raise ValueError(f"the loss does not fit model and data (shapes?): {_first_line(error)}") from error
+    if not hasattr(value, "shape") or value.shape != () or not jnp.issubdtype(value.dtype, jnp.floating):
+        raise ValueError(f"the loss must return a real scalar; got {value}.")
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+
+
+def check_tolerances(rtol: float, atol: float, dtype: Any) -> None:
+    """Refuses tolerances that are not positive, or an rtol below 100 machine epsilons of the weights' dtype."""
+    if not (np.isfinite(rtol) and rtol > 0 and np.isfinite(atol) and atol > 0):
+        raise ValueError(f"tolerances must be positive and finite; got rtol={rtol}, atol={atol}.")
+    # Below about 100 epsilons the error estimate is rounding noise and the controller shrinks steps for nothing.
+    reachable = 100 * float(jnp.finfo(dtype).eps)
+    if rtol < reachable:
+        raise ValueError(
+            f"rtol={rtol:g} cannot be met in {np.dtype(dtype).name}, whose reach is {reachable:.1g}. "
+            'Use float64 (jax.config.update("jax_enable_x64", True) before making the model) or a larger rtol.'
+        )
+
+
+def check_times(t1: float, times: Any) -> np.ndarray:
+    """The times to step onto as an increasing array that ends at t1."""
+    if not (np.isfinite(t1) and t1 > 0):
+        raise ValueError(f"t1 must be positive and finite; got {t1}.")
+    times = np.asarray([] if times is None else times, dtype=float)
+    if times.ndim != 1 or not np.all(np.isfinite(times)) or np.any(times <= 0) or np.any(np.diff(times) <= 0):
+        raise ValueError("saveat must be a one-dimensional array of increasing positive times.")
+    if times.size and times[-1] > t1:
+        raise ValueError(f"saveat reaches to {times[-1]:g}, beyond t1={t1:g}.")
+    return times if times.size and times[-1] == t1 else np.append(times, t1)

@@ -1,0 +1,170 @@
+"""Exact gradient flow of a model."""
+
+import time
+import warnings
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import diffrax as dfx
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+
+from .checks import check_data, check_loss, check_model, check_times, check_tolerances
+from .field import GradientFlow, flatten
+from .stepping import Steps, advance, join, observe
+from .trajectory import Result, Trajectory
+
+
+def default_rtol(dtype: Any) -> float:
+    """1e-10 in float64, where conserved quantities then drift by less than 1e-8; a thousand epsilons otherwise."""
+    return max(1e-10, 1000 * float(jnp.finfo(dtype).eps))
+
+
+def default_atol(theta: np.ndarray, rtol: float) -> float:
+    """rtol times the size of the small initial weights (their tenth percentile, zeros left out).
+
+    An absolute tolerance above the dormant weights would erase the very growth that ends a plateau.
+    """
+    sizes = np.abs(theta[theta != 0])
+    # With all weights zero the flow has no scale of its own and starts at a critical point of most networks.
+    return rtol * float(np.quantile(sizes, 0.1)) if sizes.size else rtol
+
+
+def simulate(
+    model: Any,
+    loss: Callable[[Any, Any], Any],
+    data: Any,
+    *,
+    t1: float,
+    solver: dfx.AbstractSolver | None = None,
+    rtol: float | None = None,
+    atol: float | None = None,
+    saveat: Iterable[float] | None = None,
+    convergence: float | None = None,
+    max_steps: int = 200_000,
+    budget: float | None = None,
+    progress_meter: Callable[[float, float], None] | None = None,
+) -> Trajectory:
+    r"""Integrates $\dot\theta = -\nabla L(\theta)$ from the model's weights to time t1.
+
+    Every accepted step is kept, so that a fast transition, where steps are short, is resolved as finely as the
+    integrator needed it; loss, speed $\|\nabla L\|$ and the energy $\int \|\nabla L\|^2 dt$ are recorded as it goes.
+
+    **Arguments:**
+
+    - `model`: any Equinox module with floating-point arrays, which are the state θ.
+    - `loss`: scalar function of (model, data).
+    - `data`: any PyTree of arrays.
+    - `t1`: end of the time interval [0, t1].
+    - `solver`: a Diffrax solver with error estimate; default Tsit5, for stiff problems see `implicit()`.
+    - `rtol`, `atol`: tolerances of the step; by default rtol is 1e-10 in float64 and atol is rtol times the size of
+      the small initial weights.
+    - `saveat`: increasing times in (0, t1] to step onto exactly, besides the steps that the integrator chooses.
+    - `convergence`: stop once $\|\nabla L\|$ falls below this after having been above it; `None`: run to t1.
+    - `max_steps`: number of steps, rejected ones included, after which to stop.
+    - `budget`: wall-clock seconds after which to stop.
+    - `progress_meter`: called with (t, loss) now and then.
+
+    **Returns:** a `Trajectory`; its `result` names why it ended. A failure (non-finite values, too many steps,
+    interruption by Ctrl-C) keeps everything computed until then.
+
+    **Raises:** `ValueError` for weights, data, loss, tolerances or times that make no sense.
+    """
+    check_model(model)
+    check_data(data)
+    check_loss(loss, model, data)
+    theta = flatten(model)
+    rtol = default_rtol(theta.dtype) if rtol is None else rtol
+    atol = default_atol(np.asarray(theta), rtol) if atol is None else atol
+    check_tolerances(rtol, atol, theta.dtype)
+    stops = check_times(t1, saveat)
+    if max_steps < 1:
+        raise ValueError(f"max_steps must be at least 1; got {max_steps}.")
+
+    flow = GradientFlow(model, loss)
+    solver = dfx.Tsit5() if solver is None else solver
+    start = _first(flow, theta, data)
+    limits = _Limits(convergence, max_steps, budget)
+    steps, result, tried = _run(flow, solver, start, stops, (rtol, atol), data, limits, progress_meter)
+    if result.failed:
+        warnings.warn(f"gradient flow stopped early at t = {steps.ts[-1]:.6g}: {result.value}.", stacklevel=2)
+    stats = {
+        "num_steps": tried,
+        "num_accepted_steps": len(steps.ts) - 1,
+        "num_rejected_steps": tried - (len(steps.ts) - 1),
+        "rtol": rtol,
+        "atol": atol,
+        "solver": type(solver).__name__,
+    }
+    return Trajectory(
+        steps.ts, steps.ys, steps.losses, steps.speeds, steps.energies, result, stats, model, loss, data, solver
+    )
+
+
+class _Limits(eqx.Module):
+    convergence: float | None
+    max_steps: int
+    budget: float | None
+
+
+def _first(flow: GradientFlow, theta: Any, data: Any) -> Steps:
+    zero = jnp.zeros((), theta.dtype)
+    y, energy, loss, speed = (np.asarray(value)[None] for value in observe(flow, (theta, zero), data))
+    if not (np.isfinite(loss[0]) and np.isfinite(speed[0])):
+        raise ValueError("the loss or its gradient is not finite at the initial weights.")
+    return Steps(np.zeros(1, theta.dtype), y, energy, loss, speed)
+
+
+def _first_step(start: Steps, t1: float) -> float:
+    """A hundredth of the time in which the weights would change by their own size; the controller corrects it."""
+    size, speed = np.linalg.norm(start.ys[0]), start.speeds[0]
+    return float(min(0.01 * size / speed, t1)) if size > 0 and speed > 0 else 1e-3 * t1
+
+
+def _run(flow, solver, start, stops, tolerances, data, limits, progress_meter):
+    """Steps onto each stop in turn, in chunks, until the end or a reason to stop."""
+    parts, tried, began = [start], 0, time.monotonic()
+    dt, result = _first_step(start, stops[-1]), Result.reached_t1
+    try:
+        for stop in stops:
+            while parts[-1].ts[-1] < stop:
+                last = parts[-1][-1:]
+                steps, count = advance(flow, solver, last, stop, dt, tolerances, data)
+                tried += count
+                if len(steps.ts) == 0:
+                    return join(parts), Result.not_finite, tried
+                steps, result = _truncate(last, steps, limits.convergence)
+                parts.append(steps)
+                if progress_meter is not None:
+                    progress_meter(float(steps.ts[-1]), float(steps.losses[-1]))
+                if result is not Result.reached_t1:
+                    return join(parts), result, tried
+                if steps.ts[-1] < stops[-1] and tried >= limits.max_steps:
+                    return join(parts), Result.max_steps, tried
+                if limits.budget is not None and time.monotonic() - began > limits.budget and steps.ts[-1] < stops[-1]:
+                    return join(parts), Result.budget, tried
+                dt = _next_step(last, steps, stop, dt)
+    except KeyboardInterrupt:
+        result = Result.interrupted
+    return join(parts), result, tried
+
+
+def _next_step(last: Steps, steps: Steps, stop: float, dt: float) -> float:
+    lengths = np.diff(np.concatenate([last.ts, steps.ts]))
+    if steps.ts[-1] < stop:
+        return float(lengths[-1])
+    # The last step was cut to end at the stop: the one before tells more.
+    return float(max(lengths[-1], lengths[-2] if len(lengths) > 1 else dt))
+
+
+def _truncate(last: Steps, steps: Steps, convergence: float | None) -> tuple[Steps, Result]:
+    bad = ~(np.isfinite(steps.losses) & np.isfinite(steps.speeds))
+    if np.any(bad):
+        return steps[: int(np.argmax(bad))], Result.not_finite
+    if convergence is not None:
+        before = np.concatenate([last.speeds, steps.speeds[:-1]])
+        crossed = (steps.speeds < convergence) & (before >= convergence)
+        if np.any(crossed):
+            return steps[: int(np.argmax(crossed)) + 1], Result.converged
+    return steps, Result.reached_t1

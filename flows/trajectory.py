@@ -1,0 +1,144 @@
+"""What a flow leaves behind."""
+
+import enum
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import diffrax as dfx
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float
+
+from .field import GradientFlow, flatten, unflatten
+from .stepping import Steps, advance
+
+FORMAT = 1  # of the saved file
+
+
+class Result(enum.Enum):
+    """Why a flow ended."""
+
+    reached_t1 = "t1 reached"
+    converged = "converged: the speed fell below the convergence threshold"
+    max_steps = "the maximum number of steps was reached"
+    not_finite = "the loss or its gradient stopped being finite, or no step was short enough"
+    budget = "the wall-clock budget was spent"
+    interrupted = "interrupted"
+
+    @property
+    def failed(self) -> bool:
+        """Whether the flow ended before what was asked for."""
+        return self not in (Result.reached_t1, Result.converged)
+
+
+class Trajectory(eqx.Module):
+    r"""A flow's path: every accepted step, with loss, speed and energy.
+
+    - `ts`: times; `ys`: parameters θ at these times, flattened; `losses`: $L$; `speeds`: $\|\nabla L\|$;
+      `energies`: $\int_0^t \|\nabla L\|^2 ds$, integrated with the flow.
+    - `result`: why it ended; `stats`: steps tried, accepted and rejected, tolerances, solver.
+    - `initial_model`, `loss`, `data`, `solver`: what was integrated.
+    """
+
+    ts: Float[np.ndarray, " T"]
+    ys: Float[np.ndarray, "T n"]
+    losses: Float[np.ndarray, " T"]
+    speeds: Float[np.ndarray, " T"]
+    energies: Float[np.ndarray, " T"]
+    result: Result
+    stats: dict[str, Any]
+    initial_model: Any
+    loss: Callable[[Any, Any], Any]
+    data: Any
+    solver: dfx.AbstractSolver
+
+    @property
+    def flow(self) -> GradientFlow:
+        """The vector field."""
+        return GradientFlow(self.initial_model, self.loss)
+
+    @property
+    def energy_error(self) -> float:
+        r"""$\max_t |L(0) - L(t) - \int_0^t \|\nabla L\|^2 ds| / L(0)$: the integrator's error in the energy identity."""
+        error = np.max(np.abs(self.losses[0] - self.losses - self.energies))
+        return float(error / self.losses[0]) if self.losses[0] > 0 else float(error)
+
+    def evaluate(self, t: float) -> Float[np.ndarray, " n"]:
+        """The parameters at time t, stepped onto from the last saved time before it, not interpolated."""
+        return self.steps_at(t).ys[0]
+
+    def steps_at(self, t: float) -> Steps:
+        """Parameters, energy, loss and speed at time t, stepped onto from the last saved time before it."""
+        if not self.ts[0] <= t <= self.ts[-1]:
+            raise ValueError(f"t must lie in [{self.ts[0]:g}, {self.ts[-1]:g}]; got {t}.")
+        before = int(np.searchsorted(self.ts, t, side="right")) - 1
+        steps = Steps(self.ts, self.ys, self.energies, self.losses, self.speeds)[before : before + 1]
+        tolerances = self.stats["rtol"], self.stats["atol"]
+        while steps.ts[-1] < t:
+            more, _ = advance(self.flow, self.solver, steps[-1:], t, t - float(steps.ts[-1]), tolerances, self.data)
+            if len(more.ts) == 0:
+                raise FloatingPointError(f"no step from t = {steps.ts[-1]:g} towards {t:g} succeeds.")
+            steps = more
+        return steps[-1:]
+
+    def model(self, t: float) -> Any:
+        """The model at time t."""
+        return unflatten(self.initial_model, jnp.asarray(self.evaluate(t)))
+
+    def model_at(self, index: int) -> Any:
+        """The model at saved time number `index`."""
+        return unflatten(self.initial_model, jnp.asarray(self.ys[index]))
+
+    @property
+    def final_model(self) -> Any:
+        """The model at the last saved time."""
+        return self.model_at(-1)
+
+    def __str__(self) -> str:
+        return (
+            f"gradient flow to t = {self.ts[-1]:.6g} ({self.result.value})\n"
+            f"  loss {self.losses[0]:.6g} → {self.losses[-1]:.6g}, speed {self.speeds[-1]:.2g} at the end\n"
+            f"  {self.stats['num_accepted_steps']} steps of {self.stats['solver']}, "
+            f"{self.stats['num_rejected_steps']} rejected; energy error {self.energy_error:.1e}"
+        )
+
+    def save(self, path: str | Path, **extra: Any) -> None:
+        """Writes the path to one `.npz` file, whole or not at all; `extra` goes into its JSON header."""
+        path = Path(path)
+        header = {"format": FORMAT, "result": self.result.name, "stats": self.stats, **extra}
+        arrays = {name: getattr(self, name) for name in ("ts", "ys", "losses", "speeds", "energies")}
+        temporary = path.with_name(path.name + ".part")
+        with open(temporary, "wb") as file:
+            np.savez_compressed(file, header=json.dumps(header), **arrays)
+        temporary.replace(path)
+
+
+def read_header(path: str | Path) -> dict[str, Any]:
+    """The JSON header of a saved trajectory."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            header = json.loads(str(file["header"]))
+    except (OSError, KeyError, ValueError) as error:
+        raise ValueError(f"{path} is not a saved trajectory.") from error
+    if header["format"] != FORMAT:
+        raise ValueError(f"{path} has format {header['format']}; this version reads {FORMAT}.")
+    return header
+
+
+def load(path: str | Path, model: Any, loss: Callable, data: Any, solver: dfx.AbstractSolver | None = None) -> Trajectory:
+    """Reads a trajectory back.
+
+    **Arguments:** `path`: the file; `model`, `loss`, `data`, `solver`: what was integrated (the file holds the path
+    only); the model's weights do not matter, their number does.
+    """
+    header = read_header(path)
+    with np.load(path, allow_pickle=False) as file:
+        arrays = [file[name] for name in ("ts", "ys", "losses", "speeds", "energies")]
+    if arrays[1].shape[1] != flatten(model).size:
+        raise ValueError(f"{path} holds {arrays[1].shape[1]} parameters; the model has {flatten(model).size}.")
+    solver = dfx.Tsit5() if solver is None else solver
+    start = unflatten(model, jnp.asarray(arrays[1][0]))
+    return Trajectory(*arrays, Result[header["result"]], header["stats"], start, loss, data, solver)
