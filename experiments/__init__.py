@@ -1,0 +1,6 @@
+"""Top floor: named set-ups, runs, and their records."""
+
+from .experiment import Experiment as Experiment
+from .experiment import Setup as Setup
+from .registry import experiment as experiment
+from .registry import names as names

@@ -16,6 +16,7 @@ from .two_layer import TwoLayer as TwoLayer
 from .two_layer import context_statistics as context_statistics
 from .units import Slot as Slot
 from .units import Units as Units
+from .units import declared_units as declared_units
 from .units import incoming as incoming
 from .units import outgoing as outgoing
 from .units import unit_vectors as unit_vectors

@@ -1,11 +1,11 @@
 """Where the units of a model are: one declaration, from which everything above works for every architecture."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float
 
 from .activation import UnitLaw
@@ -77,7 +77,8 @@ def width(model: Any) -> int:
 
 def _rows(model: Any, slots: tuple[Slot, ...]) -> Float[Array, "H N"]:
     blocks = [jnp.moveaxis(slot.where(model), slot.axis, 0) for slot in slots]
-    return jnp.concatenate([block.reshape(block.shape[0], -1) for block in blocks], axis=1)
+    # The row length is spelled out, since -1 is undefined for a network of no units.
+    return jnp.concatenate([block.reshape(block.shape[0], math.prod(block.shape[1:])) for block in blocks], axis=1)
 
 
 def incoming(model: Any) -> Float[Array, "H Nu"]:
@@ -108,7 +109,7 @@ def _replace(model: Any, slots: tuple[Slot, ...], rows: Float[Array, "h N"]) -> 
     for slot in slots:
         shape = list(slot.where(model).shape)
         del shape[slot.axis]
-        size = int(np.prod(shape))
+        size = math.prod(shape)
         block = rows[:, start : start + size].reshape(rows.shape[0], *shape)
         model = eqx.tree_at(slot.where, model, jnp.moveaxis(block, 0, slot.axis))
         start += size

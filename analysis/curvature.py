@@ -1,0 +1,112 @@
+"""The Hessian at a point: spectrum, index, nullity."""
+
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from ..flows import GradientFlow, flatten
+
+# A dense Hessian of 3000 parameters takes 72 MB and its eigenvectors about a minute.
+DENSE_LIMIT = 3000
+# Hessian–vector products at a time: bounds memory at a few copies of the data's hidden layer.
+BATCH = 16
+
+
+class Spectrum(eqx.Module):
+    r"""Eigenvalues and eigenvectors of the Hessian $\nabla^2 L$, and what their signs say.
+
+    - `eigenvalues`: ascending; `eigenvectors`: columns.
+    - `zero_threshold`: |λ| up to this counts as zero.
+    - `largest_zero`, `smallest_nonzero`: the |λ| on either side of it (0 and infinity where there is none): a gap of
+      many decades justifies the count.
+    """
+
+    eigenvalues: Float[np.ndarray, " n"]
+    eigenvectors: Float[np.ndarray, "n n"]
+    zero_threshold: float
+
+    @property
+    def index(self) -> int:
+        """The number of negative eigenvalues."""
+        return int(np.sum(self.eigenvalues < -self.zero_threshold))
+
+    @property
+    def nullity(self) -> int:
+        """The number of eigenvalues that count as zero."""
+        return int(np.sum(np.abs(self.eigenvalues) <= self.zero_threshold))
+
+    @property
+    def largest_zero(self) -> float:
+        """The largest |λ| that counts as zero."""
+        return float(np.max(np.abs(self.eigenvalues), where=np.abs(self.eigenvalues) <= self.zero_threshold, initial=0.0))
+
+    @property
+    def smallest_nonzero(self) -> float:
+        """The smallest |λ| that does not count as zero."""
+        sizes = np.abs(self.eigenvalues)
+        return float(np.min(sizes, where=sizes > self.zero_threshold, initial=np.inf))
+
+    def leading_unstable(self, spread: float = 1e-6) -> Float[np.ndarray, "n m"]:
+        """Eigenvectors of the most negative eigenvalue, with all whose eigenvalue agrees with it to `spread`."""
+        most = self.eigenvalues[0]
+        return self.eigenvectors[:, self.eigenvalues <= most * (1 - spread)] if self.index else self.eigenvectors[:, :0]
+
+    @property
+    def null_space(self) -> Float[np.ndarray, "n k"]:
+        """Eigenvectors whose eigenvalues count as zero."""
+        return self.eigenvectors[:, np.abs(self.eigenvalues) <= self.zero_threshold]
+
+
+@eqx.filter_jit
+def _hessian(flow: GradientFlow, theta: Float[Array, " n"], data: Any) -> Float[Array, "n n"]:
+    def column(direction):
+        return jax.jvp(lambda p: jax.grad(flow.value)(p, data), (theta,), (direction,))[1]
+
+    return jax.lax.map(column, jnp.eye(theta.size, dtype=theta.dtype), batch_size=BATCH)
+
+
+def hessian(model: Any, loss: Callable, data: Any) -> Float[np.ndarray, "n n"]:
+    """The dense Hessian of the loss in the model's flattened parameters, from Hessian–vector products.
+
+    **Raises:** `ValueError` beyond 3000 parameters.
+    """
+    theta = flatten(model)
+    if theta.size > DENSE_LIMIT:
+        raise ValueError(f"a dense Hessian is made for up to {DENSE_LIMIT} parameters; the model has {theta.size}.")
+    matrix = np.asarray(_hessian(GradientFlow(model, loss), theta, data))
+    return (matrix + matrix.T) / 2
+
+
+def spectrum(model: Any, loss: Callable, data: Any, *, zero_threshold: float | None = None) -> Spectrum:
+    r"""Eigenvalues and eigenvectors of the Hessian.
+
+    **Arguments:** `model`, `loss`, `data`; `zero_threshold`: |λ| up to this counts as zero; by default
+    $\sqrt{eps} \max|\lambda|$, since a point known to within rounding has its zero eigenvalues to within about that.
+    """
+    values, vectors = np.linalg.eigh(hessian(model, loss, data))
+    if zero_threshold is None:
+        zero_threshold = float(np.sqrt(np.finfo(values.dtype).eps) * np.max(np.abs(values), initial=0.0))
+    return Spectrum(values, vectors, zero_threshold)
+
+
+@eqx.filter_jit
+def _third_form(flow: GradientFlow, theta: Array, direction: Array, data: Any) -> Array:
+    def derivative(function):
+        return lambda s: jax.jvp(function, (s,), (jnp.ones_like(s),))[1]
+
+    along = derivative(derivative(derivative(lambda s: flow.value(theta + s * direction, data))))
+    return along(jnp.zeros((), theta.dtype)) / 6
+
+
+def third_order_form(model: Any, loss: Callable, data: Any, direction: Float[np.ndarray, " n"]) -> float:
+    r"""$F_3(d) = \frac{1}{6} \frac{d^3}{ds^3} L(\theta + s d)$ at s = 0.
+
+    On a direction d with $\nabla L = 0$ and $\nabla^2 L\, d = 0$ a non-zero value proves that the loss falls along d
+    or −d, whatever the Hessian says.
+    """
+    return float(_third_form(GradientFlow(model, loss), flatten(model), jnp.asarray(direction), data))

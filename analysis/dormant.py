@@ -1,0 +1,154 @@
+"""How the loss depends on one more, small unit: the form that governs escape through dormant units."""
+
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+from scipy.optimize import minimize
+
+from ..models import declared_units, incoming, outgoing, with_units
+
+# Random starts for the maximiser besides the ones given: the forms met here have a handful of local maxima.
+STARTS = 24
+SEED = 0
+
+
+class DormantForm(eqx.Module):
+    r"""The lowest-order change of the loss when a small unit (u, v) is added: $F_p(u, v) = -\langle M(u), v \rangle$.
+
+    $M(u) = -\partial L / \partial v$ at $v = 0$, to its lowest order $q = p - 1$ in u.
+
+    - `order`: p; `strength`: $s = \max_{\|u\| = 1} \|M(u)\|$, zero where no small unit lowers the loss.
+    - `incoming`, `outgoing`: unit vectors $u$ and $v = M(u) / \|M(u)\|$ at the maximum, or `None` for s = 0.
+    - `maximisers`: all maximisers $(\hat u, \hat v)$ found whose strength is within 1e-6 of the largest, as
+      directions of steepest descent $[\sqrt{q} \hat u, \hat v] / \sqrt{q + 1}$, one row each.
+
+    Source: Zhang, Saxe & Latham (2025), Section 5 and Appendices C, G, H.
+    """
+
+    order: int
+    strength: float
+    incoming: Float[np.ndarray, " Nu"] | None
+    outgoing: Float[np.ndarray, " Nv"] | None
+    maximisers: Float[np.ndarray, "m Nu+Nv"]
+
+    @property
+    def rate(self) -> float:
+        r"""$c$ in $\dot r = c\, r^{p-1}$ for a unit of norm r on the steepest direction; for p = 2 the escape rate.
+
+        The steepest direction has $\|u\|^2 = q/p$, $\|v\|^2 = 1/p$ and $F_p = -U$, $U = s (q/p)^{q/2} p^{-1/2}$, $c = pU$.
+        """
+        p, q = self.order, self.order - 1
+        return self.strength * (q / p) ** (q / 2) * p**0.5
+
+
+def added_unit_gradient(narrow: Any, loss: Callable, data: Any) -> Callable[[Array], Array]:
+    r"""The function $u \mapsto M(u) = -\partial L / \partial v$ at $v = 0$ of a unit added to a network."""
+    u_rows, v_rows = incoming(narrow), outgoing(narrow)
+
+    def gain(u: Float[Array, " Nu"]) -> Float[Array, " Nv"]:
+        def value(v):
+            return loss(with_units(narrow, jnp.vstack([u_rows, u]), jnp.vstack([v_rows, v])), data)
+
+        return -jax.grad(value)(jnp.zeros(v_rows.shape[1], v_rows.dtype))
+
+    return gain
+
+
+def _taylor(function: Callable[[Array], Array], order: int) -> Callable[[Array], Array]:
+    """The Taylor term of the given order at zero, as a function."""
+
+    def term(u):
+        along = lambda s: function(s * u)  # noqa: E731
+        factorial = 1
+        for k in range(order):
+            along = lambda s, inner=along: jax.jvp(inner, (s,), (jnp.ones_like(s),))[1]  # noqa: E731
+            factorial *= k + 1
+        return along(jnp.zeros((), u.dtype)) / factorial
+
+    return term
+
+
+@eqx.filter_jit
+def _lowest_order(narrow, loss, data, u):
+    law = declared_units(narrow).law
+    gain = added_unit_gradient(narrow, loss, data)
+    return (_taylor(gain, law.order) if law.smooth else gain)(u)
+
+
+@eqx.filter_jit
+def _objective(narrow, loss, data, u):
+    def negative_log(w):
+        return -0.5 * jnp.log(jnp.sum(_lowest_order(narrow, loss, data, w / jnp.linalg.norm(w)) ** 2) + 1e-300)
+
+    return jax.value_and_grad(negative_log)(u)
+
+
+@eqx.filter_jit
+def _linear_form(narrow, loss, data, zero):
+    return jax.jacfwd(lambda u: _lowest_order(narrow, loss, data, u))(zero)
+
+
+def dormant_form(narrow: Any, loss: Callable, data: Any, *, starts: Float[np.ndarray, "k Nu"] | None = None) -> DormantForm:
+    """The lowest-order form of an added unit, and its steepest directions.
+
+    **Arguments:** `narrow`: the critical network, without the dormant units; `starts`: incoming parameters from which
+    to search besides random ones, such as the units of the flow itself.
+
+    **Raises:** `ValueError` if φ(z; 0) = 0 does not hold: there is no small unit then.
+    """
+    law = declared_units(narrow).law
+    if not law.zero:
+        raise ValueError("the unit's law has no zero: a unit cannot be added with small effect.")
+    size = incoming(narrow).shape[1]
+    if law.order == 1 and law.smooth:
+        matrix = np.asarray(_linear_form(narrow, loss, data, jnp.zeros(size, incoming(narrow).dtype)))
+        left, sizes, right = np.linalg.svd(matrix, full_matrices=False)
+        top = sizes >= sizes[0] * (1 - 1e-6)
+        pairs = [(u, v) for u, v in zip(right[top], left.T[top], strict=True)]
+        strength = float(sizes[0])
+    else:
+        pairs, strength = _search(narrow, loss, data, size, starts)
+    q, p = law.order, law.order + 1
+    rows = [np.concatenate([np.sqrt(q) * u, v]) / np.sqrt(p) for u, v in pairs]
+    if strength == 0:
+        return DormantForm(p, 0.0, None, None, np.zeros((0, size + outgoing(narrow).shape[1])))
+    return DormantForm(p, strength, pairs[0][0], pairs[0][1], np.stack(rows))
+
+
+def steepness(narrow: Any, loss: Callable, data: Any, direction: Float[np.ndarray, " Nu+Nv"]) -> float:
+    r"""$-F_p(u, v) = \langle M(u), v \rangle$ for an added unit of the given parameters."""
+    size = incoming(narrow).shape[1]
+    return float(_lowest_order(narrow, loss, data, jnp.asarray(direction[:size])) @ direction[size:])
+
+
+def _search(narrow, loss, data, size, starts):
+    """Maximises ‖M(u)‖ on the sphere from many starts by quasi-Newton ascent on its logarithm."""
+    random = np.random.default_rng(SEED).standard_normal((STARTS, size))
+    starts = random if starts is None else np.vstack([starts, random])
+    norms = np.linalg.norm(starts, axis=1, keepdims=True)
+    found = []
+    for start in (starts / np.where(norms > 0, norms, 1.0))[norms[:, 0] > 0]:
+        image = np.asarray(_lowest_order(narrow, loss, data, jnp.asarray(start)))
+        if np.linalg.norm(image) == 0:
+            continue  # a dead direction: the objective is flat there
+        answer = minimize(
+            lambda w: tuple(np.asarray(value, dtype=float) for value in _objective(narrow, loss, data, jnp.asarray(w))),
+            start,
+            jac=True,
+            method="BFGS",
+            options={"gtol": 1e-9},
+        )
+        u = answer.x / np.linalg.norm(answer.x)
+        image = np.asarray(_lowest_order(narrow, loss, data, jnp.asarray(u)))
+        if np.all(np.isfinite(image)) and np.linalg.norm(image) > 0:
+            found.append((np.linalg.norm(image), u, image / np.linalg.norm(image)))
+    if not found:
+        return [], 0.0
+    found.sort(key=lambda item: -item[0])
+    best = float(found[0][0])
+    return [(u, v) for strength, u, v in found if strength >= best * (1 - 1e-6)], best

@@ -1,0 +1,116 @@
+"""Plateau losses that theory predicts, each under the assumptions that its docstring states."""
+
+import numpy as np
+from jaxtyping import Float
+from scipy.optimize import least_squares
+
+
+def lemma6_modes(
+    x: Float[np.ndarray, "P D"], y: Float[np.ndarray, "P M"]
+) -> tuple[Float[np.ndarray, " M"], Float[np.ndarray, "M M"]]:
+    r"""Eigenvalues $\mu_k$, falling, and eigenvectors $e_k$ of $\Sigma_{yx} \Sigma_{xx}^{-1} \Sigma_{yx}^\top$.
+
+    The fixed points of a two-layer linear network are $W_A = \sum_{k \in A} e_k e_k^\top \Sigma_{yx} \Sigma_{xx}^{-1}$.
+
+    Source: Baldi & Hornik (1989); Zhang, Saxe & Latham (2025), Lemma 6.
+    """
+    count = x.shape[0]
+    covariance, cross = x.T @ x / count, y.T @ x / count
+    values, vectors = np.linalg.eigh(cross @ np.linalg.solve(covariance, cross.T))
+    return values[::-1], vectors[:, ::-1]
+
+
+def lemma6_levels(x: Float[np.ndarray, "P D"], y: Float[np.ndarray, "P M"], *, weight: float = 0.5) -> tuple[float, ...]:
+    r"""Plateau losses of a two-layer linear network that learns its largest modes first.
+
+    $L_r = w\,(\mathrm{tr}\, \Sigma_{yy} - \sum_{k \le r} \mu_k)$ for r = 0, …, min(D, M), with μ from `lemma6_modes`.
+
+    **Arguments:** `x`, `y`: the sample, Σ_xx invertible; `weight`: w in the loss $w \langle \|y - f\|^2 \rangle$.
+    """
+    values, _ = lemma6_modes(x, y)
+    total = np.mean(np.sum(y**2, axis=1))
+    ranks = min(x.shape[1], y.shape[1])
+    return tuple(float(weight * max(total - values[:r].sum(), 0.0)) for r in range(ranks + 1))
+
+
+def windowed_levels(
+    windows: Float[np.ndarray, "P positions kernel"], y: Float[np.ndarray, " P"], *, starts: int = 20
+) -> tuple[float, ...]:
+    r"""Plateau losses of a two-layer linear convolutional network with one output.
+
+    $L_r = \min_{\mathrm{rank}\, M \le r} \langle (y - \langle M, \tilde X \rangle)^2 \rangle$, a weighted low-rank
+    problem, solved in the factors $M = V U^\top$ by least squares from several random starts. It holds for ReLU kernels
+    too if the data leave the coordinates of the kernel uncoupled and the best kernels have no negative entry.
+
+    **Arguments:** `windows`: $\tilde X$ of each sample; `y`: targets; `starts`: number of random starts.
+
+    Source: Zhang, Saxe & Latham (2025), Figure 1C; Srebro & Jaakkola (2003) for the weighted problem.
+    """
+    count, positions, kernel = windows.shape
+    # The QR factor of features and target holds all that the squared error needs of the sample.
+    factor = np.linalg.qr(np.column_stack([windows.reshape(count, -1), y]), mode="r") / np.sqrt(count)
+    features, target = factor[:, :-1], factor[:, -1]
+    random = np.random.default_rng(0)
+    levels = [float(target @ target)]
+    for rank in range(1, min(positions, kernel) + 1):
+        split = positions * rank
+
+        def residual(w, rank=rank, split=split):
+            product = w[:split].reshape(positions, rank) @ w[split:].reshape(rank, kernel)
+            return features @ product.ravel() - target
+
+        answers = (
+            least_squares(residual, random.standard_normal(split + rank * kernel), xtol=1e-15, ftol=1e-15, gtol=1e-15)
+            for _ in range(starts)
+        )
+        levels.append(float(min(2 * answer.cost for answer in answers)))
+    return tuple(levels)
+
+
+def orthogonal_relu_levels(x: Float[np.ndarray, "P D"], y: Float[np.ndarray, " P"]) -> tuple[float, ...]:
+    r"""Plateau losses of a two-layer ReLU network with one output on orthogonal inputs, for $\langle (y - f)^2 \rangle$.
+
+    The samples of each sign are fitted together by one ray, first the sign whose $\|D_\pm\|$ is larger,
+    $D_\pm = \langle y_k x_k \rangle_{\pm y_k > 0}$.
+
+    **Raises:** `ValueError` if the inputs are not orthogonal.
+
+    Source: Boursier, Pillaud-Vivien & Flammarion (2022).
+    """
+    gram = x @ x.T
+    if not np.allclose(gram, np.diag(np.diag(gram)), atol=1e-12 * np.max(np.diag(gram))):
+        raise ValueError("not applicable: the inputs are not orthogonal.")
+    groups = [y > 0, y < 0]
+    groups.sort(key=lambda group: -np.linalg.norm(y[group] @ x[group]))
+    losses = [np.mean(y**2)]
+    for group in groups:
+        if np.any(group):
+            losses.append(losses[-1] - np.sum(y[group] ** 2) / len(y))
+    return tuple(float(max(loss, 0.0)) for loss in losses)
+
+
+def linear_attention_levels(eigenvalues: tuple[float, ...], context: int) -> tuple[float, ...]:
+    r"""Plateau losses of linear attention with rank-one heads on in-context regression, for $\langle (y - \hat y)^2 \rangle$.
+
+    $L_m = \mathrm{tr}\Lambda - \sum_{d \le m} \lambda_d / (1 + (1 + \mathrm{tr}\Lambda / \lambda_d) / N)$, in the limit
+    of many sequences.
+
+    **Arguments:** `eigenvalues`: of the covariance Λ of the inputs; `context`: number N of examples.
+
+    Source: Zhang, Singh, Latham & Saxe (2025).
+    """
+    values = np.sort(np.asarray(eigenvalues, dtype=float))[::-1]
+    trace = values.sum()
+    gains = values / (1 + (1 + trace / values) / context)
+    return tuple(float(trace - gains[:m].sum()) for m in range(len(values) + 1))
+
+
+def isotropic_quadratic_levels(inputs: int) -> tuple[float, ...]:
+    r"""Plateau losses of a quadratic network on $y \propto \|x\|^2$, $\langle y^2 \rangle = 1$, $x \sim N(0, I_D)$.
+
+    $L_m = 2 (D - m) / (D (m + 2))$. Derivation: with $A = \sum v_i u_i u_i^\top$ and $B = A - cI$ the loss is
+    $2 \|B\|_F^2 + (\mathrm{tr} B)^2$; the best A of rank m has equal eigenvalues $c + (D - m) c / (m + 2)$.
+
+    **Arguments:** `inputs`: D.
+    """
+    return tuple(2 * (inputs - m) / (inputs * (m + 2)) for m in range(inputs + 1))

@@ -1,0 +1,134 @@
+"""When a flow was near a critical point: closest approaches are minima of the speed."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float
+from scipy.interpolate import CubicHermiteSpline
+from scipy.signal import find_peaks
+
+from ..flows import Trajectory
+
+# Half a decade of speed between a plateau and the transitions beside it.
+PROMINENCE = 0.5
+# An explicit method that has converged steps at the edge of its stability, where errors of one step pile up: speeds
+# up to some fifty times the error of one step were seen to come and go.
+NOISE_SAFETY = 100.0
+# Arrival and departure: a tenth of the neighbouring drop above and below the plateau's loss, as in a rise time.
+FRACTION = 0.1
+
+
+class Passage(eqx.Module):
+    """One passage near a critical point: times of arrival, closest approach and departure.
+
+    - `index`: number of the saved time of closest approach.
+    - `arrival`: when nine tenths of the drop from the visit before were done (0 for the first).
+    - `departure`: when a tenth of the drop to the next visit was done; `None` for the last.
+    - `at_noise`: the speed at closest approach was below the integrator's noise floor.
+    """
+
+    index: int
+    time: float
+    arrival: float
+    departure: float | None
+    at_noise: bool
+
+    @property
+    def dwell(self) -> float | None:
+        """Dwell time: departure − arrival, or `None` where the flow did not leave."""
+        return None if self.departure is None else self.departure - self.arrival
+
+
+def largest_curvature(trajectory: Trajectory, index: int = -1, iterations: int = 30) -> float:
+    """The largest |eigenvalue| of the Hessian at a saved time, from below, by power iteration on ∇²L.
+
+    Thirty iterations give it to a few per cent, which is all that a noise floor needs.
+    """
+    flow, theta = trajectory.flow, jnp.asarray(trajectory.ys[index])
+    return float(_power_iteration(flow, theta, trajectory.data, iterations))
+
+
+@eqx.filter_jit
+def _power_iteration(flow, theta, data, iterations):
+    gradient = jax.grad(flow.value)
+
+    def step(_, carry):
+        vector, _ = carry
+        image = jax.jvp(lambda p: gradient(p, data), (theta,), (vector,))[1]
+        norm = jnp.linalg.norm(image)
+        return jnp.where(norm > 0, image / norm, vector), norm
+
+    start = jax.random.normal(jax.random.key(0), theta.shape, theta.dtype)
+    return jax.lax.fori_loop(0, iterations, step, (start / jnp.linalg.norm(start), jnp.zeros((), theta.dtype)))[1]
+
+
+def noise_floor(trajectory: Trajectory) -> Float[np.ndarray, " T"]:
+    r"""The speed below which the integrator's error decides, $100\, \|\nabla^2 L\|(rtol \|\theta\| + atol \sqrt n)$.
+
+    A step's error of size $rtol \|\theta\| + atol \sqrt n$ moves the gradient by as much times the curvature; after
+    convergence the speed jitters up to the hundredfold of that. Before anything has grown, ‖θ‖ and with it the floor
+    are as small as the initial weights.
+    """
+    curvature = largest_curvature(trajectory)
+    error = trajectory.stats["rtol"] * np.linalg.norm(trajectory.ys, axis=1)
+    error += trajectory.stats["atol"] * np.sqrt(trajectory.ys.shape[1])
+    return NOISE_SAFETY * curvature * error
+
+
+def closest_approaches(
+    speeds: Float[np.ndarray, " T"], floor: Float[np.ndarray, " T"] | float = 0.0, prominence: float = PROMINENCE
+) -> np.ndarray:
+    """Indices of the local minima of log₁₀ speed that stand out by `prominence` decades from what surrounds them.
+
+    The ends count as minima where the speed rises from them inwards. Speeds under `floor` are raised to it, and of a
+    stretch at the floor the first index is taken.
+    """
+    if not prominence > 0:
+        raise ValueError(f"the prominence must be positive; got {prominence}.")
+    tiny = np.finfo(np.float64).tiny
+    depth = -np.log10(np.maximum(np.maximum(speeds, floor), tiny))
+    # A wall on either side turns the ends into candidates.
+    wall = depth.min() - 2 * prominence - 1
+    _, found = find_peaks(np.concatenate([[wall], depth, [wall]]), prominence=prominence, plateau_size=1)
+    return found["left_edges"] - 1
+
+
+def passages(trajectory: Trajectory, prominence: float = PROMINENCE) -> tuple[Passage, ...]:
+    r"""The passages near critical points, in order of time.
+
+    Along gradient flow $dL/dt = -\|\nabla L\|^2$: the middle of a plateau is a local minimum of the speed.
+
+    **Arguments:** `trajectory`: the flow; `prominence`: decades by which a minimum must stand out.
+    """
+    floor = noise_floor(trajectory)
+    indices = closest_approaches(trajectory.speeds, floor, prominence)
+    losses = trajectory.losses[indices]
+    spline = CubicHermiteSpline(trajectory.ts, trajectory.losses, -(trajectory.speeds**2))
+    result = []
+    for k, index in enumerate(indices):
+        time = float(trajectory.ts[index])
+        arrival, departure = float(trajectory.ts[0]), None
+        if k > 0:
+            level = losses[k] + FRACTION * (losses[k - 1] - losses[k])
+            arrival = _crossing(spline, trajectory, level, indices[k - 1], index)
+        if k + 1 < len(indices):
+            level = losses[k] - FRACTION * (losses[k] - losses[k + 1])
+            departure = _crossing(spline, trajectory, level, index, indices[k + 1])
+        at_noise = bool(trajectory.speeds[index] <= floor[index])
+        result.append(Passage(int(index), time, arrival, departure, at_noise))
+    return tuple(result)
+
+
+def _crossing(spline: CubicHermiteSpline, trajectory: Trajectory, level: float, first: int, last: int) -> float:
+    """The time between two saved times at which the falling loss passes a level; dL/dt is known, so cubic."""
+    losses = trajectory.losses
+    below = first + int(np.argmax(losses[first : last + 1] <= level))
+    if below == first:
+        return float(trajectory.ts[first])
+    a, b = float(trajectory.ts[below - 1]), float(trajectory.ts[below])
+    roots = [t for t in spline.solve(level, extrapolate=False) if a <= t <= b]
+    if roots:
+        return float(roots[0])
+    weight = (losses[below - 1] - level) / (losses[below - 1] - losses[below])
+    return a + float(weight) * (b - a)
