@@ -11,6 +11,11 @@ from .curvature import third_order_form as third_order_form
 from .dormant import DormantForm as DormantForm
 from .dormant import dormant_form as dormant_form
 from .escape import Escape as Escape
+from .figure import plot as plot
+from .figure import plot_loss as plot_loss
+from .figure import plot_speed as plot_speed
+from .figure import plot_spectrum as plot_spectrum
+from .figure import plot_units as plot_units
 from .itinerary import Itinerary as Itinerary
 from .itinerary import Visit as Visit
 from .itinerary import itinerary as itinerary

@@ -1,6 +1,6 @@
 """The critical point behind a visit: solve in the narrow network, embed back, certify in the wide one."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import equinox as eqx
@@ -13,13 +13,20 @@ from jaxtyping import Array, Float
 
 from ..flows import GradientFlow, flatten, unflatten
 from ..models import units_of
+from .curvature import hessian
 from .reduction import Reduction, reduce
 from .width import EffectiveWidth
 
 # Certificate: ‖∇L‖∞ in the wide network, relative to the largest speed of the flow.
 GRADIENT_TOLERANCE = 1e-10
-# A critical point is that of a visit if it lies nearer than this share of the weights' own size.
-DISTANCE_TOLERANCE = 0.5
+# A saddle of the narrow network itself counts as visited without further question only this near, relative to the
+# weights: farther away the narrow network's own descent says where the flow is heading.
+NEAR = 1e-3
+# A critical point belongs to a plateau if its loss differs from the plateau's by less than this share of the smaller
+# neighbouring drop.
+LEVEL = 0.2
+# Eigenvalues below this share of the largest are taken for zero: the square root of what double precision resolves.
+RANK = 1e-7
 
 
 class CriticalPoint(eqx.Module):
@@ -28,7 +35,7 @@ class CriticalPoint(eqx.Module):
     - `model`: the wide network at the point; `theta`: its flattened parameters.
     - `loss`; `gradient_norm`: $\|\nabla L\|_\infty$ in the wide network.
     - `distance`: Euclidean distance from the trajectory's closest approach to it.
-    - `converged`: the gradient is zero to tolerance and the point is near enough to be the one visited.
+    - `converged`: the gradient is zero to tolerance and the loss is that of the plateau.
     - `reduction`: the narrow network and its embedding; `None` for a model without units.
     """
 
@@ -47,14 +54,19 @@ def _solve(flow: GradientFlow, theta: Float[Array, " n"], data: Any) -> Float[Ar
         return flow.value_and_gradient(point, data)[1]
 
     damped = optx.LevenbergMarquardt(rtol=1e-12, atol=1e-15)
-    point = optx.least_squares(gradient, damped, theta, args=data, max_steps=300, throw=False).value
-    # Symmetries leave zero eigenvalues: the pseudo-inverse moves across them, never along them. Eigenvalues below
-    # 1e-7 of the largest are taken for zero, the square root of what double precision resolves.
-    newton = optx.GaussNewton(rtol=1e-15, atol=1e-16, linear_solver=lx.SVD(rcond=1e-7))
+    point = optx.least_squares(gradient, damped, theta, args=data, max_steps=100, throw=False).value
+    # Symmetries leave zero eigenvalues: the pseudo-inverse moves across them, never along them.
+    newton = optx.GaussNewton(rtol=1e-15, atol=1e-16, linear_solver=lx.SVD(rcond=RANK))
     polished = optx.least_squares(gradient, newton, point, args=data, max_steps=8, throw=False).value
     candidates = jnp.stack([theta, point, polished])
     norms = jax.vmap(lambda p: jnp.max(jnp.abs(gradient(p, data))))(candidates)
     return candidates[jnp.argmin(jnp.where(jnp.isfinite(norms), norms, jnp.inf))]
+
+
+@eqx.filter_jit
+def _descend(flow: GradientFlow, theta: Float[Array, " n"], data: Any) -> Float[Array, " n"]:
+    method = optx.BFGS(rtol=1e-9, atol=1e-12)
+    return optx.minimise(flow.value, method, theta, args=data, max_steps=1000, throw=False).value
 
 
 def solve_gradient(model: Any, loss: Callable, data: Any) -> Any:
@@ -69,6 +81,31 @@ def solve_gradient(model: Any, loss: Callable, data: Any) -> Any:
     return unflatten(model, _solve(GradientFlow(model, loss), theta, data))
 
 
+def candidates(model: Any, loss: Callable, data: Any) -> Iterator[Any]:
+    """Critical points of a narrow network that its present state may belong to, most likely first.
+
+    The zero of the gradient next to it, if that is a minimum of the narrow network or very near; then what descent
+    leads to; then the next zero whatever it is. In a long flat valley the nearest zero of the gradient can be a saddle
+    of the valley that the flow does not approach.
+    """
+    theta = np.asarray(flatten(model))
+    nearest = solve_gradient(model, loss, data)
+    if theta.size == 0:
+        yield nearest
+        return
+    moved = np.linalg.norm(np.asarray(flatten(nearest)) - theta)
+    values = np.linalg.eigvalsh(hessian(nearest, loss, data))
+    if values[0] >= -RANK * np.max(np.abs(values)) or moved <= NEAR * np.linalg.norm(theta):
+        yield nearest
+    lowered = unflatten(model, _descend(GradientFlow(model, loss), jnp.asarray(theta), data))
+    yield solve_gradient(lowered, loss, data)
+    yield nearest
+
+
+def _gradient_norm(model: Any, loss: Callable, data: Any) -> float:
+    return float(jnp.max(jnp.abs(GradientFlow(model, loss).value_and_gradient(flatten(model), data)[1]), initial=0.0))
+
+
 def critical_point(
     model: Any,
     loss: Callable,
@@ -76,27 +113,32 @@ def critical_point(
     *,
     effective: EffectiveWidth | None = None,
     gradient_scale: float = 1.0,
-    weight_scale: float | None = None,
+    drop: float | None = None,
 ) -> CriticalPoint:
     """The critical point next to a model, found in the narrow network of its effective width.
 
     **Arguments:** `model`, `loss`, `data`: the wide network at the closest approach; `effective`: its effective width
     (computed if not given; models without units are solved as they are); `gradient_scale`: the size of gradients that
-    counts as large, for the certificate; `weight_scale`: the size of Θ at full use, for the distance.
+    counts as large, for the certificate; `drop`: the smaller drop of the loss beside the plateau, `None` if the loss
+    need not agree.
     """
-    reduction = None
+    level = float("inf") if drop is None else LEVEL * drop
+    start = float(loss(model, data))
+
+    def certify(wide: Any, reduction: Reduction | None) -> CriticalPoint:
+        theta, value, norm = flatten(wide), float(loss(wide, data)), _gradient_norm(wide, loss, data)
+        zero = bool(np.isfinite(norm) and norm <= GRADIENT_TOLERANCE * gradient_scale)
+        distance = float(jnp.linalg.norm(theta - flatten(model)))
+        converged = zero and abs(value - start) <= level
+        return CriticalPoint(wide, np.asarray(theta), value, norm, distance, converged, reduction)
+
     if units_of(model) is None:
-        wide = solve_gradient(model, loss, data)
-    else:
-        reduction = reduce(model, effective)
-        narrow = solve_gradient(reduction.narrow, loss, data)
-        reduction = eqx.tree_at(lambda r: r.narrow, reduction, narrow)
-        wide = reduction.embed()
-    theta = flatten(wide)
-    value, gradient = GradientFlow(wide, loss).value_and_gradient(theta, data)
-    norm = float(jnp.max(jnp.abs(gradient)))
-    distance = float(jnp.linalg.norm(theta - flatten(model)))
-    size = float(jnp.linalg.norm(flatten(model))) if weight_scale is None else weight_scale
-    near = distance <= DISTANCE_TOLERANCE * max(size, np.finfo(float).tiny)
-    converged = bool(np.isfinite(norm) and norm <= GRADIENT_TOLERANCE * gradient_scale and near)
-    return CriticalPoint(wide, np.asarray(theta), float(value), norm, distance, converged, reduction)
+        return certify(solve_gradient(model, loss, data), None)
+    reduction = reduce(model, effective)
+    points = []
+    for narrow in candidates(reduction.narrow, loss, data):
+        solved = eqx.tree_at(lambda r: r.narrow, reduction, narrow)
+        points.append(certify(solved.embed(), solved))
+        if points[-1].converged:
+            return points[-1]
+    return min(points, key=lambda point: point.distance)

@@ -104,7 +104,7 @@ def _from_dormant(trajectory: Trajectory, ys, point: CriticalPoint, verdict: Kin
         raise ValueError("escape from a degenerate saddle is followed through the units; this model has none.")
     rows = unit_history(trajectory.initial_model, ys)[:, point.reduction.dormant]
     if verdict.name == "non-smooth saddle":
-        direction = ray_direction(rows[-1], units.law.field == "real")
+        direction = ray_direction(rows[-1])
         steepest = max(form.maximisers, key=lambda row: row @ direction)
         amplitude = np.linalg.norm(np.maximum(rows @ steepest, 0.0), axis=1)
         return form.rate, amplitude, float(steepest @ direction)

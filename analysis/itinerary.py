@@ -14,7 +14,7 @@ from .critical_point import CriticalPoint, critical_point
 from .escape import Escape, escape
 from .kind import Kind, kind
 from .visits import PROMINENCE, Passage, passages
-from .width import TOLERANCE, EffectiveWidth, effective_width, leading_size
+from .width import SHARE, EffectiveWidth, effective_width, leading_size
 
 
 class Visit(eqx.Module):
@@ -50,16 +50,18 @@ class Itinerary(tuple[Visit, ...]):
     def __str__(self) -> str:
         console = Console(file=io.StringIO(), width=180, force_terminal=False)
         console.print(table(self))
+        for remark in remarks(self):
+            console.print(remark)
         return console.file.getvalue()  # type: ignore[attr-defined]
 
 
 def itinerary(
-    trajectory: Trajectory, *, prominence: float = PROMINENCE, width_tolerance: float = TOLERANCE
+    trajectory: Trajectory, *, prominence: float = PROMINENCE, share: float = SHARE
 ) -> Itinerary:
     """The critical points that a flow visited.
 
     **Arguments:** `trajectory`: a flow; `prominence`: decades by which a minimum of the speed must stand out to count
-    as a visit; `width_tolerance`: share of the largest weights below which a part of the units counts as zero.
+    as a visit; `share`: share in the map below which a part of the units counts as zero.
 
     **Warns** where an escape was seeded by rounding instead of by the flow.
     """
@@ -67,26 +69,23 @@ def itinerary(
     has_units = units_of(trajectory.initial_model) is not None
     models = [trajectory.model_at(passage.index) for passage in visited]
     scale = max((leading_size(model) for model in models), default=0.0) if has_units else None
-    drops = [*-np.diff(trajectory.losses[[p.index for p in visited]]), 0.0]
+    drops = -np.diff(trajectory.losses[[passage.index for passage in visited]])
     visits = []
-    for passage, model, drop in zip(visited, models, drops, strict=True):
-        visits.append(_visit(trajectory, passage, model, scale, width_tolerance, float(drop)))
+    for k, (passage, model) in enumerate(zip(visited, models, strict=True)):
+        effective = None if scale is None else effective_width(model, scale=scale, share=share)
+        visits.append(_visit(trajectory, passage, model, effective, drops[max(k - 1, 0) : k + 1]))
     return Itinerary(visits)
 
 
-def _visit(trajectory: Trajectory, passage: Passage, model, scale, width_tolerance: float, drop: float) -> Visit:
+def _visit(trajectory: Trajectory, passage: Passage, model, effective: EffectiveWidth | None, drops) -> Visit:
+    """One visit; `drops` are the falls of the loss on either side of it."""
     loss, data = trajectory.loss, trajectory.data
     gradient_scale, loss_scale = float(trajectory.speeds.max()), float(trajectory.losses[0])
-    effective = starts = None
-    if scale is not None:
-        effective = effective_width(model, scale=scale, tolerance=width_tolerance) if scale > 0 else None
-        starts = np.asarray(incoming(model))
-    weight_scale = float(np.max(np.linalg.norm(trajectory.ys, axis=1)))
-    point = critical_point(
-        model, loss, data, effective=effective, gradient_scale=gradient_scale, weight_scale=weight_scale
-    )
+    starts = None if effective is None else np.asarray(incoming(model))
+    drop = float(np.min(drops)) if len(drops) else None
+    point = critical_point(model, loss, data, effective=effective, gradient_scale=gradient_scale, drop=drop)
     verdict = kind(point, loss, data, gradient_scale=gradient_scale, loss_scale=loss_scale, starts=_few(starts))
-    left = escape(trajectory, passage, point, verdict, drop)
+    left = escape(trajectory, passage, point, verdict, float(drops[-1])) if len(drops) else None
     if left is not None and left.seeded_by_rounding:
         warnings.warn(
             f"the escape at t = {passage.time:.4g} was seeded by rounding: the dormant direction was below roundoff of "
@@ -104,11 +103,33 @@ def _few(starts):
     return None if starts is None else starts[np.argsort(-np.linalg.norm(starts, axis=1))[:4]]
 
 
+def remarks(visits: tuple[Visit, ...]) -> list[str]:
+    """What the table's columns do not show: unclear widths, several units at once, plateaus without a point."""
+    lines = []
+    for number, visit in enumerate(visits):
+        effective = visit.effective_width
+        if effective is not None and not effective.clear:
+            sizes = ", ".join(f"{size:.2g}" for size in effective.sizes[: effective.width + 2])
+            lines.append(
+                f"Visit {number}: effective width {effective.width} is unclear, gap {effective.gap:.2g} at threshold "
+                f"{effective.threshold:.2g}; the largest sizes are {sizes}."
+            )
+        if number and effective is not None and visits[number - 1].effective_width is not None:
+            grown = effective.width - visits[number - 1].effective_width.width
+            if grown > 1:
+                lines.append(f"Visits {number - 1} to {number}: {grown} units grew together, with no plateau between.")
+        if visit.kind.name in ("no critical point", "undetermined"):
+            lines.append(f"Visit {number}: {visit.kind.name}: {visit.kind.evidence}.")
+        if visit.escape is not None and visit.escape.seeded_by_rounding:
+            lines.append(f"Visit {number}: the escape was seeded by rounding; its time says nothing about the flow.")
+    return lines
+
+
 def table(visits: tuple[Visit, ...]) -> Table:
     """The itinerary as a rich table."""
     result = Table(title="Itinerary of the gradient flow")
     columns = ("visit", "closest", "arrival", "dwell (predicted)", "loss at the point", "width", "type", "kind", "index")
-    columns += ("nullity", "order", "rate (predicted)", "overlap", "‖∇L‖∞")
+    columns += ("nullity", "order", "rate (predicted)", "e-folds", "overlap", "‖∇L‖∞")
     for name in columns:
         result.add_column(name, justify="left" if name == "kind" else "right")
     for number, visit in enumerate(visits):
@@ -145,6 +166,7 @@ def _row(visit: Visit) -> list[str]:
         "–" if spectral is None else str(spectral.nullity),
         "–" if verdict.order is None else str(verdict.order),
         rate,
+        "–" if left is None else f"{left.e_folds:.1f}",
         "–" if left is None else f"{left.overlap:.5f}",
         f"{point.gradient_norm:.0e}",
     ]

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float
 
 from ..models import incoming, outgoing, unit_vectors, units_of, with_units
-from .width import EffectiveWidth, effective_width, ray_direction
+from .width import EffectiveWidth, effective_width, shares_of_ray
 
 
 class Reduction(eqx.Module):
@@ -46,8 +46,7 @@ class Reduction(eqx.Module):
 def reduce(model: Any, effective: EffectiveWidth | None = None) -> Reduction:
     """The nearest network on the manifold of the effective width, as a narrow network with its embedding.
 
-    Exact where the model lies on that manifold; otherwise the remainder (at most `effective.distances[width]`) is
-    dropped.
+    Exact where the model lies on that manifold; otherwise the remainder is dropped.
 
     **Arguments:** `model`: a model with units; `effective`: its effective width, computed if not given.
 
@@ -77,9 +76,7 @@ def _reduction(model, u, v, p, q) -> Reduction:
 
 
 def _merge_ray(theta: np.ndarray, group: np.ndarray, split: int, signed: bool):
-    direction = ray_direction(theta[group], signed)
-    shares = theta[group] @ direction
-    shares = shares if signed else np.maximum(shares, 0.0)
+    direction, shares = shares_of_ray(theta[group], signed)
     size = np.linalg.norm(shares)
     column = np.zeros(len(theta))
     column[group] = shares / size

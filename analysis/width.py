@@ -1,38 +1,44 @@
 """Effective width: how many units the present map needs."""
 
+from typing import Any
+
 import equinox as eqx
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from ..models import unit_vectors, units_of
+from ..models import declared_units, unit_vectors
 from ..models.activation import EmbeddingType, UnitLaw
 
-# Units count if leaving them out moves Θ by more than a tenth of its size at full use.
-TOLERANCE = 0.1
-# Two units lie on one ray if their directions differ by less than this angle, in radians.
+# A part of the units counts as zero if its share in the map is below one per cent.
+SHARE = 0.01
+# Two units lie on one ray if their directions differ by less than this angle, in radians; units of one ray come
+# together as they grow, and rays of different features are far apart.
 ANGLE = 0.3
-# A width whose kept and dropped parts differ by less than this factor is not well defined.
+# Two units are copies if they differ by less than this share of the larger.
+EQUAL = 0.1
+# A width whose smallest kept and largest dropped parts differ by less than this factor is not well defined.
 CLEAR_GAP = 10.0
 
 
 class EffectiveWidth(eqx.Module):
     r"""How many units a configuration effectively has, and how sure that is.
 
-    - `width`: the least r with distance $d_r \le$ tolerance · scale to the manifold of effective width r.
-    - `distances`: $d_0, d_1, \dots$: Frobenius distances of $\Theta = [\theta_1 \dots \theta_H]$ to these manifolds.
-    - `gap`: $d_{r-1} / d_r$, with the scale in place of $d_{-1}$: the factor that separates kept from dropped.
-    - `embedding`: which reduction is used, the most general that the unit's law allows.
-    - `tolerance`, `scale`: the threshold made explicit.
+    - `width`: the number of parts of $\Theta = [\theta_1 \dots \theta_H]$ larger than `threshold`;
+    - `sizes`: sizes of all parts, falling: singular values of Θ (type iv), norms of the rays (iii), of the groups of
+      equal units (ii, i);
+    - `scatter`: the largest distance of a kept group from being exactly proportional or equal (0 for type iv);
+    - `gap`: smallest kept size, or the scale if none is kept, over the larger of largest dropped size and scatter;
+    - `embedding`: which reduction is used, the most general that the unit's law allows;
+    - `threshold`: $\text{share}^{1/p} \cdot \text{scale}$, p the degree of a unit's output in all its parameters;
     - `groups`: for types i–iii the group that each unit belongs to, −1 for dropped units; `None` for type iv.
     """
 
     width: int
-    distances: Float[np.ndarray, " R"]
+    sizes: Float[np.ndarray, " R"]
+    scatter: float
     gap: float
     embedding: EmbeddingType
-    tolerance: float
-    scale: float
+    threshold: float
     groups: np.ndarray | None
 
     @property
@@ -45,61 +51,59 @@ class EffectiveWidth(eqx.Module):
         return f"effective width {self.width} (type {self.embedding}), gap {self.gap:.3g}: {verdict}"
 
 
-def effective_width(model, *, scale: float | None = None, tolerance: float = TOLERANCE) -> EffectiveWidth:
+def effective_width(model: Any, *, scale: float | None = None, share: float = SHARE) -> EffectiveWidth:
     r"""The effective width of a model with units.
 
     Type iv (φ linear in u): the rank of Θ. Type iii (degree 1): the number of rays $\theta_i / \|\theta_i\|$ among
     units that are not small. Type ii (φ(z; 0) = 0): the number of distinct units that are not small. Type i: the
     number of distinct units.
 
-    **Arguments:** `model`: a model that declares units; `scale`: the size of Θ that counts as large, by default the
-    norm of its leading part, so that only an all-zero network has width 0; along a trajectory give the largest such
-    norm; `tolerance`: the share of the scale below which a part counts as zero.
+    **Arguments:** `model`: a model that declares units; `scale`: the size of a part at full use, by default the
+    largest present, so that only an all-zero network has width 0; along a trajectory give the largest on it;
+    `share`: the share in the map below which a part counts as zero. A part of relative size r has share $r^p$ in the
+    map, p the degree of a unit's output in all its parameters.
 
     Source: Zhang, Saxe & Latham (2025), Theorem 3.
     """
-    if not 0 < tolerance < 1:
-        raise ValueError(f"the tolerance must lie between 0 and 1; got {tolerance}.")
-    units = units_of(model)
-    if units is None:
-        raise ValueError(f"{type(model).__name__} declares no units, so it has no effective width.")
+    if not 0 < share < 1:
+        raise ValueError(f"the share must lie between 0 and 1; got {share}.")
+    law = declared_units(model).law
     theta = np.asarray(unit_vectors(model))
-    distances, order = _distances(theta, units.law)
-    if scale is None:
-        scale = float(np.sqrt(max(distances[0] ** 2 - (distances[1] ** 2 if len(distances) > 1 else 0.0), 0.0)))
-    width = int(np.argmax(distances <= tolerance * scale)) if np.any(distances <= tolerance * scale) else len(distances) - 1
-    kept = scale if width == 0 else distances[width - 1]
-    # Below rounding of the kept part, a remainder is no smaller than it seems.
-    dropped = max(float(distances[width]), np.finfo(theta.dtype).eps * float(np.linalg.norm(theta)), 1e-300)
-    groups = None if order is None else _labels(order, width)
-    return EffectiveWidth(width, distances, float(kept / dropped), units.law.embedding, tolerance, float(scale), groups)
+    sizes, groups, scatters = _parts(theta, law)
+    scale = float(np.max(sizes, initial=0.0)) if scale is None else scale
+    threshold = share ** (1 / (law.order + 1)) * scale
+    # Without a zero of φ no unit can be dropped, however small.
+    width = int(np.sum(sizes > threshold)) if law.zero else len(sizes)
+    scatter = float(np.max(scatters[:width], initial=0.0))
+    kept = sizes[width - 1] if width else scale
+    dropped = max(sizes[width] if width < len(sizes) else 0.0, scatter)
+    # A remainder below rounding of the largest part is no smaller than rounding.
+    dropped = max(float(dropped), np.finfo(theta.dtype).eps * float(np.max(sizes, initial=0.0)))
+    gap = float(kept / dropped) if dropped > 0 else float("inf")
+    labels = None if groups is None else _labels(groups, width)
+    return EffectiveWidth(width, sizes, scatter, gap, law.embedding, threshold, labels)
 
 
-def leading_size(model) -> float:
-    """The norm of the strongest part of Θ: first singular value, ray or group."""
-    units = units_of(model)
-    theta = np.asarray(unit_vectors(model))
-    distances, _ = _distances(theta, units.law)
-    return float(np.sqrt(max(distances[0] ** 2 - distances[1] ** 2, 0.0))) if len(distances) > 1 else float(distances[0])
+def leading_size(model: Any) -> float:
+    """The size of the largest part of Θ: first singular value, ray or group."""
+    sizes, _, _ = _parts(np.asarray(unit_vectors(model)), declared_units(model).law)
+    return float(np.max(sizes, initial=0.0))
 
 
-def _distances(theta: np.ndarray, law: UnitLaw) -> tuple[np.ndarray, list[np.ndarray] | None]:
-    """d_0, d_1, … and, for types i–iii, the groups of units in falling order of strength."""
+def _parts(theta: np.ndarray, law: UnitLaw) -> tuple[np.ndarray, list[np.ndarray] | None, np.ndarray]:
+    """Sizes in falling order, the groups of units they belong to, and the scatter within each group."""
     if law.embedding == "iv":
-        squares = np.linalg.svd(theta, compute_uv=False) ** 2
-        return np.sqrt(np.append(np.cumsum(squares[::-1])[::-1], 0.0)), None
-    groups = _rays(theta, law.field == "real") if law.embedding == "iii" else _clusters(theta)
-    strength = np.array([np.sum(theta[group] ** 2) for group in groups])
-    scatter = np.array([_scatter(theta[group], law) for group in groups])
-    order = np.argsort(-strength, kind="stable")
-    strength, scatter = strength[order], scatter[order]
-    if law.embedding == "i":
-        # Without a zero no unit can be dropped; the manifold of fewest units is that of the groups themselves.
-        remaining = np.where(np.arange(len(groups) + 1) < len(groups), np.inf, 0.0)
+        sizes = np.linalg.svd(theta, compute_uv=False)
+        return sizes, None, np.zeros_like(sizes)
+    groups = _rays(theta, law.field == "real") if law.embedding == "iii" else _copies(theta)
+    # Members of a ray add in square, copies are one and the same unit.
+    if law.embedding == "iii":
+        sizes = np.array([np.linalg.norm(theta[group]) for group in groups])
     else:
-        remaining = np.append(np.cumsum(strength[::-1])[::-1], 0.0)
-    squares = remaining + np.insert(np.cumsum(scatter), 0, 0.0)
-    return np.sqrt(squares), [groups[k] for k in order]
+        sizes = np.array([np.max(np.linalg.norm(theta[group], axis=1)) for group in groups])
+    scatters = np.array([_scatter(theta[group], law) for group in groups])
+    order = np.argsort(-sizes, kind="stable")
+    return sizes[order], [groups[k] for k in order], scatters[order]
 
 
 def _labels(groups: list[np.ndarray], width: int) -> np.ndarray:
@@ -112,52 +116,44 @@ def _labels(groups: list[np.ndarray], width: int) -> np.ndarray:
 def _rays(theta: np.ndarray, signed: bool) -> list[np.ndarray]:
     """Groups of units with nearly the same direction (up to sign where the law is homogeneous over ℝ)."""
     norms = np.linalg.norm(theta, axis=1)
-    directions = theta / np.maximum(norms, 1e-300)[:, None]
+    directions = theta / np.where(norms > 0, norms, 1.0)[:, None]
     cosines = directions @ directions.T
     cosines = np.abs(cosines) if signed else cosines
     return _lead(np.argsort(-norms, kind="stable"), cosines > np.cos(ANGLE))
 
 
-def _clusters(theta: np.ndarray) -> list[np.ndarray]:
+def _copies(theta: np.ndarray) -> list[np.ndarray]:
     """Groups of units that are equal up to a tenth of the larger one."""
     norms = np.linalg.norm(theta, axis=1)
     gaps = np.linalg.norm(theta[:, None] - theta[None], axis=2)
-    return _lead(np.argsort(-norms, kind="stable"), gaps <= TOLERANCE * np.maximum(norms[:, None], norms[None]))
+    return _lead(np.argsort(-norms, kind="stable"), gaps <= EQUAL * np.maximum(norms[:, None], norms[None]))
 
 
 def _lead(order: np.ndarray, same: np.ndarray) -> list[np.ndarray]:
     """Each unit, largest first, joins the first leader that it resembles or becomes a leader itself."""
-    leaders: list[int] = []
-    members: list[list[int]] = []
-    for unit in order:
-        for k, leader in enumerate(leaders):
-            if same[leader, unit]:
-                members[k].append(int(unit))
-                break
-        else:
-            leaders.append(int(unit))
-            members.append([int(unit)])
-    return [np.array(group) for group in members]
+    members: dict[int, list[int]] = {}
+    for unit in map(int, order):
+        leader = next((leader for leader in members if same[leader, unit]), unit)
+        members.setdefault(leader, []).append(unit)
+    return [np.array(group) for group in members.values()]
 
 
-def ray_direction(theta: Float[np.ndarray, "m N"], signed: bool) -> Float[np.ndarray, " N"]:
-    """The unit vector along which the members of a ray lie, by least squares."""
+def ray_direction(theta: Float[np.ndarray, "m N"]) -> Float[np.ndarray, " N"]:
+    """The unit vector along which the members of a ray lie, by least squares, on the side of the largest member."""
     _, _, rows = np.linalg.svd(theta, full_matrices=False)
     projections = theta @ rows[0]
-    flip = projections[np.argmax(np.abs(projections))] < 0
-    return -rows[0] if flip else rows[0]
+    return -rows[0] if projections[np.argmax(np.abs(projections))] < 0 else rows[0]
+
+
+def shares_of_ray(theta: Float[np.ndarray, "m N"], signed: bool) -> tuple[np.ndarray, np.ndarray]:
+    """The direction of a ray and each member's component along it, not below zero unless signs are allowed."""
+    direction = ray_direction(theta)
+    components = theta @ direction
+    return direction, components if signed else np.maximum(components, 0.0)
 
 
 def _scatter(theta: np.ndarray, law: UnitLaw) -> float:
     if law.embedding != "iii":
-        return float(np.sum((theta - theta.mean(axis=0)) ** 2))
-    signed = law.field == "real"
-    direction = ray_direction(theta, signed)
-    projections = theta @ direction
-    projections = projections if signed else np.maximum(projections, 0.0)
-    return float(np.sum((theta - projections[:, None] * direction) ** 2))
-
-
-def as_array(model) -> Float[np.ndarray, "H N"]:
-    """The unit vectors θ_i of a model as a NumPy array, one row each."""
-    return np.asarray(jnp.asarray(unit_vectors(model)))
+        return float(np.linalg.norm(theta - theta.mean(axis=0)))
+    direction, components = shares_of_ray(theta, law.field == "real")
+    return float(np.linalg.norm(theta - components[:, None] * direction))

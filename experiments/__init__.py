@@ -4,3 +4,7 @@ from .experiment import Experiment as Experiment
 from .experiment import Setup as Setup
 from .registry import experiment as experiment
 from .registry import names as names
+from .run import Run as Run
+from .run import load_run as load_run
+from .run import run as run
+from .run import write as write

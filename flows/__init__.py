@@ -13,3 +13,4 @@ from .simulate import simulate as simulate
 from .trajectory import Result as Result
 from .trajectory import Trajectory as Trajectory
 from .trajectory import load as load
+from .trajectory import read_header as read_header

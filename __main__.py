@@ -1,0 +1,112 @@
+"""The command line: `saddlescope list`, `saddlescope run NAME`."""
+
+import json
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import jax
+import tyro
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+# Errors of the user end with 2, as argument parsers have it; an interrupted run with the shell's code for SIGINT.
+USER_ERROR, INTERRUPTED = 2, 130
+
+
+@dataclass
+class List:
+    """List the experiments."""
+
+
+@dataclass
+class Run:
+    """Run an experiment: prints its itinerary, writes figure, record and trajectory."""
+
+    name: Annotated[str, tyro.conf.Positional]
+    """Name of the experiment, see `saddlescope list`."""
+    seed: int = 0
+    """Seed of data and initial weights."""
+    out: Path = Path("runs")
+    """Folder for figure (PNG), itinerary (JSON) and trajectory (NPZ)."""
+    json: str | None = None
+    """Write the JSON record to this file as well; `-` prints it instead of the table."""
+    width: int | None = None
+    """Number of units, instead of the published one."""
+    scale: float | None = None
+    """Standard deviation ε of the initial weights, instead of the published one."""
+    t1: float | None = None
+    """Horizon, instead of the published one."""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Parses the command line and does what it says; returns the exit status."""
+    command = tyro.cli(List | Run, args=arguments, prog="saddlescope", description=__doc__)  # type: ignore[arg-type]
+    # Exact flows need double precision; the library itself never touches this switch.
+    jax.config.update("jax_enable_x64", True)
+    try:
+        return _list() if isinstance(command, List) else _run(command)
+    except ValueError as error:
+        print(f"saddlescope: {error}", file=sys.stderr)
+        return USER_ERROR
+    except KeyboardInterrupt:
+        print("saddlescope: interrupted before anything was computed; nothing was written.", file=sys.stderr)
+        return INTERRUPTED
+
+
+def _list() -> int:
+    from .experiments import experiment, names
+
+    for name in names():
+        item = experiment(name)
+        print(f"{name:12s} {item.title}  [{item.source}]")
+    return 0
+
+
+def _run(command: Run) -> int:
+    os.environ.setdefault("MPLBACKEND", "Agg")
+    from .experiments import experiment
+    from .experiments.run import check_writable, interrupted, run, write, write_json
+
+    # Everything that can be refused is refused before the work, not after it.
+    horizon = experiment(command.name).setup(
+        command.seed, width=command.width, scale=command.scale, t1=command.t1
+    ).t1
+    check_writable(command.out)
+    target = None if command.json in (None, "-") else Path(command.json)
+    if target is not None:
+        check_writable(target.parent)
+        if target.is_dir():
+            raise ValueError(f"--json must name a file or '-'; {target} is a folder.")
+    console = Console(stderr=True)
+    columns = TextColumn("{task.description}"), BarColumn(), TextColumn("t = {task.completed:.4g}"), TimeElapsedColumn()
+    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as progress:
+        task = progress.add_task("gradient flow", total=horizon)
+        finished = run(
+            command.name,
+            command.seed,
+            width=command.width,
+            scale=command.scale,
+            t1=command.t1,
+            progress_meter=lambda t, loss: progress.update(task, completed=t),
+            analysing=lambda: progress.update(task, description="analysis"),
+        )
+    paths = write(finished, command.out)
+    if target is not None:
+        write_json(finished, target)
+        paths = (*paths, target)
+    if command.json == "-":
+        print(json.dumps(finished.record, indent=1, allow_nan=False))
+    else:
+        print(finished)
+    print("wrote " + ", ".join(str(path) for path in paths), file=sys.stderr)
+    if interrupted(finished):
+        print(f"saddlescope: interrupted at t = {finished.trajectory.ts[-1]:.6g}; kept until there.", file=sys.stderr)
+        return INTERRUPTED
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
