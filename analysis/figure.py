@@ -16,6 +16,15 @@ COLOURS = ("#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377", "#b
 COLUMNS = 6
 
 
+FONT = 8
+
+
+def _label(ax: Axes, x: str, y: str) -> None:
+    ax.set_xlabel(x, fontsize=FONT)
+    ax.set_ylabel(y, fontsize=FONT)
+    ax.tick_params(labelsize=7)
+
+
 def colour(number: int) -> str:
     """The colour of visit `number` in every panel."""
     return COLOURS[number % len(COLOURS)]
@@ -44,10 +53,11 @@ def plot_loss(
         end = trajectory.ts[-1] if passage.departure is None else passage.departure
         ax.plot([passage.arrival, end], 2 * [visit.loss], color=colour(number), lw=5, alpha=0.35, solid_capstyle="butt")
         ax.plot(passage.time, visit.loss, "o", color=colour(number), ms=6, label=f"visit {number}: {visit.kind.name}")
-    ax.set(xlabel="time t", ylabel="loss L", xscale="log" if logarithmic else "linear")
+    ax.set_xscale("log" if logarithmic else "linear")
+    _label(ax, "time t", "loss L")
     ax.margins(x=0.01)
     if visits or levels:
-        ax.legend(fontsize=7, frameon=False)
+        ax.legend(fontsize=7, framealpha=0.9, edgecolor="none")
     return ax
 
 
@@ -61,7 +71,8 @@ def plot_speed(
     ax.plot(trajectory.ts[start:], positive[start:], color="k", lw=1)
     for number, visit in enumerate(visits):
         ax.plot(visit.time, visit.speed, "o", color=colour(number), ms=6)
-    ax.set(xlabel="time t", ylabel="speed ‖∇L‖", yscale="log", xscale="log" if logarithmic else "linear")
+    ax.set(yscale="log", xscale="log" if logarithmic else "linear")
+    _label(ax, "time t", "speed ‖∇L‖")
     ax.margins(x=0.01)
     return ax
 
@@ -94,16 +105,15 @@ def plot_spectrum(visit: Visit, *, number: int = 0, ax: Axes | None = None) -> A
     spectral = visit.kind.spectrum
     if spectral is None:
         why = "no critical point" if not visit.critical_point.converged else "no Hessian here:\nnot twice differentiable"
-        ax.text(0.5, 0.5, why, ha="center", va="center", fontsize=8, transform=ax.transAxes, color="0.3")
+        ax.text(0.5, 0.5, why, ha="center", va="center", fontsize=FONT, transform=ax.transAxes, color="0.3")
         ax.set(xticks=[], yticks=[])
         return ax
     ax.axhline(0, color="0.85", lw=0.6, zorder=0)
     ax.plot(np.arange(1, len(spectral.eigenvalues) + 1), spectral.eigenvalues, ".", color=colour(number), ms=3)
     if np.max(np.abs(spectral.eigenvalues)) <= spectral.zero_threshold:
         ax.set_ylim(-1, 1)
-    ax.set_title(f"index {spectral.index}, nullity {spectral.nullity}", fontsize=8)
-    ax.set_xlabel("eigenvalue number", fontsize=7)
-    ax.tick_params(labelsize=7)
+    ax.set_title(f"index {spectral.index}, nullity {spectral.nullity}", fontsize=FONT)
+    _label(ax, "eigenvalue number", "")
     return ax
 
 
@@ -139,7 +149,7 @@ def plot(
         ax.set_axis_off()
     for ax, (number, visit) in zip(panels, shown, strict=False):
         plot_spectrum(visit, number=number, ax=ax)
-    panels[0].set_ylabel("Hessian eigenvalues", fontsize=8)
+    panels[0].set_ylabel("Hessian eigenvalues", fontsize=FONT)
     return figure
 
 
@@ -152,5 +162,5 @@ def _unit_panels(trajectory: Trajectory, shown, subfigure, columns: int) -> None
     for ax, model, (number, visit) in zip(panels, models, shown, strict=False):
         plot_units(model, limit=limit, number=number, ax=ax)
         width = "" if visit.effective_width is None else f", width {visit.effective_width.width}"
-        ax.set_title(f"visit {number}, t = {visit.time:.3g}{width}", fontsize=8)
-    panels[0].set_ylabel("incoming weights", fontsize=8)
+        ax.set_title(f"visit {number}, t = {visit.time:.3g}{width}", fontsize=FONT)
+    panels[0].set_ylabel("incoming weights", fontsize=FONT)

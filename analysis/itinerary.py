@@ -1,10 +1,12 @@
 """The itinerary of a flow: the critical points that it visited, in order."""
 
 import io
+import re
 import warnings
 
 import equinox as eqx
 import numpy as np
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
@@ -15,6 +17,10 @@ from .escape import Escape, escape
 from .kind import Kind, kind
 from .visits import PROMINENCE, Passage, passages
 from .width import SHARE, EffectiveWidth, effective_width, leading_size
+
+
+# Columns of the printed table: more than it needs, so that no cell is ever folded.
+WIDTH = 180
 
 
 class Visit(eqx.Module):
@@ -48,11 +54,11 @@ class Itinerary(tuple[Visit, ...]):
     """A tuple of visits; printing it gives the table."""
 
     def __str__(self) -> str:
-        console = Console(file=io.StringIO(), width=180, force_terminal=False)
+        console = Console(file=io.StringIO(), width=WIDTH, force_terminal=False)
         console.print(table(self))
         for remark in remarks(self):
-            console.print(remark)
-        return console.file.getvalue()  # type: ignore[attr-defined]
+            console.print(remark, soft_wrap=True)
+        return re.sub(r" +\n", "\n", console.file.getvalue())  # type: ignore[attr-defined]
 
 
 def itinerary(
@@ -127,8 +133,8 @@ def remarks(visits: tuple[Visit, ...]) -> list[str]:
 
 def table(visits: tuple[Visit, ...]) -> Table:
     """The itinerary as a rich table."""
-    result = Table(title="Itinerary of the gradient flow")
-    columns = ("visit", "closest", "arrival", "dwell (predicted)", "loss at the point", "width", "type", "kind", "index")
+    result = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    columns = ("#", "time", "arrival", "dwell (predicted)", "loss", "width", "type", "kind", "index")
     columns += ("nullity", "order", "rate (predicted)", "e-folds", "overlap", "‖∇L‖∞")
     for name in columns:
         result.add_column(name, justify="left" if name == "kind" else "right")

@@ -73,7 +73,9 @@ def noise_floor(trajectory: Trajectory) -> Float[np.ndarray, " T"]:
     curvature = largest_curvature(trajectory)
     error = trajectory.stats["rtol"] * np.linalg.norm(trajectory.ys, axis=1)
     error += trajectory.stats["atol"] * np.sqrt(trajectory.ys.shape[1])
-    return NOISE_SAFETY * curvature * error
+    floor = np.maximum(NOISE_SAFETY * curvature * error, np.finfo(np.float64).tiny)
+    # Rounded up to a tenth of a decade, so that it is flat where ‖θ‖ is and the first time under it can be told.
+    return 10 ** (np.ceil(10 * np.log10(floor)) / 10)
 
 
 def closest_approaches(

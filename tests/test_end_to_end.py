@@ -1,0 +1,61 @@
+"""From random small weights to the itinerary of a linear network whose every number is known."""
+
+import diffrax as dfx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from saddlescope.analysis import itinerary
+from saddlescope.flows import half_squared_error, simulate
+from saddlescope.models import Dense, TwoLayer, linear
+
+S = np.array([4.0, 2.0, 1.0])
+WIDTH = 4
+
+
+@pytest.fixture(scope="module")
+def visits():
+    random = np.random.default_rng(5)
+    u, v = (np.linalg.qr(random.standard_normal((3, 3)))[0] for _ in range(2))
+    x = np.sqrt(3) * np.eye(3)
+    data = jnp.asarray(x), jnp.asarray(x @ (u * S @ v.T).T)
+    model = TwoLayer(Dense(linear, 3, 3), WIDTH, 1e-6, key=jax.random.key(2))
+    flow = simulate(model, half_squared_error, data, t1=40.0, solver=dfx.Dopri8(), rtol=1e-12, atol=1e-19)
+    return itinerary(flow)
+
+
+def test_visits_are_the_greedy_saddles(visits):
+    assert [visit.effective_width.width for visit in visits] == [0, 1, 2, 3]
+    assert [visit.kind.name for visit in visits] == 3 * ["strict saddle"] + ["minimum"]
+    for r, visit in enumerate(visits):
+        assert visit.critical_point.loss == pytest.approx(0.5 * np.sum(S[r:] ** 2), rel=1e-12, abs=1e-20)
+        assert visit.critical_point.gradient_norm < 1e-14
+        index, nullity = (WIDTH - r) * (3 - r), r**2 + (WIDTH - r) * 2 * r
+        assert (visit.kind.spectrum.index, visit.kind.spectrum.nullity) == (index, nullity)
+
+
+def test_spectrum_at_each_visit(visits):
+    for r, visit in enumerate(visits):
+        values = [S[a] + S[b] for a in range(r) for b in range(r)] + (r**2 + (WIDTH - r) * 2 * r) * [0.0]
+        values += [S[i] + sign * S[j] for i in range(r) for j in range(r, 3) for sign in (1, -1)]
+        values += [sign * S[j] for j in range(r, 3) for sign in (1, -1) for _ in range(WIDTH - r)]
+        np.testing.assert_allclose(visit.kind.spectrum.eigenvalues, np.sort(values), atol=1e-9)
+
+
+def test_escapes_follow_the_next_mode(visits):
+    for r, visit in enumerate(visits[:-1]):
+        left = visit.escape
+        assert left.rate_predicted == pytest.approx(S[r], rel=1e-9)
+        assert left.rate_measured == pytest.approx(S[r], rel=5e-3)
+        assert left.e_folds > 3
+        assert left.overlap > 0.999
+        assert left.dwell_predicted == pytest.approx(visit.passage.dwell, rel=0.03)
+        assert not left.seeded_by_rounding
+    assert visits[-1].escape is None
+
+
+def test_the_table_prints_every_visit(visits):
+    text = str(visits)
+    assert text.count("strict saddle") == 3
+    assert text.count("minimum") == 1
+    assert "stays" in text
