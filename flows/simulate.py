@@ -102,6 +102,10 @@ def simulate(
     )
 
 
+# Crossing a kink once shrinks the steps for a few dozen tries; sliding along it shrinks them for good.
+CRAWLING_CHUNKS = 4
+
+
 class _Limits(eqx.Module):
     convergence: float | None
     max_steps: int
@@ -124,7 +128,8 @@ def _first_step(start: Steps, t1: float) -> float:
 
 def _run(flow, solver, start, stops, tolerances, data, limits, progress_meter):
     """Steps onto each stop in turn, in chunks, until the end or a reason to stop."""
-    parts, tried, began = [start], 0, time.monotonic()
+    parts, tried, crawling, began = [start], 0, 0, time.monotonic()
+    natural = _shortest_time(start) if start.ys.any() else float("inf")
     dt, result = _first_step(start, stops[-1]), Result.reached_t1
     try:
         for stop in stops:
@@ -140,6 +145,10 @@ def _run(flow, solver, start, stops, tolerances, data, limits, progress_meter):
                     progress_meter(float(steps.ts[-1]), float(steps.losses[-1]))
                 if result is not Result.reached_t1:
                     return join(parts), result, tried
+                natural = min(natural, _shortest_time(steps))
+                crawling = crawling + 1 if _crawls(last, steps, stop, natural, tolerances[0]) else 0
+                if crawling == CRAWLING_CHUNKS:
+                    return join(parts), Result.sliding, tried
                 if steps.ts[-1] < stops[-1] and tried >= limits.max_steps:
                     return join(parts), Result.max_steps, tried
                 if limits.budget is not None and time.monotonic() - began > limits.budget and steps.ts[-1] < stops[-1]:
@@ -148,6 +157,21 @@ def _run(flow, solver, start, stops, tolerances, data, limits, progress_meter):
     except KeyboardInterrupt:
         result = Result.interrupted
     return join(parts), result, tried
+
+
+def _shortest_time(steps: Steps) -> float:
+    r"""The shortest time, over some steps, in which the weights would change by their own size, ‖θ‖ / ‖∇L‖."""
+    return float(np.min(np.linalg.norm(steps.ys, axis=1) / np.maximum(steps.speeds, 1e-300)))
+
+
+def _crawls(last: Steps, steps: Steps, stop: float, natural: float, rtol: float) -> bool:
+    """Whether a whole chunk of steps got nowhere, compared with the flow's shortest natural time so far.
+
+    On a discontinuity of the field that attracts from both sides the error control allows only steps that overshoot
+    it by less than the tolerance: a step takes about rtol of that time, where smooth fields of any stiffness that an
+    explicit method can bear take more than a millionth of it over a chunk.
+    """
+    return steps.ts[-1] < stop and steps.ts[-1] - last.ts[-1] < min(1e4 * rtol, 1e-6) * natural
 
 
 def _next_step(last: Steps, steps: Steps, stop: float, dt: float) -> float:

@@ -25,6 +25,7 @@ class Result(enum.Enum):
     converged = "converged: the speed fell below the convergence threshold"
     max_steps = "the maximum number of steps was reached"
     not_finite = "the loss or its gradient stopped being finite, or no step was short enough"
+    sliding = "steps shrank without end: the flow slides along a kink, where its field is discontinuous"
     budget = "the wall-clock budget was spent"
     interrupted = "interrupted"
 

