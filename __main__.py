@@ -3,9 +3,10 @@
 import json
 import os
 import sys
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import jax
 import tyro
@@ -46,6 +47,7 @@ def main(arguments: list[str] | None = None) -> int:
     command = tyro.cli(List | Run, args=arguments, prog="saddlescope", description=__doc__)  # type: ignore[arg-type]
     # Exact flows need double precision; the library itself never touches this switch.
     jax.config.update("jax_enable_x64", True)
+    warnings.showwarning = _one_line
     try:
         return _list() if isinstance(command, List) else _run(command)
     except ValueError as error:
@@ -54,6 +56,10 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("saddlescope: interrupted before anything was computed; nothing was written.", file=sys.stderr)
         return INTERRUPTED
+
+
+def _one_line(message: Warning | str, *_: Any, **__: Any) -> None:
+    print(f"saddlescope: warning: {message}", file=sys.stderr)
 
 
 def _list() -> int:
@@ -71,9 +77,7 @@ def _run(command: Run) -> int:
     from .experiments.run import check_writable, interrupted, run, write, write_json
 
     # Everything that can be refused is refused before the work, not after it.
-    horizon = experiment(command.name).setup(
-        command.seed, width=command.width, scale=command.scale, t1=command.t1
-    ).t1
+    horizon = experiment(command.name).setup(command.seed, width=command.width, scale=command.scale, t1=command.t1).t1
     check_writable(command.out)
     target = None if command.json in (None, "-") else Path(command.json)
     if target is not None:

@@ -13,8 +13,8 @@ from .dormant import dormant_form as dormant_form
 from .escape import Escape as Escape
 from .figure import plot as plot
 from .figure import plot_loss as plot_loss
-from .figure import plot_speed as plot_speed
 from .figure import plot_spectrum as plot_spectrum
+from .figure import plot_speed as plot_speed
 from .figure import plot_units as plot_units
 from .itinerary import Itinerary as Itinerary
 from .itinerary import Visit as Visit

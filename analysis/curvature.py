@@ -43,7 +43,8 @@ class Spectrum(eqx.Module):
     @property
     def largest_zero(self) -> float:
         """The largest |λ| that counts as zero."""
-        return float(np.max(np.abs(self.eigenvalues), where=np.abs(self.eigenvalues) <= self.zero_threshold, initial=0.0))
+        sizes = np.abs(self.eigenvalues)
+        return float(np.max(sizes, where=sizes <= self.zero_threshold, initial=0.0))
 
     @property
     def smallest_nonzero(self) -> float:

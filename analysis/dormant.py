@@ -15,6 +15,8 @@ from ..models import declared_units, incoming, outgoing, with_units
 # Random starts for the maximiser besides the ones given: the forms met here have a handful of local maxima.
 STARTS = 24
 SEED = 0
+# Simplex search polishes maxima on kinks in up to this many dimensions; beyond it is too slow to help.
+POLISH_LIMIT = 12
 
 
 class DormantForm(eqx.Module):
@@ -40,7 +42,8 @@ class DormantForm(eqx.Module):
     def rate(self) -> float:
         r"""$c$ in $\dot r = c\, r^{p-1}$ for a unit of norm r on the steepest direction; for p = 2 the escape rate.
 
-        The steepest direction has $\|u\|^2 = q/p$, $\|v\|^2 = 1/p$ and $F_p = -U$, $U = s (q/p)^{q/2} p^{-1/2}$, $c = pU$.
+        The steepest direction has $\|u\|^2 = q/p$, $\|v\|^2 = 1/p$ and $F_p = -U$ with $U = s (q/p)^{q/2} p^{-1/2}$;
+        $c = pU$.
         """
         p, q = self.order, self.order - 1
         return self.strength * (q / p) ** (q / 2) * p**0.5
@@ -93,7 +96,9 @@ def _linear_form(narrow, loss, data, zero):
     return jax.jacfwd(lambda u: _lowest_order(narrow, loss, data, u))(zero)
 
 
-def dormant_form(narrow: Any, loss: Callable, data: Any, *, starts: Float[np.ndarray, "k Nu"] | None = None) -> DormantForm:
+def dormant_form(
+    narrow: Any, loss: Callable, data: Any, *, starts: Float[np.ndarray, "k Nu"] | None = None
+) -> DormantForm:
     """The lowest-order form of an added unit, and its steepest directions.
 
     **Arguments:** `narrow`: the critical network, without the dormant units; `starts`: incoming parameters from which
@@ -131,24 +136,29 @@ def _search(narrow, loss, data, size, starts):
     random = np.random.default_rng(SEED).standard_normal((STARTS, size))
     starts = random if starts is None else np.vstack([starts, random])
     norms = np.linalg.norm(starts, axis=1, keepdims=True)
+
+    def objective(w):
+        return tuple(np.asarray(value, dtype=float) for value in _objective(narrow, loss, data, jnp.asarray(w)))
+
+    def image(w):
+        u = w / np.linalg.norm(w)
+        value = np.asarray(_lowest_order(narrow, loss, data, jnp.asarray(u)))
+        return float(np.linalg.norm(value)), u, value
+
     found = []
     for start in (starts / np.where(norms > 0, norms, 1.0))[norms[:, 0] > 0]:
-        image = np.asarray(_lowest_order(narrow, loss, data, jnp.asarray(start)))
-        if np.linalg.norm(image) == 0:
+        if image(start)[0] == 0:
             continue  # a dead direction: the objective is flat there
-        answer = minimize(
-            lambda w: tuple(np.asarray(value, dtype=float) for value in _objective(narrow, loss, data, jnp.asarray(w))),
-            start,
-            jac=True,
-            method="BFGS",
-            options={"gtol": 1e-9},
-        )
-        u = answer.x / np.linalg.norm(answer.x)
-        image = np.asarray(_lowest_order(narrow, loss, data, jnp.asarray(u)))
-        if np.all(np.isfinite(image)) and np.linalg.norm(image) > 0:
-            found.append((np.linalg.norm(image), u, image / np.linalg.norm(image)))
+        found.append(image(minimize(objective, start, jac=True, method="BFGS", options={"gtol": 1e-9}).x))
+    found = sorted((item for item in found if np.isfinite(item[0]) and item[0] > 0), key=lambda item: -item[0])
     if not found:
         return [], 0.0
-    found.sort(key=lambda item: -item[0])
-    best = float(found[0][0])
-    return [(u, v) for strength, u, v in found if strength >= best * (1 - 1e-6)], best
+    if not declared_units(narrow).law.smooth and size <= POLISH_LIMIT:
+        # Where samples of either sign meet, the maximum sits on a kink, on which quasi-Newton steps stall.
+        options = {"xatol": 1e-10, "fatol": 1e-15, "maxiter": 400 * size}
+        for _, u, _ in found[:3]:
+            polished = minimize(lambda w: objective(w)[0], u, method="Nelder-Mead", options=options)
+            found.append(image(polished.x))
+        found.sort(key=lambda item: -item[0])
+    best = found[0][0]
+    return [(u, v / strength) for strength, u, v in found if strength >= best * (1 - 1e-6)], best

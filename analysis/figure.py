@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure, SubFigure
 
 from ..flows import Trajectory
 from ..models import incoming, units_of
@@ -104,7 +104,8 @@ def plot_spectrum(visit: Visit, *, number: int = 0, ax: Axes | None = None) -> A
     ax = plt.subplots()[1] if ax is None else ax
     spectral = visit.kind.spectrum
     if spectral is None:
-        why = "no critical point" if not visit.critical_point.converged else "no Hessian here:\nnot twice differentiable"
+        found = visit.critical_point.converged
+        why = "no Hessian here:\nnot twice differentiable" if found else "no critical point"
         ax.text(0.5, 0.5, why, ha="center", va="center", fontsize=FONT, transform=ax.transAxes, color="0.3")
         ax.set(xticks=[], yticks=[])
         return ax
@@ -137,7 +138,8 @@ def plot(
     rows = 3 if drawable else 2
     columns = max(len(shown), 2)
     figure = plt.figure(figsize=(max(8.0, 2.6 * columns), 2.8 * rows), layout="constrained")
-    top, *bottom = figure.subfigures(rows, 1)
+    parts: list[SubFigure] = list(np.asarray(figure.subfigures(rows, 1), dtype=object))
+    top, bottom = parts[0], parts[1:]
     left, right = top.subplots(1, 2)
     plot_loss(trajectory, visits, levels=levels, logarithmic=logarithmic, ax=left)
     plot_speed(trajectory, visits, logarithmic=logarithmic, ax=right)

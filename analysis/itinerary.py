@@ -18,7 +18,6 @@ from .kind import Kind, kind
 from .visits import PROMINENCE, Passage, passages
 from .width import SHARE, EffectiveWidth, effective_width, leading_size
 
-
 # Columns of the printed table: more than it needs, so that no cell is ever folded.
 WIDTH = 180
 
@@ -61,9 +60,7 @@ class Itinerary(tuple[Visit, ...]):
         return re.sub(r" +\n", "\n", console.file.getvalue())  # type: ignore[attr-defined]
 
 
-def itinerary(
-    trajectory: Trajectory, *, prominence: float = PROMINENCE, share: float = SHARE
-) -> Itinerary:
+def itinerary(trajectory: Trajectory, *, prominence: float = PROMINENCE, share: float = SHARE) -> Itinerary:
     """The critical points that a flow visited.
 
     **Arguments:** `trajectory`: a flow; `prominence`: decades by which a minimum of the speed must stand out to count
@@ -120,8 +117,9 @@ def remarks(visits: tuple[Visit, ...]) -> list[str]:
                 f"Visit {number}: effective width {effective.width} is unclear, gap {effective.gap:.2g} at threshold "
                 f"{effective.threshold:.2g}; the largest sizes are {sizes}."
             )
-        if number and effective is not None and visits[number - 1].effective_width is not None:
-            grown = effective.width - visits[number - 1].effective_width.width
+        before = visits[number - 1].effective_width if number else None
+        if effective is not None and before is not None:
+            grown = effective.width - before.width
             if grown > 1:
                 lines.append(f"Visits {number - 1} to {number}: {grown} units grew together, with no plateau between.")
         if visit.kind.name in ("no critical point", "undetermined"):

@@ -6,6 +6,7 @@ from typing import Any, Literal
 import equinox as eqx
 import jax
 import numpy as np
+from jaxtyping import Float
 
 from ..models import units_of
 from .critical_point import CriticalPoint
@@ -39,7 +40,13 @@ class Kind(eqx.Module):
 
 
 def kind(
-    point: CriticalPoint, loss: Callable, data: Any, *, gradient_scale: float = 1.0, loss_scale: float = 1.0, starts=None
+    point: CriticalPoint,
+    loss: Callable,
+    data: Any,
+    *,
+    gradient_scale: float = 1.0,
+    loss_scale: float = 1.0,
+    starts: Float[np.ndarray, "k Nu"] | None = None,
 ) -> Kind:
     r"""Decides what a critical point is.
 
@@ -75,7 +82,8 @@ def _zero_loss(point: CriticalPoint, loss_scale: float) -> bool:
 def _non_smooth(point, form, escapes, loss_scale) -> Kind:
     lost = "no Hessian: not twice differentiable here (zero units)"
     if escapes:
-        return Kind("non-smooth saddle", 2, None, form, f"{lost}; a small unit lowers the loss, s = {form.strength:.6g}")
+        evidence = f"{lost}; a small unit lowers the loss, s = {form.strength:.6g}"
+        return Kind("non-smooth saddle", 2, None, form, evidence)
     if _zero_loss(point, loss_scale):
         return Kind("minimum", None, None, form, f"{lost}; the loss is zero to rounding")
     return Kind("undetermined", None, None, form, f"{lost}; no added unit lowers the loss to second order")
@@ -99,7 +107,8 @@ def _smooth(point, loss, data, form, escapes, gradient_scale, loss_scale) -> Kin
         evidence = f"degenerate, order 3: third derivative {cubic:.2g} along a null direction"
         return Kind("degenerate saddle", 3, spectral, form, evidence)
     if form is not None and not escapes:
-        return Kind("minimum", None, spectral, form, "positive semidefinite, and no unit of any size can lower the loss")
+        evidence = "positive semidefinite, and no unit of any size can lower the loss"
+        return Kind("minimum", None, spectral, form, evidence)
     return Kind("undetermined", None, spectral, form, "positive semidefinite with a null space flat to third order")
 
 

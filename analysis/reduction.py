@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from ..models import incoming, outgoing, unit_vectors, units_of, with_units
+from ..models import declared_units, incoming, outgoing, unit_vectors, with_units
 from .width import EffectiveWidth, effective_width, shares_of_ray
 
 
@@ -62,7 +62,7 @@ def reduce(model: Any, effective: EffectiveWidth | None = None) -> Reduction:
         return _reduction(model, rows[:, :split], rows[:, split:], shares, shares)
     members = [np.flatnonzero(effective.groups == k) for k in range(effective.width)]
     build = _merge_ray if effective.embedding == "iii" else _merge_copies
-    signed = units_of(model).law.field == "real"
+    signed = declared_units(model).law.field == "real"
     columns = [build(theta, group, split, signed) for group in members]
     if not columns:
         empty = np.zeros((theta.shape[0], 0))

@@ -20,7 +20,9 @@ def lemma6_modes(
     return values[::-1], vectors[:, ::-1]
 
 
-def lemma6_levels(x: Float[np.ndarray, "P D"], y: Float[np.ndarray, "P M"], *, weight: float = 0.5) -> tuple[float, ...]:
+def lemma6_levels(
+    x: Float[np.ndarray, "P D"], y: Float[np.ndarray, "P M"], *, weight: float = 0.5
+) -> tuple[float, ...]:
     r"""Plateau losses of a two-layer linear network that learns its largest modes first.
 
     $L_r = w\,(\mathrm{tr}\, \Sigma_{yy} - \sum_{k \le r} \mu_k)$ for r = 0, …, min(D, M), with μ from `lemma6_modes`.
@@ -68,7 +70,7 @@ def windowed_levels(
 
 
 def orthogonal_relu_levels(x: Float[np.ndarray, "P D"], y: Float[np.ndarray, " P"]) -> tuple[float, ...]:
-    r"""Plateau losses of a two-layer ReLU network with one output on orthogonal inputs, for $\langle (y - f)^2 \rangle$.
+    r"""Plateau losses $\langle (y - f)^2 \rangle$ of a two-layer ReLU network with one output on orthogonal inputs.
 
     The samples of each sign are fitted together by one ray, first the sign whose $\|D_\pm\|$ is larger,
     $D_\pm = \langle y_k x_k \rangle_{\pm y_k > 0}$.
@@ -90,7 +92,7 @@ def orthogonal_relu_levels(x: Float[np.ndarray, "P D"], y: Float[np.ndarray, " P
 
 
 def linear_attention_levels(eigenvalues: tuple[float, ...], context: int) -> tuple[float, ...]:
-    r"""Plateau losses of linear attention with rank-one heads on in-context regression, for $\langle (y - \hat y)^2 \rangle$.
+    r"""Plateau losses $\langle (y - \hat y)^2 \rangle$ of linear attention with rank-one heads, in-context regression.
 
     $L_m = \mathrm{tr}\Lambda - \sum_{d \le m} \lambda_d / (1 + (1 + \mathrm{tr}\Lambda / \lambda_d) / N)$, in the limit
     of many sequences.

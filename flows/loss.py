@@ -18,7 +18,7 @@ def _residuals(model: Any, data: Data) -> Float[Array, "P *outputs"]:
 
 
 def mean_squared_error(model: Any, data: Data) -> Float[Array, ""]:
-    r"""The average of the squared error over samples and outputs, $L = \frac{1}{P N_v} \sum_\mu \|y_\mu - f(x_\mu)\|^2$.
+    r"""The squared error averaged over samples and outputs, $L = \frac{1}{P N_v} \sum_\mu \|y_\mu - f(x_\mu)\|^2$.
 
     **Arguments:** `model`: a function of one input; `data`: pair (x, y) with the samples on the first axis.
     """

@@ -65,6 +65,7 @@ def _advance(flow, solver, state, t0, t1, dt, rtol, atol, data):
         max_steps=CHUNK,
         throw=False,
     )
+    assert solution.ts is not None and solution.ys is not None  # as saveat asks for both
     return solution.ts, solution.ys, solution.stats["num_steps"], solution.stats["num_accepted_steps"]
 
 
@@ -82,8 +83,10 @@ def advance(
     **Returns:** the accepted steps (possibly none) and the number of steps tried.
     """
     state = (jnp.asarray(start.ys[-1]), jnp.asarray(start.energies[-1]))
-    rtol, atol = tolerances
-    times = (jnp.asarray(value, dtype=start.ts.dtype) for value in (start.ts[-1], t1, min(dt, t1 - start.ts[-1])))
-    ts, ys, tried, accepted = _advance(flow, solver, state, *times, jnp.asarray(rtol), jnp.asarray(atol), data)
+    # Arrays, not Python numbers: numbers would be compiled in.
+    t0, end = jnp.asarray(start.ts[-1]), jnp.asarray(t1, dtype=start.ts.dtype)
+    step = jnp.minimum(jnp.asarray(dt, dtype=start.ts.dtype), end - t0)
+    rtol, atol = (jnp.asarray(value) for value in tolerances)
+    ts, ys, tried, accepted = _advance(flow, solver, state, t0, end, step, rtol, atol, data)
     count = int(accepted)
     return Steps(*(np.asarray(array)[:count] for array in (ts, *ys))), int(tried)

@@ -16,6 +16,7 @@ from .field import GradientFlow, flatten, unflatten
 from .stepping import Steps, advance
 
 FORMAT = 1  # of the saved file
+ARRAYS = ("ts", "ys", "losses", "speeds", "energies")
 
 
 class Result(enum.Enum):
@@ -63,7 +64,10 @@ class Trajectory(eqx.Module):
 
     @property
     def energy_error(self) -> float:
-        r"""$\max_t |L(0) - L(t) - \int_0^t \|\nabla L\|^2 ds| / L(0)$: the integrator's error in the energy identity."""
+        r"""The integrator's error in the energy identity.
+
+        $\max_t |L(0) - L(t) - \int_0^t \|\nabla L\|^2 ds| / L(0)$, not divided where L(0) is not positive.
+        """
         error = np.max(np.abs(self.losses[0] - self.losses - self.energies))
         return float(error / self.losses[0]) if self.losses[0] > 0 else float(error)
 
@@ -110,7 +114,7 @@ class Trajectory(eqx.Module):
         """Writes the path to one `.npz` file, whole or not at all; `extra` goes into its JSON header."""
         path = Path(path)
         header = {"format": FORMAT, "result": self.result.name, "stats": self.stats, **extra}
-        arrays = {name: getattr(self, name) for name in ("ts", "ys", "losses", "speeds", "energies")}
+        arrays = {name: getattr(self, name) for name in ARRAYS}
         temporary = path.with_name(path.name + ".part")
         with open(temporary, "wb") as file:
             np.savez_compressed(file, header=json.dumps(header), **arrays)
@@ -129,7 +133,9 @@ def read_header(path: str | Path) -> dict[str, Any]:
     return header
 
 
-def load(path: str | Path, model: Any, loss: Callable, data: Any, solver: dfx.AbstractSolver | None = None) -> Trajectory:
+def load(
+    path: str | Path, model: Any, loss: Callable, data: Any, solver: dfx.AbstractSolver | None = None
+) -> Trajectory:
     """Reads a trajectory back.
 
     **Arguments:** `path`: the file; `model`, `loss`, `data`, `solver`: what was integrated (the file holds the path
@@ -137,9 +143,10 @@ def load(path: str | Path, model: Any, loss: Callable, data: Any, solver: dfx.Ab
     """
     header = read_header(path)
     with np.load(path, allow_pickle=False) as file:
-        arrays = [file[name] for name in ("ts", "ys", "losses", "speeds", "energies")]
-    if arrays[1].shape[1] != flatten(model).size:
-        raise ValueError(f"{path} holds {arrays[1].shape[1]} parameters; the model has {flatten(model).size}.")
+        ts, ys, losses, speeds, energies = (file[name] for name in ARRAYS)
+    if ys.shape[1] != flatten(model).size:
+        raise ValueError(f"{path} holds {ys.shape[1]} parameters; the model has {flatten(model).size}.")
     solver = dfx.Tsit5() if solver is None else solver
-    start = unflatten(model, jnp.asarray(arrays[1][0]))
-    return Trajectory(*arrays, Result[header["result"]], header["stats"], start, loss, data, solver)
+    start = unflatten(model, jnp.asarray(ys[0]))
+    result = Result[header["result"]]
+    return Trajectory(ts, ys, losses, speeds, energies, result, header["stats"], start, loss, data, solver)

@@ -1,6 +1,7 @@
 """Two-layer networks of units, and the six architectures of the reference paper made from them."""
 
 import math
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import equinox as eqx
@@ -25,7 +26,8 @@ class Architecture(Protocol):
     @property
     def shapes(self) -> tuple[tuple[int, ...], ...]: ...
 
-    def output(self, z: Any, *parameters: Array) -> Array: ...
+    @property
+    def output(self) -> Callable[..., Array]: ...
 
 
 class Dense(eqx.Module):

@@ -1,22 +1,18 @@
 """Laws that hold for every architecture: energy, monotone loss, conservation, invariant manifolds, embedding."""
 
-import sys
 import warnings
-from pathlib import Path
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from architectures import MODELS, problem
 from hypothesis import given
 from hypothesis import strategies as st
 from saddlescope.analysis import conserved_drift, effective_width, reduce
 from saddlescope.flows import Result, flatten, half_squared_error, mean_squared_error, simulate, unflatten
 from saddlescope.models import incoming, outgoing, scaled, unit_vectors, units_of, with_units
-
-sys.path.append(str(Path(__file__).parent))
-from architectures import MODELS, problem
 
 NAMES = tuple(MODELS)
 

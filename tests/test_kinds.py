@@ -1,0 +1,184 @@
+"""What a critical point is: forms of an added unit against closed forms, and verdicts on known points."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jaxtyping import Array
+from saddlescope.analysis import critical_point, dormant_form, kind, spectrum, third_order_form
+from saddlescope.analysis.critical_point import solve_gradient
+from saddlescope.analysis.dormant import steepness
+from saddlescope.flows import flatten, half_squared_error, unflatten
+from saddlescope.models import Dense, LinearAttention, TwoLayer, incoming, linear, quadratic, relu, tanh, with_units
+
+
+def zero(architecture, width=3):
+    return TwoLayer(architecture, width, 0.0, key=jax.random.key(0))
+
+
+def nothing(architecture):
+    """The network of no units."""
+    model = zero(architecture)
+    u = incoming(model)
+    return with_units(model, u[:0], jnp.zeros((0, model.v[0].size)))
+
+
+@pytest.fixture(scope="module")
+def sample():
+    x = jax.random.normal(jax.random.key(1), (40, 3))
+    return x, jax.random.normal(jax.random.key(2), (40, 2)) + x[:, :2]
+
+
+@pytest.mark.parametrize("activation", [linear, tanh])
+def test_first_order_units_escape_along_singular_vectors(activation, sample):
+    """M(u) = σ'(0) Σ_yx u at the origin."""
+    x, y = sample
+    form = dormant_form(nothing(Dense(activation, 3, 2)), half_squared_error, sample)
+    left, sizes, right = np.linalg.svd(np.asarray(y.T @ x / len(x)))
+    assert form.order == 2
+    assert form.strength == pytest.approx(sizes[0], rel=1e-10)
+    assert form.rate == pytest.approx(sizes[0], rel=1e-10)
+    assert abs(form.incoming @ right[0]) == pytest.approx(1, abs=1e-10)
+    assert abs(form.outgoing @ left[:, 0]) == pytest.approx(1, abs=1e-10)
+    values = spectrum(zero(Dense(activation, 3, 2)), half_squared_error, sample).eigenvalues
+    assert values[0] == pytest.approx(-form.rate, rel=1e-10)
+
+
+def test_relu_form_is_maximised_over_the_circle():
+    """Against a fine grid of directions."""
+    x = jax.random.normal(jax.random.key(3), (15, 2))
+    y = jax.random.normal(jax.random.key(4), (15, 1))
+    form = dormant_form(nothing(Dense(relu, 2)), half_squared_error, (x, y))
+    angles = np.linspace(0, 2 * np.pi, 200_001)
+    circle = np.stack([np.cos(angles), np.sin(angles)])
+    values = np.abs(np.asarray(y[:, 0]) @ np.maximum(np.asarray(x) @ circle, 0)) / 15
+    # The maximum sits on a kink, where the grid of step 3e-5 falls short by that much times the slope.
+    assert values.max() <= form.strength * (1 + 1e-12)
+    assert form.strength == pytest.approx(values.max(), rel=1e-5)
+    best = circle[:, np.argmax(values)]
+    assert max(row[:2] @ best for row in form.maximisers) * np.sqrt(2) == pytest.approx(1, abs=1e-8)
+
+
+def test_quadratic_form_at_the_origin(sample):
+    """M(u) = uᵀ⟨y xxᵀ⟩u: the eigenvalue of largest size; order 3."""
+    x, y = sample[0], sample[1][:, :1]
+    form = dormant_form(nothing(Dense(quadratic, 3)), half_squared_error, (x, y))
+    values, vectors = np.linalg.eigh(np.asarray(jnp.einsum("p,pi,pj->ij", y[:, 0], x, x) / len(x)))
+    top = np.argmax(np.abs(values))
+    assert form.order == 3
+    assert form.strength == pytest.approx(abs(values[top]), rel=1e-9)
+    assert abs(form.incoming @ vectors[:, top]) == pytest.approx(1, abs=1e-6)
+    # With u² = 2/3 and v² = 1/3 of a unit vector: U = s (2/3) / √3 and ṙ = 3U r².
+    assert form.rate == pytest.approx(3 * form.strength * (2 / 3) / np.sqrt(3))
+    for row in form.maximisers:
+        assert np.linalg.norm(row) == pytest.approx(1)
+        gain = steepness(nothing(Dense(quadratic, 3)), half_squared_error, (x, y), row)
+        assert gain * 3 == pytest.approx(form.rate, rel=1e-6)
+
+
+def test_attention_form_at_the_origin():
+    """M(k, q) = kᵀ⟨y β x_qᵀ⟩q: the largest singular value, halved by ‖k‖² + ‖q‖² = 1."""
+    beta, x = jax.random.normal(jax.random.key(5), (30, 2)), jax.random.normal(jax.random.key(6), (30, 2))
+    y = jax.random.normal(jax.random.key(7), (30, 1))
+    form = dormant_form(nothing(LinearAttention(2)), half_squared_error, ((beta, x), y))
+    sizes = np.linalg.svd(np.asarray(jnp.einsum("p,pi,pj->ij", y[:, 0], beta, x) / 30), compute_uv=False)
+    assert form.order == 3
+    assert form.strength == pytest.approx(sizes[0] / 2, rel=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("architecture", "name", "order"),
+    [
+        (Dense(linear, 3, 2), "strict saddle", 2),
+        (Dense(tanh, 3, 2), "strict saddle", 2),
+        (Dense(relu, 3, 2), "non-smooth saddle", 2),
+        (Dense(quadratic, 3, 2), "degenerate saddle", 3),
+    ],
+)
+def test_the_origin_is_never_a_minimum(architecture, name, order, sample):
+    point = critical_point(zero(architecture), half_squared_error, sample)
+    verdict = kind(point, half_squared_error, sample)
+    assert (verdict.name, verdict.order) == (name, order)
+    if name == "non-smooth saddle":
+        assert verdict.spectrum is None
+        assert "not twice differentiable" in verdict.evidence
+    else:
+        assert verdict.spectrum.nullity == {"strict saddle": 3, "degenerate saddle": 15}[name]
+
+
+def test_best_linear_fit_is_a_minimum_though_its_loss_is_not_zero(sample):
+    """No added unit lowers the loss: the residual is orthogonal to the inputs."""
+    x, y = sample
+    best = np.linalg.lstsq(np.asarray(x), np.asarray(y), rcond=None)[0].T
+    left, sizes, right = np.linalg.svd(best, full_matrices=False)
+    root = np.sqrt(sizes)
+    pad = np.zeros((1, 1))
+    u = np.vstack([root[:, None] * right, pad * np.ones((1, 3))])
+    v = np.vstack([root[:, None] * left.T, pad * np.ones((1, 2))])
+    model = with_units(zero(Dense(linear, 3, 2)), jnp.asarray(u), jnp.asarray(v))
+    verdict = kind(critical_point(model, half_squared_error, sample), half_squared_error, sample)
+    assert verdict.name == "minimum"
+    assert "no unit of any size" in verdict.evidence
+
+
+class Two(eqx.Module):
+    x: Array
+
+
+@pytest.mark.parametrize(
+    ("loss", "name", "order"),
+    [
+        (lambda m, d: 1 + m.x[0] ** 2 + m.x[1] ** 2, "minimum", None),
+        (lambda m, d: 1 + m.x[0] ** 2 - m.x[1] ** 2, "strict saddle", 2),
+        (lambda m, d: 1 + m.x[0] ** 2 + m.x[1] ** 3, "degenerate saddle", 3),
+        (lambda m, d: 1 + m.x[0] ** 2 - m.x[1] ** 4, "undetermined", None),
+        (lambda m, d: 1 + m.x[0] ** 2 + m.x[1] ** 4, "undetermined", None),
+    ],
+)
+def test_models_without_units(loss, name, order):
+    """The quartic cases are beyond what is examined: said, not guessed."""
+    model = Two(jnp.zeros(2))
+    verdict = kind(critical_point(model, loss, ()), loss, ())
+    assert (verdict.name, verdict.order) == (name, order)
+
+
+def test_a_slope_without_critical_point():
+    """x' = −(x² + 1e-4) passes a ghost: slow, but nowhere critical."""
+
+    def loss(model, data):
+        return model.x[0] ** 3 / 3 + 1e-4 * model.x[0] + model.x[1] ** 2
+
+    point = critical_point(Two(jnp.array([0.0, 0.0])), loss, (), drop=1e-3)
+    assert not point.converged
+    assert kind(point, loss, ()).name == "no critical point"
+
+
+def test_the_solver_converges_to_the_saddle_not_to_a_minimum():
+    """L = (x² − 1)² + y²: from near the saddle at 0 to the saddle."""
+
+    def loss(model, data):
+        return (model.x[0] ** 2 - 1) ** 2 + model.x[1] ** 2
+
+    solved = solve_gradient(Two(jnp.array([0.1, -0.3])), loss, ())
+    np.testing.assert_allclose(solved.x, 0, atol=1e-12)
+
+
+def test_third_order_form_is_the_third_derivative():
+    model = TwoLayer(Dense(quadratic, 2), 2, 1.0, key=jax.random.key(0))
+    x, y = jax.random.normal(jax.random.key(1), (9, 2)), jax.random.normal(jax.random.key(2), (9, 1))
+    direction = np.asarray(jax.random.normal(jax.random.key(3), (6,)))
+    theta = flatten(model)
+    steps = np.array([-2, -1, 1, 2]) * 1e-2
+    losses = [float(half_squared_error(unflatten(model, theta + h * direction), (x, y))) for h in steps]
+    difference = np.dot([-0.5, 1, -1, 0.5], losses) / 1e-6
+    assert third_order_form(model, half_squared_error, (x, y), direction) == pytest.approx(difference / 6, rel=2e-2)
+
+
+def test_third_order_agrees_with_the_dormant_form():
+    """Two computations of one quantity: at the origin F₃ along the steepest unit is −U."""
+    x, y = jax.random.normal(jax.random.key(1), (9, 2)), jax.random.normal(jax.random.key(2), (9, 1))
+    form = dormant_form(nothing(Dense(quadratic, 2)), half_squared_error, (x, y))
+    wide = zero(Dense(quadratic, 2), width=1)
+    cubic = third_order_form(wide, half_squared_error, (x, y), form.maximisers[0])
+    assert cubic == pytest.approx(-form.rate / 3, rel=1e-6)
