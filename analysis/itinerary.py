@@ -156,8 +156,8 @@ def _row(visit: Visit) -> list[str]:
     found = point.converged
     rate = "–"
     if left is not None:
-        measured = "?" if left.rate_measured is None else f"{left.rate_measured:.4g}"
-        rate = f"{measured} ({left.rate_predicted:.4g})"
+        measured = "?" if left.rate_measured is None else f"{left.rate_measured:.5g}"
+        rate = f"{measured} ({left.rate_predicted:.5g})"
     return [
         f"{passage.time:.4g}",
         f"{passage.arrival:.4g}",
