@@ -29,8 +29,8 @@ class Escape(eqx.Module):
       between the direction of the growing ray and the maximiser of the form; degenerate: the share of the steepest
       descent that the winning unit's direction attains, $F_p(d) / F_p(d_{max})$, since equally steep directions are
       the rule there;
-    - `dwell_predicted`: time from arrival to departure by $\dot r = c r^{p-1}$ from r at arrival; for p ≥ 3 a lower
-      bound, reached by a unit already on the steepest direction;
+    - `dwell_predicted`: time from arrival to departure by $\dot r = c r^{p-1}$ from r at arrival; for p ≥ 3 this takes
+      the unit to be on the steepest direction already, so that at the saddle itself it is the shortest time possible;
     - `direction`: the displacement, normalised; `winner`: the eigenvalue or unit norm that won;
     - `seeded_by_rounding`: r was at rounding level of the weights, so that the time of escape means nothing.
     """

@@ -133,7 +133,7 @@ def table(visits: tuple[Visit, ...]) -> Table:
     """The itinerary as a rich table."""
     result = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     columns = ("#", "time", "arrival", "dwell (predicted)", "loss", "width", "type", "kind", "index")
-    columns += ("nullity", "order", "rate (predicted)", "e-folds", "overlap", "‖∇L‖∞")
+    columns += ("nullity", "order", "rate (predicted)", "e-folds", "overlap", "‖∇L‖∞", "distance")
     for name in columns:
         result.add_column(name, justify="left" if name == "kind" else "right")
     for number, visit in enumerate(visits):
@@ -152,7 +152,7 @@ def _row(visit: Visit) -> list[str]:
     spectral = verdict.spectrum
     dwell = "stays" if passage.dwell is None else f"{passage.dwell:.4g}"
     if left is not None and left.dwell_predicted is not None:
-        dwell += f" ({'≥ ' if left.order > 2 else ''}{left.dwell_predicted:.4g})"
+        dwell += f" ({left.dwell_predicted:.4g})"
     found = point.converged
     rate = "–"
     if left is not None:
@@ -173,4 +173,5 @@ def _row(visit: Visit) -> list[str]:
         "–" if left is None else f"{left.e_folds:.1f}",
         "–" if left is None else f"{left.overlap:.5f}",
         f"{point.gradient_norm:.0e}",
+        f"{point.distance:.1e}",
     ]

@@ -4,22 +4,21 @@ from collections.abc import Callable
 from typing import Any, Literal
 
 import equinox as eqx
-import jax
 import numpy as np
 from jaxtyping import Float
 
 from ..models import units_of
-from .critical_point import CriticalPoint
-from .curvature import DENSE_LIMIT, Spectrum, spectrum, third_order_form
+from .critical_point import GRADIENT_TOLERANCE, CriticalPoint
+from .curvature import DENSE_LIMIT, Spectrum, spectrum
 from .dormant import DormantForm, dormant_form
+from .null_space import probe_null_space
 
 KindName = Literal[
     "strict saddle", "degenerate saddle", "non-smooth saddle", "minimum", "undetermined", "no critical point"
 ]
+NO_UNIT_HELPS = "no unit of any size lowers the loss to first order, so none does if it is convex in the sum of units"
 # A form weaker than this share of the flow's largest speed is zero to rounding.
 ZERO_FORM = 1e-8
-# Random directions of the null space on which the third-order form is probed.
-PROBES = 8
 
 
 class Kind(eqx.Module):
@@ -52,10 +51,11 @@ def kind(
 
     In this order: a zero unit of a law that is not smooth leaves no Hessian, and the positively homogeneous form of
     an added unit decides; a negative eigenvalue makes a strict saddle; a positive semidefinite Hessian with a
-    dormant unit that can lower the loss at order p ≥ 3, or a non-zero third derivative along a null direction, makes
-    a degenerate saddle; what has no such descent is a minimum if its loss is zero, if its Hessian is positive
-    definite, or if the loss's derivative in the output is orthogonal to every unit (then no network of any width does
-    better, the loss being convex in an output that is a sum of units). Anything else stays undetermined.
+    dormant unit that can lower the loss at order p ≥ 3, or with a null direction along which it falls, makes a
+    degenerate saddle. What has no such descent is a minimum if its loss is zero; if its Hessian is positive definite;
+    if the loss's derivative in the output is orthogonal to every unit (then no network of any width does better,
+    provided that the loss is convex in the sum of units, as squared errors are); or if its null space is tangent to a
+    manifold of critical points (Morse–Bott). Anything else stays undetermined.
 
     **Arguments:** `point`, `loss`, `data`; `gradient_scale`, `loss_scale`: sizes that count as large; `starts`:
     incoming parameters from which to search for the steepest dormant unit.
@@ -79,6 +79,12 @@ def _zero_loss(point: CriticalPoint, loss_scale: float) -> bool:
     return abs(point.loss) <= 1e-14 * loss_scale
 
 
+def _no_unit_helps(point: CriticalPoint, form: DormantForm | None, escapes: bool) -> bool:
+    """Whether M(u) vanishes for all u: the lowest order, which is what was examined, is all of a homogeneous φ."""
+    units = units_of(point.model)
+    return form is not None and not escapes and units is not None and units.law.degree is not None
+
+
 def _non_smooth(point, form, escapes, loss_scale) -> Kind:
     lost = "no Hessian: not twice differentiable here (zero units)"
     if escapes:
@@ -86,6 +92,8 @@ def _non_smooth(point, form, escapes, loss_scale) -> Kind:
         return Kind("non-smooth saddle", 2, None, form, evidence)
     if _zero_loss(point, loss_scale):
         return Kind("minimum", None, None, form, f"{lost}; the loss is zero to rounding")
+    if _no_unit_helps(point, form, escapes):
+        return Kind("minimum", None, None, form, f"{lost}; {NO_UNIT_HELPS}")
     return Kind("undetermined", None, None, form, f"{lost}; no added unit lowers the loss to second order")
 
 
@@ -102,19 +110,25 @@ def _smooth(point, loss, data, form, escapes, gradient_scale, loss_scale) -> Kin
         return Kind("minimum", None, spectral, form, "the loss is zero to rounding")
     if spectral.nullity == 0:
         return Kind("minimum", None, spectral, form, "the Hessian is positive definite")
-    cubic = _largest_third_form(point, loss, data, spectral)
-    if cubic > np.sqrt(np.finfo(float).eps) * gradient_scale:
-        evidence = f"degenerate, order 3: third derivative {cubic:.2g} along a null direction"
-        return Kind("degenerate saddle", 3, spectral, form, evidence)
-    if form is not None and not escapes:
-        evidence = "positive semidefinite, and no unit of any size can lower the loss"
+    if _no_unit_helps(point, form, escapes):
+        return Kind("minimum", None, spectral, form, f"positive semidefinite; {NO_UNIT_HELPS}")
+    return _flat(point, loss, data, spectral, form, gradient_scale, loss_scale)
+
+
+def _flat(point, loss, data, spectral, form, gradient_scale, loss_scale) -> Kind:
+    """A positive semidefinite Hessian with a null space that no unit explains: look along it."""
+    found = probe_null_space(point.model, point.theta, loss, data, spectral)
+    # Rounding of the loss, and the certificate of the critical point itself.
+    silent = 1e3 * np.finfo(float).eps * loss_scale
+    still = found.gradient <= 10 * GRADIENT_TOLERANCE * gradient_scale
+    if np.min(found.changes) < -silent and found.order >= 3:
+        evidence = f"degenerate, order {found.order}: the loss falls along a null direction of the Hessian"
+        return Kind("degenerate saddle", found.order, spectral, form, evidence)
+    if np.all(np.abs(found.changes) <= silent) and still:
+        evidence = "positive semidefinite, the null space tangent to a manifold of critical points (numerical evidence)"
         return Kind("minimum", None, spectral, form, evidence)
-    return Kind("undetermined", None, spectral, form, "positive semidefinite with a null space flat to third order")
-
-
-def _largest_third_form(point, loss, data, spectral) -> float:
-    null_space = spectral.null_space
-    weights = np.asarray(jax.random.normal(jax.random.key(0), (PROBES, null_space.shape[1])))
-    directions = weights @ null_space.T
-    directions /= np.linalg.norm(directions, axis=1, keepdims=True)
-    return max(abs(third_order_form(point.model, loss, data, direction)) for direction in directions)
+    if spectral.nullity == 1 and np.all(found.changes > silent):
+        evidence = f"the loss rises at order {found.order} both ways along the one null direction"
+        return Kind("minimum", None, spectral, form, evidence)
+    evidence = "positive semidefinite; along the null space the loss is neither flat nor seen to fall"
+    return Kind("undetermined", None, spectral, form, evidence)

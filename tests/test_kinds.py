@@ -6,10 +6,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jaxtyping import Array
-from saddlescope.analysis import critical_point, dormant_form, kind, spectrum, third_order_form
+from saddlescope.analysis import critical_point, dormant_form, itinerary, kind, spectrum, theory, third_order_form
 from saddlescope.analysis.critical_point import solve_gradient
 from saddlescope.analysis.dormant import steepness
-from saddlescope.flows import flatten, half_squared_error, unflatten
+from saddlescope.flows import flatten, half_squared_error, simulate, unflatten
 from saddlescope.models import Dense, LinearAttention, TwoLayer, incoming, linear, quadratic, relu, tanh, with_units
 
 
@@ -122,25 +122,42 @@ def test_best_linear_fit_is_a_minimum_though_its_loss_is_not_zero(sample):
     assert "no unit of any size" in verdict.evidence
 
 
-class Two(eqx.Module):
+class Three(eqx.Module):
     x: Array
 
 
 @pytest.mark.parametrize(
     ("loss", "name", "order"),
     [
-        (lambda m, d: 1 + m.x[0] ** 2 + m.x[1] ** 2, "minimum", None),
-        (lambda m, d: 1 + m.x[0] ** 2 - m.x[1] ** 2, "strict saddle", 2),
-        (lambda m, d: 1 + m.x[0] ** 2 + m.x[1] ** 3, "degenerate saddle", 3),
-        (lambda m, d: 1 + m.x[0] ** 2 - m.x[1] ** 4, "undetermined", None),
-        (lambda m, d: 1 + m.x[0] ** 2 + m.x[1] ** 4, "undetermined", None),
+        (lambda m, d: 1 + m.x[0] ** 2 + m.x[1] ** 2 + m.x[2] ** 2, "minimum", None),
+        (lambda m, d: 1 + m.x[0] ** 2 - m.x[1] ** 2 + m.x[2] ** 2, "strict saddle", 2),
+        (lambda m, d: 1 + m.x[0] ** 2 + m.x[1] ** 3 + m.x[2] ** 2, "degenerate saddle", 3),
+        (lambda m, d: 1 + m.x[0] ** 2 - m.x[1] ** 4 + m.x[2] ** 2, "degenerate saddle", 4),
+        (lambda m, d: 1 + m.x[0] ** 2 + m.x[1] ** 4 + m.x[2] ** 2, "minimum", None),
+        # Flat at second order, but relaxing x₀ makes it fall: (x₀ + x₁²)² − 2x₁⁴.
+        (lambda m, d: 1 + (m.x[0] + m.x[1] ** 2) ** 2 - 2 * m.x[1] ** 4 + m.x[2] ** 2, "degenerate saddle", 4),
+        # A curved valley floor, flat for ever: a manifold of minima.
+        (lambda m, d: 1 + (m.x[0] + m.x[1] ** 2) ** 2 + m.x[2] ** 2, "minimum", None),
+        (lambda m, d: 1 + m.x[0] ** 2, "minimum", None),
+        # Two null directions, rising in all probes: a cone of descent might still hide.
+        (lambda m, d: 1 + m.x[0] ** 2 + m.x[1] ** 4 + m.x[2] ** 4, "undetermined", None),
     ],
 )
 def test_models_without_units(loss, name, order):
-    """The quartic cases are beyond what is examined: said, not guessed."""
-    model = Two(jnp.zeros(2))
+    model = Three(jnp.zeros(3))
     verdict = kind(critical_point(model, loss, ()), loss, ())
     assert (verdict.name, verdict.order) == (name, order)
+
+
+def test_a_narrow_network_at_its_best_is_a_minimum(sample):
+    """One linear unit on a target of rank two: no unit is left to escape through, and the rescaling is flat."""
+    x, y = sample
+    flow = simulate(TwoLayer(Dense(linear, 3, 2), 1, 0.1, key=jax.random.key(0)), half_squared_error, sample, t1=200.0)
+    last = itinerary(flow)[-1]
+    assert last.kind.name == "minimum"
+    assert last.kind.spectrum.nullity == 1
+    levels = theory.lemma6_levels(np.asarray(x), np.asarray(y))
+    assert last.critical_point.loss == pytest.approx(levels[1], rel=1e-9)
 
 
 def test_a_slope_without_critical_point():
@@ -149,7 +166,7 @@ def test_a_slope_without_critical_point():
     def loss(model, data):
         return model.x[0] ** 3 / 3 + 1e-4 * model.x[0] + model.x[1] ** 2
 
-    point = critical_point(Two(jnp.array([0.0, 0.0])), loss, (), drop=1e-3)
+    point = critical_point(Three(jnp.zeros(3)), loss, (), drop=1e-3)
     assert not point.converged
     assert kind(point, loss, ()).name == "no critical point"
 
@@ -160,7 +177,7 @@ def test_the_solver_converges_to_the_saddle_not_to_a_minimum():
     def loss(model, data):
         return (model.x[0] ** 2 - 1) ** 2 + model.x[1] ** 2
 
-    solved = solve_gradient(Two(jnp.array([0.1, -0.3])), loss, ())
+    solved = solve_gradient(Three(jnp.array([0.1, -0.3, 0.0])), loss, ())
     np.testing.assert_allclose(solved.x, 0, atol=1e-12)
 
 
