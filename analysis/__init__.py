@@ -23,6 +23,7 @@ from .kind import Kind as Kind
 from .kind import kind as kind
 from .reduction import Reduction as Reduction
 from .reduction import reduce as reduce
+from .scales import Scales as Scales
 from .visits import Passage as Passage
 from .visits import closest_approaches as closest_approaches
 from .visits import passages as passages

@@ -57,7 +57,7 @@ def _solve(flow: GradientFlow, theta: Float[Array, " n"], data: Any) -> Float[Ar
     point = optx.least_squares(gradient, damped, theta, args=data, max_steps=100, throw=False).value
     # Symmetries leave zero eigenvalues: the pseudo-inverse moves across them, never along them.
     newton = optx.GaussNewton(rtol=1e-15, atol=1e-16, linear_solver=lx.SVD(rcond=RANK))
-    polished = optx.least_squares(gradient, newton, point, args=data, max_steps=8, throw=False).value
+    polished = optx.least_squares(gradient, newton, point, args=data, max_steps=40, throw=False).value
     candidates = jnp.stack([theta, point, polished])
     norms = jax.vmap(lambda p: jnp.max(jnp.abs(gradient(p, data))))(candidates)
     return candidates[jnp.argmin(jnp.where(jnp.isfinite(norms), norms, jnp.inf))]

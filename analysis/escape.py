@@ -6,9 +6,9 @@ import numpy as np
 from jaxtyping import Float
 
 from ..flows import Trajectory, unflatten
-from ..models import unit_vectors, units_of
+from ..models import unit_vectors
 from .critical_point import CriticalPoint
-from .dormant import steepness
+from .dormant import DormantForm, steepness
 from .kind import Kind
 from .visits import FRACTION, Passage
 from .width import ray_direction
@@ -23,7 +23,8 @@ class Escape(eqx.Module):
     r"""Departure from a saddle, along the amplitude r of the winning direction: $\dot r = c\, r^{p-1}$.
 
     - `order`: p, 2 for exponential escape; `rate_predicted`: c from the saddle alone: |λ| of the winning eigenvalue
-      (strict), s (non-smooth), pU (degenerate, where it is approached from below as the unit turns);
+      (strict), s (non-smooth), pU (degenerate, where it is approached from below as the unit turns); `None` for
+      degenerate saddles that are left otherwise than through small units, where r is the distance from the saddle;
     - `rate_measured`: c on the flow's steadiest phase, `None` if it has none; `e_folds`: ln of r's growth on it;
     - `overlap`: strict: cosine between the displacement at departure and the winning eigenspace; non-smooth: cosine
       between the direction of the growing ray and the maximiser of the form; degenerate: the share of the steepest
@@ -36,10 +37,10 @@ class Escape(eqx.Module):
     """
 
     order: int
-    rate_predicted: float
+    rate_predicted: float | None
     rate_measured: float | None
     e_folds: float
-    overlap: float
+    overlap: float | None
     dwell_predicted: float | None
     direction: Float[np.ndarray, " n"]
     seeded_by_rounding: bool
@@ -60,8 +61,10 @@ def escape(trajectory: Trajectory, passage: Passage, point: CriticalPoint, verdi
         return None
     if verdict.name == "strict saddle":
         rate, amplitude, overlap = _from_eigenspace(ys, point, verdict)
+    elif verdict.dormant is not None and point.reduction is not None and np.any(point.reduction.dormant):
+        rate, amplitude, overlap = _from_dormant(trajectory, ys, point, verdict.dormant, verdict.name)
     else:
-        rate, amplitude, overlap = _from_dormant(trajectory, ys, point, verdict)
+        rate, amplitude, overlap = None, np.linalg.norm(ys - point.theta, axis=1), None
     p = verdict.order
     measured, e_folds = steady_rate(ts, amplitude, p)
     displacement = ys[-1] - trajectory.ys[passage.index]
@@ -73,7 +76,7 @@ def escape(trajectory: Trajectory, passage: Passage, point: CriticalPoint, verdi
         measured,
         e_folds,
         overlap,
-        _dwell(amplitude[0], rate, p, drop),
+        None if rate is None else _dwell(amplitude[0], rate, p, drop),
         displacement / norm if norm > 0 else displacement,
         seeded,
     )
@@ -82,7 +85,7 @@ def escape(trajectory: Trajectory, passage: Passage, point: CriticalPoint, verdi
 def _from_eigenspace(ys, point: CriticalPoint, verdict: Kind):
     """The unstable eigenspace with the largest coordinate at departure, not always that of the lowest eigenvalue."""
     spectral = verdict.spectrum
-    assert spectral is not None
+    assert spectral is not None  # strict saddles are told by their spectrum
     values = spectral.eigenvalues[: spectral.index]
     displacement = ys - point.theta
     coordinates = displacement @ spectral.eigenvectors[:, : spectral.index]
@@ -97,13 +100,11 @@ def _from_eigenspace(ys, point: CriticalPoint, verdict: Kind):
     return float(-np.mean(values[winner])), amplitude, float(overlap)
 
 
-def _from_dormant(trajectory: Trajectory, ys, point: CriticalPoint, verdict: Kind):
+def _from_dormant(trajectory: Trajectory, ys, point: CriticalPoint, form: DormantForm, name: str):
     """Units that the saddle does not use: their growth along the steepest direction of an added unit."""
-    form, units = verdict.dormant, units_of(trajectory.initial_model)
-    if form is None or units is None or point.reduction is None:
-        raise ValueError("escape from a degenerate saddle is followed through the units; this model has none.")
+    assert point.reduction is not None
     rows = unit_history(trajectory.initial_model, ys)[:, point.reduction.dormant]
-    if verdict.name == "non-smooth saddle":
+    if name == "non-smooth saddle":
         direction = ray_direction(rows[-1])
         steepest = max(form.maximisers, key=lambda row: row @ direction)
         amplitude = np.linalg.norm(np.maximum(rows @ steepest, 0.0), axis=1)

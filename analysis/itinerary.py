@@ -15,6 +15,7 @@ from ..models import incoming, units_of
 from .critical_point import CriticalPoint, critical_point
 from .escape import Escape, escape
 from .kind import Kind, kind
+from .scales import Scales, scales_of
 from .visits import PROMINENCE, Passage, passages
 from .width import SHARE, EffectiveWidth, effective_width, leading_size
 
@@ -73,21 +74,23 @@ def itinerary(trajectory: Trajectory, *, prominence: float = PROMINENCE, share: 
     models = [trajectory.model_at(passage.index) for passage in visited]
     scale = max((leading_size(model) for model in models), default=0.0) if has_units else None
     drops = -np.diff(trajectory.losses[[passage.index for passage in visited]])
+    scales = scales_of(trajectory)
     visits = []
     for k, (passage, model) in enumerate(zip(visited, models, strict=True)):
         effective = None if scale is None else effective_width(model, scale=scale, share=share)
-        visits.append(_visit(trajectory, passage, model, effective, drops[max(k - 1, 0) : k + 1]))
+        visits.append(_visit(trajectory, passage, model, effective, drops[max(k - 1, 0) : k + 1], scales))
     return Itinerary(visits)
 
 
-def _visit(trajectory: Trajectory, passage: Passage, model, effective: EffectiveWidth | None, drops) -> Visit:
+def _visit(
+    trajectory: Trajectory, passage: Passage, model, effective: EffectiveWidth | None, drops, scales: Scales
+) -> Visit:
     """One visit; `drops` are the falls of the loss on either side of it."""
     loss, data = trajectory.loss, trajectory.data
-    gradient_scale, loss_scale = float(trajectory.speeds.max()), float(trajectory.losses[0])
     starts = None if effective is None else np.asarray(incoming(model))
     drop = float(np.min(drops)) if len(drops) else None
-    point = critical_point(model, loss, data, effective=effective, gradient_scale=gradient_scale, drop=drop)
-    verdict = kind(point, loss, data, gradient_scale=gradient_scale, loss_scale=loss_scale, starts=_few(starts))
+    point = critical_point(model, loss, data, effective=effective, gradient_scale=scales.gradient, drop=drop)
+    verdict = kind(point, loss, data, scales=scales, starts=_few(starts))
     left = escape(trajectory, passage, point, verdict, float(drops[-1])) if len(drops) else None
     if left is not None and left.seeded_by_rounding:
         warnings.warn(
@@ -157,7 +160,7 @@ def _row(visit: Visit) -> list[str]:
     rate = "–"
     if left is not None:
         measured = "?" if left.rate_measured is None else f"{left.rate_measured:.5g}"
-        rate = f"{measured} ({left.rate_predicted:.5g})"
+        rate = measured if left.rate_predicted is None else f"{measured} ({left.rate_predicted:.5g})"
     return [
         f"{passage.time:.4g}",
         f"{passage.arrival:.4g}",
@@ -171,7 +174,7 @@ def _row(visit: Visit) -> list[str]:
         "–" if verdict.order is None else str(verdict.order),
         rate,
         "–" if left is None else f"{left.e_folds:.1f}",
-        "–" if left is None else f"{left.overlap:.5f}",
+        "–" if left is None or left.overlap is None else f"{left.overlap:.5f}",
         f"{point.gradient_norm:.0e}",
         f"{point.distance:.1e}",
     ]

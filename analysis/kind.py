@@ -12,6 +12,7 @@ from .critical_point import GRADIENT_TOLERANCE, CriticalPoint
 from .curvature import DENSE_LIMIT, Spectrum, spectrum
 from .dormant import DormantForm, dormant_form
 from .null_space import probe_null_space
+from .scales import Scales
 
 KindName = Literal[
     "strict saddle", "degenerate saddle", "non-smooth saddle", "minimum", "undetermined", "no critical point"
@@ -43,8 +44,7 @@ def kind(
     loss: Callable,
     data: Any,
     *,
-    gradient_scale: float = 1.0,
-    loss_scale: float = 1.0,
+    scales: Scales | None = None,
     starts: Float[np.ndarray, "k Nu"] | None = None,
 ) -> Kind:
     r"""Decides what a critical point is.
@@ -57,9 +57,10 @@ def kind(
     provided that the loss is convex in the sum of units, as squared errors are); or if its null space is tangent to a
     manifold of critical points (Morse–Bott). Anything else stays undetermined.
 
-    **Arguments:** `point`, `loss`, `data`; `gradient_scale`, `loss_scale`: sizes that count as large; `starts`:
-    incoming parameters from which to search for the steepest dormant unit.
+    **Arguments:** `point`, `loss`, `data`; `scales`: sizes that count as large, by default 1; `starts`: incoming
+    parameters from which to search for the steepest dormant unit.
     """
+    scales = Scales() if scales is None else scales
     if not point.converged:
         reason = f"‖∇L‖∞ = {point.gradient_norm:.1e} at distance {point.distance:.2g} from the closest approach"
         return Kind("no critical point", None, None, None, reason)
@@ -67,16 +68,28 @@ def kind(
     form = None
     if units is not None and units.law.zero and point.reduction is not None:
         form = dormant_form(point.reduction.narrow, loss, data, starts=starts)
-    escapes = form is not None and form.strength > ZERO_FORM * gradient_scale
+    escapes = form is not None and form.strength > ZERO_FORM * scales.gradient
     if units is not None and not units.law.smooth and point.reduction is not None and np.any(point.reduction.dormant):
-        return _non_smooth(point, form, escapes, loss_scale)
+        return _non_smooth(point, form, escapes, scales)
     if point.theta.size > DENSE_LIMIT:
         return Kind("undetermined", None, None, form, f"more than {DENSE_LIMIT} parameters: no dense Hessian was made")
-    return _smooth(point, loss, data, form, escapes, gradient_scale, loss_scale)
+    spectral = spectrum(point.model, loss, data, zero_threshold=_zero_threshold(point, scales))
+    return _smooth(point, loss, data, spectral, form, escapes, scales)
 
 
-def _zero_loss(point: CriticalPoint, loss_scale: float) -> bool:
-    return abs(point.loss) <= 1e-14 * loss_scale
+def _zero_threshold(point: CriticalPoint, scales: Scales) -> float | None:
+    """|λ| up to which an eigenvalue says nothing, the point being known only so far.
+
+    Where the loss is of third order a gradient of g leaves the point uncertain by √g, and its eigenvalues as much.
+    """
+    if scales.curvature is None:
+        return None
+    accuracy = max(point.gradient_norm / scales.gradient, np.finfo(float).eps)
+    return 10 * scales.curvature * float(np.sqrt(accuracy))
+
+
+def _zero_loss(point: CriticalPoint, scales: Scales) -> bool:
+    return abs(point.loss) <= 1e-14 * scales.loss
 
 
 def _no_unit_helps(point: CriticalPoint, form: DormantForm | None, escapes: bool) -> bool:
@@ -85,20 +98,19 @@ def _no_unit_helps(point: CriticalPoint, form: DormantForm | None, escapes: bool
     return form is not None and not escapes and units is not None and units.law.degree is not None
 
 
-def _non_smooth(point, form, escapes, loss_scale) -> Kind:
+def _non_smooth(point, form, escapes, scales) -> Kind:
     lost = "no Hessian: not twice differentiable here (zero units)"
     if escapes:
         evidence = f"{lost}; a small unit lowers the loss, s = {form.strength:.6g}"
         return Kind("non-smooth saddle", 2, None, form, evidence)
-    if _zero_loss(point, loss_scale):
+    if _zero_loss(point, scales):
         return Kind("minimum", None, None, form, f"{lost}; the loss is zero to rounding")
     if _no_unit_helps(point, form, escapes):
         return Kind("minimum", None, None, form, f"{lost}; {NO_UNIT_HELPS}")
     return Kind("undetermined", None, None, form, f"{lost}; no added unit lowers the loss to second order")
 
 
-def _smooth(point, loss, data, form, escapes, gradient_scale, loss_scale) -> Kind:
-    spectral = spectrum(point.model, loss, data)
+def _smooth(point, loss, data, spectral, form, escapes, scales) -> Kind:
     if spectral.index > 0:
         evidence = f"{spectral.index} negative eigenvalues, the lowest {spectral.eigenvalues[0]:.6g}"
         return Kind("strict saddle", 2, spectral, form, evidence)
@@ -106,21 +118,21 @@ def _smooth(point, loss, data, form, escapes, gradient_scale, loss_scale) -> Kin
     if escapes and dormant:
         evidence = f"degenerate, order {form.order}: no negative eigenvalue, but a small unit lowers the loss"
         return Kind("degenerate saddle", form.order, spectral, form, evidence)
-    if _zero_loss(point, loss_scale):
+    if _zero_loss(point, scales):
         return Kind("minimum", None, spectral, form, "the loss is zero to rounding")
     if spectral.nullity == 0:
         return Kind("minimum", None, spectral, form, "the Hessian is positive definite")
     if _no_unit_helps(point, form, escapes):
         return Kind("minimum", None, spectral, form, f"positive semidefinite; {NO_UNIT_HELPS}")
-    return _flat(point, loss, data, spectral, form, gradient_scale, loss_scale)
+    return _flat(point, loss, data, spectral, form, scales)
 
 
-def _flat(point, loss, data, spectral, form, gradient_scale, loss_scale) -> Kind:
+def _flat(point, loss, data, spectral, form, scales) -> Kind:
     """A positive semidefinite Hessian with a null space that no unit explains: look along it."""
-    found = probe_null_space(point.model, point.theta, loss, data, spectral)
+    found = probe_null_space(point.model, point.theta, loss, data, spectral, weight_scale=scales.weight)
     # Rounding of the loss, and the certificate of the critical point itself.
-    silent = 1e3 * np.finfo(float).eps * loss_scale
-    still = found.gradient <= 10 * GRADIENT_TOLERANCE * gradient_scale
+    silent = 1e3 * np.finfo(float).eps * scales.loss
+    still = found.gradient <= 10 * GRADIENT_TOLERANCE * scales.gradient
     if np.min(found.changes) < -silent and found.order >= 3:
         evidence = f"degenerate, order {found.order}: the loss falls along a null direction of the Hessian"
         return Kind("degenerate saddle", found.order, spectral, form, evidence)

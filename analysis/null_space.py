@@ -51,12 +51,12 @@ def _relax(flow: GradientFlow, start: Array, inverse: tuple[Array, Array], data:
 
 
 def probe_null_space(
-    model: Any, theta: Float[np.ndarray, " n"], loss: Callable, data: Any, spectral: Spectrum
+    model: Any, theta: Float[np.ndarray, " n"], loss: Callable, data: Any, spectral: Spectrum, *, weight_scale: float
 ) -> NullProbe:
     """Probes the loss along random directions of the null space.
 
     **Arguments:** `model`, `theta`: the critical point; `loss`, `data`; `spectral`: its spectrum, positive
-    semidefinite.
+    semidefinite; `weight_scale`: the size of weights at full use, since at the origin the point itself has none.
     """
     flow = GradientFlow(model, loss)
     null_space = spectral.null_space
@@ -69,7 +69,7 @@ def probe_null_space(
     directions = weights @ null_space.T
     directions /= np.linalg.norm(directions, axis=1, keepdims=True)
     directions = np.concatenate([directions, -directions])
-    size = DISPLACEMENT * (np.linalg.norm(theta) or 1.0)
+    size = DISPLACEMENT * max(float(np.linalg.norm(theta)), weight_scale)
 
     def change(direction, distance):
         value, gradient = _relax(flow, jnp.asarray(theta + distance * direction), inverse, data)

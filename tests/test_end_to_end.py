@@ -1,10 +1,12 @@
 """From random small weights to the itinerary of a linear network whose every number is known."""
 
 import diffrax as dfx
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jaxtyping import Array
 from saddlescope.analysis import itinerary
 from saddlescope.flows import half_squared_error, simulate
 from saddlescope.models import Dense, TwoLayer, linear
@@ -59,3 +61,31 @@ def test_the_table_prints_every_visit(visits):
     assert text.count("strict saddle") == 3
     assert text.count("minimum") == 1
     assert "stays" in text
+
+
+class ThreeLayers(eqx.Module):
+    """A deep linear network without declared units."""
+
+    weights: list[Array]
+
+    def __call__(self, x):
+        first, second, third = self.weights
+        return third @ (second @ (first @ x))
+
+
+def test_saddles_of_a_deep_network_are_degenerate_of_order_three():
+    """Balanced layers: no negative eigenvalue, and still no minimum (Achour, Malgouyres & Gerchinovitz 2024)."""
+    random = np.random.default_rng(0)
+    bases = [np.linalg.qr(random.standard_normal((2, 2)))[0] for _ in range(4)]
+    layers = [jnp.asarray(bases[k + 1] @ np.diag([0.05, 0.04]) @ bases[k].T) for k in range(3)]
+    x = np.sqrt(2) * np.eye(2)
+    data = jnp.asarray(x), jnp.asarray(x @ (bases[3] @ np.diag([3.0, 1.5]) @ bases[0].T).T)
+    visits = itinerary(simulate(ThreeLayers(layers), half_squared_error, data, t1=100.0))
+    assert [visit.kind.name for visit in visits] == ["degenerate saddle", "degenerate saddle", "minimum"]
+    assert [visit.kind.order for visit in visits] == [3, 3, None]
+    np.testing.assert_allclose([v.critical_point.loss for v in visits], [5.625, 1.125, 0], atol=1e-8)
+    for visit in visits[:2]:
+        assert visit.kind.spectrum.index == 0
+        assert visit.escape.rate_predicted is None
+        assert visit.escape.order == 3
+    assert "degenerate saddle" in str(visits)
