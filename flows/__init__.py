@@ -10,6 +10,11 @@ from .loss import mean_squared_error as mean_squared_error
 from .root_finder import PatientChord as PatientChord
 from .root_finder import implicit as implicit
 from .simulate import simulate as simulate
+from .statistics import Statistics as Statistics
+from .statistics import from_moments as from_moments
+from .statistics import from_sample as from_sample
+from .statistics import statistics_loss as statistics_loss
+from .statistics import sufficient_statistics as sufficient_statistics
 from .trajectory import Result as Result
 from .trajectory import Trajectory as Trajectory
 from .trajectory import load as load

@@ -12,6 +12,7 @@ import numpy as np
 
 from .checks import check_data, check_loss, check_model, check_times, check_tolerances
 from .field import GradientFlow, flatten
+from .statistics import Statistics, reduced_data
 from .stepping import Steps, advance, join, observe
 from .trajectory import Result, Trajectory
 
@@ -44,6 +45,7 @@ def simulate(
     convergence: float | None = None,
     max_steps: int = 200_000,
     budget: float | None = None,
+    statistics: bool = True,
     progress_meter: Callable[[float, float], None] | None = None,
 ) -> Trajectory:
     r"""Integrates $\dot\theta = -\nabla L(\theta)$ from the model's weights to time t1.
@@ -64,6 +66,9 @@ def simulate(
     - `convergence`: stop once $\|\nabla L\|$ falls below this after having been above it; `None`: run to t1.
     - `max_steps`: number of steps, rejected ones included, after which to stop.
     - `budget`: wall-clock seconds after which to stop.
+    - `statistics`: for squared errors of models that declare features, integrate with exact sufficient statistics
+      instead of the sample (the same loss, at a cost that does not depend on the number of samples); the trajectory's
+      `loss` and `data` are then `statistics_loss` and the `Statistics`.
     - `progress_meter`: called with (t, loss) now and then.
 
     **Returns:** a `Trajectory`; its `result` names why it ended. A failure (non-finite values, too many steps,
@@ -82,6 +87,7 @@ def simulate(
     if max_steps < 1:
         raise ValueError(f"max_steps must be at least 1; got {max_steps}.")
 
+    loss, data = reduced_data(model, loss, data) if statistics else (loss, data)
     flow = GradientFlow(model, loss)
     solver = dfx.Tsit5() if solver is None else solver
     start = _first(flow, theta, data)
@@ -96,6 +102,7 @@ def simulate(
         "rtol": rtol,
         "atol": atol,
         "solver": type(solver).__name__,
+        "statistics": isinstance(data, Statistics),
     }
     return Trajectory(
         steps.ts, steps.ys, steps.losses, steps.speeds, steps.energies, result, stats, model, loss, data, solver

@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Float
 
 from .field import GradientFlow, flatten, unflatten
+from .statistics import reduced_data
 from .stepping import Steps, advance
 
 FORMAT = 1  # of the saved file
@@ -42,7 +43,8 @@ class Trajectory(eqx.Module):
     - `ts`: times; `ys`: parameters θ at these times, flattened; `losses`: $L$; `speeds`: $\|\nabla L\|$;
       `energies`: $\int_0^t \|\nabla L\|^2 ds$, integrated with the flow.
     - `result`: why it ended; `stats`: steps tried, accepted and rejected, tolerances, solver.
-    - `initial_model`, `loss`, `data`, `solver`: what was integrated.
+    - `initial_model`, `loss`, `data`, `solver`: what was integrated; where the data could be replaced by exact
+      sufficient statistics, loss and data are these.
     """
 
     ts: Float[np.ndarray, " T"]
@@ -103,11 +105,12 @@ class Trajectory(eqx.Module):
         return self.model_at(-1)
 
     def __str__(self) -> str:
+        statistics = ", on exact sufficient statistics of the data" if self.stats.get("statistics") else ""
         return (
             f"gradient flow to t = {self.ts[-1]:.6g} ({self.result.value})\n"
             f"  loss {self.losses[0]:.6g} → {self.losses[-1]:.6g}, speed {self.speeds[-1]:.2g} at the end\n"
             f"  {self.stats['num_accepted_steps']} steps of {self.stats['solver']}, "
-            f"{self.stats['num_rejected_steps']} rejected; energy error {self.energy_error:.1e}"
+            f"{self.stats['num_rejected_steps']} rejected{statistics}; energy error {self.energy_error:.1e}"
         )
 
     def save(self, path: str | Path, **extra: Any) -> None:
@@ -138,8 +141,8 @@ def load(
 ) -> Trajectory:
     """Reads a trajectory back.
 
-    **Arguments:** `path`: the file; `model`, `loss`, `data`, `solver`: what was integrated (the file holds the path
-    only); the model's weights do not matter, their number does.
+    **Arguments:** `path`: the file; `model`, `loss`, `data`, `solver`: what `simulate` was given (the file holds the
+    path only); the model's weights do not matter, their number does.
     """
     header = read_header(path)
     with np.load(path, allow_pickle=False) as file:
@@ -149,4 +152,6 @@ def load(
     solver = dfx.Tsit5() if solver is None else solver
     start = unflatten(model, jnp.asarray(ys[0]))
     result = Result[header["result"]]
+    if header["stats"]["statistics"]:
+        loss, data = reduced_data(model, loss, data)
     return Trajectory(ts, ys, losses, speeds, energies, result, header["stats"], start, loss, data, solver)

@@ -6,6 +6,8 @@ from .activation import linear as linear
 from .activation import quadratic as quadratic
 from .activation import relu as relu
 from .activation import tanh as tanh
+from .features import Features as Features
+from .features import features_of as features_of
 from .initialisation import low_rank_plus_noise as low_rank_plus_noise
 from .initialisation import scaled as scaled
 from .two_layer import Architecture as Architecture

@@ -10,7 +10,14 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from .activation import Activation, UnitLaw
+from .activation import Activation, UnitLaw, linear, quadratic
+from .features import (
+    Features,
+    identity_features,
+    outer_features,
+    product_features,
+    symmetric_coefficients,
+)
 from .units import Slot, Units
 
 
@@ -28,6 +35,9 @@ class Architecture(Protocol):
 
     @property
     def output(self) -> Callable[..., Array]: ...
+
+    @property
+    def features(self) -> Features | None: ...
 
 
 class Dense(eqx.Module):
@@ -54,6 +64,14 @@ class Dense(eqx.Module):
 
     def output(self, z: Float[Array, " inputs"], u: Array, v: Array) -> Float[Array, " outputs"]:
         return self.activation(u @ z) @ v
+
+    @property
+    def features(self) -> Features | None:
+        if self.activation is linear:
+            return Features(identity_features, _linear_coefficients)
+        if self.activation is quadratic:
+            return Features(product_features, _quadratic_coefficients)
+        return None
 
 
 class Convolution(eqx.Module):
@@ -93,8 +111,16 @@ class Convolution(eqx.Module):
         return z[..., index]
 
     def output(self, z: Float[Array, " inputs"], u: Array, v: Array) -> Float[Array, " 1"]:
-        features = self.activation(self.windows(z) @ u.T)
-        return jnp.sum(features * v.T)[None]
+        maps = self.activation(self.windows(z) @ u.T)
+        return jnp.sum(maps * v.T)[None]
+
+    def flat_windows(self, z: Float[Array, " inputs"]) -> Float[Array, " positions*kernel"]:
+        """The windows of one signal, one after the other."""
+        return self.windows(z).ravel()
+
+    @property
+    def features(self) -> Features | None:
+        return Features(self.flat_windows, _convolution_coefficients) if self.activation is linear else None
 
 
 class LinearAttention(eqx.Module):
@@ -130,6 +156,10 @@ class LinearAttention(eqx.Module):
     def output(self, z: tuple[Array, Array], key: Array, query: Array, v: Array) -> Float[Array, " 1"]:
         beta, x = z
         return jnp.sum((key @ beta) * (query @ x), axis=1) @ v
+
+    @property
+    def features(self) -> Features | None:
+        return Features(outer_features, _attention_coefficients)
 
 
 def context_statistics(tokens: Float[Array, "P N+1 D+1"]) -> tuple[Float[Array, "P D"], Float[Array, "P D"]]:
@@ -170,6 +200,11 @@ class TwoLayer(eqx.Module):
         return Units(slots[:-1], slots[-1:], self.architecture.law)
 
     @property
+    def features(self) -> Features | None:
+        """The features in which the network is linear, if its architecture has such."""
+        return self.architecture.features
+
+    @property
     def v(self) -> Float[Array, "H ..."]:
         """The outgoing parameters of the units."""
         return self.parameters[-1]
@@ -191,6 +226,23 @@ class _Item(eqx.Module):
 
     def __call__(self, model: TwoLayer) -> Array:
         return model.parameters[self.index]
+
+
+def _linear_coefficients(model: TwoLayer) -> Array:
+    return model.v.T @ model.u
+
+
+def _quadratic_coefficients(model: TwoLayer) -> Array:
+    return symmetric_coefficients(jnp.einsum("ho,hi,hj->oij", model.v, model.u, model.u))
+
+
+def _convolution_coefficients(model: TwoLayer) -> Array:
+    return jnp.einsum("hp,hk->pk", model.v, model.u).reshape(1, -1)
+
+
+def _attention_coefficients(model: TwoLayer) -> Array:
+    key, query, v = model.parameters
+    return jnp.einsum("ho,hri,hrj->oij", v, key, query).reshape(v.shape[1], -1)
 
 
 def _check_sizes(**sizes: int) -> None:

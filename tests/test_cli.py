@@ -75,7 +75,15 @@ def test_ctrl_c_keeps_what_was_computed(tmp_path):
     """A real interrupt to a real process, long after compilation and long before its end."""
     command = [sys.executable, "-m", "saddlescope", "run", "linear", "--t1", "1e7", "--out", str(tmp_path)]
     environment = {**os.environ, "MPLBACKEND": "Agg"}
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
+    # A test run in the background ignores SIGINT, and so would its children.
+    process = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     time.sleep(20)
     process.send_signal(signal.SIGINT)
     output, errors = process.communicate(timeout=300)

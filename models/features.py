@@ -1,0 +1,53 @@
+"""Models that are linear in fixed features of their input, f(x) = A(θ) Z(x)."""
+
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+
+class Features(eqx.Module):
+    r"""Declares that $f(x) = A(\theta) Z(x)$: all of θ in the coefficients, all of x in the features.
+
+    A model declares its features by an attribute or property `features` that holds this record. For squared errors
+    the data then enter the loss through their second moments alone.
+
+    - `of_input`: $Z(x) \in R^F$ of one input x.
+    - `coefficients`: $A(\theta) \in R^{outputs \times F}$ of a model.
+    """
+
+    of_input: Callable[[Any], Float[Array, " F"]] = eqx.field(static=True)
+    coefficients: Callable[[Any], Float[Array, "outputs F"]] = eqx.field(static=True)
+
+
+def features_of(model: Any) -> Features | None:
+    """The model's declaration of features, or `None` where it has none."""
+    features = getattr(model, "features", None)
+    if features is not None and not isinstance(features, Features):
+        raise ValueError(f"model.features must be a saddlescope.models.Features; got {type(features).__name__}.")
+    return features
+
+
+def identity_features(x: Float[Array, " D"]) -> Float[Array, " D"]:
+    """Z(x) = x."""
+    return x
+
+
+def product_features(x: Float[Array, " D"]) -> Float[Array, " D*(D+1)/2"]:
+    """The distinct products x_i x_j, i ≤ j."""
+    first, second = np.triu_indices(x.shape[0])
+    return x[first] * x[second]
+
+
+def symmetric_coefficients(matrices: Float[Array, "outputs D D"]) -> Float[Array, "outputs D*(D+1)/2"]:
+    """The coefficients of `product_features` that give xᵀAx for symmetric A."""
+    first, second = np.triu_indices(matrices.shape[-1])
+    return jnp.where(first == second, 1.0, 2.0) * matrices[:, first, second]
+
+
+def outer_features(z: tuple[Float[Array, " D"], Float[Array, " E"]]) -> Float[Array, " D*E"]:
+    """The products of the entries of two inputs."""
+    return jnp.outer(*z).ravel()
