@@ -74,7 +74,7 @@ def _list() -> int:
 def _run(command: Run) -> int:
     os.environ.setdefault("MPLBACKEND", "Agg")
     from .experiments import experiment
-    from .experiments.run import check_writable, interrupted, run, write, write_json
+    from .experiments.run import check_writable, interrupted, run, write, write_json, write_trajectory
 
     # Everything that can be refused is refused before the work, not after it.
     horizon = experiment(command.name).setup(command.seed, width=command.width, scale=command.scale, t1=command.t1).t1
@@ -84,23 +84,36 @@ def _run(command: Run) -> int:
         check_writable(target.parent)
         if target.is_dir():
             raise ValueError(f"--json must name a file or '-'; {target} is a folder.")
+    paths: list[Path] = []
     console = Console(stderr=True)
     columns = TextColumn("{task.description}"), BarColumn(), TextColumn("t = {task.completed:.4g}"), TimeElapsedColumn()
     with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as progress:
         task = progress.add_task("gradient flow", total=horizon)
-        finished = run(
-            command.name,
-            command.seed,
-            width=command.width,
-            scale=command.scale,
-            t1=command.t1,
-            progress_meter=lambda t, loss: progress.update(task, completed=t),
-            analysing=lambda: progress.update(task, description="analysis"),
-        )
-    paths = write(finished, command.out)
+
+        def flowed(trajectory: Any, header: dict[str, Any]) -> None:
+            # Before the analysis: whatever happens to that, the flow is kept.
+            paths.append(write_trajectory(trajectory, header, command.out))
+            progress.update(task, description="analysis")
+
+        try:
+            finished = run(
+                command.name,
+                command.seed,
+                width=command.width,
+                scale=command.scale,
+                t1=command.t1,
+                progress_meter=lambda t, loss: progress.update(task, completed=t),
+                flowed=flowed,
+            )
+        except KeyboardInterrupt:
+            if not paths:
+                raise
+            print(f"saddlescope: interrupted in the analysis; the trajectory is in {paths[0]}.", file=sys.stderr)
+            return INTERRUPTED
+    paths += write(finished, command.out)
     if target is not None:
         write_json(finished, target)
-        paths = (*paths, target)
+        paths.append(target)
     if command.json == "-":
         print(json.dumps(finished.record, indent=1, allow_nan=False))
     else:

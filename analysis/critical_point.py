@@ -13,7 +13,7 @@ from jaxtyping import Array, Float
 
 from ..flows import GradientFlow, flatten, unflatten
 from ..models import units_of
-from .curvature import hessian
+from .curvature import DENSE_LIMIT, hessian
 from .reduction import Reduction, reduce
 from .width import EffectiveWidth
 
@@ -36,6 +36,7 @@ class CriticalPoint(eqx.Module):
     - `loss`; `gradient_norm`: $\|\nabla L\|_\infty$ in the wide network.
     - `distance`: Euclidean distance from the trajectory's closest approach to it.
     - `converged`: the gradient is zero to tolerance and the loss is that of the plateau.
+    - `refined`: whether it was solved for at all; networks that are too large even when reduced are not.
     - `reduction`: the narrow network and its embedding; `None` for a model without units.
     """
 
@@ -45,6 +46,7 @@ class CriticalPoint(eqx.Module):
     gradient_norm: float
     distance: float
     converged: bool
+    refined: bool
     reduction: Reduction | None
 
 
@@ -73,10 +75,11 @@ def solve_gradient(model: Any, loss: Callable, data: Any) -> Any:
     """The model moved to a nearby zero of its gradient, a saddle as well as a minimum.
 
     Levenberg–Marquardt on ∇L, then a few Newton steps with the pseudo-inverse of the Hessian; whichever of start and
-    results has the smallest gradient is returned, so a failure shows in the gradient.
+    results has the smallest gradient is returned, so a failure shows in the gradient. Beyond 3000 parameters, for
+    which no dense Hessian is made, the model is returned as it is.
     """
     theta = flatten(model)
-    if theta.size == 0:
+    if theta.size == 0 or theta.size > DENSE_LIMIT:
         return model
     return unflatten(model, _solve(GradientFlow(model, loss), theta, data))
 
@@ -90,7 +93,7 @@ def candidates(model: Any, loss: Callable, data: Any) -> Iterator[Any]:
     """
     theta = np.asarray(flatten(model))
     nearest = solve_gradient(model, loss, data)
-    if theta.size == 0:
+    if theta.size == 0 or theta.size > DENSE_LIMIT:
         yield nearest
         return
     moved = np.linalg.norm(np.asarray(flatten(nearest)) - theta)
@@ -130,7 +133,8 @@ def critical_point(
         zero = bool(np.isfinite(norm) and norm <= GRADIENT_TOLERANCE * gradient_scale)
         distance = float(jnp.linalg.norm(theta - flatten(model)))
         converged = zero and abs(value - start) <= level
-        return CriticalPoint(wide, np.asarray(theta), value, norm, distance, converged, reduction)
+        refined = flatten(wide if reduction is None else reduction.narrow).size <= DENSE_LIMIT
+        return CriticalPoint(wide, np.asarray(theta), value, norm, distance, converged, refined, reduction)
 
     if units_of(model) is None:
         return certify(solve_gradient(model, loss, data), None)

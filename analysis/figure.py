@@ -104,8 +104,8 @@ def plot_spectrum(visit: Visit, *, number: int = 0, ax: Axes | None = None) -> A
     ax = plt.subplots()[1] if ax is None else ax
     spectral = visit.kind.spectrum
     if spectral is None:
-        found = visit.critical_point.converged
-        why = "no Hessian here:\nnot twice differentiable" if found else "no critical point"
+        smooth = visit.kind.name in ("no critical point", "undetermined")
+        why = visit.kind.name if smooth else "no Hessian here:\nnot twice differentiable"
         ax.text(0.5, 0.5, why, ha="center", va="center", fontsize=FONT, transform=ax.transAxes, color="0.3")
         ax.set(xticks=[], yticks=[])
         return ax

@@ -61,6 +61,8 @@ def kind(
     parameters from which to search for the steepest dormant unit.
     """
     scales = Scales() if scales is None else scales
+    if not point.refined:
+        return Kind("undetermined", None, None, None, f"not refined: more than {DENSE_LIMIT} parameters")
     if not point.converged:
         reason = f"‖∇L‖∞ = {point.gradient_norm:.1e} at distance {point.distance:.2g} from the closest approach"
         return Kind("no critical point", None, None, None, reason)

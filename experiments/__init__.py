@@ -8,3 +8,4 @@ from .run import Run as Run
 from .run import load_run as load_run
 from .run import run as run
 from .run import write as write
+from .run import write_trajectory as write_trajectory

@@ -37,24 +37,25 @@ def run(
     scale: float | None = None,
     t1: float | None = None,
     progress_meter: Callable[[float, float], None] | None = None,
-    analysing: Callable[[], None] | None = None,
+    flowed: Callable[[Trajectory, dict[str, Any]], None] | None = None,
 ) -> Run:
     """Runs an experiment by name.
 
     **Arguments:** `name`: see `names()`; `seed`: of data and initial weights; `width`, `scale`, `t1`: replace the
-    published values; `progress_meter`: called with (t, loss) now and then; `analysing`: called when the flow is done.
+    published values; `progress_meter`: called with (t, loss) now and then; `flowed`: called with trajectory and
+    settings when the flow is done, before the analysis, which may be interrupted.
     """
     chosen = experiment(name)
     setup = chosen.setup(seed, width=width, scale=scale, t1=t1)
     trajectory = simulate(setup.model, setup.loss, setup.data, t1=setup.t1, progress_meter=progress_meter)
-    if analysing is not None:
-        analysing()
-    visits = itinerary(trajectory)
     settings = {
         "width": chosen.width if width is None else width,
         "scale": chosen.scale if scale is None else scale,
         "t1": setup.t1,
     }
+    if flowed is not None:
+        flowed(trajectory, {"experiment": name, "seed": seed, **settings})
+    visits = itinerary(trajectory)
     levels = chosen.levels(setup.data)
     title = f"{name}, seed {seed}: {chosen.title}"
     return Run(trajectory, visits, record(name, seed, trajectory, visits, levels=levels, **settings), levels, title)
@@ -75,21 +76,26 @@ def check_writable(folder: Path) -> None:
         raise ValueError(f"cannot write to {folder}: {error.strerror or error}.") from error
 
 
+def write_trajectory(trajectory: Trajectory, header: dict[str, Any], folder: Path) -> Path:
+    """Writes the trajectory (NPZ) with what is needed to rebuild its set-up; returns its path."""
+    check_writable(folder)
+    path = folder / f"{header['experiment']}-seed{header['seed']}.npz"
+    trajectory.save(path, **header)
+    return path
+
+
 def write(finished: Run, folder: Path) -> tuple[Path, ...]:
-    """Writes figure (PNG), itinerary (JSON) and trajectory (NPZ), each whole or not at all; returns their paths."""
+    """Writes figure (PNG) and itinerary (JSON), each whole or not at all; returns their paths."""
     check_writable(folder)
     stem = f"{finished.record['experiment']}-seed{finished.record['seed']}"
-    png, js, npz = (folder / f"{stem}{ending}" for ending in (".png", ".json", ".npz"))
+    png, js = (folder / f"{stem}{ending}" for ending in (".png", ".json"))
     figure = plot(finished.trajectory, finished.itinerary, levels=finished.levels, title=finished.title)
     partial = png.with_suffix(".png.part")
     figure.savefig(partial, format="png", dpi=150)
     plt.close(figure)
     os.replace(partial, png)
     write_json(finished, js)
-    settings = finished.record["settings"]
-    header = {key: settings[key] for key in ("width", "scale", "t1")}
-    finished.trajectory.save(npz, experiment=finished.record["experiment"], seed=finished.record["seed"], **header)
-    return png, js, npz
+    return png, js
 
 
 def write_json(finished: Run, path: Path) -> None:
@@ -100,7 +106,7 @@ def write_json(finished: Run, path: Path) -> None:
 
 
 def load_run(path: str | Path) -> Trajectory:
-    """Reads back a trajectory that `write` saved, with model, loss and data rebuilt from its header."""
+    """Reads back a trajectory that `write_trajectory` saved, with model, loss and data rebuilt from its header."""
     header = read_header(path)
     if "experiment" not in header:
         raise ValueError(f"{path} was not written by an experiment; use saddlescope.flows.load with model and data.")

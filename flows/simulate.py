@@ -12,8 +12,9 @@ import numpy as np
 
 from .checks import check_data, check_loss, check_model, check_times, check_tolerances
 from .field import GradientFlow, flatten
+from .path import Path
 from .statistics import Statistics, reduced_data
-from .stepping import Steps, advance, join, observe
+from .stepping import Steps, advance, observe
 from .trajectory import Result, Trajectory
 
 
@@ -50,8 +51,9 @@ def simulate(
 ) -> Trajectory:
     r"""Integrates $\dot\theta = -\nabla L(\theta)$ from the model's weights to time t1.
 
-    Every accepted step is kept, so that a fast transition, where steps are short, is resolved as finely as the
-    integrator needed it; loss, speed $\|\nabla L\|$ and the energy $\int \|\nabla L\|^2 dt$ are recorded as it goes.
+    Every accepted step is kept (beyond 4e7 numbers every second, fourth, …), so that a fast transition, where steps
+    are short, is resolved as finely as the integrator needed it; loss, speed $\|\nabla L\|$ and the energy
+    $\int \|\nabla L\|^2 dt$ are recorded as it goes.
 
     **Arguments:**
 
@@ -92,13 +94,14 @@ def simulate(
     solver = dfx.Tsit5() if solver is None else solver
     start = _first(flow, theta, data)
     limits = _Limits(convergence, max_steps, budget)
-    steps, result, tried = _run(flow, solver, start, stops, (rtol, atol), data, limits, progress_meter)
+    path, result, tried = _run(flow, solver, start, stops, (rtol, atol), data, limits, progress_meter)
+    steps = path.steps()
     if result.failed:
         warnings.warn(f"gradient flow stopped early at t = {steps.ts[-1]:.6g}: {result.value}.", stacklevel=2)
     stats = {
         "num_steps": tried,
-        "num_accepted_steps": len(steps.ts) - 1,
-        "num_rejected_steps": tried - (len(steps.ts) - 1),
+        "num_accepted_steps": path.accepted,
+        "num_rejected_steps": tried - path.accepted,
         "rtol": rtol,
         "atol": atol,
         "solver": type(solver).__name__,
@@ -135,50 +138,53 @@ def _first_step(start: Steps, t1: float) -> float:
 
 def _run(flow, solver, start, stops, tolerances, data, limits, progress_meter):
     """Steps onto each stop in turn, in chunks, until the end or a reason to stop."""
-    parts, tried, crawling, began = [start], 0, 0, time.monotonic()
-    natural = _shortest_time(start) if start.ys.any() else float("inf")
-    dt, result = _first_step(start, stops[-1]), Result.reached_t1
+    path, tried, began = Path(start, stops), 0, time.monotonic()
+    watch = _Crawling(_shortest_time(start) if start.ys.any() else float("inf"), tolerances[0])
+    dt = _first_step(start, stops[-1])
     try:
         for stop in stops:
-            while parts[-1].ts[-1] < stop:
-                last = parts[-1][-1:]
+            while path.last.ts[-1] < stop:
+                last = path.last
                 steps, count = advance(flow, solver, last, stop, dt, tolerances, data)
                 tried += count
-                if len(steps.ts) == 0:
-                    return join(parts), Result.not_finite, tried
                 steps, result = _truncate(last, steps, limits.convergence)
-                parts.append(steps)
-                if progress_meter is not None:
-                    progress_meter(float(steps.ts[-1]), float(steps.losses[-1]))
-                if result is not Result.reached_t1:
-                    return join(parts), result, tried
-                natural = min(natural, _shortest_time(steps))
-                crawling = crawling + 1 if _crawls(last, steps, stop, natural, tolerances[0]) else 0
-                if crawling == CRAWLING_CHUNKS:
-                    return join(parts), Result.sliding, tried
-                if steps.ts[-1] < stops[-1] and tried >= limits.max_steps:
-                    return join(parts), Result.max_steps, tried
-                if limits.budget is not None and time.monotonic() - began > limits.budget and steps.ts[-1] < stops[-1]:
-                    return join(parts), Result.budget, tried
+                if len(steps.ts):
+                    path.extend(steps)
+                    if progress_meter is not None:
+                        progress_meter(float(steps.ts[-1]), float(steps.losses[-1]))
+                if result is None and steps.ts[-1] < stops[-1]:
+                    late = limits.budget is not None and time.monotonic() - began > limits.budget
+                    result = Result.budget if late else Result.max_steps if tried >= limits.max_steps else None
+                    result = Result.sliding if watch(last, steps, stop) else result
+                if result is not None:
+                    return path, result, tried
                 dt = _next_step(last, steps, stop, dt)
     except KeyboardInterrupt:
-        result = Result.interrupted
-    return join(parts), result, tried
+        return path, Result.interrupted, tried
+    return path, Result.reached_t1, tried
 
 
-def _shortest_time(steps: Steps) -> float:
-    r"""The shortest time, over some steps, in which the weights would change by their own size, ‖θ‖ / ‖∇L‖."""
-    return float(np.min(np.linalg.norm(steps.ys, axis=1) / np.maximum(steps.speeds, 1e-300)))
-
-
-def _crawls(last: Steps, steps: Steps, stop: float, natural: float, rtol: float) -> bool:
-    """Whether a whole chunk of steps got nowhere, compared with the flow's shortest natural time so far.
+class _Crawling:
+    """Notices when several chunks in a row get nowhere, compared with the flow's shortest natural time so far.
 
     On a discontinuity of the field that attracts from both sides the error control allows only steps that overshoot
     it by less than the tolerance: a step takes about rtol of that time, where smooth fields of any stiffness that an
     explicit method can bear take more than a millionth of it over a chunk.
     """
-    return steps.ts[-1] < stop and steps.ts[-1] - last.ts[-1] < min(1e4 * rtol, 1e-6) * natural
+
+    def __init__(self, natural: float, rtol: float):
+        self.natural, self.share, self.chunks = natural, min(1e4 * rtol, 1e-6), 0
+
+    def __call__(self, last: Steps, steps: Steps, stop: float) -> bool:
+        self.natural = min(self.natural, _shortest_time(steps))
+        crawls = steps.ts[-1] < stop and steps.ts[-1] - last.ts[-1] < self.share * self.natural
+        self.chunks = self.chunks + 1 if crawls else 0
+        return self.chunks == CRAWLING_CHUNKS
+
+
+def _shortest_time(steps: Steps) -> float:
+    r"""The shortest time, over some steps, in which the weights would change by their own size, ‖θ‖ / ‖∇L‖."""
+    return float(np.min(np.linalg.norm(steps.ys, axis=1) / np.maximum(steps.speeds, 1e-300)))
 
 
 def _next_step(last: Steps, steps: Steps, stop: float, dt: float) -> float:
@@ -189,7 +195,10 @@ def _next_step(last: Steps, steps: Steps, stop: float, dt: float) -> float:
     return float(max(lengths[-1], lengths[-2] if len(lengths) > 1 else dt))
 
 
-def _truncate(last: Steps, steps: Steps, convergence: float | None) -> tuple[Steps, Result]:
+def _truncate(last: Steps, steps: Steps, convergence: float | None) -> tuple[Steps, Result | None]:
+    """The steps up to the first that ends the flow, and why it does; `None` to go on."""
+    if len(steps.ts) == 0:
+        return steps, Result.not_finite
     bad = ~(np.isfinite(steps.losses) & np.isfinite(steps.speeds))
     if np.any(bad):
         return steps[: int(np.argmax(bad))], Result.not_finite
@@ -198,4 +207,4 @@ def _truncate(last: Steps, steps: Steps, convergence: float | None) -> tuple[Ste
         crossed = (steps.speeds < convergence) & (before >= convergence)
         if np.any(crossed):
             return steps[: int(np.argmax(crossed)) + 1], Result.converged
-    return steps, Result.reached_t1
+    return steps, None

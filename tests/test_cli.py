@@ -10,7 +10,7 @@ import time
 import numpy as np
 import pytest
 from saddlescope.__main__ import main
-from saddlescope.experiments import load_run, names
+from saddlescope.experiments import load_run, names, run
 
 
 @pytest.fixture(scope="module")
@@ -71,26 +71,44 @@ def test_json_to_standard_output(capsys, tmp_path):
     assert json.loads(capsys.readouterr().out)["experiment"] == "relu"
 
 
-def test_ctrl_c_keeps_what_was_computed(tmp_path):
-    """A real interrupt to a real process, long after compilation and long before its end."""
-    command = [sys.executable, "-m", "saddlescope", "run", "linear", "--t1", "1e7", "--out", str(tmp_path)]
+def interrupt(arguments, delay):
+    """A real interrupt to a real process, `delay` seconds after its start."""
+    # A test run in the background ignores SIGINT, and so would its children if they did not ask for it.
+    program = "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    program += f"from saddlescope.__main__ import main; sys.exit(main({arguments!r}))"
     environment = {**os.environ, "MPLBACKEND": "Agg"}
-    # A test run in the background ignores SIGINT, and so would its children.
     process = subprocess.Popen(
-        command,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=environment,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        [sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
     )
-    time.sleep(20)
+    time.sleep(delay)
     process.send_signal(signal.SIGINT)
     output, errors = process.communicate(timeout=300)
     assert process.returncode == 130, errors
+    return output, errors
+
+
+def test_ctrl_c_keeps_what_was_computed(tmp_path):
+    arguments = ["run", "linear", "--width", "300", "--t1", "1e7", "--out", str(tmp_path)]
+    for delay in (15, 30, 60):  # until the machine is past its imports and compilation
+        output, errors = interrupt(arguments, delay)
+        if "before anything was computed" not in errors:
+            break
+        assert not list(tmp_path.iterdir())
     assert "interrupted at t = " in errors and "kept until there" in errors
     assert "strict saddle" in output
     flow = load_run(tmp_path / "linear-seed0.npz")
     assert 0 < flow.ts[-1] < 1e7
     assert np.all(np.isfinite(flow.losses))
     assert not list(tmp_path.glob("*.part"))
+
+
+def test_ctrl_c_in_the_analysis_keeps_the_flow(tmp_path, monkeypatch, capsys):
+    module = sys.modules[run.__module__]
+
+    def interrupted(trajectory):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(module, "itinerary", interrupted)
+    assert main(["run", "relu", "--out", str(tmp_path), "--width", "20", "--t1", "30"]) == 130
+    assert "interrupted in the analysis; the trajectory is in" in capsys.readouterr().err
+    assert load_run(tmp_path / "relu-seed0.npz").ts[-1] == 30

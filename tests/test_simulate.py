@@ -9,6 +9,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from jaxtyping import Array
 from saddlescope.analysis import itinerary, passages
 from saddlescope.flows import (
@@ -23,6 +25,8 @@ from saddlescope.flows import (
     simulate,
 )
 from saddlescope.flows import simulate as simulate_function
+from saddlescope.flows.path import Path
+from saddlescope.flows.stepping import Steps
 from saddlescope.models import Dense, TwoLayer, linear, low_rank_plus_noise, relu, unit_vectors, with_units
 from scipy.optimize import brentq
 
@@ -220,6 +224,27 @@ def test_every_transition_is_resolved(problem):
     """Between neighbouring saved times the loss never falls by more than a twentieth of its whole drop."""
     flow = simulate(problem[0], half_squared_error, problem[1], t1=1e3)
     assert np.max(-np.diff(flow.losses)) < 0.05 * (flow.losses[0] - flow.losses[-1])
+
+
+@given(limit=st.integers(4, 40), chunks=st.lists(st.integers(1, 30), min_size=1, max_size=12), seed=st.integers(0, 99))
+def test_a_thinned_path_keeps_its_ends_and_stops(limit, chunks, seed):
+    times = np.cumsum(np.random.default_rng(seed).uniform(0.1, 1, sum(chunks) + 1))
+    stops = times[[len(times) // 3, -1]]
+
+    def steps(t):
+        return Steps(t, t[:, None], t, t, t)
+
+    path, start = Path(steps(times[:1]), stops, limit), 1
+    for count in chunks:
+        path.extend(steps(times[start : start + count]))
+        start += count
+    kept = path.steps().ts
+    assert np.all(np.diff(kept) > 0) and set(kept) <= set(times)
+    assert kept[0] == times[0] and kept[-1] == times[-1] and set(stops) <= set(kept)
+    assert len(kept) <= limit + max(chunks) + 3
+    assert path.accepted == len(times) - 1
+    # What is left out is left out evenly.
+    assert np.max(np.diff(np.searchsorted(times, kept))) <= 2 * (2 * len(times) // limit + 1)
 
 
 def test_save_and_load(problem, tmp_path):

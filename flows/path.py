@@ -1,0 +1,42 @@
+"""The steps of a flow that are kept, in bounded memory."""
+
+import numpy as np
+
+from .stepping import Steps, join
+
+# Numbers kept of the parameters' history, 8 bytes each: about a third of a gigabyte.
+KEPT_NUMBERS = 4 * 10**7
+
+
+class Path:
+    """Accumulates accepted steps: all of them, or every second, fourth, … once they would fill memory.
+
+    The first and last step and the times to step onto are always kept.
+    """
+
+    def __init__(self, first: Steps, stops: np.ndarray, limit: int = KEPT_NUMBERS):
+        self.last = first
+        self.accepted = 0
+        self._parts = [first]
+        self._stops = stops
+        self._limit = max(limit // first.ys.shape[1], 4)
+        self._stride = 1
+
+    def extend(self, steps: Steps) -> None:
+        """Appends a run of steps (not empty)."""
+        numbers = self.accepted + 1 + np.arange(len(steps.ts))
+        self._parts.append(steps[(numbers % self._stride == 0) | np.isin(steps.ts, self._stops)])
+        self.accepted += len(steps.ts)
+        self.last = steps[-1:]
+        if sum(len(part.ts) for part in self._parts) > self._limit:
+            self._thin()
+
+    def _thin(self) -> None:
+        kept = join(self._parts)
+        self._stride *= 2
+        self._parts = [kept[(np.arange(len(kept.ts)) % 2 == 0) | np.isin(kept.ts, self._stops)]]
+
+    def steps(self) -> Steps:
+        """Everything that is kept, in order of time."""
+        kept = join(self._parts)
+        return kept if kept.ts[-1] == self.last.ts[-1] else join([kept, self.last])
