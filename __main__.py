@@ -1,6 +1,7 @@
 """The command line: `saddlescope list`, `saddlescope run NAME`."""
 
 import json
+import math
 import os
 import sys
 import warnings
@@ -73,17 +74,9 @@ def _list() -> int:
 
 def _run(command: Run) -> int:
     os.environ.setdefault("MPLBACKEND", "Agg")
-    from .experiments import experiment
-    from .experiments.run import check_writable, interrupted, run, write, write_json, write_trajectory
+    from .experiments.run import interrupted, run, write, write_json, write_trajectory
 
-    # Everything that can be refused is refused before the work, not after it.
-    horizon = experiment(command.name).setup(command.seed, width=command.width, scale=command.scale, t1=command.t1).t1
-    check_writable(command.out)
-    target = None if command.json in (None, "-") else Path(command.json)
-    if target is not None:
-        check_writable(target.parent)
-        if target.is_dir():
-            raise ValueError(f"--json must name a file or '-'; {target} is a folder.")
+    horizon, target = _refuse_early(command)
     paths: list[Path] = []
     console = Console(stderr=True)
     columns = TextColumn("{task.description}"), BarColumn(), TextColumn("t = {task.completed:.4g}"), TimeElapsedColumn()
@@ -95,16 +88,10 @@ def _run(command: Run) -> int:
             paths.append(write_trajectory(trajectory, header, command.out))
             progress.update(task, description="analysis")
 
+        settings: dict[str, Any] = {"width": command.width, "scale": command.scale, "t1": command.t1}
+        settings["progress_meter"] = lambda t, loss: progress.update(task, completed=t)
         try:
-            finished = run(
-                command.name,
-                command.seed,
-                width=command.width,
-                scale=command.scale,
-                t1=command.t1,
-                progress_meter=lambda t, loss: progress.update(task, completed=t),
-                flowed=flowed,
-            )
+            finished = run(command.name, command.seed, flowed=flowed, **settings)
         except KeyboardInterrupt:
             if not paths:
                 raise
@@ -114,15 +101,29 @@ def _run(command: Run) -> int:
     if target is not None:
         write_json(finished, target)
         paths.append(target)
-    if command.json == "-":
-        print(json.dumps(finished.record, indent=1, allow_nan=False))
-    else:
-        print(finished)
+    print(json.dumps(finished.record, indent=1, allow_nan=False) if command.json == "-" else finished)
     print("wrote " + ", ".join(str(path) for path in paths), file=sys.stderr)
     if interrupted(finished):
         print(f"saddlescope: interrupted at t = {finished.trajectory.ts[-1]:.6g}; kept until there.", file=sys.stderr)
         return INTERRUPTED
     return 0
+
+
+def _refuse_early(command: Run) -> tuple[float, Path | None]:
+    """Everything that can be refused is refused before the work, not after it; the horizon and the --json file."""
+    from .experiments import experiment
+    from .experiments.run import check_writable
+
+    setup = experiment(command.name).setup(command.seed, width=command.width, scale=command.scale, t1=command.t1)
+    if not (math.isfinite(setup.t1) and setup.t1 > 0):
+        raise ValueError(f"t1 must be positive and finite; got {setup.t1}.")
+    check_writable(command.out)
+    target = None if command.json in (None, "-") else Path(command.json)
+    if target is not None:
+        check_writable(target.parent)
+        if target.is_dir():
+            raise ValueError(f"--json must name a file or '-'; {target} is a folder.")
+    return setup.t1, target
 
 
 if __name__ == "__main__":

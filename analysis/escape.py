@@ -59,7 +59,7 @@ def escape(trajectory: Trajectory, passage: Passage, point: CriticalPoint, verdi
     ts, ys = trajectory.ts[first : last + 1], trajectory.ys[first : last + 1]
     if len(ts) < 3:
         return None
-    if verdict.name == "strict saddle":
+    if verdict.name == "strict saddle" and verdict.spectrum is not None:
         rate, amplitude, overlap = _from_eigenspace(ys, point, verdict)
     elif verdict.dormant is not None and point.reduction is not None and np.any(point.reduction.dormant):
         rate, amplitude, overlap = _from_dormant(trajectory, ys, point, verdict.dormant, verdict.name)

@@ -1,5 +1,6 @@
 """The figure of an itinerary. Only this file imports matplotlib."""
 
+import textwrap
 from collections.abc import Sequence
 
 import matplotlib.pyplot as plt
@@ -104,8 +105,7 @@ def plot_spectrum(visit: Visit, *, number: int = 0, ax: Axes | None = None) -> A
     ax = plt.subplots()[1] if ax is None else ax
     spectral = visit.kind.spectrum
     if spectral is None:
-        smooth = visit.kind.name in ("no critical point", "undetermined")
-        why = visit.kind.name if smooth else "no Hessian here:\nnot twice differentiable"
+        why = textwrap.fill(visit.kind.evidence.split(";")[0], 28)
         ax.text(0.5, 0.5, why, ha="center", va="center", fontsize=FONT, transform=ax.transAxes, color="0.3")
         ax.set(xticks=[], yticks=[])
         return ax

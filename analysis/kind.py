@@ -74,9 +74,27 @@ def kind(
     if units is not None and not units.law.smooth and point.reduction is not None and np.any(point.reduction.dormant):
         return _non_smooth(point, form, escapes, scales)
     if point.theta.size > DENSE_LIMIT:
-        return Kind("undetermined", None, None, form, f"more than {DENSE_LIMIT} parameters: no dense Hessian was made")
+        return _without_hessian(point, form, escapes, scales)
     spectral = spectrum(point.model, loss, data, zero_threshold=_zero_threshold(point, scales))
     return _smooth(point, loss, data, spectral, form, escapes, scales)
+
+
+def _without_hessian(point, form, escapes, scales) -> Kind:
+    """What the form of an added unit and the loss alone can tell."""
+    large = f"more than {DENSE_LIMIT} parameters: no dense Hessian was made"
+    if escapes and form.order == 2 and _unused(point):
+        evidence = f"{large}; a small unit lowers the loss at second order, with curvature −{form.strength:.6g}"
+        return Kind("strict saddle", 2, None, form, evidence)
+    if _zero_loss(point, scales):
+        return Kind("minimum", None, None, form, f"{large}; the loss is zero to rounding")
+    if _no_unit_helps(point, form, escapes):
+        return Kind("minimum", None, None, form, f"{large}; {NO_UNIT_HELPS}")
+    return Kind("undetermined", None, None, form, large)
+
+
+def _unused(point: CriticalPoint) -> bool:
+    """Whether the wide network has a unit to spare: more units than columns of its embedding."""
+    return point.reduction is not None and point.reduction.incoming.shape[0] > point.reduction.incoming.shape[1]
 
 
 def _zero_threshold(point: CriticalPoint, scales: Scales) -> float | None:

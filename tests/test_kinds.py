@@ -122,6 +122,18 @@ def test_best_linear_fit_is_a_minimum_though_its_loss_is_not_zero(sample):
     assert "no unit of any size" in verdict.evidence
 
 
+def test_networks_too_large_for_a_dense_hessian():
+    """The form of an added unit still tells saddles from minima: linear, 3200 parameters, s = (2, 1)."""
+    x = np.sqrt(2) * np.eye(2)
+    data = jnp.asarray(x), jnp.asarray(x @ np.diag([2.0, 1.0]))
+    model = TwoLayer(Dense(linear, 2, 2), 800, 1e-6, key=jax.random.key(0))
+    visits = itinerary(simulate(model, half_squared_error, data, t1=40.0, rtol=1e-8))
+    assert [visit.kind.name for visit in visits] == ["strict saddle", "strict saddle", "minimum"]
+    assert [visit.kind.spectrum for visit in visits] == 3 * [None]
+    assert [visit.kind.dormant.rate for visit in visits[:2]] == pytest.approx([2.0, 1.0], rel=1e-9)
+    assert visits[0].escape.rate_measured == pytest.approx(2.0, rel=0.01)
+
+
 class Three(eqx.Module):
     x: Array
 
