@@ -84,6 +84,14 @@ def solve_gradient(model: Any, loss: Callable, data: Any) -> Any:
     return unflatten(model, _solve(GradientFlow(model, loss), theta, data))
 
 
+def descend(model: Any, loss: Callable, data: Any) -> Any:
+    """The model at the end of a descent by BFGS; as it is, beyond 3000 parameters."""
+    theta = flatten(model)
+    if theta.size == 0 or theta.size > DENSE_LIMIT:
+        return model
+    return unflatten(model, _descend(GradientFlow(model, loss), theta, data))
+
+
 def candidates(model: Any, loss: Callable, data: Any) -> Iterator[Any]:
     """Critical points of a narrow network that its present state may belong to, most likely first.
 
@@ -100,8 +108,7 @@ def candidates(model: Any, loss: Callable, data: Any) -> Iterator[Any]:
     values = np.linalg.eigvalsh(hessian(nearest, loss, data))
     if values[0] >= -RANK * np.max(np.abs(values)) or moved <= NEAR * np.linalg.norm(theta):
         yield nearest
-    lowered = unflatten(model, _descend(GradientFlow(model, loss), jnp.asarray(theta), data))
-    yield solve_gradient(lowered, loss, data)
+    yield solve_gradient(descend(model, loss, data), loss, data)
     yield nearest
 
 
@@ -136,13 +143,20 @@ def critical_point(
         refined = flatten(wide if reduction is None else reduction.narrow).size <= DENSE_LIMIT
         return CriticalPoint(wide, np.asarray(theta), value, norm, distance, converged, refined, reduction)
 
-    if units_of(model) is None:
-        return certify(solve_gradient(model, loss, data), None)
-    reduction = reduce(model, effective)
+    def without_units() -> Iterator[CriticalPoint]:
+        # A wide network's saddle is met first; slow convergence to a minimum is told by descent.
+        yield certify(solve_gradient(model, loss, data), None)
+        yield certify(solve_gradient(descend(model, loss, data), loss, data), None)
+
+    def with_units() -> Iterator[CriticalPoint]:
+        reduction = reduce(model, effective)
+        for narrow in candidates(reduction.narrow, loss, data):
+            solved = eqx.tree_at(lambda r: r.narrow, reduction, narrow)
+            yield certify(solved.embed(), solved)
+
     points = []
-    for narrow in candidates(reduction.narrow, loss, data):
-        solved = eqx.tree_at(lambda r: r.narrow, reduction, narrow)
-        points.append(certify(solved.embed(), solved))
-        if points[-1].converged:
-            return points[-1]
+    for point in without_units() if units_of(model) is None else with_units():
+        points.append(point)
+        if point.converged:
+            return point
     return min(points, key=lambda point: point.distance)
