@@ -32,7 +32,7 @@ class Escape(eqx.Module):
       the rule there;
     - `dwell_predicted`: time from arrival to departure by $\dot r = c r^{p-1}$ from r at arrival; for p ≥ 3 this takes
       the unit to be on the steepest direction already, so that at the saddle itself it is the shortest time possible;
-    - `direction`: the displacement, normalised; `winner`: the eigenvalue or unit norm that won;
+    - `direction`: the displacement from closest approach to departure, normalised;
     - `seeded_by_rounding`: r was at rounding level of the weights, so that the time of escape means nothing.
     """
 

@@ -85,11 +85,18 @@ def _without_hessian(point, form, escapes, scales) -> Kind:
     if escapes and form.order == 2 and _unused(point):
         evidence = f"{large}; a small unit lowers the loss at second order, with curvature −{form.strength:.6g}"
         return Kind("strict saddle", 2, None, form, evidence)
+    return _minimum_without_hessian(point, form, escapes, scales, large) or Kind(
+        "undetermined", None, None, form, large
+    )
+
+
+def _minimum_without_hessian(point, form, escapes, scales, why: str) -> Kind | None:
+    """The verdict "minimum" where no Hessian is needed for it; `why` says why there is none."""
     if _zero_loss(point, scales):
-        return Kind("minimum", None, None, form, f"{large}; the loss is zero to rounding")
+        return Kind("minimum", None, None, form, f"{why}; the loss is zero to rounding")
     if _no_unit_helps(point, form, escapes):
-        return Kind("minimum", None, None, form, f"{large}; {NO_UNIT_HELPS}")
-    return Kind("undetermined", None, None, form, large)
+        return Kind("minimum", None, None, form, f"{why}; {NO_UNIT_HELPS}")
+    return None
 
 
 def _unused(point: CriticalPoint) -> bool:
@@ -123,11 +130,8 @@ def _non_smooth(point, form, escapes, scales) -> Kind:
     if escapes:
         evidence = f"{lost}; a small unit lowers the loss, s = {form.strength:.6g}"
         return Kind("non-smooth saddle", 2, None, form, evidence)
-    if _zero_loss(point, scales):
-        return Kind("minimum", None, None, form, f"{lost}; the loss is zero to rounding")
-    if _no_unit_helps(point, form, escapes):
-        return Kind("minimum", None, None, form, f"{lost}; {NO_UNIT_HELPS}")
-    return Kind("undetermined", None, None, form, f"{lost}; no added unit lowers the loss to second order")
+    undetermined = Kind("undetermined", None, None, form, f"{lost}; no added unit lowers the loss to second order")
+    return _minimum_without_hessian(point, form, escapes, scales, lost) or undetermined
 
 
 def _smooth(point, loss, data, spectral, form, escapes, scales) -> Kind:
