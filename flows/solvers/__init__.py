@@ -1,0 +1,1 @@
+"""Solvers whose cost does not grow with the length of a plateau, as ordinary Diffrax solvers."""
