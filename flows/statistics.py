@@ -31,11 +31,15 @@ class Statistics(eqx.Module):
 
 def statistics_loss(model: Any, data: Statistics) -> Float[Array, ""]:
     """The squared error of a model that declares its features, from `Statistics` instead of a sample."""
+    return jnp.sum(residual_matrix(model, data) ** 2) + data.constant
+
+
+def residual_matrix(model: Any, data: Statistics) -> Float[Array, "outputs F"]:
+    r"""$(A - A^*) R^\top$, whose squares sum to the loss above its minimum."""
     features = features_of(model)
     if features is None:
         raise ValueError(f"{type(model).__name__} declares no features; statistics do not apply to it.")
-    difference = features.coefficients(model) - data.target
-    return jnp.sum((difference @ data.factor.T) ** 2) + data.constant
+    return (features.coefficients(model) - data.target) @ data.factor.T
 
 
 def from_sample(z: Float[np.ndarray, "P F"], y: Float[np.ndarray, "P outputs"], weight: float) -> Statistics:

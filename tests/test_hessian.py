@@ -1,0 +1,65 @@
+"""The Hessian from its parts equals the one by differentiation, and is only used where it does."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from architectures import MODELS, problem
+from saddlescope.flows import GradientFlow, flatten, half_squared_error, mean_squared_error
+from saddlescope.flows.hessian import BATCH, DenseHessian, UnitHessian, hessian_of
+from saddlescope.flows.statistics import reduced_data
+from saddlescope.models import Dense, TwoLayer, tanh
+
+
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("reduced", [False, True])
+def test_the_parts_make_the_hessian(name, reduced):
+    model, data = problem(name)
+    loss = half_squared_error
+    if reduced:
+        loss, data = reduced_data(model, loss, data)
+        if loss is half_squared_error:
+            pytest.skip("no smaller statistics: the same case as the sample's")
+    flow = GradientFlow(model, loss)
+    hessian = hessian_of(flow, data)
+    assert isinstance(hessian, UnitHessian)
+    expected = jax.hessian(lambda theta: flow.value(theta, data))(flatten(model))
+    found = eqx.filter_jit(hessian)(flatten(model), data)
+    np.testing.assert_allclose(found, expected, atol=1e-12 * float(jnp.max(jnp.abs(expected))))
+
+
+def test_batches_of_samples_make_the_same_hessian():
+    model = TwoLayer(Dense(tanh, 2, 2), 3, 1.0, key=jax.random.key(0))
+    x = jax.random.normal(jax.random.key(1), (2 * BATCH + 5, 2))
+    flow, data = GradientFlow(model, mean_squared_error), (x, jnp.sin(x))
+    expected = eqx.filter_jit(DenseHessian(flow))(flatten(model), data)
+    found = eqx.filter_jit(hessian_of(flow, data))(flatten(model), data)
+    np.testing.assert_allclose(found, expected, atol=1e-12 * float(jnp.max(jnp.abs(expected))))
+
+
+class Coupled(TwoLayer):
+    """Declares units, wrongly: they multiply."""
+
+    def __call__(self, x):
+        return super().__call__(x) ** 2
+
+
+def test_units_that_interact_are_found_out():
+    model = Coupled(Dense(tanh, 2, 1), 3, 1.0, key=jax.random.key(0))
+    x = jax.random.normal(jax.random.key(1), (10, 2))
+    flow, data = GradientFlow(model, mean_squared_error), (x, x[:, :1])
+    assert isinstance(hessian_of(flow, data), DenseHessian)
+
+
+def test_other_losses_are_differentiated():
+    model, data = problem("tanh")
+
+    def quartic(model, data):
+        return jnp.mean((jax.vmap(model)(data[0]) - data[1]) ** 4)
+
+    flow = GradientFlow(model, quartic)
+    hessian = hessian_of(flow, data)
+    assert isinstance(hessian, DenseHessian)
+    expected = jax.hessian(lambda theta: flow.value(theta, data))(flatten(model))
+    np.testing.assert_allclose(hessian(flatten(model), data), expected, atol=1e-12)
