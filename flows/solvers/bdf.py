@@ -1,0 +1,203 @@
+"""Backward differentiation of variable order and step, with a kept Jacobian: about one field evaluation per step."""
+
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import diffrax as dfx
+import equinox as eqx
+import equinox.internal as eqxi
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jax.flatten_util import ravel_pytree
+from jaxtyping import Array, Float, Int, PyTree
+
+from .chord import MAX_AGE, MAX_ITERATIONS, Chord, System, correct, implicit, no_chord
+from .differences import ERROR, HIGHEST, DifferenceInterpolation, append, predict, rescale, start
+from .flat import Jacobian, flat_field
+
+# The controller multiplies the step by SAFETY / (scaled error)^(1/ERROR_ORDER): Diffrax's default safety, and the
+# order of the error of the first steps, from which it also guesses the length of the first.
+SAFETY, ERROR_ORDER = 0.9, 2
+# A scaled error that the controller accepts without making the step longer.
+HOLD = 0.99
+# Longer by less is not worth a new factorisation; longer by more is not safe, and the controller's default limit.
+MIN_GROWTH, MAX_GROWTH = 1.2, 10.0
+# Factors on the errors before a growth is derived from them, at one order less, the same and one more.
+CAUTION = (1.3, 1.2, 1.4)
+# After a failure: between the controller's limit and a value that it takes for a failure; without convergence.
+MIN_FACTOR, MAX_FACTOR, NOT_CONVERGED = 0.2, 0.85, 0.25
+# A step shorter by this factor has been rejected five times: the past is no guide, and the order starts from 1 again.
+RESTART = 1e-3
+# Equal steps differ by rounding of the time.
+EQUAL = 1e-2
+
+
+class Tolerances(eqx.Module):
+    """Tolerances of the local error, at which the iteration inside a step stops too.
+
+    - `rtol`, `atol`: relative and absolute, positive numbers.
+    - `norm`: of an error divided by what is tolerated, a PyTree like the state.
+    """
+
+    rtol: Any
+    atol: Any
+    norm: Callable[[PyTree], Any]
+
+    def tolerated(self, y0: PyTree, y1: PyTree) -> PyTree:
+        """The tolerated error of each component in a step from y0 to y1, as the controller counts it."""
+        return jax.tree.map(lambda a, b: self.atol + self.rtol * jnp.maximum(jnp.abs(a), jnp.abs(b)), y0, y1)
+
+
+class State(eqx.Module):
+    """What `BDF` remembers between steps.
+
+    - `differences`: backward differences of the solution on steps of length `h`.
+    - `order`: of the next step; `equal_steps`: number of steps since order or length changed.
+    - `chord`: Jacobian, factorisation and the counts of work.
+    """
+
+    differences: Float[Array, "8 n"]
+    h: Float[Array, ""]
+    order: Int[Array, ""]
+    equal_steps: Int[Array, ""]
+    chord: Chord
+
+
+class BDF(dfx.AbstractImplicitSolver, dfx.AbstractAdaptiveSolver):
+    r"""Numerical differentiation formulas of orders 1–5 on quasi-constant steps, for stiff problems.
+
+    With the differences $D_j = \nabla^j y_n$ the formula of order q is
+    $\sum_{j=1}^q D_j(t_{n+1})/j - \kappa_q \gamma_q d = h f(t_{n+1}, y_{n+1})$, with $d = y_{n+1} - \sum_{j \le q} D_j$
+    and $\gamma_q = \sum_{j \le q} 1/j$; the local error is $(\kappa_q \gamma_q + 1/(q + 1)) d$.
+
+    Order and length of the next step are chosen here. The controller is told by a `y_error` of fitting size, all of
+    whose components are equal shares of the tolerated error: it is to be `diffrax.PIDController` with its default
+    coefficients. The step becomes longer only if by a fifth or more, after q + 1 equal steps, and shorter only after a
+    failure; in between, the factorisation is kept. Counts of work are in the state's `chord.counts`.
+
+    - `root_finder`: the `Tolerances`; by default the controller's. To be given with constant steps.
+    - `root_find_max_steps`: iterations of Newton's method after which a step, or an old Jacobian, has failed.
+    - `max_order`: highest order, 1–5; above 2 the formulas are stable only near the negative real axis.
+    - `jacobian`: function (t, y, args) of the Jacobian of the ravelled field; by default forward differentiation.
+
+    Source: Shampine & Reichelt (1997), "The MATLAB ODE Suite", SIAM J. Sci. Comput. 18.
+    """
+
+    root_finder: Any = dfx.with_stepsize_controller_tols(Tolerances)()
+    root_find_max_steps: int = MAX_ITERATIONS
+    max_order: int = HIGHEST
+    jacobian: Jacobian | None = None
+
+    term_structure: ClassVar = dfx.AbstractTerm
+    interpolation_cls: ClassVar[Callable[..., DifferenceInterpolation]] = DifferenceInterpolation
+
+    def __check_init__(self):
+        if not 1 <= self.max_order <= HIGHEST:
+            raise ValueError(f"max_order must be between 1 and {HIGHEST}; got {self.max_order}.")
+
+    def order(self, terms: Any) -> int:
+        return self.max_order
+
+    def error_order(self, terms: Any) -> int:
+        return ERROR_ORDER
+
+    def func(self, terms: Any, t0: Any, y0: Any, args: Any) -> Any:
+        return terms.vf(t0, y0, args)
+
+    def init(self, terms: Any, t0: Any, t1: Any, y0: Any, args: Any) -> State:
+        field, x = flat_field(terms, y0, args)
+        h = jnp.asarray(t1 - t0, x.dtype)
+        chord = no_chord(x.size, x.dtype)
+        return State(start(x, h * field(t0, x)), h, jnp.asarray(1), jnp.asarray(0), chord)
+
+    def step(self, terms: Any, t0: Any, t1: Any, y0: Any, args: Any, solver_state: State, made_jump: Any) -> Any:
+        field, x = flat_field(terms, y0, args)
+        h = jnp.asarray(t1 - t0, x.dtype)
+        state = _onto(solver_state, x, h, made_jump, lambda: field(t0, x))
+        p, psi, leading = predict(state.differences, state.order)
+        size = self._size(y0, field.unravel(p), field.unravel)
+        system = System(field, t1, p, psi, h / leading, self.jacobian)
+        constant = jnp.asarray(ERROR, x.dtype)
+        d, converged, chord = correct(system, state.chord, lambda v: size(constant[state.order] * v))
+        # A failed step must be harmless in derivatives too, which exist at its start.
+        system = eqx.tree_at(lambda system: system.p, system, jnp.where(converged, p, x))
+        d = implicit(system, d)
+        y1 = field.unravel(system.p + d)
+
+        differences = append(state.differences, state.order, d)
+        size = self._size(y0, y1, field.unravel)
+        around = state.order + jnp.arange(-1, 2)
+        errors = jax.vmap(size)(constant[around.clip(1, HIGHEST)][:, None] * differences[around + 1])
+        order, equal_steps, factor = _choose(state, lax.stop_gradient(errors), self.max_order)
+        y_error = self._announce(jnp.where(converged, factor, NOT_CONVERGED), y0, y1)
+        inside = (jnp.arange(HIGHEST + 1) <= state.order)[:, None]
+        dense_info = {"differences": jax.vmap(field.unravel)(jnp.where(inside, differences[: HIGHEST + 1], 0))}
+        result = dfx.RESULTS.where(converged, dfx.RESULTS.successful, dfx.RESULTS.nonlinear_divergence)
+        return y1, y_error, dense_info, State(differences, h, order, equal_steps, chord), result
+
+    def _size(self, y0: PyTree, y1: PyTree, unravel: Callable) -> Callable[[Array], Float[Array, ""]]:
+        """The norm of a flat error in a step from y0 to y1, divided by what is tolerated."""
+        tolerated = self.root_finder.tolerated(y0, y1)
+        return lambda error: self.root_finder.norm(jax.tree.map(jnp.divide, unravel(error), tolerated))
+
+    def _announce(self, factor: Float[Array, ""], y0: PyTree, y1: PyTree) -> PyTree:
+        """An error estimate that makes the controller multiply the step by the factor, and reject it if below 1."""
+        tolerated = self.root_finder.tolerated(y0, y1)
+        unit = self.root_finder.norm(jax.tree.map(jnp.ones_like, tolerated))
+        scaled = jnp.where(factor == 1, HOLD, (SAFETY / factor) ** ERROR_ORDER)
+        return lax.stop_gradient(jax.tree.map(lambda leaf: leaf * (scaled / unit), tolerated))
+
+
+def _onto(state: State, x: Array, h: Array, made_jump: Any, rate: Callable[[], Array]) -> State:
+    """The state with differences on steps of length h, or begun again after a jump or many failures."""
+    ratio = h / state.h
+    restart = (ratio < RESTART) | jnp.asarray(made_jump)
+    kept = rescale(state.differences.at[0].set(x), state.order, ratio)
+    differences = lax.cond(
+        eqxi.unvmap_any(restart), lambda: jnp.where(restart, start(x, h * rate()), kept), lambda: kept
+    )
+    order = jnp.where(restart, 1, state.order)
+    equal_steps = jnp.where(restart | (jnp.abs(ratio - 1) > EQUAL), 0, state.equal_steps)
+    chord = eqx.tree_at(lambda chord: chord.age, state.chord, jnp.where(restart, MAX_AGE, state.chord.age))
+    return State(differences, h, order, equal_steps, chord)
+
+
+def _choose(
+    state: State, errors: Float[Array, " 3"], max_order: int
+) -> tuple[Int[Array, ""], Int[Array, ""], Float[Array, ""]]:
+    r"""Order, number of equal steps, and the factor for the step's length, below 1 for a failure.
+
+    With the errors e at the orders q - 1, q, q + 1 a step may be longer by $e^{-1/q}, e^{-1/(q + 1)}, e^{-1/(q + 2)}$.
+    """
+    order, equal_steps = state.order, state.equal_steps + 1
+    orders = order + jnp.arange(-1, 2)
+    growth = errors ** (-1 / (orders + 1)) / jnp.asarray(CAUTION, errors.dtype)
+    shorter = jnp.clip(growth[1], MIN_FACTOR, MAX_FACTOR)
+    growth = jnp.minimum(jnp.where((orders >= 1) & (orders <= max_order), growth, 0), MAX_GROWTH)
+    best = jnp.argmax(growth)
+    change = (equal_steps > order) & (growth[best] >= MIN_GROWTH)
+    factor = jnp.where(errors[1] < 1, jnp.where(change, growth[best], 1), shorter)
+    return jnp.where(change, orders[best], order), jnp.where(change, 0, equal_steps), factor
+
+
+class ResumableController(dfx.PIDController):
+    """`diffrax.PIDController` that remembers the length of the next step, so that a solve can go on exactly.
+
+    `diffeqsolve(..., dt0=controller_state[1], controller_state=controller_state, solver_state=solver_state)` goes on
+    after a solve that ended for its `max_steps` as if it had not ended.
+    """
+
+    def init(self, *args: Any, **kwargs: Any) -> Any:
+        """The end of the first step, and the state: (the PID controller's, length of the next step)."""
+        t1, state = super().init(*args, **kwargs)
+        t0 = kwargs["t0"] if "t0" in kwargs else args[1]
+        return t1, (state, t1 - t0)
+
+    def adapt_step_size(self, t0: Any, t1: Any, y0: Any, y1_candidate: Any, args: Any, *rest: Any) -> Any:
+        """As the PID controller's."""
+        *error, (state, _) = rest
+        keep, next_t0, next_t1, jump, state, result = super().adapt_step_size(
+            t0, t1, y0, y1_candidate, args, *error, state
+        )
+        return keep, next_t0, next_t1, jump, (state, next_t1 - next_t0), result
