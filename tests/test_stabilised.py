@@ -1,0 +1,367 @@
+"""Stabilised explicit solvers: order, intervals of stability, spectral radius, stiff problems, gradient flows."""
+
+import diffrax as dfx
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from saddlescope.flows.field import GradientFlow, flatten, unflatten
+from saddlescope.flows.solvers.chebyshev import RKC2
+from saddlescope.flows.solvers.spectral_radius import cold_start, power_iteration, radius
+from scipy.integrate import solve_ivp
+
+SOLVERS = {"rkc2": RKC2}
+ORDERS = {"rkc2": 2}
+# Length of the interval of stability over the square of the number of stages.
+INTERVALS = {"rkc2": 0.65}
+# Error at the end of a long flow over the tolerance of each of its hundreds of steps.
+GAINS = {"rkc2": 20}
+each_solver = pytest.mark.parametrize("name", SOLVERS)
+
+
+@eqx.filter_jit
+def solve(field, solver, y0, t1, dt=None, tolerances=None, args=None, **options):
+    """A solve with constant steps dt, or with adaptive steps and tolerances (rtol, atol)."""
+    controller = dfx.ConstantStepSize() if tolerances is None else dfx.PIDController(*tolerances)
+    options = {"saveat": dfx.SaveAt(t1=True, solver_state=True, controller_state=True), "max_steps": 20_000} | options
+    return dfx.diffeqsolve(
+        dfx.ODETerm(field), solver, 0.0, t1, dt, y0, args, stepsize_controller=controller, throw=False, **options
+    )
+
+
+def forced_predator(t, y, args):
+    prey, predator = y["prey"], y["predator"]
+    return {
+        "prey": prey * (1 - predator) * (1 + 0.3 * jnp.sin(t)),
+        "predator": predator * (prey[0] - prey[1]) + 0.1 * jnp.cos(2 * t) * prey[0] ** 2,
+    }
+
+
+PREDATORS = {"prey": jnp.array([1.0, 2.0]), "predator": jnp.array(0.5)}
+
+
+@pytest.fixture(scope="module")
+def predators_at_2():
+    return solve(forced_predator, dfx.Dopri8(), PREDATORS, 2.0, None, (1e-13, 1e-13)).ys
+
+
+def distance(a, b):
+    return max(float(jnp.max(jnp.abs(x - y))) for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True))
+
+
+@each_solver
+@pytest.mark.parametrize("safety", [1.0, 1000.0])
+def test_order_of_convergence(name, safety, predators_at_2):
+    # A large safety factor makes for many stages: the order must hold for them as for few.
+    solver = SOLVERS[name](safety=safety)
+    errors = [
+        distance(solve(forced_predator, solver, PREDATORS, 2.0, jnp.asarray(2.0 / n)).ys, predators_at_2)
+        for n in (80, 160, 320)
+    ]
+    slopes = np.log2(np.array(errors[:-1]) / errors[1:])
+    assert slopes == pytest.approx(ORDERS[name], abs=0.1)
+
+
+@each_solver
+def test_order_of_dense_output(name, predators_at_2):
+    reference = solve(
+        forced_predator, dfx.Dopri8(), PREDATORS, 2.0, None, (1e-13, 1e-13), saveat=dfx.SaveAt(dense=True)
+    )
+    times = jnp.linspace(0.0, 2.0, 301)
+    expected = jax.vmap(reference.evaluate)(times)
+    errors = []
+    for n in (40, 80, 160):
+        saveat = dfx.SaveAt(ts=times)
+        found = solve(forced_predator, SOLVERS[name](), PREDATORS, 2.0, jnp.asarray(2.0 / n), saveat=saveat).ys
+        errors.append(distance(found, expected))
+    slopes = np.log2(np.array(errors[:-1]) / errors[1:])
+    assert np.all(slopes > ORDERS[name] - 0.15)
+
+
+def linear_step(solver, products):
+    """One step of length 1 on y' = zy for each product z: the stability polynomial, and the stages taken."""
+
+    def step(z):
+        term, y0 = dfx.ODETerm(lambda t, y, args: z * y), jnp.ones(1)
+        state = solver.init(term, 0.0, 1.0, y0, None)
+        y1, _, _, state, _ = solver.step(term, 0.0, 1.0, y0, None, state, False)
+        return y1[0], state.evaluations - 1
+
+    return jax.jit(jax.vmap(step))(products)
+
+
+@each_solver
+def test_stability_polynomial_is_bounded_on_the_whole_interval(name):
+    solver = SOLVERS[name](safety=1.0, max_stages=200)
+    z = -jnp.concatenate([jnp.linspace(0.01, 100, 1000), jnp.geomspace(100, INTERVALS[name] * 199**2, 3000)])
+    value, stages = linear_step(solver, z)
+    assert jnp.max(jnp.abs(value)) < 1
+    assert jnp.all(stages <= 200)
+    # Every number of stages is pushed to the end of its interval, and no more stages are taken than it needs.
+    assert jnp.all((stages <= 6) | (INTERVALS[name] * (stages - 2) ** 2 < 1.1 * -z))
+
+
+@each_solver
+def test_stability_polynomial_approximates_the_exponential(name):
+    z = -(0.5 ** jnp.arange(3, 6))
+    for safety in (1.0, 1000.0):
+        value, _ = linear_step(SOLVERS[name](safety=safety), z)
+        errors = jnp.abs(value - jnp.exp(z))
+        assert jnp.log2(errors[:-1] / errors[1:]) == pytest.approx(ORDERS[name] + 1, abs=0.1)
+
+
+def test_spectral_radius_of_random_symmetric_matrices():
+    # Eigenvalues of both signs are nearly as large as each other here: the hardest case for a power iteration.
+    matrices = jax.random.normal(jax.random.key(1), (200, 40, 40))
+    matrices = matrices + jnp.swapaxes(matrices, 1, 2)
+    exact = jnp.max(jnp.abs(jnp.linalg.eigvalsh(matrices)), axis=1)
+
+    def estimates(matrix):
+        first = power_iteration(lambda v: matrix @ v, cold_start(40, matrix.dtype), jnp.zeros(40))
+        warm = lambda known, _: (power_iteration(lambda v: matrix @ v, known, jnp.zeros(40)), None)  # noqa: E731
+        return first.radius, jax.lax.scan(warm, first, length=30)[0].radius
+
+    first, later = jax.jit(jax.vmap(estimates))(matrices)
+    assert jnp.all(first <= exact * (1 + 1e-12)) and jnp.all(later <= exact * (1 + 1e-12))  # lower bounds
+    assert jnp.mean(first > exact / 1.1) >= 0.99
+    assert jnp.all(later > exact / 1.1)
+
+
+def teacher_student(teacher_units=4, students=10, samples=500, scale=1e-2):
+    """A tanh network that learns another one: its flow, initial state (θ, E) and data."""
+    keys = jax.random.split(jax.random.key(0), 5)
+    x = jax.random.normal(keys[0], (samples, 4))
+    y = jnp.tanh(x @ jax.random.normal(keys[1], (4, teacher_units))) @ jax.random.normal(keys[2], (teacher_units,))
+    w = scale * jax.random.normal(keys[3], (students, 4))
+    a = scale * jax.random.normal(keys[4], (students,))
+
+    def loss(model, data):
+        return jnp.mean((jnp.tanh(data[0] @ model[0].T) @ model[1] - data[1]) ** 2)
+
+    return GradientFlow((w, a), loss), (flatten((w, a)), jnp.zeros(())), (x, y)
+
+
+def of_parameters(scaled_error):
+    return jnp.sqrt(jnp.mean(scaled_error[0] ** 2))
+
+
+@eqx.filter_jit
+def solve_flow(flow, solver, state, data, t1, tolerances, **options):
+    """A solve of a gradient flow, the energy without a say in the step length."""
+    options = {"saveat": dfx.SaveAt(t1=True, solver_state=True), "max_steps": 50_000} | options
+    controller = dfx.PIDController(*tolerances, norm=of_parameters)
+    return dfx.diffeqsolve(
+        dfx.ODETerm(flow), solver, 0.0, t1, None, state, data, stepsize_controller=controller, **options
+    )
+
+
+@pytest.fixture(scope="module")
+def plateau():
+    """The teacher–student flow to t = 1e4, and its end by Dopri8."""
+    flow, state, data = teacher_student()
+    return flow, state, data, solve_flow(flow, dfx.Dopri8(), state, data, 1e4, (1e-10, 1e-12)).ys[0][0]
+
+
+@each_solver
+@pytest.mark.parametrize("quadratures", [0, 1])
+def test_spectral_radius_along_a_flow(name, quadratures):
+    flow, state, data = teacher_student(samples=50)
+    solver = SOLVERS[name](quadratures=quadratures)
+    hessian = jax.jit(jax.hessian(flow.value))
+    for t1 in (1.0, 30.0, 100.0):
+        solution = solve_flow(flow, solver, state, data, jnp.asarray(t1), (1e-4, 1e-6))
+        sharpness = jnp.max(jnp.abs(jnp.linalg.eigvalsh(hessian(solution.ys[0][0], data))))
+        assert float(radius(solution.solver_state)) == pytest.approx(float(sharpness), rel=0.03)
+
+
+@each_solver
+def test_plateau_costs_a_fraction_of_an_explicit_method(name, plateau):
+    flow, state, data, expected = plateau
+    tolerances = (1e-4, 1e-6)
+    saveat = dfx.SaveAt(steps=True, solver_state=True)
+    solution = solve_flow(flow, SOLVERS[name](quadratures=1), state, data, 1e4, tolerances, saveat=saveat)
+    accepted = int(solution.stats["num_accepted_steps"])
+    thetas, energies = solution.ys[0][:accepted], solution.ys[1][:accepted]
+    assert jnp.linalg.norm(thetas[-1] - expected) < GAINS[name] * 1e-4 * jnp.linalg.norm(expected)
+    losses = jax.vmap(flow.value, (0, None))(thetas, data)
+    assert jnp.all(jnp.diff(losses) < 1e-4 * losses[:-1])
+    dissipated = float(flow.value(state[0], data) - losses[-1])
+    assert float(energies[-1]) == pytest.approx(dissipated, rel=GAINS[name] * 1e-4)
+    # A product costs two evaluations at most, as a forward derivative does.
+    cost = solution.solver_state.evaluations + 2 * solution.solver_state.spectrum.products
+    explicit = solve_flow(flow, dfx.Tsit5(), state, data, 1e4, tolerances)
+    assert cost < 6 * explicit.stats["num_steps"] / 15
+
+
+def deep_linear(scale=0.1):
+    """A linear network with three layers and whitened inputs that learns a fixed map."""
+    keys = jax.random.split(jax.random.key(3), 3)
+    layers = tuple(
+        scale * jax.random.normal(key, shape) for key, shape in zip(keys, [(4, 3), (4, 4), (2, 4)], strict=True)
+    )
+    target = jnp.array([[3.0, 0.0, 0.0], [0.0, 2.0, 0.0]])
+
+    def loss(model, data):
+        return jnp.sum((model[2] @ model[1] @ model[0] - data) ** 2) / 2
+
+    return GradientFlow(layers, loss), (flatten(layers), jnp.zeros(())), target
+
+
+@each_solver
+def test_balancedness_is_kept_to_tolerance(name):
+    flow, state, target = deep_linear()
+    solution = solve_flow(flow, SOLVERS[name](quadratures=1), state, target, 40.0, (1e-5, 1e-7))
+
+    def balance(theta):
+        first, second, third = unflatten(flow.model, theta)
+        return jnp.stack([first @ first.T - second.T @ second, second @ second.T - third.T @ third])
+
+    theta = solution.ys[0][0]
+    assert flow.value(theta, target) < 1e-6
+    assert jnp.max(jnp.abs(balance(theta) - balance(state[0]))) < GAINS[name] * 1e-5
+
+
+def robertson(t, y, args):
+    a, b, c = 0.04 * y[0], 1e4 * y[1] * y[2], 3e7 * y[1] ** 2
+    return jnp.stack([b - a, a - b - c, c])
+
+
+def van_der_pol(t, y, args):
+    return jnp.stack([y[1], ((1 - y[0] ** 2) * y[1] - y[0]) * 1e6])
+
+
+def hires(t, y, args):
+    a, b, c, d, e, f, g, h = y
+    bound = 280 * f * h
+    return jnp.stack(
+        [
+            -1.71 * a + 0.43 * b + 8.32 * c + 0.0007,
+            1.71 * a - 8.75 * b,
+            -10.03 * c + 0.43 * d + 0.035 * e,
+            8.32 * b + 1.71 * c - 1.12 * d,
+            -1.745 * e + 0.43 * f + 0.43 * g,
+            -bound + 0.69 * d + 1.71 * e - 0.43 * f + 0.69 * g,
+            bound - 1.81 * g,
+            -bound + 1.81 * g,
+        ]
+    )
+
+
+# Field, initial state, end, and sizes of the components that matter (Hairer & Wanner 1996, chapter IV.10).
+STIFF = {
+    "robertson": (robertson, [1.0, 0.0, 0.0], 40.0, 1e-4),
+    "van der pol": (van_der_pol, [2.0, 0.0], 2.0, 1.0),
+    "hires": (hires, [1.0, 0, 0, 0, 0, 0, 0, 0.0057], 321.8122, 1e-2),
+}
+
+
+@each_solver
+@pytest.mark.parametrize("problem", STIFF)
+def test_stiff_problems_end_within_tolerance(name, problem):
+    field, y0, t1, size = STIFF[problem]
+    jacobian = jax.jit(jax.jacfwd(lambda y: field(0.0, y, None)))
+    vector_field = jax.jit(lambda y: field(0.0, y, None))
+    expected = solve_ivp(
+        lambda t, y: np.asarray(vector_field(y)),
+        (0, t1),
+        y0,
+        method="Radau",
+        jac=lambda t, y: np.asarray(jacobian(y)),
+        rtol=1e-9,
+        atol=1e-13,
+    ).y[:, -1]
+    tolerance = 1e-5
+    solution = solve(field, SOLVERS[name](), jnp.asarray(y0), t1, 1e-6, (tolerance, tolerance * size))
+    assert solution.result == dfx.RESULTS.successful
+    error = np.abs(np.asarray(solution.ys[0]) - expected) / (np.abs(expected) + size)
+    assert np.max(error) < 50 * tolerance
+
+
+@each_solver
+def test_cut_and_resumed_solve_has_the_same_bits(name):
+    flow, state, data = teacher_student(samples=50)
+    solver = SOLVERS[name]()
+    term, saveat = dfx.ODETerm(flow), dfx.SaveAt(t1=True, solver_state=True)
+    times = jnp.concatenate([jnp.linspace(0.0, 3.0, 21), jnp.linspace(4.0, 60.0, 20)])
+
+    @eqx.filter_jit
+    def steps(state, times, solver_state):
+        """Given steps, so that the controller has no say."""
+        controller = dfx.StepTo(times)
+        return dfx.diffeqsolve(
+            term, solver, times[0], times[-1], None, state, data, saveat=saveat, stepsize_controller=controller,
+            solver_state=solver_state,
+        )  # fmt: skip
+
+    whole = steps(state, times, None)
+    first = steps(state, times[:21], None)
+    second = steps(jax.tree.map(lambda leaf: leaf[0], first.ys), times[20:], first.solver_state)
+    for one, other in zip(
+        jax.tree.leaves((whole.ys, whole.solver_state)), jax.tree.leaves((second.ys, second.solver_state)), strict=True
+    ):
+        assert np.array_equal(one, other)
+
+
+@each_solver
+def test_a_step_beyond_the_stages_is_refused(name):
+    field = lambda t, y, args: -1000.0 * (y - jnp.cos(t))  # noqa: E731
+    solver = SOLVERS[name](max_stages=10)
+    at_constant_steps = solve(field, solver, jnp.ones(1), 10.0, jnp.asarray(1.0))
+    assert at_constant_steps.result == dfx.RESULTS.dt_min_reached
+    adaptive = solve(field, solver, jnp.ones(1), 10.0, 1.0, (1e-3, 1e-3))
+    assert adaptive.result == dfx.RESULTS.successful
+    assert float(adaptive.ys[0, 0]) == pytest.approx(np.cos(10.0), abs=2e-3)
+
+
+@each_solver
+def test_gradient_through_a_solve(name):
+    def end(args):
+        y0, strength = args
+        field = lambda t, y, k: {"a": -k * (y["a"] - jnp.cos(t) * y["b"]), "b": -(y["b"] ** 3)}  # noqa: E731
+        solution = solve(
+            field, SOLVERS[name](), {"a": y0, "b": jnp.asarray(1.0)}, 2.0, jnp.asarray(0.05), args=strength
+        )
+        return solution.ys["a"][0] ** 2
+
+    point = (jnp.asarray(0.3), jnp.asarray(200.0))
+    gradient = jax.grad(end)(point)
+    for i in range(2):
+        h = 1e-5 * point[i]
+        moved = [end(tuple(p + sign * h * (i == j) for j, p in enumerate(point))) for sign in (1, -1)]
+        assert float(gradient[i]) == pytest.approx(float((moved[0] - moved[1]) / (2 * h)), rel=1e-5, abs=1e-9)
+
+
+@each_solver
+def test_batch_is_a_loop(name):
+    starts = jnp.array([[1.0, 2.0], [0.5, 0.1], [3.0, 1.0]])
+
+    def end(y0):
+        solution = solve(
+            lambda t, y, args: -50.0 * jnp.sin(y) * (1 + y[::-1] ** 2), SOLVERS[name](), y0, 1.0, 0.01, (1e-4, 1e-6)
+        )
+        return solution.ys[0], solution.stats["num_steps"]
+
+    batch = jax.vmap(end)(starts)
+    for i, y0 in enumerate(starts):
+        one = end(y0)
+        assert one[1] == batch[1][i]
+        assert one[0] == pytest.approx(np.asarray(batch[0][i]), rel=1e-12)
+
+
+@each_solver
+def test_single_precision(name):
+    flow, state, data = teacher_student(samples=50)
+    single = jax.tree.map(lambda leaf: leaf.astype(jnp.float32), (flow, state, data))
+    tolerances = (1e-3, 1e-5)
+    double_end = solve_flow(flow, SOLVERS[name](), state, data, 300.0, tolerances).ys[0][0]
+    solution = solve_flow(single[0], SOLVERS[name](), *single[1:], jnp.float32(300.0), tolerances)
+    assert solution.ys[0].dtype == jnp.float32
+    assert jnp.linalg.norm(solution.ys[0][0] - double_end) < 1e-2 * jnp.linalg.norm(double_end)
+
+
+@pytest.mark.parametrize("option", [{"max_stages": 1}, {"safety": 0.9}])
+@each_solver
+def test_bad_options_are_refused(name, option):
+    with pytest.raises(ValueError, match=next(iter(option))):
+        SOLVERS[name](**option)
