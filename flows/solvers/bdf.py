@@ -8,8 +8,8 @@ import equinox as eqx
 import equinox.internal as eqxi
 import jax
 import jax.numpy as jnp
+import optimistix as optx
 from jax import lax
-from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, Int, PyTree
 
 from .chord import MAX_AGE, MAX_ITERATIONS, Chord, System, correct, implicit, no_chord
@@ -23,8 +23,8 @@ SAFETY, ERROR_ORDER = 0.9, 2
 HOLD = 0.99
 # Longer by less is not worth a new factorisation; longer by more is not safe, and the controller's default limit.
 MIN_GROWTH, MAX_GROWTH = 1.2, 10.0
-# Factors on the errors before a growth is derived from them, at one order less, the same and one more.
-CAUTION = (1.3, 1.2, 1.4)
+# A step is made longer by less than its error allows, by this factor.
+CAUTION = 1.2
 # After a failure: between the controller's limit and a value that it takes for a failure; without convergence.
 MIN_FACTOR, MAX_FACTOR, NOT_CONVERGED = 0.2, 0.85, 0.25
 # A step shorter by this factor has been rejected five times: the past is no guide, and the order starts from 1 again.
@@ -84,8 +84,8 @@ class BDF(dfx.AbstractImplicitSolver, dfx.AbstractAdaptiveSolver):
     Source: Shampine & Reichelt (1997), "The MATLAB ODE Suite", SIAM J. Sci. Comput. 18.
     """
 
-    root_finder: Any = dfx.with_stepsize_controller_tols(Tolerances)()
-    root_find_max_steps: int = MAX_ITERATIONS
+    root_finder: Any = dfx.with_stepsize_controller_tols(Tolerances)()  # pyright: ignore[reportArgumentType]
+    root_find_max_steps: int = MAX_ITERATIONS  # pyright: ignore[reportIncompatibleVariableOverride]
     max_order: int = HIGHEST
     jacobian: Jacobian | None = None
 
@@ -95,6 +95,8 @@ class BDF(dfx.AbstractImplicitSolver, dfx.AbstractAdaptiveSolver):
     def __check_init__(self):
         if not 1 <= self.max_order <= HIGHEST:
             raise ValueError(f"max_order must be between 1 and {HIGHEST}; got {self.max_order}.")
+        if self.root_find_max_steps < 2:
+            raise ValueError(f"root_find_max_steps must be at least 2; got {self.root_find_max_steps}.")
 
     def order(self, terms: Any) -> int:
         return self.max_order
@@ -119,7 +121,9 @@ class BDF(dfx.AbstractImplicitSolver, dfx.AbstractAdaptiveSolver):
         size = self._size(y0, field.unravel(p), field.unravel)
         system = System(field, t1, p, psi, h / leading, self.jacobian)
         constant = jnp.asarray(ERROR, x.dtype)
-        d, converged, chord = correct(system, state.chord, lambda v: size(constant[state.order] * v))
+        d, converged, chord = correct(
+            system, state.chord, lambda v: size(constant[state.order] * v), self.root_find_max_steps
+        )
         # A failed step must be harmless in derivatives too, which exist at its start.
         system = eqx.tree_at(lambda system: system.p, system, jnp.where(converged, p, x))
         d = implicit(system, d)
@@ -133,8 +137,8 @@ class BDF(dfx.AbstractImplicitSolver, dfx.AbstractAdaptiveSolver):
         y_error = self._announce(jnp.where(converged, factor, NOT_CONVERGED), y0, y1)
         inside = (jnp.arange(HIGHEST + 1) <= state.order)[:, None]
         dense_info = {"differences": jax.vmap(field.unravel)(jnp.where(inside, differences[: HIGHEST + 1], 0))}
-        result = dfx.RESULTS.where(converged, dfx.RESULTS.successful, dfx.RESULTS.nonlinear_divergence)
-        return y1, y_error, dense_info, State(differences, h, order, equal_steps, chord), result
+        result = optx.RESULTS.where(converged, optx.RESULTS.successful, optx.RESULTS.nonlinear_divergence)
+        return y1, y_error, dense_info, State(differences, h, order, equal_steps, chord), dfx.RESULTS.promote(result)
 
     def _size(self, y0: PyTree, y1: PyTree, unravel: Callable) -> Callable[[Array], Float[Array, ""]]:
         """The norm of a flat error in a step from y0 to y1, divided by what is tolerated."""
@@ -172,7 +176,7 @@ def _choose(
     """
     order, equal_steps = state.order, state.equal_steps + 1
     orders = order + jnp.arange(-1, 2)
-    growth = errors ** (-1 / (orders + 1)) / jnp.asarray(CAUTION, errors.dtype)
+    growth = errors ** (-1 / (orders + 1)) / CAUTION
     shorter = jnp.clip(growth[1], MIN_FACTOR, MAX_FACTOR)
     growth = jnp.minimum(jnp.where((orders >= 1) & (orders <= max_order), growth, 0), MAX_GROWTH)
     best = jnp.argmax(growth)
@@ -188,16 +192,26 @@ class ResumableController(dfx.PIDController):
     after a solve that ended for its `max_steps` as if it had not ended.
     """
 
-    def init(self, *args: Any, **kwargs: Any) -> Any:
+    def init(
+        self, terms: Any, t0: Any, t1: Any, y0: Any, dt0: Any, args: Any, func: Any, error_order: Any
+    ) -> tuple[Any, Any]:
         """The end of the first step, and the state: (the PID controller's, length of the next step)."""
-        t1, state = super().init(*args, **kwargs)
-        t0 = kwargs["t0"] if "t0" in kwargs else args[1]
-        return t1, (state, t1 - t0)
+        next_t1, state = super().init(terms, t0, t1, y0, dt0, args, func, error_order)
+        return next_t1, (state, next_t1 - t0)
 
-    def adapt_step_size(self, t0: Any, t1: Any, y0: Any, y1_candidate: Any, args: Any, *rest: Any) -> Any:
+    def adapt_step_size(
+        self,
+        t0: Any,
+        t1: Any,
+        y0: Any,
+        y1_candidate: Any,
+        args: Any,
+        y_error: Any,
+        error_order: Any,
+        controller_state: Any,
+    ) -> tuple[Any, ...]:
         """As the PID controller's."""
-        *error, (state, _) = rest
         keep, next_t0, next_t1, jump, state, result = super().adapt_step_size(
-            t0, t1, y0, y1_candidate, args, *error, state
+            t0, t1, y0, y1_candidate, args, y_error, error_order, controller_state[0]
         )
         return keep, next_t0, next_t1, jump, (state, next_t1 - next_t0), result
