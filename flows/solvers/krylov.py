@@ -7,9 +7,7 @@ import diffrax as dfx
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import optimistix as optx
 from diffrax import AbstractLocalInterpolation
-from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Int
 
 from .exponential import TABLEAUS, ExponentialInterpolation, Linear, check_order, exponential_step
@@ -66,7 +64,7 @@ class KrylovRosenbrock(dfx.AbstractImplicitSolver, dfx.AbstractAdaptiveSolver):
             raise ValueError(f"max_vectors must be at least 2; got {self.max_vectors}.")
 
     @property
-    def root_find_max_steps(self) -> int:
+    def root_find_max_steps(self) -> int:  # pyright: ignore
         """Diffrax's name for `max_vectors`."""
         return self.max_vectors
 

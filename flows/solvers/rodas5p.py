@@ -88,7 +88,7 @@ class Rodas5P(dfx.AbstractAdaptiveSolver):
         h = jnp.asarray(t1 - t0, x.dtype)
         rate, time_derivative = field.with_time_derivative(t0, x)
         solve = self._factorise(field.jacobian(t0, x, self.jacobian), h)
-        ks = [solve(rate + h * D[0] * time_derivative)]
+        stage, ks = x, [solve(rate + h * D[0] * time_derivative)]
         for i in range(1, 8):
             stage = x + _combine(A[i - 1], ks) if i < 6 else stage + ks[-1]
             right = field(t0 + NODES[i] * h, stage) + _combine(C[i - 1], ks) / h

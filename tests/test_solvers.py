@@ -1,0 +1,230 @@
+"""Laws that every solver of ours must keep, over the registry of solvers."""
+
+import diffrax as dfx
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optimistix as optx
+import pytest
+import scipy.integrate
+from jax.flatten_util import ravel_pytree
+from saddlescope.flows import half_squared_error, simulate
+from saddlescope.flows.solvers import Accuracy, ExponentialRosenbrock, KrylovRosenbrock, Rodas5P
+from saddlescope.models import Dense, TwoLayer, linear, with_units
+from solvers import SOLVERS
+
+GENERAL = [name for name, case in SOLVERS.items() if case.general]
+# Solvers of one class share the code that batching and differentiation go through, and its compilation is long.
+ONE_OF_EACH = list({type(case.flow): name for name, case in SOLVERS.items()}.values())
+
+
+def potential(theta):
+    return jnp.sum(jnp.cos(theta)) + 0.3 * jnp.sum(theta**2) * jnp.sum(jnp.sin(theta)) + 0.1 * jnp.sum(theta) ** 4
+
+
+def descent(t, state, args):
+    """A nonlinear gradient flow with its dissipated energy."""
+    gradient = jax.grad(potential)(state[0])
+    return -gradient, jnp.sum(gradient**2)
+
+
+def driven(t, y, args):
+    """A field that depends on time, with a Jacobian that is not symmetric."""
+    return {"x": -(y["x"] ** 2) * y["z"] + jnp.sin(t), "z": y["x"] - y["z"] ** 3 + 0.3 * t * y["z"]}
+
+
+START = (jnp.array([0.3, 0.2, -0.5]), jnp.array(0.0))
+DRIVEN_START = {"x": jnp.array(1.2), "z": jnp.array(0.7)}
+TIGHT = dfx.PIDController(rtol=1e-13, atol=1e-14)
+# Between two steps, away from any end.
+BETWEEN = 1.37
+
+
+@eqx.filter_jit
+def solve(field, start, solver, t1, dt, controller, saveat=dfx.SaveAt(t1=True), max_steps=10_000):  # noqa: B008
+    term = dfx.ODETerm(field)
+    return dfx.diffeqsolve(
+        term, solver, 0.0, t1, dt, start, saveat=saveat, stepsize_controller=controller, max_steps=max_steps
+    )
+
+
+def flat_end(solution):
+    return ravel_pytree(jax.tree.map(lambda leaf: leaf[-1], solution.ys))[0]
+
+
+def constant_steps(field, start, solver, count):
+    """The end and a point between two steps, with steps of constant length."""
+    if isinstance(solver, KrylovRosenbrock):
+        solver = KrylovRosenbrock(solver.number, solver.quadratures, root_finder=Accuracy(1e-13, 1e-15, optx.rms_norm))
+    saveat = dfx.SaveAt(t1=True, dense=True)
+    dt = jnp.asarray(2.0 / count)
+    solution = solve(field, start, solver, 2.0, dt, dfx.ConstantStepSize(), saveat, max_steps=512)
+    return flat_end(solution), ravel_pytree(solution.evaluate(BETWEEN))[0]
+
+
+@pytest.fixture(scope="module")
+def references():
+    def reference(field, start):
+        return [flat_end(solve(field, start, dfx.Dopri8(), t1, 0.01, TIGHT)) for t1 in (2.0, BETWEEN)]
+
+    return {"descent": reference(descent, START), "driven": reference(driven, DRIVEN_START)}
+
+
+@pytest.mark.parametrize("name", SOLVERS)
+@pytest.mark.parametrize("problem", ["descent", "driven"])
+def test_order_of_convergence(name, problem, references):
+    case = SOLVERS[name]
+    if problem == "driven" and not case.general:
+        pytest.skip("needs a symmetric Jacobian")
+    # So many steps that the next order's share is small, so few that rounding is smaller still.
+    field, start, solver, counts = (
+        (descent, START, case.flow, (192, 384))
+        if problem == "descent"
+        else (driven, DRIVEN_START, case.plain, (48, 96))
+    )
+    errors = []
+    for count in counts:
+        found = constant_steps(field, start, solver, count)
+        errors.append([np.linalg.norm(a - b) for a, b in zip(found, references[problem], strict=True)])
+    orders = np.log2(np.array(errors[0]) / np.array(errors[1]))
+    assert abs(orders[0] - case.order) < 0.1
+    # Dense output is allowed one order less, and no more.
+    assert orders[1] > case.order - 1.1
+
+
+def wide_model():
+    """A two-layer linear network with a zero unit and two equal ones, and data that it cannot fit exactly."""
+    model = TwoLayer(Dense(linear, 3, 2), 5, 0.1, key=jax.random.key(0))
+    u, v = model.u, model.v
+    u, v = (rows.at[1].set(rows[0]).at[2].set(0.0) for rows in (u, v))
+    x = jax.random.normal(jax.random.key(1), (12, 3))
+    y = x @ jnp.array([[2.0, 0.0], [0.0, 1.0], [1.0, 1.0]]) + 0.1 * jax.random.normal(jax.random.key(2), (12, 2))
+    return with_units(model, u, v), (x, y)
+
+
+RTOL = 1e-8
+
+
+@pytest.fixture(scope="module")
+def true_flow():
+    model, data = wide_model()
+    return simulate(model, half_squared_error, data, t1=20.0, solver=dfx.Dopri8(), rtol=1e-11)
+
+
+@pytest.mark.parametrize("name", SOLVERS)
+def test_flows_keep_their_laws(name, true_flow):
+    model, data = wide_model()
+    flow = simulate(model, half_squared_error, data, t1=20.0, solver=SOLVERS[name].flow, rtol=RTOL)
+    assert not flow.result.failed
+    # The same flow as an explicit method of order 8 makes a thousand times more accurately.
+    distance = np.linalg.norm(flow.ys[-1] - true_flow.ys[-1]) / np.linalg.norm(true_flow.ys[-1])
+    assert distance < 100 * RTOL
+    # The loss falls by what is dissipated, and never rises but by rounding.
+    assert flow.energy_error < 1000 * RTOL
+    assert np.all(np.diff(flow.losses) <= 1e-14 * flow.losses[0])
+    start, end = (m.u @ m.u.T - m.v @ m.v.T for m in (model, flow.final_model))
+    np.testing.assert_allclose(end, start, atol=100 * RTOL)
+    # Equal units stay equal and a zero unit stays zero, up to rounding that the flow amplifies.
+    u = flow.final_model.u
+    assert float(jnp.max(jnp.abs(u[1] - u[0]))) < 1e-10
+    assert float(jnp.max(jnp.abs(u[2]))) < 1e-10
+
+
+def robertson(t, y, args):
+    slow, back, fast = 0.04 * y[0], 1e4 * y[1] * y[2], 3e7 * y[1] ** 2
+    return jnp.array([back - slow, slow - back - fast, fast])
+
+
+def van_der_pol(t, y, args):
+    return jnp.array([y[1], ((1 - y[0] ** 2) * y[1] - y[0]) / 1e-6])
+
+
+def hires(t, y, args):
+    binding = 280 * y[5] * y[7]
+    rates = [
+        -1.71 * y[0] + 0.43 * y[1] + 8.32 * y[2] + 0.0007,
+        1.71 * y[0] - 8.75 * y[1],
+        -10.03 * y[2] + 0.43 * y[3] + 0.035 * y[4],
+        8.32 * y[1] + 1.71 * y[2] - 1.12 * y[3],
+        -1.745 * y[4] + 0.43 * y[5] + 0.43 * y[6],
+        -binding + 0.69 * y[3] + 1.71 * y[4] - 0.43 * y[5] + 0.69 * y[6],
+        binding - 1.81 * y[6],
+        -binding + 1.81 * y[6],
+    ]
+    return jnp.array(rates)
+
+
+# Start, horizon, absolute tolerance. Hairer & Wanner (1996), sections IV.1 and IV.10.
+STIFF = {
+    "robertson": (robertson, [1.0, 0.0, 0.0], 40.0, 1e-12),
+    "robertson-long": (robertson, [1.0, 0.0, 0.0], 1e11, 1e-19),
+    "van-der-pol": (van_der_pol, [2.0, -0.66], 2.0, 1e-6),
+    "hires": (hires, [1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0057], 321.8122, 1e-9),
+}
+
+
+@pytest.mark.parametrize("name", GENERAL)
+@pytest.mark.parametrize("problem", STIFF)
+def test_classical_stiff_problems(name, problem):
+    """Accurate to 100 times the tolerance, in steps of the number of SciPy's BDF, whose counts are the usual ones."""
+    if problem == "robertson-long" and isinstance(SOLVERS[name].plain, ExponentialRosenbrock):
+        pytest.skip("exponentials of a general matrix of norm 1e14 lose its slow directions")
+    field, start, t1, atol = STIFF[problem]
+    right, jacobian = jax.jit(lambda y: field(0.0, y, None)), jax.jit(jax.jacfwd(lambda y: field(0.0, y, None)))
+
+    def peer(method, rtol, atol):
+        options = {"jac": lambda t, y: np.asarray(jacobian(y)), "rtol": rtol, "atol": atol}
+        return scipy.integrate.solve_ivp(lambda t, y: np.asarray(right(y)), (0, t1), start, method=method, **options)
+
+    expected = peer("Radau", 1e-11, 1e-5 * atol).y[:, -1]
+    controller = dfx.PIDController(rtol=1e-6, atol=atol)
+    solution = solve(field, jnp.array(start), SOLVERS[name].plain, t1, 1e-6, controller)
+    scale = 100 * (1e-6 * np.abs(expected) + atol)
+    assert np.all(np.abs(flat_end(solution) - expected) < scale)
+    assert solution.stats["num_steps"] < 2 * len(peer("BDF", 1e-6, atol).t)
+
+
+def end(solver, scale):
+    controller = dfx.PIDController(rtol=1e-6, atol=1e-8)
+    start = (scale * START[0], START[1])
+    solution = dfx.diffeqsolve(dfx.ODETerm(descent), solver, 0.0, 2.0, 0.01, start, stepsize_controller=controller)
+    return solution.ys[0][0]
+
+
+@pytest.mark.parametrize("name", ONE_OF_EACH)
+def test_many_at_once_and_derivatives(name):
+    solver = SOLVERS[name].flow
+    difference = 1e-4
+    scales = jnp.array([1.0, 1 + difference, 1 - difference])
+    batched = eqx.filter_jit(eqx.filter_vmap(end, in_axes=(None, 0)))(solver, scales)
+    alone = eqx.filter_jit(eqx.filter_value_and_grad(lambda scale, solver: jnp.sum(end(solver, scale))))
+    values, derivatives = zip(*(alone(scale, solver) for scale in scales), strict=True)
+    np.testing.assert_allclose(jnp.sum(batched, axis=-1), values, rtol=1e-9)
+    # Steps are a discontinuous function of the start: a quotient sees jumps of the size of the tolerance.
+    np.testing.assert_allclose(derivatives[0], (values[1] - values[2]) / (2 * difference), rtol=1e-2)
+
+
+@pytest.mark.parametrize("name", ONE_OF_EACH)
+def test_single_precision(name):
+    start = jax.tree.map(lambda leaf: leaf.astype(jnp.float32), START)
+    controller = dfx.PIDController(rtol=1e-4, atol=1e-5)
+    found = solve(descent, start, SOLVERS[name].flow, 2.0, jnp.float32(0.01), controller)
+    assert flat_end(found).dtype == jnp.float32
+    expected = flat_end(solve(descent, START, dfx.Dopri8(), 2.0, 0.01, TIGHT))
+    np.testing.assert_allclose(flat_end(found), expected, rtol=1e-2)
+
+
+def test_bad_settings_are_refused():
+    with pytest.raises(ValueError, match="order 4 and 5 here; got 3"):
+        ExponentialRosenbrock(3)
+    with pytest.raises(ValueError, match="order 4 and 5 here; got 6"):
+        KrylovRosenbrock(6)
+    with pytest.raises(ValueError, match="set symmetric=True"):
+        ExponentialRosenbrock(5, quadratures=1)
+    with pytest.raises(ValueError, match="max_vectors must be at least 2; got 1"):
+        KrylovRosenbrock(5, max_vectors=1)
+    with pytest.raises(ValueError, match="quadratures must be at least 0 and below .* 4; got 4"):
+        solve(descent, START, Rodas5P(quadratures=4), 1.0, 0.1, TIGHT)
+    with pytest.raises(ValueError, match=r"shape \(4, 4\); the given function's is \(2, 2\)"):
+        solve(descent, START, Rodas5P(jacobian=lambda t, y, args: jnp.eye(2)), 1.0, 0.1, TIGHT)
