@@ -176,7 +176,7 @@ def _choose(
     """
     order, equal_steps = state.order, state.equal_steps + 1
     orders = order + jnp.arange(-1, 2)
-    growth = errors ** (-1 / (orders + 1)) / CAUTION
+    growth = errors ** (-1 / (orders + 1).astype(errors.dtype)) / CAUTION
     shorter = jnp.clip(growth[1], MIN_FACTOR, MAX_FACTOR)
     growth = jnp.minimum(jnp.where((orders >= 1) & (orders <= max_order), growth, 0), MAX_GROWTH)
     best = jnp.argmax(growth)
