@@ -1,5 +1,7 @@
 """BDF: order, stiff reference problems, work against SciPy's, gradients, batches, dense output, continuation."""
 
+from typing import Any
+
 import diffrax as dfx
 import equinox as eqx
 import jax
@@ -69,7 +71,7 @@ PROBLEMS = {
 
 
 @eqx.filter_jit
-def solve(field, y0, t1, rtol, atol, dt0=None, args=None, solver=None, norm=optx.rms_norm, saveat=None):
+def solve(field, y0, t1, rtol, atol, dt0=None, args=None, solver=None, norm=optx.rms_norm, saveat=None) -> Any:
     return dfx.diffeqsolve(
         dfx.ODETerm(field),
         BDF() if solver is None else solver,
@@ -135,30 +137,24 @@ def exact_state(order, h):
 
 
 @eqx.filter_jit
-def at_constant_steps(order, state, y0, rate):
-    solver = BDF(root_finder=Tolerances(1e-13, 1e-13, optx.rms_norm), max_order=order)
-    return dfx.diffeqsolve(
-        dfx.ODETerm(logistic),
-        solver,
-        0.0,
-        1.0,
-        state.h,
-        y0,
-        rate,
-        solver_state=state,
-        stepsize_controller=dfx.ConstantStepSize(),
-        saveat=dfx.SaveAt(t1=True, solver_state=True),
-        max_steps=512,
-    )
+def march(order, state, count, y0, rate):
+    """y(1) and the state there, by `count` constant steps of the logistic equation."""
+    solver, term = BDF(root_finder=Tolerances(1e-13, 1e-13, optx.rms_norm), max_order=order), dfx.ODETerm(logistic)
+
+    def step(i, carry):
+        y, _, _, state, _ = solver.step(term, i / count, (i + 1) / count, carry[0], rate, carry[1], False)
+        return y, state
+
+    return jax.lax.fori_loop(0, count, step, (jnp.stack([y0]), state))
 
 
 @pytest.mark.parametrize("order", [1, 2, 3, 4, 5])
 def test_order_of_convergence_at_constant_steps(order):
     errors = []
     for count in (32, 64):
-        solution = at_constant_steps(order, exact_state(order, 1.0 / count), jnp.array([0.25]), 1.0)
-        assert solution.solver_state.order == order
-        errors.append(float(jnp.abs(solution.ys[0, 0] - logistic_solution(1.0))))
+        y, state = march(order, exact_state(order, 1.0 / count), jnp.asarray(count), jnp.asarray(0.25), 1.0)
+        assert state.order == order
+        errors.append(float(jnp.abs(y[0] - logistic_solution(1.0))))
     assert np.log2(errors[0] / errors[1]) == pytest.approx(order, abs=0.1)
 
 
@@ -224,8 +220,8 @@ def pair_norm(error):
 
 
 def solve_pair(args, u0=0.25, rtol=1e-7):
-    y0 = ((jnp.asarray(u0), jnp.asarray(u0) ** 2), jnp.asarray(0.0))
-    return solve(stiff_pair, y0, 4.0, rtol, rtol, None, args, norm=pair_norm)
+    y0, args = ((jnp.asarray(u0), jnp.asarray(u0) ** 2), jnp.asarray(0.0)), jax.tree.map(jnp.asarray, args)
+    return solve(stiff_pair, y0, 4.0, rtol, rtol, None, args, norm=pair_norm, saveat=dfx.SaveAt(t1=True))
 
 
 def pair_solution(rate, u0=0.25):
@@ -245,7 +241,7 @@ def test_batch_equals_loop():
     rates, stiffness = np.array([0.5, 1.0, 3.0]), np.array([1.0, 1e3, 1e6])
     batch = jax.vmap(lambda rate, fast: solve_pair((rate, fast)))(rates, stiffness)
     for i in range(3):
-        alone = solve_pair((jnp.asarray(rates[i]), jnp.asarray(stiffness[i])))
+        alone = solve_pair((rates[i], stiffness[i]))
         assert batch.stats["num_steps"][i] == alone.stats["num_steps"]
         for a, b in zip(jax.tree.leaves(batch.ys), jax.tree.leaves(alone.ys), strict=True):
             np.testing.assert_allclose(a[i], b, rtol=1e-10)
@@ -256,7 +252,7 @@ def test_gradient_against_closed_form():
         return jnp.stack([leaf[0] for leaf in jax.tree.leaves(solve_pair((rate, 1e6), u0, 1e-9).ys)])
 
     weights = jnp.array([1.0, -2.0, 3.0])
-    reverse = jax.grad(lambda *x: weights @ end(*x), argnums=(0, 1))(1.5, 0.25)
+    reverse = jax.jit(jax.grad(lambda *x: weights @ end(*x), argnums=(0, 1)))(1.5, 0.25)
     step = 1e-6
     exact = [
         weights @ (np.array(pair_solution(1.5 + step)) - np.array(pair_solution(1.5 - step))) / (2 * step),
@@ -268,8 +264,8 @@ def test_gradient_against_closed_form():
 def test_gradient_of_the_discrete_solution():
     # At constant steps the solution is a smooth function of its data: differences must agree to their own accuracy.
     state, step = exact_state(3, 1 / 16), 1e-5
-    end = lambda y0, rate: at_constant_steps(3, state, jnp.stack([y0]), rate).ys[0, 0]  # noqa: E731
-    grads = jax.grad(end, argnums=(0, 1))(0.25, 1.0)
+    end = lambda y0, rate: march(3, state, 16, y0, rate)[0][0]  # noqa: E731
+    grads = jax.jit(jax.grad(end, argnums=(0, 1)))(0.25, 1.0)
     for grad, dy, drate in zip(grads, (step, 0.0), (0.0, step), strict=True):
         difference = end(jnp.asarray(0.25 + dy), 1.0 + drate) - end(jnp.asarray(0.25 - dy), 1.0 - drate)
         assert float(grad) == pytest.approx(float(difference / (2 * step)), rel=1e-7)
@@ -278,15 +274,15 @@ def test_gradient_of_the_discrete_solution():
 def test_gradient_survives_steps_that_failed():
     # y' = -sqrt(y), y = (sqrt(y0) - t/2)²; the first step tried leads to the root of a negative number.
     def end(y0):
-        return solve(lambda t, y, args: -jnp.sqrt(y), y0, 1.5, 1e-8, 1e-8, 1.5).ys[0]
+        return solve(lambda t, y, args: -jnp.sqrt(y), y0, 1.5, 1e-8, 1e-8, 1.5, saveat=dfx.SaveAt(t1=True)).ys[0]
 
-    value, gradient = jax.value_and_grad(end)(1.0)
+    value, gradient = jax.jit(jax.value_and_grad(end))(1.0)
     assert value == pytest.approx(0.0625, rel=1e-5)
     assert gradient == pytest.approx(0.25, rel=1e-4)
 
 
 @eqx.filter_jit
-def chunk(t0, dt0, y0, solver_state, controller_state, max_steps):
+def chunk(t0, dt0, y0, solver_state, controller_state, max_steps) -> Any:
     return dfx.diffeqsolve(
         dfx.ODETerm(robertson),
         BDF(),
@@ -305,9 +301,14 @@ def chunk(t0, dt0, y0, solver_state, controller_state, max_steps):
 
 def test_continuation_is_exact_to_the_bit():
     start = jnp.asarray(0.0), jnp.asarray(1e-4), jnp.array([1.0, 0.0, 0.0])
-    whole = chunk(*start, None, None, 512)
+    field, controller = dfx.ODETerm(robertson), ResumableController(rtol=1e-6, atol=1e-10)
+    states = (
+        BDF().init(field, 0.0, 1e-4, start[2], None),
+        controller.init(field, start[0], 40.0, start[2], start[1], None, None, 2)[1],
+    )
+    whole = chunk(*start, *states, 512)
     end = whole.stats["num_accepted_steps"]
-    ts, ys, here, states = [], [], start, (None, None)
+    ts, ys, here = [], [], start
     for _ in range(9):
         part = chunk(*here, *states, 32)
         count = part.stats["num_accepted_steps"]
@@ -324,13 +325,29 @@ def test_continuation_is_exact_to_the_bit():
 
 
 def test_single_precision():
-    y0 = jnp.array([2.0, 0.0], jnp.float32)
-    field = lambda t, y, mu: jnp.stack([y[1], mu * (1 - y[0] ** 2) * y[1] - y[0]])  # noqa: E731
-    mu, end = jnp.float32(1000), jnp.float32(500)
-    single = solve(field, y0, end, jnp.float32(1e-4), jnp.float32(1e-5), None, mu)
-    double = solve(field, y0.astype(float), 500.0, 1e-8, 1e-8, None, 1e3)
-    assert single.ys.dtype == jnp.float32
-    np.testing.assert_allclose(single.ys[0], double.ys[0], rtol=2e-3)
+    u0, tolerance = jnp.float32(0.25), jnp.float32(1e-5)
+    y0, args = ((u0, u0**2), jnp.float32(0)), (jnp.float32(1.5), jnp.float32(1e4))
+    saveat = dfx.SaveAt(t1=True)
+    solution = solve(stiff_pair, y0, jnp.float32(4), tolerance, tolerance, None, args, norm=pair_norm, saveat=saveat)
+    leaves = jax.tree.leaves(solution.ys)
+    assert all(leaf.dtype == jnp.float32 for leaf in leaves)
+    assert solution.stats["num_steps"] < 100
+    np.testing.assert_allclose([leaf[0] for leaf in leaves], pair_solution(1.5), rtol=3e-4)
+
+
+def test_failure_at_constant_steps_is_reported():
+    # y = (1 - t/2)²; one step of length 1.9 would have to end at a root of a negative number.
+    solution = dfx.diffeqsolve(
+        dfx.ODETerm(lambda t, y, args: -jnp.sqrt(y)),
+        BDF(root_finder=Tolerances(1e-6, 1e-6, optx.rms_norm)),
+        0.0,
+        1.9,
+        1.9,
+        jnp.asarray(1.0),
+        saveat=dfx.SaveAt(t1=True),
+        throw=False,
+    )
+    assert solution.result == dfx.RESULTS.promote(optx.RESULTS.nonlinear_divergence)
 
 
 def test_jumps_begin_again_at_order_one():
@@ -352,9 +369,9 @@ def test_jumps_begin_again_at_order_one():
 
 def test_a_given_jacobian_is_used_and_checked():
     given = BDF(jacobian=lambda t, y, args: jnp.diag(args * (1 - 2 * y)))
-    ours = solve(logistic, jnp.array([0.25]), 10.0, 1e-6, 1e-6, None, 1.0, given)
-    theirs = solve(logistic, jnp.array([0.25]), 10.0, 1e-6, 1e-6, None, 1.0)
-    np.testing.assert_allclose(ours.ys, theirs.ys, rtol=1e-12)
+    solution = solve(logistic, jnp.array([0.25]), 3.0, 1e-8, 1e-8, None, 1.0, given)
+    np.testing.assert_allclose(solution.ys[0, 0], logistic_solution(3.0), rtol=1e-6)
+    assert solution.solver_state.chord.counts.jacobians < 10
     with pytest.raises(ValueError, match="shape"):
         solve(logistic, jnp.array([0.25]), 10.0, 1e-6, 1e-6, None, 1.0, BDF(jacobian=lambda t, y, args: jnp.eye(2)))
 
