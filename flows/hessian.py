@@ -120,3 +120,19 @@ def _agrees(candidate: UnitHessian, theta: Array, data: Any) -> bool:
     product = eqx.filter_jit(candidate)(point, data) @ direction
     tolerance = max(AGREEMENT, 1e3 * float(jnp.finfo(theta.dtype).eps))
     return bool(jnp.linalg.norm(product - exact) <= tolerance * jnp.linalg.norm(exact))
+
+
+class FlowJacobian(eqx.Module):
+    r"""The Jacobian of `GradientFlow` in its state, $(-\nabla^2 L, 0; 2 \nabla L^\top \nabla^2 L, 0)$, for solvers."""
+
+    hessian: UnitHessian | DenseHessian
+
+    def __call__(self, t: Any, state: tuple[Array, Array], data: Any) -> Float[Array, "n+1 n+1"]:
+        """The Jacobian at a state (θ, E)."""
+        del t
+        theta = state[0]
+        matrix = self.hessian(theta, data)
+        # The compiler shares this gradient with the field's own.
+        gradient = jax.grad(self.hessian.flow.value)(theta, data)
+        rows = jnp.concatenate([-matrix, 2 * (gradient @ matrix)[None]])
+        return jnp.pad(rows, ((0, 0), (0, 1)))

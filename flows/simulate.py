@@ -10,11 +10,12 @@ import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 
+from .auto import choose
 from .checks import check_data, check_loss, check_model, check_times, check_tolerances
 from .field import GradientFlow, flatten
 from .path import Path
 from .statistics import Statistics, reduced_data
-from .stepping import Steps, advance, observe
+from .stepping import Continuation, Steps, advance, begin, observe
 from .trajectory import Result, Trajectory
 
 
@@ -61,7 +62,9 @@ def simulate(
     - `loss`: scalar function of (model, data).
     - `data`: any PyTree of arrays.
     - `t1`: end of the time interval [0, t1].
-    - `solver`: a Diffrax solver with error estimate; default Tsit5, for stiff problems see `implicit()`.
+    - `solver`: a Diffrax solver with error estimate. By default Tsit5, which gives way to `BDF`, or `KrylovRosenbrock`
+      beyond 1000 parameters, once most of what is left would be steps held short by stability alone; `stats["solver"]`
+      and `stats["reason"]` say so.
     - `rtol`, `atol`: tolerances of the step; by default rtol is 1e-10 in float64 and atol is rtol times the size of
       the small initial weights.
     - `saveat`: increasing times in (0, t1] to step onto exactly, besides the steps that the integrator chooses.
@@ -91,24 +94,25 @@ def simulate(
 
     loss, data = reduced_data(model, loss, data) if statistics else (loss, data)
     flow = GradientFlow(model, loss)
-    solver = dfx.Tsit5() if solver is None else solver
     start = _first(flow, theta, data)
     limits = _Limits(convergence, max_steps, budget)
-    path, result, tried = _run(flow, solver, start, stops, (rtol, atol), data, limits, progress_meter)
+    march = _March(flow, data, (rtol, atol), solver, _first_step(start, stops[-1]))
+    path, result = _run(march, start, stops, limits, progress_meter)
     steps = path.steps()
     if result.failed:
         warnings.warn(f"gradient flow stopped early at t = {steps.ts[-1]:.6g}: {result.value}.", stacklevel=2)
     stats = {
-        "num_steps": tried,
+        "num_steps": march.tried,
         "num_accepted_steps": path.accepted,
-        "num_rejected_steps": tried - path.accepted,
+        "num_rejected_steps": march.tried - path.accepted,
         "rtol": rtol,
         "atol": atol,
-        "solver": type(solver).__name__,
+        "solver": march.name,
+        "reason": march.reason,
         "statistics": isinstance(data, Statistics),
     }
     return Trajectory(
-        steps.ts, steps.ys, steps.losses, steps.speeds, steps.energies, result, stats, model, loss, data, solver
+        steps.ts, steps.ys, steps.losses, steps.speeds, steps.energies, result, stats, model, loss, data, march.solver
     )
 
 
@@ -136,32 +140,60 @@ def _first_step(start: Steps, t1: float) -> float:
     return float(min(0.01 * size / speed, t1)) if size > 0 and speed > 0 else 1e-3 * t1
 
 
-def _run(flow, solver, start, stops, tolerances, data, limits, progress_meter):
+class _March:
+    """Steps of the chosen solver, and of a better one once it pays."""
+
+    def __init__(self, flow: GradientFlow, data: Any, tolerances: tuple[float, float], solver: Any, dt: float):
+        self.flow, self.data, self.tolerances = flow, data, tolerances
+        self.solver, self.free = (dfx.Tsit5(), True) if solver is None else (solver, False)
+        self.name, self.reason = type(self.solver).__name__, ""
+        self.tried, self._dt = 0, dt
+        self._memory: Continuation | None = None
+
+    def steps(self, start: Steps, stop: float) -> Steps:
+        """A chunk of accepted steps from the record `start` towards `stop`."""
+        if self._memory is None:
+            self._memory = begin(self.flow, self.solver, start, self._dt, self.data)
+        steps, tried, self._memory = advance(
+            self.flow, self.solver, start, stop, self._memory, self.tolerances, self.data
+        )
+        self.tried += tried
+        return steps
+
+    def reconsider(self, now: Steps, remaining: float) -> None:
+        """Changes to a stiff solver if the rest of the flow costs less with it."""
+        if not self.free or self._memory is None or remaining <= 0:
+            return
+        choice = choose(self.flow, jnp.asarray(now.ys[-1]), self.data, remaining, self._memory.dt)
+        if choice is not None:
+            self.solver, self.free, self._memory, self._dt = choice.solver, False, None, self._memory.dt
+            self.name += f", from t = {now.ts[-1]:.4g} {type(choice.solver).__name__}"
+            self.reason = choice.reason
+
+
+def _run(march, start, stops, limits, progress_meter):
     """Steps onto each stop in turn, in chunks, until the end or a reason to stop."""
-    path, tried, began = Path(start, stops), 0, time.monotonic()
-    watch = _Crawling(_shortest_time(start) if start.ys.any() else float("inf"), tolerances[0])
-    dt = _first_step(start, stops[-1])
+    path, began = Path(start, stops), time.monotonic()
+    watch = _Crawling(_shortest_time(start) if start.ys.any() else float("inf"), march.tolerances[0])
     try:
         for stop in stops:
             while path.last.ts[-1] < stop:
                 last = path.last
-                steps, count = advance(flow, solver, last, stop, dt, tolerances, data)
-                tried += count
-                steps, result = _truncate(last, steps, limits.convergence)
+                steps, result = _truncate(last, march.steps(last, stop), limits.convergence)
                 if len(steps.ts):
                     path.extend(steps)
                     if progress_meter is not None:
                         progress_meter(float(steps.ts[-1]), float(steps.losses[-1]))
                 if result is None and steps.ts[-1] < stops[-1]:
                     late = limits.budget is not None and time.monotonic() - began > limits.budget
-                    result = Result.budget if late else Result.max_steps if tried >= limits.max_steps else None
+                    result = Result.budget if late else Result.max_steps if march.tried >= limits.max_steps else None
                     result = Result.sliding if watch(last, steps, stop) else result
                 if result is not None:
-                    return path, result, tried
-                dt = _next_step(last, steps, stop, dt)
+                    return path, result
+                march.reconsider(path.last, stops[-1] - path.last.ts[-1])
     except KeyboardInterrupt:
-        return path, Result.interrupted, tried
-    return path, Result.reached_t1, tried
+        return path, Result.interrupted
+    return path, Result.reached_t1
 
 
 class _Crawling:
@@ -185,14 +217,6 @@ class _Crawling:
 def _shortest_time(steps: Steps) -> float:
     r"""The shortest time, over some steps, in which the weights would change by their own size, ‖θ‖ / ‖∇L‖."""
     return float(np.min(np.linalg.norm(steps.ys, axis=1) / np.maximum(steps.speeds, 1e-300)))
-
-
-def _next_step(last: Steps, steps: Steps, stop: float, dt: float) -> float:
-    lengths = np.diff(np.concatenate([last.ts, steps.ts]))
-    if steps.ts[-1] < stop:
-        return float(lengths[-1])
-    # The last step was cut to end at the stop: the one before tells more.
-    return float(max(lengths[-1], lengths[-2] if len(lengths) > 1 else dt))
 
 
 def _truncate(last: Steps, steps: Steps, convergence: float | None) -> tuple[Steps, Result | None]:

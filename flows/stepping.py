@@ -45,28 +45,97 @@ def observe(flow: GradientFlow, state: tuple[Array, Array], data: Any) -> tuple[
     return _record(flow, state, data)
 
 
-def _parameter_norm(scaled_error: tuple[Array, Array]) -> Array:
-    # The energy rides along without a say in the step length: the flow must not depend on being measured.
+def parameter_norm(scaled_error: tuple[Array, Array]) -> Array:
+    """The norm of θ's error alone: the energy rides along, the flow must not depend on being measured."""
     return jnp.sqrt(jnp.mean(scaled_error[0] ** 2))
 
 
+class Controller(dfx.PIDController):
+    """`diffrax.PIDController` that remembers the step it proposed, which a step cut to end at t1 does not shorten.
+
+    So a solve that is stopped and continued takes the steps of an uninterrupted one.
+    """
+
+    def init(self, *args: Any, **kwargs: Any) -> Any:
+        tnext, state = super().init(*args, **kwargs)
+        return tnext, (state, jnp.asarray(tnext - args[1]))
+
+    def adapt_step_size(  # the state is a pair: what PIDController remembers, and the step proposed
+        self,
+        t0: Any,
+        t1: Any,
+        y0: Any,
+        y1_candidate: Any,
+        args: Any,
+        y_error: Any,
+        error_order: Any,
+        controller_state: Any,
+    ) -> Any:
+        state, proposed = controller_state
+        keep, next_t0, next_t1, jump, state, result = super().adapt_step_size(
+            t0, t1, y0, y1_candidate, args, y_error, error_order, state
+        )
+        dt = next_t1 - next_t0
+        # A hair shorter is rounding of the time.
+        cut = keep & (t1 - t0 < proposed * (1 - 1e-6))
+        dt = jnp.where(cut, jnp.maximum(dt, proposed), dt)
+        return keep, next_t0, next_t0 + dt, jump, (state, dt), result
+
+
+class Continuation(eqx.Module):
+    """What solver and controller remember from one run of steps to the next."""
+
+    solver: Any
+    controller: Any
+
+    @property
+    def dt(self) -> float:
+        """The step proposed next."""
+        return float(self.controller[1])
+
+
 @eqx.filter_jit
-def _advance(flow, solver, state, t0, t1, dt, rtol, atol, data):
+def _begin(flow, solver, state, t0, dt, data):
+    terms = dfx.ODETerm(flow)
+    one = jnp.ones((), state[0].dtype)
+    solver_state = solver.init(terms, t0, t0 + dt, state, data)
+    arrays = jax.tree.map(lambda x: jnp.asarray(x) if isinstance(x, (bool, int, float)) else x, solver_state)
+    return Continuation(arrays, ((one, one, jnp.asarray(False)), dt))
+
+
+def begin(flow: GradientFlow, solver: dfx.AbstractSolver, start: Steps, dt: float, data: Any) -> Continuation:
+    """The memory of a solver that starts from the single record `start` with a step of dt."""
+    t0 = jnp.asarray(start.ts[-1])
+    return _begin(flow, solver, _state(start), t0, jnp.asarray(dt, t0.dtype), data)
+
+
+def _state(start: Steps) -> tuple[Array, Array]:
+    return jnp.asarray(start.ys[-1]), jnp.asarray(start.energies[-1])
+
+
+@eqx.filter_jit
+def _advance(flow, solver, state, t0, t1, memory, rtol, atol, data):
     solution = dfx.diffeqsolve(
         dfx.ODETerm(flow),
         solver,
         t0,
         t1,
-        dt,
+        jnp.minimum(memory.controller[1], t1 - t0),
         state,
         args=data,
-        saveat=dfx.SaveAt(steps=True, fn=lambda t, y, args: _record(flow, y, args)),
-        stepsize_controller=dfx.PIDController(rtol=rtol, atol=atol, norm=_parameter_norm),
+        saveat=dfx.SaveAt(
+            steps=True, fn=lambda t, y, args: _record(flow, y, args), solver_state=True, controller_state=True
+        ),
+        stepsize_controller=Controller(rtol=rtol, atol=atol, norm=parameter_norm),
+        solver_state=memory.solver,
+        controller_state=memory.controller,
         max_steps=CHUNK,
         throw=False,
     )
     assert solution.ts is not None and solution.ys is not None  # as saveat asks for both
-    return solution.ts, solution.ys, solution.stats["num_steps"], solution.stats["num_accepted_steps"]
+    memory = Continuation(solution.solver_state, solution.controller_state)
+    counts = solution.stats["num_steps"], solution.stats["num_accepted_steps"]
+    return solution.ts, solution.ys, memory, counts
 
 
 def advance(
@@ -74,19 +143,17 @@ def advance(
     solver: dfx.AbstractSolver,
     start: Steps,
     t1: float,
-    dt: float,
+    memory: Continuation,
     tolerances: tuple[float, float],
     data: Any,
-) -> tuple[Steps, int]:
+) -> tuple[Steps, int, Continuation]:
     """Takes at most `CHUNK` steps from the single record `start` towards t1.
 
-    **Returns:** the accepted steps (possibly none) and the number of steps tried.
+    **Returns:** the accepted steps (possibly none), the number of steps tried, and the memory to go on with.
     """
-    state = (jnp.asarray(start.ys[-1]), jnp.asarray(start.energies[-1]))
     # Arrays, not Python numbers: numbers would be compiled in.
     t0, end = jnp.asarray(start.ts[-1]), jnp.asarray(t1, dtype=start.ts.dtype)
-    step = jnp.minimum(jnp.asarray(dt, dtype=start.ts.dtype), end - t0)
     rtol, atol = (jnp.asarray(value) for value in tolerances)
-    ts, ys, tried, accepted = _advance(flow, solver, state, t0, end, step, rtol, atol, data)
+    ts, ys, memory, (tried, accepted) = _advance(flow, solver, _state(start), t0, end, memory, rtol, atol, data)
     count = int(accepted)
-    return Steps(*(np.asarray(array)[:count] for array in (ts, *ys))), int(tried)
+    return Steps(*(np.asarray(array)[:count] for array in (ts, *ys))), int(tried), memory

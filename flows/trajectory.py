@@ -14,7 +14,7 @@ from jaxtyping import Float
 
 from .field import GradientFlow, flatten, unflatten
 from .statistics import reduced_data
-from .stepping import Steps, advance
+from .stepping import Steps, advance, begin
 
 FORMAT = 1  # of the saved file
 ARRAYS = ("ts", "ys", "losses", "speeds", "energies")
@@ -84,8 +84,11 @@ class Trajectory(eqx.Module):
         before = int(np.searchsorted(self.ts, t, side="right")) - 1
         steps = Steps(self.ts, self.ys, self.energies, self.losses, self.speeds)[before : before + 1]
         tolerances = self.stats["rtol"], self.stats["atol"]
+        if t == steps.ts[-1]:
+            return steps
+        memory = begin(self.flow, self.solver, steps, t - float(steps.ts[-1]), self.data)
         while steps.ts[-1] < t:
-            more, _ = advance(self.flow, self.solver, steps[-1:], t, t - float(steps.ts[-1]), tolerances, self.data)
+            more, _, memory = advance(self.flow, self.solver, steps[-1:], t, memory, tolerances, self.data)
             if len(more.ts) == 0:
                 raise FloatingPointError(f"no step from t = {steps.ts[-1]:g} towards {t:g} succeeds.")
             steps = more
@@ -111,6 +114,7 @@ class Trajectory(eqx.Module):
             f"  loss {self.losses[0]:.6g} → {self.losses[-1]:.6g}, speed {self.speeds[-1]:.2g} at the end\n"
             f"  {self.stats['num_accepted_steps']} steps of {self.stats['solver']}, "
             f"{self.stats['num_rejected_steps']} rejected{statistics}; energy error {self.energy_error:.1e}"
+            + (f"\n  {self.stats['reason']}" if self.stats.get("reason") else "")
         )
 
     def save(self, path: str | Path, **extra: Any) -> None:

@@ -1,5 +1,6 @@
 """Solvers whose cost does not grow with the length of a plateau, as ordinary Diffrax solvers."""
 
+from .bdf import BDF as BDF
 from .exponential import ExponentialRosenbrock as ExponentialRosenbrock
 from .krylov import Accuracy as Accuracy
 from .krylov import KrylovRosenbrock as KrylovRosenbrock
