@@ -367,6 +367,21 @@ def test_jumps_begin_again_at_order_one():
     assert solution.ys[0] == pytest.approx(1 - np.exp(-1) + np.exp(-2), rel=3e-5)
 
 
+def test_backwards_in_time_to_given_times():
+    ts = jnp.array([2.0, 1.0, 0.0])
+    solution = dfx.diffeqsolve(
+        dfx.ODETerm(lambda t, y, args: y * (1 - y)),
+        BDF(),
+        3.0,
+        0.0,
+        None,
+        logistic_solution(3.0),
+        stepsize_controller=dfx.PIDController(rtol=1e-8, atol=1e-8),
+        saveat=dfx.SaveAt(ts=ts),
+    )
+    np.testing.assert_allclose(solution.ys, logistic_solution(ts), rtol=1e-5)
+
+
 def test_a_given_jacobian_is_used_and_checked():
     given = BDF(jacobian=lambda t, y, args: jnp.diag(args * (1 - 2 * y)))
     solution = solve(logistic, jnp.array([0.25]), 3.0, 1e-8, 1e-8, None, 1.0, given)

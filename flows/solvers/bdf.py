@@ -52,7 +52,7 @@ class Tolerances(eqx.Module):
 class State(eqx.Module):
     """What `BDF` remembers between steps.
 
-    - `differences`: backward differences of the solution on steps of length `h`.
+    - `differences`: backward differences of the solution on steps of length `h`, negative backwards.
     - `order`: of the next step; `equal_steps`: number of steps since order or length changed.
     - `chord`: Jacobian, factorisation and the counts of work.
     """
@@ -109,13 +109,14 @@ class BDF(dfx.AbstractImplicitSolver, dfx.AbstractAdaptiveSolver):
 
     def init(self, terms: Any, t0: Any, t1: Any, y0: Any, args: Any) -> State:
         field, x = flat_field(terms, y0, args)
-        h = jnp.asarray(t1 - t0, x.dtype)
+        h = jnp.asarray(terms.contr(t0, t1), x.dtype)
         chord = no_chord(x.size, x.dtype)
         return State(start(x, h * field(t0, x)), h, jnp.asarray(1), jnp.asarray(0), chord)
 
     def step(self, terms: Any, t0: Any, t1: Any, y0: Any, args: Any, solver_state: State, made_jump: Any) -> Any:
         field, x = flat_field(terms, y0, args)
-        h = jnp.asarray(t1 - t0, x.dtype)
+        # Diffrax turns time round to integrate backwards, but not the field: the step is then negative.
+        h = jnp.asarray(terms.contr(t0, t1), x.dtype)
         state = _onto(solver_state, x, h, made_jump, lambda: field(t0, x))
         p, psi, leading = predict(state.differences, state.order)
         size = self._size(y0, field.unravel(p), field.unravel)
