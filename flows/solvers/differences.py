@@ -24,7 +24,7 @@ _HARMONIC = np.array([0.0, *np.cumsum(1 / np.arange(1, HIGHEST + 1))])
 LEADING = (1 - _KAPPA) * _HARMONIC
 # The local error is ERROR_q ∇^(q+1) y.
 ERROR = _KAPPA * _HARMONIC + 1 / np.arange(1, HIGHEST + 2)
-# Differences on doubled indices: U maps differences to values at the times t_n - jh and back; U² = 1.
+# U_ij = (-1)^i C(j, i): differences from the values at t_n - jh, and values from the differences, as U² = 1.
 _VALUES = np.array([[(-1) ** i * comb(j, i) for j in range(HIGHEST + 1)] for i in range(HIGHEST + 1)], float)
 
 

@@ -1,0 +1,183 @@
+"""BDF on stiff problems with known solutions, on a gradient flow, and continued after a stop."""
+
+from typing import Any
+
+import diffrax as dfx
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from saddlescope.flows.solvers.bdf import BDF, ResumableController
+from scipy.integrate import solve_ivp
+
+
+def robertson(t, y, args):
+    slow, back, fast = 0.04 * y[0], 1e4 * y[1] * y[2], 3e7 * y[1] ** 2
+    return jnp.stack([-slow + back, slow - back - fast, fast])
+
+
+def van_der_pol(t, y, args):
+    return jnp.stack([y[1], ((1 - y[0] ** 2) * y[1] - y[0]) / 1e-6])
+
+
+def hires(t, y, args):
+    a = 280 * y[5] * y[7]
+    return jnp.stack(
+        [
+            -1.71 * y[0] + 0.43 * y[1] + 8.32 * y[2] + 0.0007,
+            1.71 * y[0] - 8.75 * y[1],
+            -10.03 * y[2] + 0.43 * y[3] + 0.035 * y[4],
+            8.32 * y[1] + 1.71 * y[2] - 1.12 * y[3],
+            -1.745 * y[4] + 0.43 * y[5] + 0.43 * y[6],
+            -a + 0.69 * y[3] + 1.71 * y[4] - 0.43 * y[5] + 0.69 * y[6],
+            a - 1.81 * y[6],
+            -a + 1.81 * y[6],
+        ]
+    )
+
+
+# Field, start, end, solution there, scale of the absolute tolerance. Hairer & Wanner (1996), section IV.10, and the
+# test set for initial value problems of CWI Amsterdam.
+PROBLEMS = {
+    "robertson": (
+        robertson,
+        [1.0, 0.0, 0.0],
+        1e11,
+        [2.083340149701255e-8, 8.333360770334713e-14, 0.9999999791665050],
+        1e-10,
+    ),
+    "van der pol": (van_der_pol, [2.0, 0.0], 2.0, [1.706167732170483, -0.8928097010247975], 1.0),
+    "hires": (
+        hires,
+        [1.0, 0, 0, 0, 0, 0, 0, 0.0057],
+        321.8122,
+        [7.371312573325668e-4, 1.442485726316185e-4, 5.888729740967575e-5, 1.175651343283149e-3]
+        + [2.386356198831331e-3, 6.238968252742796e-3, 2.849998395185769e-3, 2.850001604814231e-3],
+        1e-2,
+    ),
+}
+
+
+@eqx.filter_jit
+def solve(field, y0, t1, rtol, atol) -> Any:
+    return dfx.diffeqsolve(
+        dfx.ODETerm(field),
+        BDF(),
+        0.0,
+        t1,
+        None,
+        y0,
+        stepsize_controller=dfx.PIDController(rtol=rtol, atol=atol),
+        saveat=dfx.SaveAt(t1=True, solver_state=True),
+        max_steps=4096,
+        throw=False,
+    )
+
+
+@pytest.mark.parametrize("name", PROBLEMS)
+def test_stiff_problems_reach_the_reference_with_no_more_work_than_scipy(name):
+    field, y0, t1, reference, small = PROBLEMS[name]
+    rtol, reference = 1e-6, np.array(reference)
+    atol = rtol * small
+    solution = solve(field, jnp.array(y0), t1, jnp.asarray(rtol), jnp.asarray(atol))
+    rate, jacobian = jax.jit(lambda y: field(0.0, y, None)), jax.jit(jax.jacfwd(lambda y: field(0.0, y, None)))
+    theirs = solve_ivp(
+        lambda t, y: np.asarray(rate(y)),
+        (0.0, t1),
+        y0,
+        method="BDF",
+        jac=lambda t, y: np.asarray(jacobian(y)),
+        rtol=rtol,
+        atol=atol,
+    )
+
+    def error(y):
+        return np.sqrt(np.mean(((y - reference) / (atol + rtol * np.abs(reference))) ** 2))
+
+    assert solution.result == dfx.RESULTS.successful
+    # Each step commits an error up to the tolerance: what SciPy's has become by the end is the measure.
+    assert error(np.asarray(solution.ys[0])) < max(10.0, 3 * error(theirs.y[:, -1]))
+    counts = solution.solver_state.chord.counts
+    assert solution.stats["num_steps"] <= 1.3 * (len(theirs.t) - 1)
+    assert counts.evaluations <= 0.75 * theirs.nfev
+    assert counts.jacobians <= theirs.njev
+    assert counts.factorisations <= theirs.nlu
+
+
+def teacher_student():
+    """Gradient flow of 10 tanh units on 4 inputs towards 4 teacher units, from small weights: a long plateau."""
+    rng = np.random.default_rng(0)
+    x = jnp.asarray(rng.standard_normal((500, 4)))
+    target = jnp.tanh(x @ rng.standard_normal((4, 4))) @ rng.standard_normal(4)
+    theta = jnp.asarray(1e-2 * rng.standard_normal(50))
+
+    def loss(theta):
+        return jnp.mean((jnp.tanh(x @ theta[:40].reshape(4, 10)) @ theta[40:] - target) ** 2) / 2
+
+    return lambda t, theta, args: -jax.grad(loss)(theta), theta
+
+
+def test_gradient_flow_over_a_long_plateau():
+    field, theta = teacher_student()
+    ours = solve(field, theta, 1e4, 1e-8, 1e-10)
+    explicit = dfx.diffeqsolve(
+        dfx.ODETerm(field),
+        dfx.Dopri8(),
+        0.0,
+        1e4,
+        None,
+        theta,
+        stepsize_controller=dfx.PIDController(rtol=1e-10, atol=1e-12),
+        saveat=dfx.SaveAt(t1=True),
+        max_steps=None,
+    )
+    assert explicit.ys is not None
+    assert jnp.linalg.norm(ours.ys[0] - explicit.ys[0]) < 1e-5
+    counts = ours.solver_state.chord.counts
+    assert ours.stats["num_steps"] < 0.25 * explicit.stats["num_steps"]
+    assert counts.evaluations < 2 * ours.stats["num_accepted_steps"]
+    assert counts.jacobians < 0.05 * ours.stats["num_accepted_steps"]
+
+
+@eqx.filter_jit
+def chunk(t0, dt0, y0, solver_state, controller_state, max_steps) -> Any:
+    return dfx.diffeqsolve(
+        dfx.ODETerm(robertson),
+        BDF(),
+        t0,
+        40.0,
+        dt0,
+        y0,
+        stepsize_controller=ResumableController(rtol=1e-6, atol=1e-10),
+        saveat=dfx.SaveAt(steps=True, solver_state=True, controller_state=True),
+        solver_state=solver_state,
+        controller_state=controller_state,
+        max_steps=max_steps,
+        throw=False,
+    )
+
+
+def test_continuation_is_exact_to_the_bit():
+    start = jnp.asarray(0.0), jnp.asarray(1e-4), jnp.array([1.0, 0.0, 0.0])
+    field, controller = dfx.ODETerm(robertson), ResumableController(rtol=1e-6, atol=1e-10)
+    states = (
+        BDF().init(field, 0.0, 1e-4, start[2], None),
+        controller.init(field, start[0], 40.0, start[2], start[1], None, None, 2)[1],
+    )
+    whole = chunk(*start, *states, 512)
+    end = whole.stats["num_accepted_steps"]
+    ts, ys, here = [], [], start
+    for _ in range(9):
+        part = chunk(*here, *states, 32)
+        count = part.stats["num_accepted_steps"]
+        ts.append(part.ts[:count])
+        ys.append(part.ys[:count])
+        states = part.solver_state, part.controller_state
+        here = ts[-1][-1], part.controller_state[1], ys[-1][-1]
+        if here[0] == whole.ts[end - 1]:
+            break
+    np.testing.assert_array_equal(np.concatenate(ts), whole.ts[:end])
+    np.testing.assert_array_equal(np.concatenate(ys), whole.ys[:end])
+    for a, b in zip(jax.tree.leaves(states[0]), jax.tree.leaves(whole.solver_state), strict=True):
+        np.testing.assert_array_equal(a, b)
