@@ -4,8 +4,10 @@ import numpy as np
 
 from .stepping import Steps, join
 
-# Numbers kept of the parameters' history, 8 bytes each: about a third of a gigabyte.
-KEPT_NUMBERS = 4 * 10**7
+# Numbers kept of the parameters' history, 8 bytes each: 160 MB, and twice that for a moment when they are thinned.
+KEPT_NUMBERS = 2 * 10**7
+
+FIELDS = ("ts", "ys", "energies", "losses", "speeds")
 
 
 class Path:
@@ -40,3 +42,17 @@ class Path:
         """Everything that is kept, in order of time."""
         kept = join(self._parts)
         return kept if kept.ts[-1] == self.last.ts[-1] else join([kept, self.last])
+
+    def state(self) -> tuple[dict[str, int], dict[str, np.ndarray]]:
+        """What `restored` needs: numbers, and arrays."""
+        runs = {"kept": join(self._parts), "last": self.last}
+        arrays = {f"{run}-{field}": getattr(steps, field) for run, steps in runs.items() for field in FIELDS}
+        return {"accepted": self.accepted, "stride": self._stride}, arrays
+
+    @classmethod
+    def restored(cls, state: dict[str, int], arrays: dict[str, np.ndarray], stops: np.ndarray) -> "Path":
+        """The path whose `state` it was."""
+        kept, last = (Steps(*(arrays[f"{run}-{field}"] for field in FIELDS)) for run in ("kept", "last"))
+        path = cls(kept, stops)
+        path.last, path.accepted, path._stride = last, state["accepted"], state["stride"]
+        return path

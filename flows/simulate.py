@@ -1,22 +1,21 @@
 """Exact gradient flow of a model."""
 
-import time
 import warnings
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any
 
 import diffrax as dfx
-import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 
-from .auto import choose
+from .checkpoint import Checkpoint, fingerprint
 from .checks import check_data, check_loss, check_model, check_times, check_tolerances
 from .field import GradientFlow, flatten
-from .path import Path
+from .march import Limits, March, march_on
 from .statistics import Statistics, reduced_data
-from .stepping import Continuation, Steps, advance, begin, observe
-from .trajectory import Result, Trajectory
+from .stepping import Steps, observe
+from .trajectory import Trajectory
 
 
 def default_rtol(dtype: Any) -> float:
@@ -48,6 +47,7 @@ def simulate(
     max_steps: int = 200_000,
     budget: float | None = None,
     statistics: bool = True,
+    checkpoint: str | Path | None = None,
     progress_meter: Callable[[float, float], None] | None = None,
 ) -> Trajectory:
     r"""Integrates $\dot\theta = -\nabla L(\theta)$ from the model's weights to time t1.
@@ -74,12 +74,16 @@ def simulate(
     - `statistics`: for squared errors of models that declare features, integrate with exact sufficient statistics
       instead of the sample (the same loss, at a cost that does not depend on the number of samples); the trajectory's
       `loss` and `data` are then `statistics_loss` and the `Statistics`.
+    - `checkpoint`: a file to which the flow's whole state is written every minute and at the end. Where it exists, the
+      flow goes on from it, and ends with the same bits as an uninterrupted one; with a larger t1 than before, from the
+      old t1, onto which the last step was cut. Delete it to start again.
     - `progress_meter`: called with (t, loss) now and then.
 
     **Returns:** a `Trajectory`; its `result` names why it ended. A failure (non-finite values, too many steps,
     interruption by Ctrl-C) keeps everything computed until then.
 
-    **Raises:** `ValueError` for weights, data, loss, tolerances or times that make no sense.
+    **Raises:** `ValueError` for weights, data, loss, tolerances or times that make no sense, and for the checkpoint of
+    another flow.
     """
     check_model(model)
     check_data(data)
@@ -95,9 +99,11 @@ def simulate(
     loss, data = reduced_data(model, loss, data) if statistics else (loss, data)
     flow = GradientFlow(model, loss)
     start = _first(flow, theta, data)
-    limits = _Limits(convergence, max_steps, budget)
-    march = _March(flow, data, (rtol, atol), solver, _first_step(start, stops[-1]))
-    path, result = _run(march, start, stops, limits, progress_meter)
+    limits = Limits(convergence, max_steps, budget)
+    march = March(flow, data, (rtol, atol), solver, _first_step(start, stops[-1]))
+    settings = {"rtol": rtol, "atol": atol, "saveat": stops[:-1].tolist(), "convergence": convergence}
+    saving = None if checkpoint is None else Checkpoint(checkpoint, fingerprint(theta, data, loss, solver, **settings))
+    path, result = march_on(march, start, stops, limits, saving, progress_meter)
     steps = path.steps()
     if result.failed:
         warnings.warn(f"gradient flow stopped early at t = {steps.ts[-1]:.6g}: {result.value}.", stacklevel=2)
@@ -116,16 +122,6 @@ def simulate(
     )
 
 
-# Crossing a kink once shrinks the steps for a few dozen tries; sliding along it shrinks them for good.
-CRAWLING_CHUNKS = 4
-
-
-class _Limits(eqx.Module):
-    convergence: float | None
-    max_steps: int
-    budget: float | None
-
-
 def _first(flow: GradientFlow, theta: Any, data: Any) -> Steps:
     zero = jnp.zeros((), theta.dtype)
     y, energy, loss, speed = (np.asarray(value)[None] for value in observe(flow, (theta, zero), data))
@@ -138,97 +134,3 @@ def _first_step(start: Steps, t1: float) -> float:
     """A hundredth of the time in which the weights would change by their own size; the controller corrects it."""
     size, speed = np.linalg.norm(start.ys[0]), start.speeds[0]
     return float(min(0.01 * size / speed, t1)) if size > 0 and speed > 0 else 1e-3 * t1
-
-
-class _March:
-    """Steps of the chosen solver, and of a better one once it pays."""
-
-    def __init__(self, flow: GradientFlow, data: Any, tolerances: tuple[float, float], solver: Any, dt: float):
-        self.flow, self.data, self.tolerances = flow, data, tolerances
-        self.solver, self.free = (dfx.Tsit5(), True) if solver is None else (solver, False)
-        self.name, self.reason = type(self.solver).__name__, ""
-        self.tried, self._dt = 0, dt
-        self._memory: Continuation | None = None
-
-    def steps(self, start: Steps, stop: float) -> Steps:
-        """A chunk of accepted steps from the record `start` towards `stop`."""
-        if self._memory is None:
-            self._memory = begin(self.flow, self.solver, start, self._dt, self.data)
-        steps, tried, self._memory = advance(
-            self.flow, self.solver, start, stop, self._memory, self.tolerances, self.data
-        )
-        self.tried += tried
-        return steps
-
-    def reconsider(self, now: Steps, remaining: float) -> None:
-        """Changes to a stiff solver if the rest of the flow costs less with it."""
-        if not self.free or self._memory is None or remaining <= 0:
-            return
-        choice = choose(self.flow, jnp.asarray(now.ys[-1]), self.data, remaining, self._memory.dt)
-        if choice is not None:
-            self.solver, self.free, self._memory, self._dt = choice.solver, False, None, self._memory.dt
-            self.name += f", from t = {now.ts[-1]:.4g} {type(choice.solver).__name__}"
-            self.reason = choice.reason
-
-
-def _run(march, start, stops, limits, progress_meter):
-    """Steps onto each stop in turn, in chunks, until the end or a reason to stop."""
-    path, began = Path(start, stops), time.monotonic()
-    watch = _Crawling(_shortest_time(start) if start.ys.any() else float("inf"), march.tolerances[0])
-    try:
-        for stop in stops:
-            while path.last.ts[-1] < stop:
-                last = path.last
-                steps, result = _truncate(last, march.steps(last, stop), limits.convergence)
-                if len(steps.ts):
-                    path.extend(steps)
-                    if progress_meter is not None:
-                        progress_meter(float(steps.ts[-1]), float(steps.losses[-1]))
-                if result is None and steps.ts[-1] < stops[-1]:
-                    late = limits.budget is not None and time.monotonic() - began > limits.budget
-                    result = Result.budget if late else Result.max_steps if march.tried >= limits.max_steps else None
-                    result = Result.sliding if watch(last, steps, stop) else result
-                if result is not None:
-                    return path, result
-                march.reconsider(path.last, stops[-1] - path.last.ts[-1])
-    except KeyboardInterrupt:
-        return path, Result.interrupted
-    return path, Result.reached_t1
-
-
-class _Crawling:
-    """Notices when several chunks in a row get nowhere, compared with the flow's shortest natural time so far.
-
-    On a discontinuity of the field that attracts from both sides the error control allows only steps that overshoot
-    it by less than the tolerance: a step takes about rtol of that time, where smooth fields of any stiffness that an
-    explicit method can bear take more than a millionth of it over a chunk.
-    """
-
-    def __init__(self, natural: float, rtol: float):
-        self.natural, self.share, self.chunks = natural, min(1e4 * rtol, 1e-6), 0
-
-    def __call__(self, last: Steps, steps: Steps, stop: float) -> bool:
-        self.natural = min(self.natural, _shortest_time(steps))
-        crawls = steps.ts[-1] < stop and steps.ts[-1] - last.ts[-1] < self.share * self.natural
-        self.chunks = self.chunks + 1 if crawls else 0
-        return self.chunks == CRAWLING_CHUNKS
-
-
-def _shortest_time(steps: Steps) -> float:
-    r"""The shortest time, over some steps, in which the weights would change by their own size, ‖θ‖ / ‖∇L‖."""
-    return float(np.min(np.linalg.norm(steps.ys, axis=1) / np.maximum(steps.speeds, 1e-300)))
-
-
-def _truncate(last: Steps, steps: Steps, convergence: float | None) -> tuple[Steps, Result | None]:
-    """The steps up to the first that ends the flow, and why it does; `None` to go on."""
-    if len(steps.ts) == 0:
-        return steps, Result.not_finite
-    bad = ~(np.isfinite(steps.losses) & np.isfinite(steps.speeds))
-    if np.any(bad):
-        return steps[: int(np.argmax(bad))], Result.not_finite
-    if convergence is not None:
-        before = np.concatenate([last.speeds, steps.speeds[:-1]])
-        crossed = (steps.speeds < convergence) & (before >= convergence)
-        if np.any(crossed):
-            return steps[: int(np.argmax(crossed)) + 1], Result.converged
-    return steps, None

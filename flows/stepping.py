@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from .field import GradientFlow
+from .solvers import ResumableController
 
 # Steps per compiled call. Between calls the host may stop (budget, Ctrl-C), so a call should last seconds at most;
 # each call costs about a millisecond of dispatch.
@@ -48,38 +49,6 @@ def observe(flow: GradientFlow, state: tuple[Array, Array], data: Any) -> tuple[
 def parameter_norm(scaled_error: tuple[Array, Array]) -> Array:
     """The norm of θ's error alone: the energy rides along, the flow must not depend on being measured."""
     return jnp.sqrt(jnp.mean(scaled_error[0] ** 2))
-
-
-class Controller(dfx.PIDController):
-    """`diffrax.PIDController` that remembers the step it proposed, which a step cut to end at t1 does not shorten.
-
-    So a solve that is stopped and continued takes the steps of an uninterrupted one.
-    """
-
-    def init(self, *args: Any, **kwargs: Any) -> Any:
-        tnext, state = super().init(*args, **kwargs)
-        return tnext, (state, jnp.asarray(tnext - args[1]))
-
-    def adapt_step_size(  # the state is a pair: what PIDController remembers, and the step proposed
-        self,
-        t0: Any,
-        t1: Any,
-        y0: Any,
-        y1_candidate: Any,
-        args: Any,
-        y_error: Any,
-        error_order: Any,
-        controller_state: Any,
-    ) -> Any:
-        state, proposed = controller_state
-        keep, next_t0, next_t1, jump, state, result = super().adapt_step_size(
-            t0, t1, y0, y1_candidate, args, y_error, error_order, state
-        )
-        dt = next_t1 - next_t0
-        # A hair shorter is rounding of the time.
-        cut = keep & (t1 - t0 < proposed * (1 - 1e-6))
-        dt = jnp.where(cut, jnp.maximum(dt, proposed), dt)
-        return keep, next_t0, next_t0 + dt, jump, (state, dt), result
 
 
 class Continuation(eqx.Module):
@@ -126,7 +95,7 @@ def _advance(flow, solver, state, t0, t1, memory, rtol, atol, data):
         saveat=dfx.SaveAt(
             steps=True, fn=lambda t, y, args: _record(flow, y, args), solver_state=True, controller_state=True
         ),
-        stepsize_controller=Controller(rtol=rtol, atol=atol, norm=parameter_norm),
+        stepsize_controller=ResumableController(rtol=rtol, atol=atol, norm=parameter_norm),
         solver_state=memory.solver,
         controller_state=memory.controller,
         max_steps=CHUNK,

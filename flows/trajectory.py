@@ -1,7 +1,6 @@
 """What a flow leaves behind."""
 
 import enum
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,11 +11,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
+from . import files
 from .field import GradientFlow, flatten, unflatten
 from .statistics import reduced_data
 from .stepping import Steps, advance, begin
 
-FORMAT = 1  # of the saved file
+KIND, FORMAT = "trajectory", 2  # of the saved file
 ARRAYS = ("ts", "ys", "losses", "speeds", "energies")
 
 
@@ -119,25 +119,13 @@ class Trajectory(eqx.Module):
 
     def save(self, path: str | Path, **extra: Any) -> None:
         """Writes the path to one `.npz` file, whole or not at all; `extra` goes into its JSON header."""
-        path = Path(path)
-        header = {"format": FORMAT, "result": self.result.name, "stats": self.stats, **extra}
-        arrays = {name: getattr(self, name) for name in ARRAYS}
-        temporary = path.with_name(path.name + ".part")
-        with open(temporary, "wb") as file:
-            np.savez_compressed(file, header=json.dumps(header), **arrays)
-        temporary.replace(path)
+        header = {"kind": KIND, "format": FORMAT, "result": self.result.name, "stats": self.stats, **extra}
+        files.write(path, header, {name: getattr(self, name) for name in ARRAYS}, compress=True)
 
 
 def read_header(path: str | Path) -> dict[str, Any]:
     """The JSON header of a saved trajectory."""
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            header = json.loads(str(file["header"]))
-    except (OSError, KeyError, ValueError) as error:
-        raise ValueError(f"{path} is not a saved trajectory.") from error
-    if header["format"] != FORMAT:
-        raise ValueError(f"{path} has format {header['format']}; this version reads {FORMAT}.")
-    return header
+    return files.read(path, KIND, FORMAT)[0]
 
 
 def load(
@@ -148,9 +136,8 @@ def load(
     **Arguments:** `path`: the file; `model`, `loss`, `data`, `solver`: what `simulate` was given (the file holds the
     path only); the model's weights do not matter, their number does.
     """
-    header = read_header(path)
-    with np.load(path, allow_pickle=False) as file:
-        ts, ys, losses, speeds, energies = (file[name] for name in ARRAYS)
+    header, arrays = files.read(path, KIND, FORMAT)
+    ts, ys, losses, speeds, energies = (arrays[name] for name in ARRAYS)
     if ys.shape[1] != flatten(model).size:
         raise ValueError(f"{path} holds {ys.shape[1]} parameters; the model has {flatten(model).size}.")
     solver = dfx.Tsit5() if solver is None else solver

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from saddlescope.flows.solvers.bdf import BDF, ResumableController
+from saddlescope.flows.solvers import BDF, ResumableController
 from scipy.integrate import solve_ivp
 
 

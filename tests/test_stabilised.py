@@ -21,6 +21,8 @@ GAINS = {"rkc2": 20, "extrapolated": 2}
 # Steps to t = 2, few enough for the error to stay above rounding.
 STEPS = {"rkc2": (80, 160, 320), "extrapolated": (40, 80, 160)}
 each_solver = pytest.mark.parametrize("name", SOLVERS)
+# What both inherit, and what the second makes by steps of the first, is tested on the second; on the first when slow.
+shared = pytest.mark.parametrize("name", [pytest.param("rkc2", marks=pytest.mark.slow), "extrapolated"])
 
 
 @eqx.filter_jit
@@ -66,7 +68,7 @@ def test_order_of_convergence(name, safety, predators_at_2):
     assert slopes == pytest.approx(ORDERS[name], abs=0.1)
 
 
-@each_solver
+@shared
 def test_order_of_dense_output(name, predators_at_2):
     reference = solve(
         forced_predator, dfx.Dopri8(), PREDATORS, 2.0, None, (1e-13, 1e-13), saveat=dfx.SaveAt(dense=True)
@@ -213,7 +215,7 @@ def deep_linear(scale=0.1):
     return GradientFlow(layers, loss), (flatten(layers), jnp.zeros(())), target
 
 
-@each_solver
+@shared
 def test_balancedness_is_kept_to_tolerance(name):
     flow, state, target = deep_linear()
     solution = solve_flow(flow, SOLVERS[name](quadratures=1), state, target, 40.0, (1e-5, 1e-7))
@@ -283,7 +285,7 @@ def test_stiff_problems_end_within_tolerance(name, problem):
     assert np.max(error) < 50 * tolerance
 
 
-@each_solver
+@shared
 def test_cut_and_resumed_solve_has_the_same_bits(name):
     solver, term, saveat = SOLVERS[name](), dfx.ODETerm(forced_predator), dfx.SaveAt(t1=True, solver_state=True)
     times = jnp.concatenate([jnp.geomspace(0.01, 1.0, 21), jnp.linspace(1.1, 3.0, 20)])
@@ -303,7 +305,7 @@ def test_cut_and_resumed_solve_has_the_same_bits(name):
         assert np.array_equal(one, other)
 
 
-@each_solver
+@shared
 def test_a_step_beyond_the_stages_is_refused(name):
     field = lambda t, y, args: -1000.0 * (y - jnp.cos(t))  # noqa: E731
     solver = SOLVERS[name](max_stages=10)
@@ -318,7 +320,7 @@ def relaxing(t, y, strength):
     return {"a": -strength * (y["a"] - jnp.cos(t) * y["b"]), "b": -(y["b"] ** 3)}
 
 
-@each_solver
+@shared
 def test_gradient_through_a_solve(name):
     @jax.jit
     def end(y0, strength):
@@ -335,7 +337,7 @@ def test_gradient_through_a_solve(name):
         assert float(gradient[i]) == pytest.approx(float((moved[0] - moved[1]) / (2 * h)), rel=1e-5, abs=1e-9)
 
 
-@each_solver
+@shared
 def test_batch_is_a_loop(name):
     starts = jnp.array([[1.0, 2.0], [0.5, 0.1], [3.0, 1.0]])
 
@@ -355,7 +357,7 @@ def swinging(t, y, args):
     return -50.0 * jnp.sin(y) * (1 + y[::-1] ** 2)
 
 
-@each_solver
+@shared
 def test_single_precision(name):
     expected = solve_ivp(
         lambda t, y: [-1e3 * (y[0] - np.cos(t) * y[1]), -(y[1] ** 3)], (0, 1), [0.3, 1.0], "Radau", rtol=1e-8, atol=1e-9

@@ -109,14 +109,14 @@ class BDF(dfx.AbstractImplicitSolver, dfx.AbstractAdaptiveSolver):
 
     def init(self, terms: Any, t0: Any, t1: Any, y0: Any, args: Any) -> State:
         field, x = flat_field(terms, y0, args)
-        h = jnp.asarray(terms.contr(t0, t1), x.dtype)
+        h = jnp.asarray(t1 - t0, x.dtype)
         chord = no_chord(x.size, x.dtype)
         return State(start(x, h * field(t0, x)), h, jnp.asarray(1), jnp.asarray(0), chord)
 
     def step(self, terms: Any, t0: Any, t1: Any, y0: Any, args: Any, solver_state: State, made_jump: Any) -> Any:
         field, x = flat_field(terms, y0, args)
         # Diffrax turns time round to integrate backwards, but not the field: the step is then negative.
-        h = jnp.asarray(terms.contr(t0, t1), x.dtype)
+        h = jnp.asarray(t1 - t0, x.dtype)
         state = _onto(solver_state, x, h, made_jump, lambda: field(t0, x))
         p, psi, leading = predict(state.differences, state.order)
         size = self._size(y0, field.unravel(p), field.unravel)
@@ -184,35 +184,3 @@ def _choose(
     change = (equal_steps > order) & (growth[best] >= MIN_GROWTH)
     factor = jnp.where(errors[1] < 1, jnp.where(change, growth[best], 1), shorter)
     return jnp.where(change, orders[best], order), jnp.where(change, 0, equal_steps), factor
-
-
-class ResumableController(dfx.PIDController):
-    """`diffrax.PIDController` that remembers the length of the next step, so that a solve can go on exactly.
-
-    `diffeqsolve(..., dt0=controller_state[1], controller_state=controller_state, solver_state=solver_state)` goes on
-    after a solve that ended for its `max_steps` as if it had not ended.
-    """
-
-    def init(
-        self, terms: Any, t0: Any, t1: Any, y0: Any, dt0: Any, args: Any, func: Any, error_order: Any
-    ) -> tuple[Any, Any]:
-        """The end of the first step, and the state: (the PID controller's, length of the next step)."""
-        next_t1, state = super().init(terms, t0, t1, y0, dt0, args, func, error_order)
-        return next_t1, (state, next_t1 - t0)
-
-    def adapt_step_size(
-        self,
-        t0: Any,
-        t1: Any,
-        y0: Any,
-        y1_candidate: Any,
-        args: Any,
-        y_error: Any,
-        error_order: Any,
-        controller_state: Any,
-    ) -> tuple[Any, ...]:
-        """As the PID controller's."""
-        keep, next_t0, next_t1, jump, state, result = super().adapt_step_size(
-            t0, t1, y0, y1_candidate, args, y_error, error_order, controller_state[0]
-        )
-        return keep, next_t0, next_t1, jump, (state, next_t1 - next_t0), result

@@ -14,14 +14,19 @@ Jacobian = Callable[[Any, Any, Any], Float[Array, "n n"]]
 
 
 class FlatField(eqx.Module):
-    """The vector field f(t, x) of `terms` on the ravelled state x."""
+    """The vector field f(t, x) of `terms` on the ravelled state x, in the direction of the integration."""
 
     terms: Any
     args: Any
     unravel: Callable[[Float[Array, " n"]], Any]
 
+    @property
+    def _direction(self) -> Any:
+        # Integrating backwards Diffrax turns the sign of steps, not of fields.
+        return self.terms.contr(0, 1)
+
     def __call__(self, t: Any, x: Float[Array, " n"]) -> Float[Array, " n"]:
-        return ravel_pytree(self.terms.vf(t, self.unravel(x), self.args))[0]
+        return self._direction * ravel_pytree(self.terms.vf(t, self.unravel(x), self.args))[0]
 
     def with_time_derivative(self, t: Any, x: Float[Array, " n"]) -> tuple[Float[Array, " n"], Float[Array, " n"]]:
         """f(t, x) and ∂f/∂t; the latter is a constant zero for the compiler if f does not depend on time."""
@@ -32,7 +37,7 @@ class FlatField(eqx.Module):
         """∂f/∂x, from the user's function or by forward differentiation, one product per column."""
         if given is None:
             return jax.jacfwd(lambda state: self(t, state))(x)
-        matrix = given(t, self.unravel(x), self.args)
+        matrix = self._direction * given(self._direction * t, self.unravel(x), self.args)
         if matrix.shape != (x.size, x.size):
             raise ValueError(
                 f"the Jacobian must have shape {(x.size, x.size)}; the given function's is {matrix.shape}."

@@ -1,0 +1,259 @@
+"""Derivatives of a flow: of where it is, of when its loss falls to a level, of how long it dwells on a plateau."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import diffrax as dfx
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optimistix as optx
+from jaxtyping import Array, Bool, Float
+
+from .checks import check_data, check_loss, check_model, check_tolerances
+from .field import GradientFlow, flatten, unflatten
+from .simulate import default_rtol
+from .stepping import parameter_norm
+
+
+class Passage(eqx.Module):
+    r"""Where a flow came by: at a time, or at a level of its loss.
+
+    - `time`: that time; where the flow did not get there, the time at which it ended.
+    - `model`: the model at `time`.
+    - `reached`: whether the flow got there. Where it did not because t_max came first, `time` is t_max, constant, and
+      its derivative is zero: $\min(t^*, t_{\max})$ throughout.
+    - `result`: Diffrax's word on the integration: successful, event occurred, or why it failed.
+    """
+
+    time: Float[Array, ""]
+    model: Any
+    reached: Bool[Array, ""]
+    result: dfx.RESULTS
+
+
+class _Below(eqx.Module):
+    """The event's condition, L(θ) − level."""
+
+    flow: GradientFlow
+    level: Float[Array, ""]
+
+    def __call__(self, t: Any, y: tuple[Array, Array], args: Any, **kwargs: Any) -> Float[Array, ""]:
+        return self.flow.value(y[0], args) - self.level
+
+
+class _Problem(eqx.Module):
+    """A flow and how to integrate it."""
+
+    flow: GradientFlow
+    solver: dfx.AbstractSolver
+    controller: dfx.PIDController
+    adjoint: dfx.AbstractAdjoint
+    max_steps: int = eqx.field(static=True)
+
+    def solve(
+        self, theta: Float[Array, " n"], data: Any, t1: Any, event: dfx.Event | None = None
+    ) -> tuple[Float[Array, ""], Float[Array, " n"], dfx.RESULTS]:
+        """Where the flow from θ is at time t1 or the event, and when that is."""
+        zero = jnp.zeros((), theta.dtype)
+        solution = dfx.diffeqsolve(
+            dfx.ODETerm(self.flow),
+            self.solver,
+            zero,
+            jnp.asarray(t1, theta.dtype),
+            None,
+            (theta, zero),
+            args=data,
+            saveat=dfx.SaveAt(t1=True),
+            stepsize_controller=self.controller,
+            # A search is not differentiated: a plain loop serves.
+            adjoint=self.adjoint if event is None else dfx.ForwardMode(),
+            event=event,
+            max_steps=self.max_steps,
+            throw=False,
+        )
+        assert solution.ts is not None and solution.ys is not None  # as saveat asks for t1
+        return solution.ts[-1], solution.ys[0][-1], solution.result
+
+
+def flow_map(model: Any, loss: Callable[[Any, Any], Any], data: Any, t1: Any, **options: Any) -> Passage:
+    r"""The model that gradient flow $\dot\theta = -\nabla L(\theta)$ makes of a model by time t1, differentiably.
+
+    The steps themselves are differentiated, with checkpoints, so that the derivative is that of the computed solution
+    and as accurate as that. Every floating-point array of `model` and `data` and t1 can be differentiated; a parameter
+    of anything else, like an initialisation scale or a covariance, by composition: make model or data from it. To have
+    no sample in between, make `Statistics` from it (its factor may be a Cholesky factor).
+
+    **Arguments:**
+
+    - `model`, `loss`, `data`: as for `simulate`; the data are integrated as they are.
+    - `t1`: end of the time interval [0, t1], positive.
+    - `solver`: a Diffrax solver with error estimate; Tsit5 by default.
+    - `rtol`, `atol`: tolerances; by default as in `simulate`.
+    - `adjoint`: `diffrax.RecursiveCheckpointAdjoint()` by default, for reverse mode (`jax.grad`); for forward mode
+      (`jax.jvp`, `jax.jacfwd`) give `diffrax.ForwardMode()`. The backsolve adjoint is refused: backwards in time,
+      gradient flow amplifies errors.
+    - `max_steps`: number of steps, rejected ones included, after which to stop; 100 000 by default.
+
+    **Returns:** a `Passage`.
+
+    **Raises:** `ValueError` for weights, data, loss, tolerances or times that make no sense (where their values are
+    known, that is outside `jax.jit`).
+    """
+    _check_positive("t1", t1)
+    problem, theta = _problem(model, loss, data, **options)
+    time, theta, result = problem.solve(theta, data, t1)
+    return Passage(time, unflatten(model, theta), dfx.is_successful(result), result)
+
+
+def crossing_time(
+    model: Any, loss: Callable[[Any, Any], Any], data: Any, level: Any, t_max: Any, **options: Any
+) -> Passage:
+    r"""The first time at which the loss falls to a level, differentiably: the time of a transition.
+
+    With p anything that the flow depends on, $L(\theta(t^*, p), p) = \ell$ gives
+
+    $$\frac{dt^*}{dp} = \frac{d\ell/dp - \partial_p [L(\theta(t, p), p)]_{t = t^*}}{dL/dt}, \qquad
+    \frac{dL}{dt} = -\|\nabla L\|^2,$$
+
+    and the model at $t^*$ moves with it. First derivatives only.
+
+    **Arguments:** `level`: ℓ; `t_max`: when to give up, positive; all others as for `flow_map`.
+
+    **Returns:** a `Passage` at $t^*$. A loss that starts at or below the level is there at time 0, for good: derivative
+    zero.
+
+    **Raises:** `ValueError` as `flow_map` does.
+    """
+    _check_positive("t_max", t_max)
+    _check_finite("level", level)
+    problem, theta = _problem(model, loss, data, **options)
+    fall = _fall(problem, theta, data, level, t_max)
+    return Passage(fall.time, unflatten(model, fall.theta), fall.reached, fall.result)
+
+
+def dwell_time(
+    model: Any, loss: Callable[[Any, Any], Any], data: Any, upper: Any, lower: Any, t_max: Any, **options: Any
+) -> Passage:
+    r"""The time that the loss takes from one level to a lower one, differentiably.
+
+    With levels a little below one plateau's loss and a little below the next one's, it is how long the flow dwells on
+    the latter.
+
+    **Arguments:** `upper`, `lower`: the levels; `t_max`: when to give up, since the flow's start; all others as for
+    `flow_map`.
+
+    **Returns:** a `Passage` at the lower level whose `time` is the dwell time. Where `lower` is not reached, that is
+    $t_{\max}$ less the time of `upper`, and 0 if that is not reached either.
+
+    **Raises:** `ValueError` as `flow_map` does, and unless upper > lower.
+    """
+    _check_positive("t_max", t_max)
+    _check_finite("upper", upper)
+    _check_finite("lower", lower)
+    if _known((upper, lower)) and not upper > lower:
+        raise ValueError(f"the loss falls from upper to lower; got upper={upper}, lower={lower}.")
+    problem, theta = _problem(model, loss, data, **options)
+    first = _fall(problem, theta, data, upper, t_max)
+    second = _fall(problem, first.theta, data, lower, t_max - first.time)
+    result = dfx.RESULTS.where(first.reached, second.result, first.result)
+    return Passage(second.time, unflatten(model, second.theta), first.reached & second.reached, result)
+
+
+class _Fall(NamedTuple):
+    time: Float[Array, ""]
+    theta: Float[Array, " n"]
+    reached: Bool[Array, ""]
+    result: dfx.RESULTS
+
+
+def _fall(problem: _Problem, theta: Float[Array, " n"], data: Any, level: Any, t_max: Any) -> _Fall:
+    """Finds the crossing on the solver's interpolant, not differentiated; goes there by steps; corrects the rest."""
+    flow, level = problem.flow, jnp.asarray(level, theta.dtype)
+    below = flow.value(theta, data) <= level
+    frozen = _stop((problem, theta, data, jnp.where(below, 0.0, t_max)))
+    event = dfx.Event(_Below(frozen[0].flow, _stop(level)), _bisection(theta.dtype), direction=False)
+    time, _, found = frozen[0].solve(*frozen[1:], event)
+    time = _stop(time)
+    theta, result = problem.solve(theta, data, time)[1:]
+    reached = dfx.is_event(found) & dfx.is_successful(result)
+
+    # The interpolant is less accurate than the steps. An Euler step removes its error δ to order δ², …
+    value, gradient = flow.value_and_gradient(theta, data)
+    step = _stop(_newton(value, gradient, level, reached))
+    theta = theta - step * gradient
+    # … a Newton step corrects the time for what is left and gives it its derivative, as its slope has none.
+    value, gradient = flow.value_and_gradient(theta, data)
+    moved = _newton(value, _stop(gradient), level, reached)
+    # The model moves as the time does, by its derivative and otherwise not at all.
+    theta = theta - _stop(gradient) * (moved - _stop(moved))
+    return _Fall(time + step + moved, theta, reached | below, found)
+
+
+def _newton(value: Array, gradient: Array, level: Array, wanted: Array) -> Array:
+    """The time in which the loss falls from `value` to `level` at its present rate; 0 where not wanted."""
+    rate = jnp.sum(gradient**2)
+    wanted = wanted & (rate > 0)
+    return jnp.where(wanted, (value - level) / jnp.where(wanted, rate, 1.0), 0.0)
+
+
+def _bisection(dtype: Any) -> optx.AbstractRootFinder:
+    # It never leaves the step. To a few units of rounding, as it is cheap beside the step.
+    tolerance = 4 * float(jnp.finfo(dtype).eps)
+    return optx.Bisection(rtol=tolerance, atol=0.0)
+
+
+def _stop(tree: Any) -> Any:
+    """Without derivatives."""
+    return jax.tree.map(lambda leaf: jax.lax.stop_gradient(leaf) if eqx.is_inexact_array(leaf) else leaf, tree)
+
+
+def _problem(
+    model: Any,
+    loss: Callable,
+    data: Any,
+    *,
+    solver: dfx.AbstractSolver | None = None,
+    rtol: float | None = None,
+    atol: Any = None,
+    adjoint: dfx.AbstractAdjoint | None = None,
+    max_steps: int = 100_000,
+) -> tuple[_Problem, Float[Array, " n"]]:
+    if _known(model):
+        check_model(model)
+    if _known(data):
+        check_data(data)
+    check_loss(loss, model, data)
+    if isinstance(adjoint, dfx.BacksolveAdjoint):
+        raise ValueError("gradient flow cannot be integrated backwards; use RecursiveCheckpointAdjoint or ForwardMode.")
+    theta = flatten(model)
+    rtol = default_rtol(theta.dtype) if rtol is None else rtol
+    atol = _default_atol(theta, rtol) if atol is None else atol
+    check_tolerances(rtol, atol if _known(atol) else rtol, theta.dtype)
+    controller = dfx.PIDController(rtol=rtol, atol=atol, norm=parameter_norm)
+    flow = GradientFlow(_stop(model), loss)  # θ replaces the weights
+    adjoint = dfx.RecursiveCheckpointAdjoint() if adjoint is None else adjoint
+    return _Problem(flow, dfx.Tsit5() if solver is None else solver, controller, adjoint, max_steps), theta
+
+
+def _default_atol(theta: Float[Array, " n"], rtol: float) -> Float[Array, ""]:
+    """As `simulate`'s, but traceable: rtol times the tenth percentile of the sizes of the weights that are not zero."""
+    sizes = jnp.abs(_stop(theta))
+    size = jnp.nanquantile(jnp.where(sizes > 0, sizes, jnp.nan), 0.1)
+    return rtol * jnp.where(jnp.isnan(size), 1.0, size)
+
+
+def _known(tree: Any) -> bool:
+    """Whether all values are there to be looked at."""
+    return not any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(tree))
+
+
+def _check_positive(name: str, value: Any) -> None:
+    if _known(value) and not (np.isfinite(value) and value > 0):
+        raise ValueError(f"{name} must be positive and finite; got {value}.")
+
+
+def _check_finite(name: str, value: Any) -> None:
+    if _known(value) and not np.isfinite(value):
+        raise ValueError(f"{name} must be finite; got {value}.")

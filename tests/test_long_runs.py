@@ -1,0 +1,112 @@
+"""Runs cut in pieces: between chunks, by a kill signal, over a change of solver."""
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import diffrax as dfx
+import equinox as eqx
+import jax.numpy as jnp
+import long_run
+import numpy as np
+import pytest
+from saddlescope.flows import GradientFlow, flatten, mean_squared_error, simulate, stepping
+from saddlescope.flows.solvers import BDF, KrylovRosenbrock, ResumableController
+from saddlescope.flows.trajectory import ARRAYS
+
+
+def same_bits(one, other):
+    assert one.result is other.result
+    assert one.stats == other.stats
+    for name in ARRAYS:
+        assert np.array_equal(getattr(one, name), getattr(other, name)), name
+
+
+@pytest.fixture(scope="module")
+def whole():
+    return long_run.run(1e4)
+
+
+@pytest.mark.parametrize("solver", [dfx.Tsit5(), BDF(), KrylovRosenbrock(4, quadratures=1)])
+def test_chunks_take_the_steps_of_one_solve(solver):
+    model, data = long_run.problem()
+    flow, theta, rtol = GradientFlow(model, mean_squared_error), flatten(model), 1e-6
+    tolerances, t1, dt = (rtol, 1e-3 * rtol), 400.0, 0.01
+    chunked = [stepping.Steps(*(np.asarray(a)[None] for a in (0.0, theta, 0.0, 0.0, 0.0)))]
+    memory = stepping.begin(flow, solver, chunked[0], dt, data)
+    while chunked[-1].ts[-1] < t1:
+        steps, _, memory = stepping.advance(flow, solver, chunked[-1][-1:], t1, memory, tolerances, data)
+        chunked.append(steps)
+    assert len(chunked) > 2
+    found = stepping.join(chunked)
+    solution = eqx.filter_jit(dfx.diffeqsolve)(
+        dfx.ODETerm(flow),
+        solver,
+        0.0,
+        jnp.asarray(t1),
+        jnp.asarray(dt),
+        (theta, jnp.zeros(())),
+        args=data,
+        saveat=dfx.SaveAt(steps=True),
+        stepsize_controller=ResumableController(*(jnp.asarray(a) for a in tolerances), norm=stepping.parameter_norm),
+    )
+    count = int(solution.stats["num_accepted_steps"])
+    assert np.array_equal(found.ts[1:], solution.ts[:count])
+    assert np.array_equal(found.ys[1:], solution.ys[0][:count])
+
+
+# Before the solver changes, about there, and after.
+@pytest.mark.parametrize("chunks", [1, 2])
+def test_a_killed_run_goes_on_with_the_same_bits(chunks, whole, tmp_path):
+    path = tmp_path / "flow.npz"
+    program = [sys.executable, str(Path(long_run.__file__)), str(path), str(chunks)]
+    killed = subprocess.run(program, capture_output=True, timeout=300)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
+    assert path.exists()
+    same_bits(long_run.run(1e4, checkpoint=path), whole)
+    # A finished run is read back, and only then a larger horizon goes on.
+    same_bits(long_run.run(1e4, checkpoint=path), whole)
+    longer = long_run.run(2e4, checkpoint=path)
+    assert longer.ts[-1] == 2e4
+    assert np.array_equal(longer.ts[: len(whole.ts)], whole.ts)
+
+
+def test_checkpoints_of_other_flows_are_refused(tmp_path):
+    path = tmp_path / "flow.npz"
+    model, (x, y) = long_run.problem()
+    settings = {"t1": 1.0, "checkpoint": path, "rtol": 1e-6}
+    simulate(model, mean_squared_error, (x, y), **settings)
+    with pytest.raises(ValueError, match="another flow: data differ"):
+        simulate(model, mean_squared_error, (x, 2 * y), **settings)
+    with pytest.raises(ValueError, match="another flow: solver differ"):
+        simulate(model, mean_squared_error, (x, y), solver=dfx.Dopri8(), **settings)
+    with pytest.raises(ValueError, match="another flow: rtol, atol differ"):
+        simulate(model, mean_squared_error, (x, y), **(settings | {"rtol": 1e-7}))
+    with pytest.raises(ValueError, match="reached t = 1, beyond t1=0.5"):
+        simulate(model, mean_squared_error, (x, y), **(settings | {"t1": 0.5}))
+    path.write_text("something else")
+    with pytest.raises(ValueError, match="not a saved checkpoint"):
+        simulate(model, mean_squared_error, (x, y), **settings)
+
+
+def test_the_solver_changes_when_stability_holds_steps_short(whole):
+    assert "BDF" in whole.stats["solver"]
+    assert "held short by stability" in str(whole)
+    model, data = long_run.problem()
+    exact = simulate(model, mean_squared_error, data, t1=200.0, solver=dfx.Dopri8(), rtol=1e-11)
+    found = long_run.run(1e4, saveat=[200.0])
+    at = int(np.searchsorted(found.ts, 200.0))
+    distance = np.linalg.norm(found.ys[at] - exact.ys[-1]) / np.linalg.norm(exact.ys[-1])
+    assert distance < 1e-4
+    assert found.energy_error < 1e-5
+
+
+def test_short_flows_stay_explicit():
+    assert long_run.run(30.0).stats["solver"] == "Tsit5"
+
+
+def test_cost_hardly_depends_on_the_horizon(whole):
+    longer = long_run.run(1e6)
+    assert longer.ts[-1] == 1e6
+    assert longer.stats["num_steps"] < 1.5 * whole.stats["num_steps"]
