@@ -5,16 +5,12 @@ from typing import Any, NamedTuple
 
 import diffrax as dfx
 import equinox as eqx
-import jax
 import jax.numpy as jnp
-import numpy as np
 import optimistix as optx
 from jaxtyping import Array, Bool, Float
 
-from .checks import check_data, check_loss, check_model, check_tolerances
-from .field import GradientFlow, flatten, unflatten
-from .simulate import default_rtol
-from .stepping import parameter_norm
+from .differentiable import Problem, check_number, known, problem_of, stopped
+from .field import GradientFlow, unflatten
 
 
 class Passage(eqx.Module):
@@ -40,41 +36,15 @@ class _Below(eqx.Module):
     level: Float[Array, ""]
 
     def __call__(self, t: Any, y: tuple[Array, Array], args: Any, **kwargs: Any) -> Float[Array, ""]:
-        return self.flow.value(y[0], args) - self.level
+        # Diffrax compares it with a Python number, so its type must be JAX's default, also for float32 weights in x64.
+        return (self.flow.value(y[0], args) - self.level).astype(jnp.result_type(float))
 
 
-class _Problem(eqx.Module):
-    """A flow and how to integrate it."""
+class _Halving(optx.Bisection):
+    """Bisection that stops at a short interval; its parent also wants the function below the same tolerance."""
 
-    flow: GradientFlow
-    solver: dfx.AbstractSolver
-    controller: dfx.PIDController
-    adjoint: dfx.AbstractAdjoint
-    max_steps: int = eqx.field(static=True)
-
-    def solve(
-        self, theta: Float[Array, " n"], data: Any, t1: Any, event: dfx.Event | None = None
-    ) -> tuple[Float[Array, ""], Float[Array, " n"], dfx.RESULTS]:
-        """Where the flow from θ is at time t1 or the event, and when that is."""
-        zero = jnp.zeros((), theta.dtype)
-        solution = dfx.diffeqsolve(
-            dfx.ODETerm(self.flow),
-            self.solver,
-            zero,
-            jnp.asarray(t1, theta.dtype),
-            None,
-            (theta, zero),
-            args=data,
-            saveat=dfx.SaveAt(t1=True),
-            stepsize_controller=self.controller,
-            # A search is not differentiated: a plain loop serves.
-            adjoint=self.adjoint if event is None else dfx.ForwardMode(),
-            event=event,
-            max_steps=self.max_steps,
-            throw=False,
-        )
-        assert solution.ts is not None and solution.ys is not None  # as saveat asks for t1
-        return solution.ts[-1], solution.ys[0][-1], solution.result
+    def terminate(self, fn: Any, y: Any, args: Any, options: Any, state: Any, tags: Any) -> tuple[Any, optx.RESULTS]:
+        return jnp.abs(state.upper - state.lower) <= self.atol + self.rtol * jnp.abs(y), optx.RESULTS.successful
 
 
 def flow_map(model: Any, loss: Callable[[Any, Any], Any], data: Any, t1: Any, **options: Any) -> Passage:
@@ -84,6 +54,9 @@ def flow_map(model: Any, loss: Callable[[Any, Any], Any], data: Any, t1: Any, **
     and as accurate as that. Every floating-point array of `model` and `data` and t1 can be differentiated; a parameter
     of anything else, like an initialisation scale or a covariance, by composition: make model or data from it. To have
     no sample in between, make `Statistics` from it (its factor may be a Cholesky factor).
+
+    The vector field must be continuous. Where a ReLU unit crosses a kink it jumps, and with it the derivative, which
+    differentiated steps do not see: models that declare units that are not smooth have values only.
 
     **Arguments:**
 
@@ -99,10 +72,10 @@ def flow_map(model: Any, loss: Callable[[Any, Any], Any], data: Any, t1: Any, **
     **Returns:** a `Passage`.
 
     **Raises:** `ValueError` for weights, data, loss, tolerances or times that make no sense (where their values are
-    known, that is outside `jax.jit`).
+    known, that is outside `jax.jit`), and on differentiation for models whose units are not smooth.
     """
-    _check_positive("t1", t1)
-    problem, theta = _problem(model, loss, data, **options)
+    check_number("t1", t1, positive=True)
+    problem, theta, data = problem_of(model, loss, data, **options)
     time, theta, result = problem.solve(theta, data, t1)
     return Passage(time, unflatten(model, theta), dfx.is_successful(result), result)
 
@@ -126,9 +99,9 @@ def crossing_time(
 
     **Raises:** `ValueError` as `flow_map` does.
     """
-    _check_positive("t_max", t_max)
-    _check_finite("level", level)
-    problem, theta = _problem(model, loss, data, **options)
+    check_number("t_max", t_max, positive=True)
+    check_number("level", level)
+    problem, theta, data = problem_of(model, loss, data, **options)
     fall = _fall(problem, theta, data, level, t_max)
     return Passage(fall.time, unflatten(model, fall.theta), fall.reached, fall.result)
 
@@ -149,12 +122,12 @@ def dwell_time(
 
     **Raises:** `ValueError` as `flow_map` does, and unless upper > lower.
     """
-    _check_positive("t_max", t_max)
-    _check_finite("upper", upper)
-    _check_finite("lower", lower)
-    if _known((upper, lower)) and not upper > lower:
+    check_number("t_max", t_max, positive=True)
+    check_number("upper", upper)
+    check_number("lower", lower)
+    if known((upper, lower)) and not upper > lower:
         raise ValueError(f"the loss falls from upper to lower; got upper={upper}, lower={lower}.")
-    problem, theta = _problem(model, loss, data, **options)
+    problem, theta, data = problem_of(model, loss, data, **options)
     first = _fall(problem, theta, data, upper, t_max)
     second = _fall(problem, first.theta, data, lower, t_max - first.time)
     result = dfx.RESULTS.where(first.reached, second.result, first.result)
@@ -168,26 +141,28 @@ class _Fall(NamedTuple):
     result: dfx.RESULTS
 
 
-def _fall(problem: _Problem, theta: Float[Array, " n"], data: Any, level: Any, t_max: Any) -> _Fall:
+def _fall(problem: Problem, theta: Float[Array, " n"], data: Any, level: Any, t_max: Any) -> _Fall:
     """Finds the crossing on the solver's interpolant, not differentiated; goes there by steps; corrects the rest."""
     flow, level = problem.flow, jnp.asarray(level, theta.dtype)
     below = flow.value(theta, data) <= level
-    frozen = _stop((problem, theta, data, jnp.where(below, 0.0, t_max)))
-    event = dfx.Event(_Below(frozen[0].flow, _stop(level)), _bisection(theta.dtype), direction=False)
+    frozen = stopped((problem, theta, data, jnp.where(below, 0.0, t_max)))
+    # To a few units of rounding, as halving a step costs little beside making it.
+    halving = _Halving(rtol=4 * float(jnp.finfo(theta.dtype).eps), atol=0.0, flip=True)
+    event = dfx.Event(_Below(frozen[0].flow, stopped(level)), halving, direction=False)
     time, _, found = frozen[0].solve(*frozen[1:], event)
-    time = _stop(time)
+    time = stopped(time)
     theta, result = problem.solve(theta, data, time)[1:]
     reached = dfx.is_event(found) & dfx.is_successful(result)
 
     # The interpolant is less accurate than the steps. An Euler step removes its error δ to order δ², …
     value, gradient = flow.value_and_gradient(theta, data)
-    step = _stop(_newton(value, gradient, level, reached))
+    step = stopped(_newton(value, gradient, level, reached))
     theta = theta - step * gradient
     # … a Newton step corrects the time for what is left and gives it its derivative, as its slope has none.
     value, gradient = flow.value_and_gradient(theta, data)
-    moved = _newton(value, _stop(gradient), level, reached)
+    moved = _newton(value, stopped(gradient), level, reached)
     # The model moves as the time does, by its derivative and otherwise not at all.
-    theta = theta - _stop(gradient) * (moved - _stop(moved))
+    theta = theta - stopped(gradient) * (moved - stopped(moved))
     return _Fall(time + step + moved, theta, reached | below, found)
 
 
@@ -196,64 +171,3 @@ def _newton(value: Array, gradient: Array, level: Array, wanted: Array) -> Array
     rate = jnp.sum(gradient**2)
     wanted = wanted & (rate > 0)
     return jnp.where(wanted, (value - level) / jnp.where(wanted, rate, 1.0), 0.0)
-
-
-def _bisection(dtype: Any) -> optx.AbstractRootFinder:
-    # It never leaves the step. To a few units of rounding, as it is cheap beside the step.
-    tolerance = 4 * float(jnp.finfo(dtype).eps)
-    return optx.Bisection(rtol=tolerance, atol=0.0)
-
-
-def _stop(tree: Any) -> Any:
-    """Without derivatives."""
-    return jax.tree.map(lambda leaf: jax.lax.stop_gradient(leaf) if eqx.is_inexact_array(leaf) else leaf, tree)
-
-
-def _problem(
-    model: Any,
-    loss: Callable,
-    data: Any,
-    *,
-    solver: dfx.AbstractSolver | None = None,
-    rtol: float | None = None,
-    atol: Any = None,
-    adjoint: dfx.AbstractAdjoint | None = None,
-    max_steps: int = 100_000,
-) -> tuple[_Problem, Float[Array, " n"]]:
-    if _known(model):
-        check_model(model)
-    if _known(data):
-        check_data(data)
-    check_loss(loss, model, data)
-    if isinstance(adjoint, dfx.BacksolveAdjoint):
-        raise ValueError("gradient flow cannot be integrated backwards; use RecursiveCheckpointAdjoint or ForwardMode.")
-    theta = flatten(model)
-    rtol = default_rtol(theta.dtype) if rtol is None else rtol
-    atol = _default_atol(theta, rtol) if atol is None else atol
-    check_tolerances(rtol, atol if _known(atol) else rtol, theta.dtype)
-    controller = dfx.PIDController(rtol=rtol, atol=atol, norm=parameter_norm)
-    flow = GradientFlow(_stop(model), loss)  # θ replaces the weights
-    adjoint = dfx.RecursiveCheckpointAdjoint() if adjoint is None else adjoint
-    return _Problem(flow, dfx.Tsit5() if solver is None else solver, controller, adjoint, max_steps), theta
-
-
-def _default_atol(theta: Float[Array, " n"], rtol: float) -> Float[Array, ""]:
-    """As `simulate`'s, but traceable: rtol times the tenth percentile of the sizes of the weights that are not zero."""
-    sizes = jnp.abs(_stop(theta))
-    size = jnp.nanquantile(jnp.where(sizes > 0, sizes, jnp.nan), 0.1)
-    return rtol * jnp.where(jnp.isnan(size), 1.0, size)
-
-
-def _known(tree: Any) -> bool:
-    """Whether all values are there to be looked at."""
-    return not any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(tree))
-
-
-def _check_positive(name: str, value: Any) -> None:
-    if _known(value) and not (np.isfinite(value) and value > 0):
-        raise ValueError(f"{name} must be positive and finite; got {value}.")
-
-
-def _check_finite(name: str, value: Any) -> None:
-    if _known(value) and not np.isfinite(value):
-        raise ValueError(f"{name} must be finite; got {value}.")
