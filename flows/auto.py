@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from .field import GradientFlow
-from .hessian import FlowJacobian, hessian_of
+from .hessian import FlowJacobian, UnitHessian, hessian_of
 from .solvers import BDF, KrylovRosenbrock
 from .solvers.spectral_radius import cold_start, power_iteration
 
@@ -57,7 +57,7 @@ def choose(flow: GradientFlow, theta: Float[Array, " n"], data: Any, remaining: 
     if radius * dt < STABILITY_BOUND:
         return None
     solver = stiff_solver(flow, data)
-    gradient = _operations(jax.grad(flow.value), theta, data)
+    gradient = _operations(flow, theta, data)
     explicit = steps * EXPLICIT_EVALUATIONS * gradient
     stiff = STIFF_STEPS * (STIFF_EVALUATIONS * gradient + _overhead(solver, theta, data, gradient))
     if explicit < GAIN * stiff:
@@ -69,22 +69,32 @@ def choose(flow: GradientFlow, theta: Float[Array, " n"], data: Any, remaining: 
     return Choice(solver, reason)
 
 
+def first_choice(flow: GradientFlow, theta: Float[Array, " n"], data: Any, horizon: float) -> Choice:
+    """The solver for a whole flow, judged by its first point alone: Tsit5, or a stiff one.
+
+    `simulate` need not judge so early. It starts explicitly and asks `choose` again after every chunk of steps.
+    """
+    radius = float(spectral_radius(flow, theta, data))
+    # The longest steps that stability allows Tsit5.
+    choice = choose(flow, theta, data, horizon, 3.3 / max(radius, 1e-300))
+    return choice or Choice(dfx.Tsit5(), f"spectral radius {radius:.3g} × horizon {horizon:.3g}: explicit is cheap")
+
+
 def _overhead(solver: dfx.AbstractSolver, theta: Array, data: Any, gradient: float) -> float:
     """Operations of a stiff solver per step besides its gradients."""
     n = theta.size
     if isinstance(solver, KrylovRosenbrock):
         # Some forty products a step, each worth two gradients, with as many orthogonalisations.
         return 40 * (2 * gradient + 4 * 40 * n)
-    hessian = _operations(solver.jacobian.hessian, theta, data)  # pyright: ignore
+    # A Hessian is worth a few gradients from its parts, two per parameter otherwise.
+    products = 10 if isinstance(solver.jacobian.hessian, UnitHessian) else 2 * n  # pyright: ignore
     factorisation = 2 * n**3 / 3
-    return 4 * n**2 + (hessian + 3 * factorisation) / STEPS_PER_JACOBIAN
+    return 4 * n**2 + (products * gradient + 3 * factorisation) / STEPS_PER_JACOBIAN
 
 
-def _operations(function: Any, *args: Any) -> float:
-    """Floating-point operations of one call, as the compiler counts them before optimisation."""
-    dynamic, static = eqx.partition(function, eqx.is_array)
-    lowered = jax.jit(lambda dynamic, *args: eqx.combine(dynamic, static)(*args)).lower(dynamic, *args)
-    cost: Any = lowered.cost_analysis() or {}
+def _operations(flow: GradientFlow, theta: Array, data: Any) -> float:
+    """Floating-point operations of a gradient, as the compiler counts them before optimisation."""
+    cost: Any = jax.jit(jax.grad(flow.value)).lower(theta, data).cost_analysis() or {}
     return cost.get("flops", 0.0) + TRANSCENDENTAL * cost.get("transcendentals", 0.0) + DISPATCH
 
 

@@ -115,11 +115,16 @@ def _agrees(candidate: UnitHessian, theta: Array, data: Any) -> bool:
     """Whether the parts make the Hessian, at weights of size one, where no part of it vanishes."""
     generator = np.random.default_rng(0)
     point, direction = (jnp.asarray(generator.standard_normal(theta.size), theta.dtype) for _ in range(2))
-    gradient = jax.grad(candidate.flow.value)
-    exact = jax.jit(lambda p, v, d: jax.jvp(lambda q: gradient(q, d), (p,), (v,))[1])(point, direction, data)
-    product = eqx.filter_jit(candidate)(point, data) @ direction
+    product, exact = _products(candidate, point, direction, data)
     tolerance = max(AGREEMENT, 1e3 * float(jnp.finfo(theta.dtype).eps))
     return bool(jnp.linalg.norm(product - exact) <= tolerance * jnp.linalg.norm(exact))
+
+
+@eqx.filter_jit
+def _products(candidate: UnitHessian, point: Array, direction: Array, data: Any) -> tuple[Array, Array]:
+    gradient = jax.grad(candidate.flow.value)
+    exact = jax.jvp(lambda p: gradient(p, data), (point,), (direction,))[1]
+    return candidate(point, data) @ direction, exact
 
 
 class FlowJacobian(eqx.Module):

@@ -18,8 +18,8 @@ class Passage(eqx.Module):
 
     - `time`: that time; where the flow did not get there, the time at which it ended.
     - `model`: the model at `time`.
-    - `reached`: whether the flow got there. Where it did not because t_max came first, `time` is t_max, constant, and
-      its derivative is zero: $\min(t^*, t_{\max})$ throughout.
+    - `reached`: whether the flow got there. Where it did not because t_max came first, `time` is t_max, and so is its
+      derivative: $\min(t^*, t_{\max})$ throughout.
     - `result`: Diffrax's word on the integration: successful, event occurred, or why it failed.
     """
 
@@ -145,7 +145,8 @@ def _fall(problem: Problem, theta: Float[Array, " n"], data: Any, level: Any, t_
     """Finds the crossing on the solver's interpolant, not differentiated; goes there by steps; corrects the rest."""
     flow, level = problem.flow, jnp.asarray(level, theta.dtype)
     below = flow.value(theta, data) <= level
-    frozen = stopped((problem, theta, data, jnp.where(below, 0.0, t_max)))
+    end = jnp.where(below, 0.0, jnp.asarray(t_max, theta.dtype))
+    frozen = stopped((problem, theta, data, end))
     # To a few units of rounding, as halving a step costs little beside making it.
     halving = _Halving(rtol=4 * float(jnp.finfo(theta.dtype).eps), atol=0.0, flip=True)
     event = dfx.Event(_Below(frozen[0].flow, stopped(level)), halving, direction=False)
@@ -160,7 +161,9 @@ def _fall(problem: Problem, theta: Float[Array, " n"], data: Any, level: Any, t_
     theta = theta - step * gradient
     # … a Newton step corrects the time for what is left and gives it its derivative, as its slope has none.
     value, gradient = flow.value_and_gradient(theta, data)
-    moved = _newton(value, stopped(gradient), level, reached)
+    # Without crossing, the time has that of t_max.
+    late = jnp.where(dfx.is_successful(found), end - stopped(end), 0.0)
+    moved = jnp.where(reached, _newton(value, stopped(gradient), level, reached), late)
     # The model moves as the time does, by its derivative and otherwise not at all.
     theta = theta - stopped(gradient) * (moved - stopped(moved))
     return _Fall(time + step + moved, theta, reached | below, found)

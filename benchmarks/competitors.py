@@ -1,0 +1,289 @@
+"""Every solver behind one signature: (problem, rtol, atol) to states at the problem's times, and the work done.
+
+Diffrax solvers run compiled on the flat parameters, with `PIDController(rtol, atol)`; explicit ones step onto the
+times, the others use their own dense output. SciPy's and SUNDIALS' solvers, and torchdiffeq, call the same compiled
+gradient, and Hessian where they take one, from Python. Threads are whatever JAX and BLAS use, the same for all.
+"""
+
+import importlib.util
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import diffrax as dfx
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import scipy.integrate
+from problems import Problem
+from saddlescope.flows import implicit
+from saddlescope.flows.auto import first_choice, spectral_radius
+from saddlescope.flows.hessian import hessian_of
+from saddlescope.flows.solvers import BDF, RKC2, ExponentialRosenbrock, ExtrapolatedRKC, KrylovRosenbrock, Rodas5P
+
+MAX_STEPS = 200_000
+
+
+class Work(NamedTuple):
+    """States at the times (`None` for a failure), steps tried, gradients, products and Hessians (`None`: not known)."""
+
+    states: np.ndarray | None
+    steps: int
+    gradients: int | None
+    products: int | None = 0
+    hessians: int | None = 0
+
+
+class Plain(eqx.Module):
+    """The flow without its energy, and the Jacobian of that."""
+
+    flow: Any
+    hessian: Any = None
+
+    def __call__(self, t, theta, data):
+        return -jax.grad(self.flow.value)(theta, data)
+
+    def jacobian(self, t, theta, data):
+        return -self.hessian(theta, data)
+
+
+@eqx.filter_jit
+def _solve(problem, solver, rtol, atol, times, onto):
+    controller: Any = dfx.PIDController(rtol=rtol, atol=atol)
+    if onto:
+        controller = dfx.ClipStepSizeController(controller, step_ts=times)
+    return dfx.diffeqsolve(
+        dfx.ODETerm(Plain(problem.flow)),
+        solver,
+        0.0,
+        times[-1],
+        1e-3,
+        problem.theta,
+        args=problem.data,
+        saveat=dfx.SaveAt(ts=times, solver_state=True),
+        stepsize_controller=controller,
+        max_steps=MAX_STEPS,
+        throw=False,
+    )
+
+
+def with_diffrax(make: Callable[[Problem], dfx.AbstractSolver], count: Callable[[Any, int], dict], onto: bool = False):
+    """A Diffrax solver; `count`: from solver state and number of steps to gradients, products, Hessians."""
+
+    def run(problem, rtol, atol):
+        solver = _made(make, problem)
+        solution = _solve(problem, solver, jnp.asarray(rtol), jnp.asarray(atol), jnp.asarray(problem.times), onto)
+        steps = int(solution.stats["num_steps"])
+        good = bool(solution.result == dfx.RESULTS.successful)
+        return Work(np.asarray(solution.ys) if good else None, steps, **count(solution.solver_state, steps))
+
+    return run
+
+
+_SOLVERS: dict[Any, Any] = {}
+
+
+def _made(make, problem):
+    """A solver made once per problem: what it checks at its making is not part of a run."""
+    return _SOLVERS.setdefault((make, problem.name), make(problem) if (make, problem.name) not in _SOLVERS else None)
+
+
+def _jacobian(problem):
+    return Plain(problem.flow, hessian_of(problem.flow, problem.data)).jacobian
+
+
+def _stages(number, hessians=0):
+    return lambda state, steps: {"gradients": number * steps, "hessians": hessians * steps}
+
+
+def _bdf(state, steps):
+    counts = state.chord.counts
+    return {"gradients": int(counts.evaluations), "hessians": int(counts.jacobians)}
+
+
+def _krylov(state, steps):
+    return {"gradients": int(state.evaluations), "products": int(state.products)}
+
+
+def _stabilised(state, steps):
+    return {"gradients": int(state.evaluations), "products": int(state.spectrum.products)}
+
+
+def auto(problem, rtol, atol):
+    """Ours: the solver that `first_choice` picks."""
+    solver = _made(_chosen, problem)
+    if isinstance(solver, dfx.Tsit5):
+        return _tsit5(problem, rtol, atol)
+    return (OURS["BDF"] if isinstance(solver, BDF) else OURS["KrylovRosenbrock 5"])(problem, rtol, atol)
+
+
+def _chosen(problem):
+    choice = first_choice(problem.flow, problem.theta, problem.data, problem.t1)
+    print(f"{problem.name}: auto is {type(choice.solver).__name__}: {choice.reason}")
+    return choice.solver
+
+
+_tsit5 = with_diffrax(lambda problem: dfx.Tsit5(), _stages(6), onto=True)
+OURS: dict[str, Any] = {
+    "auto": auto,
+    "BDF": with_diffrax(lambda problem: BDF(jacobian=_jacobian(problem)), _bdf),
+    "Rodas5P": with_diffrax(lambda problem: Rodas5P(True, jacobian=_jacobian(problem)), _stages(8, 1)),
+    "ExponentialRosenbrock 5": with_diffrax(
+        lambda problem: ExponentialRosenbrock(5, True, jacobian=_jacobian(problem)), _stages(4, 1)
+    ),
+    "KrylovRosenbrock 5": with_diffrax(lambda problem: KrylovRosenbrock(5), _krylov),
+    "RKC2": with_diffrax(lambda problem: RKC2(), _stabilised),
+    "ExtrapolatedRKC": with_diffrax(lambda problem: ExtrapolatedRKC(), _stabilised),
+}
+
+
+@eqx.filter_jit
+def _gradient(flow, theta, data):
+    return jax.grad(flow.value)(theta, data)
+
+
+@eqx.filter_jit
+def _hessian(hessian, theta, data):
+    return hessian(theta, data)
+
+
+def _python_field(problem):
+    return lambda t, y: -np.asarray(_gradient(problem.flow, jnp.asarray(y), problem.data))
+
+
+def _python_jacobian(problem):
+    hessian = _made(lambda problem: hessian_of(problem.flow, problem.data), problem)
+    return lambda t, y: -np.asarray(_hessian(hessian, jnp.asarray(y), problem.data))
+
+
+def with_scipy(method):
+    """SciPy's `solve_ivp` with the exact Hessian."""
+
+    def run(problem, rtol, atol):
+        options = {"method": method, "t_eval": problem.times, "rtol": rtol, "atol": atol}
+        count = [0]
+
+        def hessian(t, y):
+            count[0] += 1
+            return _python_jacobian(problem)(t, y)
+
+        solution = scipy.integrate.solve_ivp(
+            _python_field(problem), (0, problem.t1), np.asarray(problem.theta), jac=hessian, **options
+        )
+        good = solution.y.shape[1] == len(problem.times)
+        return Work(solution.y.T if good else None, -1, solution.nfev, 0, count[0])
+
+    return run
+
+
+def with_cvode(krylov):
+    """SUNDIALS CVODE by scikit-sundae, BDF with a dense exact Hessian, or with GMRES and its difference quotients."""
+
+    def run(problem, rtol, atol):
+        from sksundae.cvode import CVODE
+
+        field, hessian, counts = _python_field(problem), None if krylov else _python_jacobian(problem), [0, 0]
+
+        def right(t, y, out):
+            counts[0] += 1
+            out[:] = field(t, y)
+
+        def jacobian(t, y, f, out):
+            counts[1] += 1
+            out[:, :] = hessian(t, y)
+
+        linear = {"linsolver": "gmres", "krylov_dim": 20} if krylov else {"linsolver": "lapackdense", "jacfn": jacobian}
+        solver = CVODE(right, rtol=rtol, atol=atol, max_num_steps=MAX_STEPS, **linear)
+        solution = solver.solve(np.concatenate([[0.0], problem.times]), np.asarray(problem.theta))
+        good = solution.success and len(solution.t) == len(problem.times) + 1
+        return Work(solution.y[1:] if good else None, -1, counts[0], 0, counts[1])
+
+    return run
+
+
+def torchdiffeq(problem, rtol, atol):
+    """torchdiffeq's dopri5 on the same gradient."""
+    import torch
+    from torchdiffeq import odeint
+
+    field, count = _python_field(problem), [0]
+
+    def right(t, y):
+        count[0] += 1
+        return torch.from_numpy(np.array(field(float(t), y.numpy())))
+
+    times = torch.from_numpy(np.concatenate([[0.0], problem.times]))
+    with torch.no_grad():
+        states = odeint(right, torch.from_numpy(np.array(problem.theta)), times, rtol=rtol, atol=atol, method="dopri5")
+    return Work(states.numpy()[1:], -1, count[0])
+
+
+@eqx.filter_jit
+def _fixed(problem, step, counts, order):
+    field = Plain(problem.flow)
+
+    def advance(_, theta):
+        f = lambda y: field(0.0, y, problem.data)  # noqa: E731
+        a = f(theta)
+        if order == 1:
+            return theta + step * a
+        b = f(theta + step / 2 * a)
+        c = f(theta + step / 2 * b)
+        return theta + step / 6 * (a + 2 * b + 2 * c + f(theta + step * c))
+
+    def segment(theta, count):
+        theta = jax.lax.fori_loop(0, count, advance, theta)
+        return theta, theta
+
+    return jax.lax.scan(segment, problem.theta, counts)[1]
+
+
+def with_fixed_steps(order):
+    """The field's habit: gradient descent (order 1) or classical Runge–Kutta (4) with a step given by the sharpness.
+
+    The step is rtol^(1/order) / sharpness, the larger sharpness of the flow's start and end.
+    """
+
+    def run(problem, rtol, atol):
+        sharpness = max(float(spectral_radius(problem.flow, theta, problem.data)) for theta in _ends(problem))
+        step = min(rtol ** (1 / order), 1.0) / sharpness
+        counts = np.maximum(np.diff(np.concatenate([[0.0], problem.times])) / step, 1).round().astype(int)
+        total = int(counts.sum())
+        if total > 50 * MAX_STEPS:
+            return Work(None, total, order * total)
+        states = _fixed(problem, jnp.asarray(step), jnp.asarray(counts), order)
+        return Work(np.asarray(states), total, order * total)
+
+    return run
+
+
+def _ends(problem):
+    end = OURS["RKC2"](problem, 1e-3, 1e-6).states
+    return (problem.theta,) if end is None else (problem.theta, jnp.asarray(end[-1]))
+
+
+PEERS: dict[str, Any] = {
+    "Tsit5": _tsit5,
+    "Dopri8": with_diffrax(lambda problem: dfx.Dopri8(), _stages(13), onto=True),
+    "Kvaerno5": with_diffrax(lambda problem: implicit(), lambda s, n: dict.fromkeys(("gradients", "hessians"))),
+    "LSODA": with_scipy("LSODA"),
+    "SciPy BDF": with_scipy("BDF"),
+    "Radau": with_scipy("Radau"),
+    "RK4, step by sharpness": with_fixed_steps(4),
+    "GD, step by sharpness": with_fixed_steps(1),
+}
+if importlib.util.find_spec("sksundae"):
+    PEERS |= {"CVODE dense": with_cvode(False), "CVODE GMRES": with_cvode(True)}
+if importlib.util.find_spec("torchdiffeq"):
+    PEERS["torchdiffeq dopri5"] = torchdiffeq
+# They hold or factorise a dense Jacobian.
+DENSE = {
+    "BDF",
+    "Rodas5P",
+    "ExponentialRosenbrock 5",
+    "Kvaerno5",
+    "LSODA",
+    "SciPy BDF",
+    "Radau",
+    "CVODE dense",
+}

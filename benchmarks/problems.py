@@ -1,0 +1,160 @@
+"""The fixed suite of flows on which solvers are compared."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from saddlescope.experiments import experiment
+from saddlescope.flows import GradientFlow, flatten, half_squared_error, mean_squared_error
+from saddlescope.flows.statistics import reduced_data
+from saddlescope.models import Dense, Slot, TwoLayer, UnitLaw, Units, linear, relu, tanh
+
+
+class Problem(NamedTuple):
+    """A flow to time t1, and the times at which it is compared.
+
+    - `dense`: whether methods with a dense Jacobian take part.
+    - `times`: of comparison, increasing to t1; by default twenty, equally spaced in the logarithm.
+    """
+
+    name: str
+    flow: GradientFlow
+    data: Any
+    t1: float
+    dense: bool = True
+    times: Any = None
+
+    @property
+    def theta(self):
+        return flatten(self.flow.model)
+
+
+def with_times(problem, extra=()):
+    """The problem with twenty times of comparison, from a thousandth of t1 on, and some more."""
+    times = np.unique(np.concatenate([np.geomspace(1e-3 * problem.t1, problem.t1, 20), np.asarray(extra)]))
+    times[-1] = problem.t1
+    return problem._replace(times=times)
+
+
+class Perceptron(eqx.Module):
+    """Softplus units with biases, and a bias of the output."""
+
+    weights: jax.Array
+    biases: jax.Array
+    readout: jax.Array
+    offset: jax.Array
+
+    def __init__(self, inputs, width, scale, *, key):
+        keys = jax.random.split(key, 4)
+        shapes = ((width, inputs), (width,), (width,), (1,))
+        self.weights, self.biases, self.readout, self.offset = (
+            scale * jax.random.normal(key, shape) for key, shape in zip(keys, shapes, strict=True)
+        )
+
+    @property
+    def units(self):
+        return Units((Slot(_weights), Slot(_biases)), (Slot(_readout),), UnitLaw(zero=False))
+
+    def __call__(self, x):
+        return self.readout @ jax.nn.softplus(self.weights @ x + self.biases) + self.offset
+
+
+def _weights(model):
+    return model.weights
+
+
+def _biases(model):
+    return model.biases
+
+
+def _readout(model):
+    return model.readout
+
+
+class Chain(eqx.Module):
+    """A product of square matrices."""
+
+    layers: tuple[jax.Array, ...]
+
+    def __call__(self, x):
+        for layer in self.layers:
+            x = layer @ x
+        return x
+
+
+def linear_power_law():
+    """Two-layer linear network, 8 inputs with covariance spectrum 1/i², 8 outputs, width 10: 160 parameters."""
+    keys = jax.random.split(jax.random.key(0), 4)
+    x = jax.random.normal(keys[0], (400, 8)) / jnp.arange(1, 9)
+    y = x @ jax.random.normal(keys[1], (8, 8)) + 0.1 * jax.random.normal(keys[2], (400, 8))
+    model = TwoLayer(Dense(linear, 8, 8), 10, 1e-3, key=keys[3])
+    loss, data = reduced_data(model, half_squared_error, (x, y))
+    return Problem("linear", GradientFlow(model, loss), data, 3000.0)
+
+
+def tanh_teacher():
+    """Tanh teacher of 4 units and student of 10, 4 inputs, 500 samples, ε = 1e-2: 50 parameters."""
+    keys = jax.random.split(jax.random.key(0), 3)
+    x = jax.random.normal(keys[0], (500, 4))
+    y = jax.vmap(TwoLayer(Dense(tanh, 4, 1), 4, 1.0, key=keys[1]))(x)
+    model = TwoLayer(Dense(tanh, 4, 1), 10, 1e-2, key=keys[2])
+    return Problem("tanh", GradientFlow(model, mean_squared_error), (x, y), 1e5)
+
+
+def softplus_teacher(inputs, width, t1):
+    """Brea et al. (2023): softplus teacher of 4 units with biases, 10⁴ samples."""
+    keys = jax.random.split(jax.random.key(0), 3)
+    x = jax.random.normal(keys[0], (10_000, inputs))
+    y = jax.vmap(Perceptron(inputs, 4, 1.0, key=keys[1]))(x)
+    model = Perceptron(inputs, width, 1.0, key=keys[2])
+    count = flatten(model).size
+    return Problem(f"softplus-{count}", GradientFlow(model, mean_squared_error), (x, y), t1)
+
+
+def relu_line():
+    """ReLU regression of a sine on a line, 12 units with the input's constant as bias, 40 samples: 36 parameters."""
+    x = jnp.linspace(-1, 1, 40)
+    inputs = jnp.stack([x, jnp.ones_like(x)], axis=1)
+    model = TwoLayer(Dense(relu, 2, 1), 12, 0.1, key=jax.random.key(1))
+    return Problem("relu", GradientFlow(model, mean_squared_error), (inputs, jnp.sin(3 * x)[:, None]), 100.0)
+
+
+def attention():
+    """The linear-attention set-up of Figure 1F, on exact statistics of its sample."""
+    setup = experiment("attention").setup(0)
+    loss, data = reduced_data(setup.model, setup.loss, setup.data)
+    return Problem("attention", GradientFlow(setup.model, loss), data, setup.t1)
+
+
+def deep_linear():
+    """Four square matrices of size 5, white inputs, targets of strengths 1, …, 0.2: 100 parameters."""
+    keys = jax.random.split(jax.random.key(0), 5)
+    layers = tuple(0.3 * jax.random.normal(key, (5, 5)) for key in keys[:4])
+    x = jnp.sqrt(5.0) * jnp.eye(5)
+    q, _ = jnp.linalg.qr(jax.random.normal(keys[4], (5, 5)))
+    y = x @ (q * jnp.linspace(1.0, 0.2, 5)) @ q.T
+    return Problem("deep-linear", GradientFlow(Chain(layers), half_squared_error), (x, y), 1000.0)
+
+
+def wide():
+    """Tanh teacher of 4 units, student of 500 with 199 inputs, 100 samples: 10⁵ parameters."""
+    keys = jax.random.split(jax.random.key(0), 3)
+    x = jax.random.normal(keys[0], (100, 199)) / jnp.arange(1, 200) ** 0.5
+    y = jax.vmap(TwoLayer(Dense(tanh, 199, 1), 4, 1.0, key=keys[1]))(x)
+    model = TwoLayer(Dense(tanh, 199, 1), 500, 1e-2, key=keys[2])
+    return Problem("wide", GradientFlow(model, mean_squared_error), (x, y), 1e4, dense=False)
+
+
+PROBLEMS: dict[str, Callable[[], Problem]] = {
+    "linear": linear_power_law,
+    "tanh": tanh_teacher,
+    "softplus-33": lambda: softplus_teacher(2, 8, 1e4),
+    "softplus-601": lambda: softplus_teacher(4, 100, 100.0),
+    "relu": relu_line,
+    "attention": attention,
+    "deep-linear": deep_linear,
+    "wide": wide,
+}

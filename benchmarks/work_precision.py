@@ -1,0 +1,264 @@
+"""What does accuracy cost? Our solvers and their peers on one suite of gradient flows.
+
+For every problem, solver and tolerance: the largest error of the trajectory over some twenty times, relative to the
+norm of the parameters; the largest error of the times at which the loss falls through 3/4, 1/4 and 1/20 of its drop,
+relative to them; gradients, Hessian–vector products and Hessians, as gradient-equivalents at the cost ratios measured
+in this run; and the wall time without compilation, the median of three runs (one, where it is longer than two seconds;
+above ten seconds the first run counts, compilation included). The same rtol for every solver, and atol = rtol times the
+tenth percentile of the initial weights' sizes.
+
+Run: `python benchmarks/work_precision.py [--problems tanh …] [--solvers BDF …] [--quick] [--out DIR]`.
+It writes work-precision.json, work-precision.md and a figure per problem; the whole takes about half an hour on two
+cores, `--quick` some minutes. Competitors that are not installed are left out: `pip install scikit-sundae torchdiffeq`.
+"""
+
+import json
+import statistics
+import time
+from pathlib import Path
+
+import jax
+
+jax.config.update("jax_enable_x64", True)
+
+import equinox as eqx  # noqa: E402
+import jax.numpy as jnp  # noqa: E402
+import matplotlib.pyplot as plt  # noqa: E402
+import numpy as np  # noqa: E402
+import tyro  # noqa: E402
+from competitors import DENSE, OURS, PEERS  # noqa: E402
+from problems import PROBLEMS, with_times  # noqa: E402
+from saddlescope.flows.hessian import hessian_of  # noqa: E402
+from saddlescope.flows.simulate import default_atol  # noqa: E402
+
+TARGETS = (1e-4, 1e-6)
+# Fractions of the loss's drop at which transition times are compared.
+FRACTIONS = (0.75, 0.25, 0.05)
+# Seconds: a run that took longer is not repeated at a tighter tolerance.
+PATIENCE = 20.0
+# Seconds: a run that took longer is not repeated for its compilation's sake.
+LONG = 10.0
+
+
+def observed(problem, states):
+    """Loss and speed at every state."""
+
+    @eqx.filter_jit
+    def one(flow, theta, data):
+        loss, gradient = flow.value_and_gradient(theta, data)
+        return loss, jnp.linalg.norm(gradient)
+
+    return np.array([one(problem.flow, jnp.asarray(theta), problem.data) for theta in states]).T
+
+
+def transition_times(problem, solve):
+    """Where the reference's loss falls through the fractions of its drop, by bisection between solved times."""
+    grid = np.geomspace(1e-3 * problem.t1, problem.t1, 200)
+    start = observed(problem, [problem.theta])[0][0]
+    for _ in range(3):
+        losses, _ = observed(problem, solve(problem._replace(times=grid)))
+        levels = losses[-1] + np.array(FRACTIONS) * (start - losses[-1])
+        after = np.array([np.argmax(losses < level) for level in levels])
+        # Each bracket is filled with points; three rounds resolve a thousandth of a ten-thousandth.
+        brackets = [np.linspace(grid[max(i - 1, 0)], grid[i], 40) for i in after if i > 0]
+        grid = np.unique(np.concatenate([*brackets, [problem.t1]]))
+    return np.unique([grid[max(i, 0)] for i in (np.searchsorted(-losses, -level) for level in levels)])
+
+
+def reference(name):
+    """The problem with its comparison times, the states there, and how well a second method agrees."""
+    problem = with_times(PROBLEMS[name]())
+    atol = lambda rtol: default_atol(np.asarray(problem.theta), rtol)  # noqa: E731
+    if name in ("tanh", "softplus-33", "softplus-601"):
+        first, second, rtol = OURS["Rodas5P" if name != "softplus-601" else "BDF"], OURS["BDF"], 1e-10
+    elif name == "wide":
+        first, second, rtol = OURS["ExtrapolatedRKC"], OURS["KrylovRosenbrock 5"], 1e-8
+    else:
+        first, second, rtol = PEERS["Dopri8"], PEERS["Tsit5"], 1e-12
+    problem = with_times(problem, transition_times(problem, lambda p: first(p, 1e-8, atol(1e-8)).states))
+    states = first(problem, rtol, atol(rtol)).states
+    other = second(problem, 10 * rtol, atol(10 * rtol)).states
+    return problem, states, distance(other, states)
+
+
+def distance(states, expected):
+    """The largest relative distance over the times."""
+    return float(np.max(np.linalg.norm(states - expected, axis=1) / np.linalg.norm(expected, axis=1)))
+
+
+def shift(problem, states, expected):
+    """The largest relative error of a time at which a loss is passed: the loss's error over its slope."""
+    losses, speeds = observed(problem, expected)
+    found, _ = observed(problem, states)
+    drop = losses[0] - losses[-1]
+    steep = speeds**2 * problem.times > 0.05 * drop
+    shifts = np.abs(found - losses) / speeds**2 / problem.times
+    return float(np.max(shifts[steep])) if np.any(steep) else float("nan")
+
+
+def clock(run):
+    began = time.perf_counter()
+    result = run()
+    return result, time.perf_counter() - began
+
+
+def measure(problem, expected, solver, rtol):
+    """One row: errors, work and times."""
+    atol = default_atol(np.asarray(problem.theta), rtol)
+    work, first = clock(lambda: solver(problem, rtol, atol))
+    durations = [first] if first > LONG else []
+    while not durations or (len(durations) < 3 and durations[0] < 2.0):
+        work, duration = clock(lambda: solver(problem, rtol, atol))
+        durations.append(duration)
+    seconds = statistics.median(durations)
+    row = {"rtol": rtol, "steps": work.steps, "seconds": seconds, "compile": first - seconds}
+    row |= {"gradients": work.gradients, "products": work.products, "hessians": work.hessians}
+    if work.states is None:
+        return row | {"error": None}
+    return row | {"error": distance(work.states, expected), "shift": shift(problem, work.states, expected)}
+
+
+def cost_ratios(problem):
+    """Wall time of a Hessian–vector product and of a Hessian over that of a gradient."""
+    theta, data, flow = problem.theta, problem.data, problem.flow
+    gradient = jax.jit(jax.grad(flow.value))
+    calls = [lambda: gradient(theta, data)]
+    product = jax.jit(lambda p, d: jax.jvp(lambda q: jax.grad(flow.value)(q, d), (p,), (p,))[1])
+    calls.append(lambda: product(theta, data))
+    if problem.dense:
+        hessian = eqx.filter_jit(hessian_of(flow, data))
+        calls.append(lambda: hessian(theta, data))
+
+    def timed(call):
+        jax.block_until_ready(call())
+        return statistics.median(clock(lambda: jax.block_until_ready(call()))[1] for _ in range(9))
+
+    seconds = [timed(call) for call in calls]
+    return {"product": seconds[1] / seconds[0], "hessian": seconds[2] / seconds[0] if problem.dense else 0.0}
+
+
+def equivalents(row, ratios):
+    """Gradient-equivalents of a row, or `None` where the work is not known."""
+    if row["gradients"] is None:
+        return None
+    return row["gradients"] + ratios["product"] * row["products"] + ratios["hessian"] * row["hessians"]
+
+
+def at_error(rows, target, value):
+    """Where a solver's curve reaches the target error, interpolated in logarithms; `None` if it does not."""
+    points = sorted((row["error"], value(row)) for row in rows if row.get("error") and value(row))
+    if not points or points[0][0] > target:
+        return None
+    errors, values = np.array(points).T
+    # A solver that is more accurate than asked at its loosest tolerance costs what it costs there.
+    return float(np.exp(np.interp(np.log(target), np.log(errors), np.log(values))))
+
+
+def run_problem(name, solvers, tolerances):
+    problem, expected, agreement = reference(name)
+    ratios = cost_ratios(problem)
+    print(f"{name}: {problem.theta.size} parameters, references agree to {agreement:.1e}, {ratios}", flush=True)
+    results = {}
+    for label in solvers:
+        if label in DENSE and not problem.dense:
+            continue
+        solver = (OURS | PEERS)[label]
+        results[label] = []
+        for rtol in tolerances:
+            try:
+                row = measure(problem, expected, solver, rtol)
+            except Exception as error:  # a peer's failure is a result, too
+                row = {"rtol": rtol, "error": None, "failure": f"{type(error).__name__}: {error}"[:200]}
+            if row.get("seconds"):
+                row["equivalents"] = equivalents(row, ratios)
+            results[label].append(row)
+            print(f"  {label:26s} {rtol:.0e} " + " ".join(f"{k}={v:.3g}" for k, v in row.items() if v is not None and not isinstance(v, str)), flush=True)  # fmt: skip  # noqa: E501
+            if row.get("seconds") is None or row["seconds"] > PATIENCE or row["error"] is None:
+                break
+    return {"parameters": int(problem.theta.size), "agreement": agreement, "ratios": ratios, "solvers": results}
+
+
+def tables(report):
+    """The report as markdown: seconds at the target errors per solver, and auto over the best peer."""
+    lines, ratios = [], {target: {} for target in TARGETS}
+    for target in TARGETS:
+        names = list(report)
+        lines += [f"\nSeconds (gradient-equivalents) at a trajectory error of {target:g}\n"]
+        lines += ["| solver | " + " | ".join(names) + " |", "|---" * (len(names) + 1) + "|"]
+        for label in OURS | PEERS:
+            cells = []
+            for name in names:
+                rows = report[name]["solvers"].get(label, [])
+                seconds = at_error(rows, target, lambda row: row["seconds"])
+                work = at_error(rows, target, lambda row: row.get("equivalents"))
+                cells.append("—" if seconds is None else f"{seconds:.3g}" + (f" ({work:.2g})" if work else ""))
+            lines.append(f"| {label} | " + " | ".join(cells) + " |")
+        cells = []
+        for name in names:
+            solvers = report[name]["solvers"]
+            mine = at_error(solvers.get("auto", []), target, lambda row: row["seconds"])
+            peers = {label: at_error(solvers.get(label, []), target, lambda row: row["seconds"]) for label in PEERS}
+            peers = {label: value for label, value in peers.items() if value}
+            best = min(peers, key=peers.__getitem__, default=None)
+            if mine and best:
+                ratios[target][name] = mine / peers[best]
+                cells.append(f"{mine / peers[best]:.2f} of {best}")
+            else:
+                cells.append("no peer" if mine else "not reached")
+        lines.append("| **auto / best peer** | " + " | ".join(cells) + " |")
+    for target, values in ratios.items():
+        if values:
+            mean = float(np.exp(np.mean(np.log(list(values.values())))))
+            worst = max(values, key=values.__getitem__)
+            lines.append(f"\nAt {target:g}: geometric mean {mean:.2f}, worst {values[worst]:.2f} ({worst}).")
+    return "\n".join(lines)
+
+
+def draw(name, result, path):
+    """Error against wall time and against gradient-equivalents."""
+    figure, axes = plt.subplots(1, 2, figsize=(11, 4.5), layout="constrained", sharey=True)
+    for number, (label, rows) in enumerate(result["solvers"].items()):
+        style = {
+            "marker": "o" if label in OURS else "x",
+            "ls": "-" if label in OURS else "--",
+            "color": f"C{number % 10}",
+        }
+        for ax, key in zip(axes, ("seconds", "equivalents"), strict=True):
+            points = [(row[key], row["error"]) for row in rows if row.get("error") and row.get(key)]
+            if points:
+                ax.loglog(*zip(*points, strict=True), label=label, ms=4, **style)
+    axes[0].set(xlabel="seconds, without compilation", ylabel="error of the trajectory", title=name)
+    axes[1].set(xlabel="gradient-equivalents")
+    axes[0].legend(fontsize=7, ncols=2)
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
+
+
+def main(
+    problems: tuple[str, ...] = tuple(PROBLEMS),
+    solvers: tuple[str, ...] = tuple(OURS | PEERS),
+    out: Path = Path("benchmark-results"),
+    quick: bool = False,
+) -> None:
+    """Measures the suite.
+
+    Args:
+        problems: names of problems.
+        solvers: names of solvers.
+        out: folder for the report.
+        quick: two tolerances, and only the problems that take seconds.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    if quick:
+        problems = tuple(name for name in problems if name in ("tanh", "attention", "deep-linear"))
+    report = {}
+    for name in problems:
+        report[name] = run_problem(name, solvers, (1e-4, 1e-7) if quick else (1e-4, 1e-6, 1e-8))
+        (out / "work-precision.json").write_text(json.dumps(report, indent=1))
+        (out / "work-precision.md").write_text(tables(report) + "\n")
+        draw(name, report[name], out / f"{name}.png")
+    print(tables(report))
+
+
+if __name__ == "__main__":
+    tyro.cli(main)
