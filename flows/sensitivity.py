@@ -18,8 +18,8 @@ class Passage(eqx.Module):
 
     - `time`: that time; where the flow did not get there, the time at which it ended.
     - `model`: the model at `time`.
-    - `reached`: whether the flow got there. Where it did not because t_max came first, `time` is t_max, and so is its
-      derivative: $\min(t^*, t_{\max})$ throughout.
+    - `reached`: whether the flow got there. Where it did not because t_max came first, `time` is t_max, derivative
+      included, so that it is $\min(t^*, t_{\max})$ throughout.
     - `result`: Diffrax's word on the integration: successful, event occurred, or why it failed.
     """
 
