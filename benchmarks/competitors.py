@@ -137,23 +137,24 @@ OURS: dict[str, Any] = {
 }
 
 
-@eqx.filter_jit
-def _gradient(flow, theta, data):
-    return jax.grad(flow.value)(theta, data)
-
-
-@eqx.filter_jit
-def _hessian(hessian, theta, data):
-    return hessian(theta, data)
-
-
 def _python_field(problem):
-    return lambda t, y: -np.asarray(_gradient(problem.flow, jnp.asarray(y), problem.data))
+    gradient = _made(_compiled_gradient, problem)
+    return lambda t, y: -np.asarray(gradient(y, problem.data))
 
 
 def _python_jacobian(problem):
-    hessian = _made(lambda problem: hessian_of(problem.flow, problem.data), problem)
-    return lambda t, y: -np.asarray(_hessian(hessian, jnp.asarray(y), problem.data))
+    hessian = _made(_compiled_hessian, problem)
+    return lambda t, y: -np.asarray(hessian(y, problem.data))
+
+
+# Plain `jax.jit`, whose calls from Python cost the least.
+def _compiled_gradient(problem):
+    return jax.jit(jax.grad(problem.flow.value))
+
+
+def _compiled_hessian(problem):
+    hessian = hessian_of(problem.flow, problem.data)
+    return jax.jit(lambda theta, data: hessian(theta, data))
 
 
 def with_scipy(method):

@@ -1,14 +1,24 @@
 """First floor: the flow. A model and a loss become a vector field, the field becomes a trajectory."""
 
+from .auto import Choice as Choice
+from .auto import first_choice as first_choice
 from .field import GradientFlow as GradientFlow
 from .field import flatten as flatten
 from .field import unflatten as unflatten
 from .grids import linear_grid as linear_grid
 from .grids import logarithmic_grid as logarithmic_grid
+from .hessian import DenseHessian as DenseHessian
+from .hessian import FlowJacobian as FlowJacobian
+from .hessian import UnitHessian as UnitHessian
+from .hessian import hessian_of as hessian_of
 from .loss import half_squared_error as half_squared_error
 from .loss import mean_squared_error as mean_squared_error
 from .root_finder import PatientChord as PatientChord
 from .root_finder import implicit as implicit
+from .sensitivity import Crossing as Crossing
+from .sensitivity import crossing_time as crossing_time
+from .sensitivity import dwell_time as dwell_time
+from .sensitivity import flow_map as flow_map
 from .simulate import simulate as simulate
 from .statistics import Statistics as Statistics
 from .statistics import from_moments as from_moments

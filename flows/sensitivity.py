@@ -13,7 +13,7 @@ from .differentiable import Problem, check_number, known, problem_of, stopped
 from .field import GradientFlow, unflatten
 
 
-class Passage(eqx.Module):
+class Crossing(eqx.Module):
     r"""Where a flow came by: at a time, or at a level of its loss.
 
     - `time`: that time; where the flow did not get there, the time at which it ended.
@@ -47,7 +47,7 @@ class _Halving(optx.Bisection):
         return jnp.abs(state.upper - state.lower) <= self.atol + self.rtol * jnp.abs(y), optx.RESULTS.successful
 
 
-def flow_map(model: Any, loss: Callable[[Any, Any], Any], data: Any, t1: Any, **options: Any) -> Passage:
+def flow_map(model: Any, loss: Callable[[Any, Any], Any], data: Any, t1: Any, **options: Any) -> Crossing:
     r"""The model that gradient flow $\dot\theta = -\nabla L(\theta)$ makes of a model by time t1, differentiably.
 
     The steps themselves are differentiated, with checkpoints, so that the derivative is that of the computed solution
@@ -69,7 +69,7 @@ def flow_map(model: Any, loss: Callable[[Any, Any], Any], data: Any, t1: Any, **
       gradient flow amplifies errors.
     - `max_steps`: number of steps, rejected ones included, after which to stop; 100 000 by default.
 
-    **Returns:** a `Passage`.
+    **Returns:** a `Crossing`.
 
     **Raises:** `ValueError` for weights, data, loss, tolerances or times that make no sense (where their values are
     known, that is outside `jax.jit`), and on differentiation for models whose units are not smooth.
@@ -77,12 +77,12 @@ def flow_map(model: Any, loss: Callable[[Any, Any], Any], data: Any, t1: Any, **
     check_number("t1", t1, positive=True)
     problem, theta, data = problem_of(model, loss, data, **options)
     time, theta, result = problem.solve(theta, data, t1)
-    return Passage(time, unflatten(model, theta), dfx.is_successful(result), result)
+    return Crossing(time, unflatten(model, theta), dfx.is_successful(result), result)
 
 
 def crossing_time(
     model: Any, loss: Callable[[Any, Any], Any], data: Any, level: Any, t_max: Any, **options: Any
-) -> Passage:
+) -> Crossing:
     r"""The first time at which the loss falls to a level, differentiably: the time of a transition.
 
     With p anything that the flow depends on, $L(\theta(t^*, p), p) = \ell$ gives
@@ -94,7 +94,7 @@ def crossing_time(
 
     **Arguments:** `level`: ℓ; `t_max`: when to give up, positive; all others as for `flow_map`.
 
-    **Returns:** a `Passage` at $t^*$. A loss that starts at or below the level is there at time 0, for good: derivative
+    **Returns:** a `Crossing` at $t^*$. A loss that starts at or below the level is there at time 0, for good: derivative
     zero.
 
     **Raises:** `ValueError` as `flow_map` does.
@@ -103,12 +103,12 @@ def crossing_time(
     check_number("level", level)
     problem, theta, data = problem_of(model, loss, data, **options)
     fall = _fall(problem, theta, data, level, t_max)
-    return Passage(fall.time, unflatten(model, fall.theta), fall.reached, fall.result)
+    return Crossing(fall.time, unflatten(model, fall.theta), fall.reached, fall.result)
 
 
 def dwell_time(
     model: Any, loss: Callable[[Any, Any], Any], data: Any, upper: Any, lower: Any, t_max: Any, **options: Any
-) -> Passage:
+) -> Crossing:
     r"""The time that the loss takes from one level to a lower one, differentiably.
 
     With levels a little below one plateau's loss and a little below the next one's, it is how long the flow dwells on
@@ -117,7 +117,7 @@ def dwell_time(
     **Arguments:** `upper`, `lower`: the levels; `t_max`: when to give up, since the flow's start; all others as for
     `flow_map`.
 
-    **Returns:** a `Passage` at the lower level whose `time` is the dwell time. Where `lower` is not reached, that is
+    **Returns:** a `Crossing` at the lower level whose `time` is the dwell time. Where `lower` is not reached, that is
     $t_{\max}$ less the time of `upper`, and 0 if that is not reached either.
 
     **Raises:** `ValueError` as `flow_map` does, and unless upper > lower.
@@ -131,7 +131,7 @@ def dwell_time(
     first = _fall(problem, theta, data, upper, t_max)
     second = _fall(problem, first.theta, data, lower, t_max - first.time)
     result = dfx.RESULTS.where(first.reached, second.result, first.result)
-    return Passage(second.time, unflatten(model, second.theta), first.reached & second.reached, result)
+    return Crossing(second.time, unflatten(model, second.theta), first.reached & second.reached, result)
 
 
 class _Fall(NamedTuple):

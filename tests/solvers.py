@@ -3,19 +3,24 @@
 from typing import Any, NamedTuple
 
 import diffrax as dfx
-from saddlescope.flows.solvers import ExponentialRosenbrock, KrylovRosenbrock, Rodas5P
+from saddlescope.flows.solvers import BDF, RKC2, ExponentialRosenbrock, ExtrapolatedRKC, KrylovRosenbrock, Rodas5P
 
 
 class Case(NamedTuple):
     """A solver for gradient flows with the energy beside them, the same for plain states, and what it claims.
 
+    - `order`: of convergence, `None` where it varies.
     - `general`: also for fields whose Jacobian is not symmetric.
+    - `stiff`: also for spectra far from the real axis' explicit reach.
+    - `rtol`: at which its laws are tested; methods of low order would need too many steps at a tight one.
     """
 
     flow: dfx.AbstractSolver
     plain: dfx.AbstractSolver
-    order: int
+    order: int | None
     general: bool = True
+    stiff: bool = True
+    rtol: float = 1e-8
 
 
 def _exponential(order: int) -> Case:
@@ -27,6 +32,9 @@ SOLVERS: dict[str, Any] = {
     "rodas5p": Case(Rodas5P(symmetric=True, quadratures=1), Rodas5P(), 5),
     "exponential-4": _exponential(4),
     "exponential-5": _exponential(5),
+    "bdf": Case(BDF(), BDF(), None),
+    "rkc2": Case(RKC2(quadratures=1), RKC2(), 2, stiff=False, rtol=1e-6),
+    "extrapolated-rkc": Case(ExtrapolatedRKC(quadratures=1), ExtrapolatedRKC(), 4, stiff=False),
     "krylov-4": Case(KrylovRosenbrock(4, quadratures=1), KrylovRosenbrock(4), 4, general=False),
     "krylov-5": Case(KrylovRosenbrock(5, quadratures=1), KrylovRosenbrock(5), 5, general=False),
 }

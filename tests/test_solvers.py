@@ -14,7 +14,7 @@ from saddlescope.flows.solvers import Accuracy, ExponentialRosenbrock, KrylovRos
 from saddlescope.models import Dense, TwoLayer, linear, with_units
 from solvers import SOLVERS
 
-GENERAL = [name for name, case in SOLVERS.items() if case.general]
+STIFF_SOLVERS = [name for name, case in SOLVERS.items() if case.general and case.stiff]
 # Solvers of one class share the code that batching and differentiation go through, and its compilation is long.
 ONE_OF_EACH = list({type(case.flow): name for name, case in SOLVERS.items()}.values())
 
@@ -71,7 +71,7 @@ def references():
     return {"descent": reference(descent, START), "driven": reference(driven, DRIVEN_START)}
 
 
-@pytest.mark.parametrize("name", SOLVERS)
+@pytest.mark.parametrize("name", [name for name, case in SOLVERS.items() if case.order])
 @pytest.mark.parametrize("problem", ["descent", "driven"])
 def test_order_of_convergence(name, problem, references):
     case = SOLVERS[name]
@@ -103,9 +103,6 @@ def wide_model():
     return with_units(model, u, v), (x, y)
 
 
-RTOL = 1e-8
-
-
 @pytest.fixture(scope="module")
 def true_flow():
     model, data = wide_model()
@@ -115,16 +112,17 @@ def true_flow():
 @pytest.mark.parametrize("name", SOLVERS)
 def test_flows_keep_their_laws(name, true_flow):
     model, data = wide_model()
-    flow = simulate(model, half_squared_error, data, t1=20.0, solver=SOLVERS[name].flow, rtol=RTOL)
+    rtol = SOLVERS[name].rtol
+    flow = simulate(model, half_squared_error, data, t1=20.0, solver=SOLVERS[name].flow, rtol=rtol)
     assert not flow.result.failed
     # The same flow as an explicit method of order 8 makes a thousand times more accurately.
     distance = np.linalg.norm(flow.ys[-1] - true_flow.ys[-1]) / np.linalg.norm(true_flow.ys[-1])
-    assert distance < 100 * RTOL
+    assert distance < 100 * rtol
     # The loss falls by what is dissipated, and never rises but by rounding.
-    assert flow.energy_error < 1000 * RTOL
+    assert flow.energy_error < 1000 * rtol
     assert np.all(np.diff(flow.losses) <= 1e-14 * flow.losses[0])
     start, end = (m.u @ m.u.T - m.v @ m.v.T for m in (model, flow.final_model))
-    np.testing.assert_allclose(end, start, atol=100 * RTOL)
+    np.testing.assert_allclose(end, start, atol=100 * rtol)
     # Equal units stay equal and a zero unit stays zero, up to rounding that the flow amplifies.
     u = flow.final_model.u
     assert float(jnp.max(jnp.abs(u[1] - u[0]))) < 1e-10
@@ -164,7 +162,7 @@ STIFF = {
 }
 
 
-@pytest.mark.parametrize("name", GENERAL)
+@pytest.mark.parametrize("name", STIFF_SOLVERS)
 @pytest.mark.parametrize("problem", STIFF)
 def test_classical_stiff_problems(name, problem):
     """Accurate to 100 times the tolerance, in steps of the number of SciPy's BDF, whose counts are the usual ones."""
@@ -192,17 +190,25 @@ def end(solver, scale):
     return solution.ys[0][0]
 
 
+@pytest.fixture(scope="module")
+def true_derivative():
+    """By a difference quotient of flows so accurate that the choice of their steps does not show."""
+    far, near = (
+        flat_end(solve(descent, (a * START[0], START[1]), dfx.Dopri8(), 2.0, 0.01, TIGHT)) for a in (1.001, 0.999)
+    )
+    return jnp.sum(far[:3] - near[:3]) / 0.002
+
+
 @pytest.mark.parametrize("name", ONE_OF_EACH)
-def test_many_at_once_and_derivatives(name):
+def test_many_at_once_and_derivatives(name, true_derivative):
     solver = SOLVERS[name].flow
-    difference = 1e-4
-    scales = jnp.array([1.0, 1 + difference, 1 - difference])
+    scales = jnp.array([1.0, 0.7])
     batched = eqx.filter_jit(eqx.filter_vmap(end, in_axes=(None, 0)))(solver, scales)
     alone = eqx.filter_jit(eqx.filter_value_and_grad(lambda scale, solver: jnp.sum(end(solver, scale))))
     values, derivatives = zip(*(alone(scale, solver) for scale in scales), strict=True)
     np.testing.assert_allclose(jnp.sum(batched, axis=-1), values, rtol=1e-9)
-    # Steps are a discontinuous function of the start: a quotient sees jumps of the size of the tolerance.
-    np.testing.assert_allclose(derivatives[0], (values[1] - values[2]) / (2 * difference), rtol=1e-2)
+    # Of a flow at rtol 1e-6 by methods of order 2 and more.
+    np.testing.assert_allclose(derivatives[0], true_derivative, rtol=1e-3)
 
 
 @pytest.mark.parametrize("name", ONE_OF_EACH)
