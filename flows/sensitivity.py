@@ -94,8 +94,8 @@ def crossing_time(
 
     **Arguments:** `level`: ℓ; `t_max`: when to give up, positive; all others as for `flow_map`.
 
-    **Returns:** a `Crossing` at $t^*$. A loss that starts at or below the level is there at time 0, for good: derivative
-    zero.
+    **Returns:** a `Crossing` at $t^*$. A loss that starts at or below the level is there at time 0, for good, with
+    derivative zero.
 
     **Raises:** `ValueError` as `flow_map` does.
     """

@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Float
 
 from . import files
+from .auto import stiff_solver
 from .field import GradientFlow, flatten, unflatten
 from .statistics import reduced_data
 from .stepping import Steps, advance, begin
@@ -140,9 +141,10 @@ def load(
     ts, ys, losses, speeds, energies = (arrays[name] for name in ARRAYS)
     if ys.shape[1] != flatten(model).size:
         raise ValueError(f"{path} holds {ys.shape[1]} parameters; the model has {flatten(model).size}.")
-    solver = dfx.Tsit5() if solver is None else solver
     start = unflatten(model, jnp.asarray(ys[0]))
     result = Result[header["result"]]
     if header["stats"]["statistics"]:
         loss, data = reduced_data(model, loss, data)
+    if solver is None:
+        solver = stiff_solver(GradientFlow(start, loss), data) if header["stats"]["reason"] else dfx.Tsit5()
     return Trajectory(ts, ys, losses, speeds, energies, result, header["stats"], start, loss, data, solver)
