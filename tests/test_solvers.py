@@ -13,6 +13,7 @@ from saddlescope.flows import half_squared_error, simulate
 from saddlescope.flows.solvers import Accuracy, ExponentialRosenbrock, KrylovRosenbrock, Rodas5P
 from saddlescope.models import Dense, TwoLayer, linear, with_units
 from solvers import SOLVERS
+from stiff_fields import hires, robertson, van_der_pol
 
 STIFF_SOLVERS = [name for name, case in SOLVERS.items() if case.general and case.stiff]
 # Solvers of one class share the code that batching and differentiation go through, and its compilation is long.
@@ -127,30 +128,6 @@ def test_flows_keep_their_laws(name, true_flow):
     u = flow.final_model.u
     assert float(jnp.max(jnp.abs(u[1] - u[0]))) < 1e-10
     assert float(jnp.max(jnp.abs(u[2]))) < 1e-10
-
-
-def robertson(t, y, args):
-    slow, back, fast = 0.04 * y[0], 1e4 * y[1] * y[2], 3e7 * y[1] ** 2
-    return jnp.array([back - slow, slow - back - fast, fast])
-
-
-def van_der_pol(t, y, args):
-    return jnp.array([y[1], ((1 - y[0] ** 2) * y[1] - y[0]) / 1e-6])
-
-
-def hires(t, y, args):
-    binding = 280 * y[5] * y[7]
-    rates = [
-        -1.71 * y[0] + 0.43 * y[1] + 8.32 * y[2] + 0.0007,
-        1.71 * y[0] - 8.75 * y[1],
-        -10.03 * y[2] + 0.43 * y[3] + 0.035 * y[4],
-        8.32 * y[1] + 1.71 * y[2] - 1.12 * y[3],
-        -1.745 * y[4] + 0.43 * y[5] + 0.43 * y[6],
-        -binding + 0.69 * y[3] + 1.71 * y[4] - 0.43 * y[5] + 0.69 * y[6],
-        binding - 1.81 * y[6],
-        -binding + 1.81 * y[6],
-    ]
-    return jnp.array(rates)
 
 
 # Start, horizon, absolute tolerance. Hairer & Wanner (1996), sections IV.1 and IV.10.

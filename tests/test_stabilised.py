@@ -11,6 +11,7 @@ from saddlescope.flows.solvers.chebyshev import RKC2
 from saddlescope.flows.solvers.extrapolated_chebyshev import ExtrapolatedRKC
 from saddlescope.flows.solvers.spectral_radius import cold_start, power_iteration, radius
 from scipy.integrate import solve_ivp
+from stiff_fields import hires, robertson, van_der_pol
 
 SOLVERS = {"rkc2": RKC2, "extrapolated": ExtrapolatedRKC}
 ORDERS = {"rkc2": 2, "extrapolated": 4}
@@ -227,32 +228,6 @@ def test_balancedness_is_kept_to_tolerance(name):
     theta = solution.ys[0][0]
     assert flow.value(theta, target) < 1e-6
     assert jnp.max(jnp.abs(balance(theta) - balance(state[0]))) < GAINS[name] * 1e-5
-
-
-def robertson(t, y, args):
-    a, b, c = 0.04 * y[0], 1e4 * y[1] * y[2], 3e7 * y[1] ** 2
-    return jnp.stack([b - a, a - b - c, c])
-
-
-def van_der_pol(t, y, args):
-    return jnp.stack([y[1], ((1 - y[0] ** 2) * y[1] - y[0]) * 1e6])
-
-
-def hires(t, y, args):
-    a, b, c, d, e, f, g, h = y
-    bound = 280 * f * h
-    return jnp.stack(
-        [
-            -1.71 * a + 0.43 * b + 8.32 * c + 0.0007,
-            1.71 * a - 8.75 * b,
-            -10.03 * c + 0.43 * d + 0.035 * e,
-            8.32 * b + 1.71 * c - 1.12 * d,
-            -1.745 * e + 0.43 * f + 0.43 * g,
-            -bound + 0.69 * d + 1.71 * e - 0.43 * f + 0.69 * g,
-            bound - 1.81 * g,
-            -bound + 1.81 * g,
-        ]
-    )
 
 
 # Field, initial state, end, and sizes of the components that matter (Hairer & Wanner 1996, chapter IV.10).
