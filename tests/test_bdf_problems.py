@@ -12,7 +12,6 @@ from saddlescope.flows.solvers import BDF, ResumableController
 from scipy.integrate import solve_ivp
 from stiff_fields import hires, robertson, van_der_pol
 
-
 # Field, start, end, solution there, scale of the absolute tolerance. Hairer & Wanner (1996), section IV.10, and the
 # test set for initial value problems of CWI Amsterdam.
 PROBLEMS = {
