@@ -114,7 +114,8 @@ def auto(problem, rtol, atol):
     solver = _made(_chosen, problem)
     if isinstance(solver, dfx.Tsit5):
         return _tsit5(problem, rtol, atol)
-    return (OURS["BDF"] if isinstance(solver, BDF) else OURS["KrylovRosenbrock 5"])(problem, rtol, atol)
+    names = {BDF: "BDF", Rodas5P: "Rodas5P", KrylovRosenbrock: "KrylovRosenbrock 5"}
+    return OURS[names[type(solver)]](problem, rtol, atol)
 
 
 def _chosen(problem):

@@ -8,23 +8,26 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from .field import GradientFlow
+from ..models import units_of
+from .field import GradientFlow, flatten
 from .hessian import FlowJacobian, UnitHessian, hessian_of
-from .solvers import BDF, KrylovRosenbrock
+from .solvers import BDF, KrylovRosenbrock, Rodas5P
 from .solvers.spectral_radius import cold_start, power_iteration
 
 # Parameters up to which a dense Hessian is kept and factorised: 8 MB, a factorisation takes some 50 ms.
 DENSE_LIMIT = 1000
 # Explicit steps of this many fastest times are as long as stability allows (at most 3.3 for Tsit5), not accuracy.
-STABILITY_BOUND = 1.0
-# Evaluations of the field per explicit step, one to record loss and speed included.
-EXPLICIT_EVALUATIONS = 7
-# What a stiff solver needs for a flow of a few plateaus at rtol 1e-6 … 1e-10: steps; evaluations per step, the record's
-# included; steps per Jacobian.
-STIFF_STEPS, STIFF_EVALUATIONS, STEPS_PER_JACOBIAN = 1000, 2.3, 25
-# Work in operations: calling a compiled kernel; a transcendental function.
-DISPATCH, TRANSCENDENTAL = 5e3, 10.0
-# A change of solver must promise to halve what is left.
+STABILITY_BOUND, LONGEST = 1.0, 3.3
+# The spectral radius grows along a flow: twofold in a two-layer linear network, more in deeper ones.
+GROWTH = 2.0
+# Typical steps for a flow of a few plateaus at rtol 1e-6: of BDF, of methods of order 5.
+BDF_STEPS, ORDER_5_STEPS = 450, 200
+# BDF's steps per Hessian, and per factorisation; its evaluations per step.
+STEPS_PER_HESSIAN, STEPS_PER_FACTORISATION, BDF_EVALUATIONS = 25, 8, 1.8
+# A model of run time in nanoseconds on one core, from the suite in benchmarks/: five operations in each, ten operations
+# for a transcendental function; calling compiled code; what a step of Tsit5 or Rodas5P, and of BDF, takes besides.
+SPEED, TRANSCENDENTAL, CALL, STEP, BDF_STEP = 5.0, 10.0, 5e3, 2e4, 6e4
+# A change of solver on the way must promise to halve what is left.
 GAIN = 2.0
 
 
@@ -36,37 +39,38 @@ class Choice(NamedTuple):
 
 
 def stiff_solver(flow: GradientFlow, data: Any) -> dfx.AbstractSolver:
-    """The solver for long plateaus: `BDF` with a cheap Hessian, `KrylovRosenbrock` beyond 1000 parameters."""
-    if _size(flow) > DENSE_LIMIT:
+    """The solver for long plateaus, by number of parameters, cost of a gradient and smoothness alone.
+
+    Beyond 1000 parameters `KrylovRosenbrock`. Below, `Rodas5P` where gradients and factorisations are cheaper than the
+    bookkeeping of BDF's more numerous steps, else `BDF`; always `BDF` where the field may have kinks, on which a method
+    of order 5 wastes its stages.
+    """
+    n = flatten(flow.model).size
+    if n > DENSE_LIMIT:
         return KrylovRosenbrock(quadratures=1)
-    return BDF(jacobian=FlowJacobian(hessian_of(flow, data)))
+    jacobian = FlowJacobian(hessian_of(flow, data))
+    times = _dense_times(flow, jacobian.hessian, n, _gradient_time(flow, data))
+    units = units_of(flow.model)
+    smooth = units is not None and units.law.smooth
+    return Rodas5P(True, 1, jacobian) if smooth and times["Rodas5P"] < times["BDF"] else BDF(jacobian=jacobian)
 
 
 def choose(flow: GradientFlow, theta: Float[Array, " n"], data: Any, remaining: float, dt: float) -> Choice | None:
     r"""A better solver than the explicit one for the rest of a flow, or `None`.
 
     The spectral radius ρ of the Hessian tells whether the steps are as short as they are for stability's sake,
-    $\rho\,dt > 1$; the operations in a gradient and a Hessian tell what the rest costs either way.
+    $\rho\,dt > 1$; a model of run time tells what the rest costs either way.
 
     **Arguments:** `theta`: the parameters now; `remaining`: time to go; `dt`: the explicit solver's present step.
     """
     steps = remaining / dt
-    if steps * EXPLICIT_EVALUATIONS < STIFF_STEPS * STIFF_EVALUATIONS:
+    # No solver starts, crosses and ends a plateau in fewer.
+    if steps < ORDER_5_STEPS:
         return None
     radius = float(spectral_radius(flow, theta, data))
     if radius * dt < STABILITY_BOUND:
         return None
-    solver = stiff_solver(flow, data)
-    gradient = _operations(flow, theta, data)
-    explicit = steps * EXPLICIT_EVALUATIONS * gradient
-    stiff = STIFF_STEPS * (STIFF_EVALUATIONS * gradient + _overhead(solver, theta, data, gradient))
-    if explicit < GAIN * stiff:
-        return None
-    reason = (
-        f"spectral radius {radius:.3g} × remaining time {remaining:.3g} = {radius * remaining:.2g}: "
-        f"{steps:.2g} explicit steps to go, held short by stability; {theta.size} parameters"
-    )
-    return Choice(solver, reason)
+    return _if_cheaper(flow, data, radius, remaining, steps, GAIN)
 
 
 def first_choice(flow: GradientFlow, theta: Float[Array, " n"], data: Any, horizon: float) -> Choice:
@@ -75,27 +79,45 @@ def first_choice(flow: GradientFlow, theta: Float[Array, " n"], data: Any, horiz
     `simulate` need not judge so early. It starts explicitly and asks `choose` again after every chunk of steps.
     """
     radius = float(spectral_radius(flow, theta, data))
-    # The longest steps that stability allows Tsit5.
-    choice = choose(flow, theta, data, horizon, 3.3 / max(radius, 1e-300))
+    choice = _if_cheaper(flow, data, radius, horizon, GROWTH * radius * horizon / LONGEST, 1.0)
     return choice or Choice(dfx.Tsit5(), f"spectral radius {radius:.3g} × horizon {horizon:.3g}: explicit is cheap")
 
 
-def _overhead(solver: dfx.AbstractSolver, theta: Array, data: Any, gradient: float) -> float:
-    """Operations of a stiff solver per step besides its gradients."""
-    n = theta.size
+def _if_cheaper(
+    flow: GradientFlow, data: Any, radius: float, remaining: float, steps: float, gain: float
+) -> Choice | None:
+    """The stiff solver if the rest takes so many times as long in that many explicit steps."""
+    solver, gradient, n = stiff_solver(flow, data), _gradient_time(flow, data), flatten(flow.model).size
     if isinstance(solver, KrylovRosenbrock):
-        # Some forty products a step, each worth two gradients, with as many orthogonalisations.
-        return 40 * (2 * gradient + 4 * 40 * n)
-    # A Hessian is worth a few gradients from its parts, two per parameter otherwise.
-    products = 10 if isinstance(solver.jacobian.hessian, UnitHessian) else 2 * n  # pyright: ignore
-    factorisation = 2 * n**3 / 3
-    return 4 * n**2 + (products * gradient + 3 * factorisation) / STEPS_PER_JACOBIAN
+        # Some thirty products, each worth two gradients, for each of four vectors.
+        stiff = ORDER_5_STEPS * (120 * (2 * gradient + 4 * 30 * n / SPEED) + STEP)
+    else:
+        stiff = _dense_times(flow, solver.jacobian.hessian, n, gradient)[type(solver).__name__]  # pyright: ignore
+    if steps * (6 * gradient + STEP) < gain * stiff:
+        return None
+    reason = (
+        f"spectral radius {radius:.3g} × remaining time {remaining:.3g} = {radius * remaining:.2g}: "
+        f"{steps:.2g} explicit steps to go, held short by stability; {n} parameters"
+    )
+    return Choice(solver, reason)
 
 
-def _operations(flow: GradientFlow, theta: Array, data: Any) -> float:
-    """Floating-point operations of a gradient, as the compiler counts them before optimisation."""
-    cost: Any = jax.jit(jax.grad(flow.value)).lower(theta, data).cost_analysis() or {}
-    return cost.get("flops", 0.0) + TRANSCENDENTAL * cost.get("transcendentals", 0.0) + DISPATCH
+def _dense_times(flow: GradientFlow, hessian: Any, n: int, gradient: float) -> dict[str, float]:
+    """Estimated run times, in nanoseconds, of the solvers with a dense Hessian on a flow of a few plateaus."""
+    # A Hessian from its parts is worth some gradients; else products in batches, ten for the price of one gradient.
+    hessian_time = gradient * (7 if isinstance(hessian, UnitHessian) else n / 10)
+    rodas = 8 * gradient + hessian_time + (n**3 / 3 + 16 * n**2) / SPEED + STEP
+    factorisation = 2 * n**3 / 3 / SPEED
+    bdf = BDF_EVALUATIONS * gradient + 4 * n**2 / SPEED + BDF_STEP
+    bdf += hessian_time / STEPS_PER_HESSIAN + factorisation / STEPS_PER_FACTORISATION
+    return {"Rodas5P": ORDER_5_STEPS * rodas, "BDF": BDF_STEPS * bdf}
+
+
+def _gradient_time(flow: GradientFlow, data: Any) -> float:
+    """Nanoseconds of a gradient, from the operations that the compiler counts before optimisation."""
+    cost: Any = jax.jit(jax.grad(flow.value)).lower(flatten(flow.model), data).cost_analysis() or {}
+    operations = cost.get("flops", 0.0) + TRANSCENDENTAL * cost.get("transcendentals", 0.0)
+    return CALL + operations / SPEED
 
 
 @eqx.filter_jit
@@ -104,7 +126,3 @@ def spectral_radius(flow: GradientFlow, theta: Float[Array, " n"], data: Any) ->
     gradient = jax.grad(flow.value)
     product = lambda v: jax.jvp(lambda p: gradient(p, data), (theta,), (v,))[1]  # noqa: E731
     return power_iteration(product, cold_start(theta.size, theta.dtype), jnp.zeros_like(theta)).radius
-
-
-def _size(flow: GradientFlow) -> int:
-    return sum(leaf.size for leaf in jax.tree.leaves(eqx.filter(flow.model, eqx.is_inexact_array)))

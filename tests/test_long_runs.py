@@ -91,7 +91,7 @@ def test_checkpoints_of_other_flows_are_refused(tmp_path):
 
 
 def test_the_solver_changes_when_stability_holds_steps_short(whole):
-    assert "BDF" in whole.stats["solver"]
+    assert whole.stats["solver"].startswith("Tsit5, from t = ")
     assert "held short by stability" in str(whole)
     model, data = long_run.problem()
     exact = simulate(model, mean_squared_error, data, t1=200.0, solver=dfx.Dopri8(), rtol=1e-11)
