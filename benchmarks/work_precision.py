@@ -216,7 +216,7 @@ def tables(report):
 
 def draw(name, result, path):
     """Error against wall time and against gradient-equivalents."""
-    figure, axes = plt.subplots(1, 2, figsize=(11, 4.5), layout="constrained", sharey=True)
+    figure, axes = plt.subplots(1, 2, figsize=(13, 4.5), layout="constrained", sharey=True)
     for number, (label, rows) in enumerate(result["solvers"].items()):
         style = {
             "marker": "o" if label in OURS else "x",
@@ -229,7 +229,7 @@ def draw(name, result, path):
                 ax.loglog(*zip(*points, strict=True), label=label, ms=4, **style)
     axes[0].set(xlabel="seconds, without compilation", ylabel="error of the trajectory", title=name)
     axes[1].set(xlabel="gradient-equivalents")
-    axes[0].legend(fontsize=7, ncols=2)
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside right upper", fontsize=8)
     figure.savefig(path, dpi=110)
     plt.close(figure)
 
