@@ -57,7 +57,7 @@ def test_chunks_take_the_steps_of_one_solve(solver):
 
 
 # Before the solver changes, about there, and after.
-@pytest.mark.parametrize("chunks", [1, 2])
+@pytest.mark.parametrize("chunks", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_a_killed_run_goes_on_with_the_same_bits(chunks, whole, tmp_path):
     path = tmp_path / "flow.npz"
     program = [sys.executable, str(Path(long_run.__file__)), str(path), str(chunks)]

@@ -15,7 +15,16 @@ from saddlescope.models import Dense, TwoLayer, linear, with_units
 from solvers import SOLVERS
 from stiff_fields import hires, robertson, van_der_pol
 
+# Methods that differ from another by their coefficients alone, and one whose derivatives take a minute to compile.
+TWINS, SLOW_TO_DIFFERENTIATE = {"exponential-4", "krylov-4"}, {"krylov-5"}
 STIFF_SOLVERS = [name for name, case in SOLVERS.items() if case.general and case.stiff]
+
+
+def marked(names, slow):
+    """Parameters of a test, some of them marked as slow."""
+    return [pytest.param(name, marks=pytest.mark.slow) if name in slow else name for name in names]
+
+
 # Solvers of one class share the code that batching and differentiation go through, and its compilation is long.
 ONE_OF_EACH = list({type(case.flow): name for name, case in SOLVERS.items()}.values())
 
@@ -110,7 +119,7 @@ def true_flow():
     return simulate(model, half_squared_error, data, t1=20.0, solver=dfx.Dopri8(), rtol=1e-11)
 
 
-@pytest.mark.parametrize("name", SOLVERS)
+@pytest.mark.parametrize("name", marked(SOLVERS, TWINS))
 def test_flows_keep_their_laws(name, true_flow):
     model, data = wide_model()
     rtol = SOLVERS[name].rtol
@@ -139,7 +148,7 @@ STIFF = {
 }
 
 
-@pytest.mark.parametrize("name", STIFF_SOLVERS)
+@pytest.mark.parametrize("name", marked(STIFF_SOLVERS, TWINS))
 @pytest.mark.parametrize("problem", STIFF)
 def test_classical_stiff_problems(name, problem):
     """Accurate to 100 times the tolerance, in steps of the number of SciPy's BDF, whose counts are the usual ones."""
@@ -176,7 +185,7 @@ def true_derivative():
     return jnp.sum(far[:3] - near[:3]) / 0.002
 
 
-@pytest.mark.parametrize("name", ONE_OF_EACH)
+@pytest.mark.parametrize("name", marked(ONE_OF_EACH, SLOW_TO_DIFFERENTIATE))
 def test_many_at_once_and_derivatives(name, true_derivative):
     solver = SOLVERS[name].flow
     scales = jnp.array([1.0, 0.7])
@@ -211,3 +220,15 @@ def test_bad_settings_are_refused():
         solve(descent, START, Rodas5P(quadratures=4), 1.0, 0.1, TIGHT)
     with pytest.raises(ValueError, match=r"shape \(4, 4\); the given function's is \(2, 2\)"):
         solve(descent, START, Rodas5P(jacobian=lambda t, y, args: jnp.eye(2)), 1.0, 0.1, TIGHT)
+
+
+@pytest.mark.parametrize("name", ["rodas5p", "exponential-5", "rkc2"])
+def test_backwards_in_time(name):
+    controller = dfx.PIDController(rtol=1e-8, atol=1e-10)
+    logistic = dfx.ODETerm(lambda t, y, args: t * y * (1 - y))
+    rate = lambda y: jnp.log(y / (1 - y))  # noqa: E731
+    solution = dfx.diffeqsolve(
+        logistic, SOLVERS[name].plain, 2.0, 1.0, -0.01, jnp.array([0.9]), stepsize_controller=controller
+    )
+    # The logit grows by t²/2.
+    np.testing.assert_allclose(rate(solution.ys[0]), rate(0.9) - 1.5, rtol=1e-5)
