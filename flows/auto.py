@@ -1,5 +1,6 @@
 """Which solver: an explicit one while it is cheap, a stiff one once stability alone holds its steps short."""
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import diffrax as dfx
@@ -38,30 +39,53 @@ class Choice(NamedTuple):
     reason: str
 
 
-def stiff_solver(flow: GradientFlow, data: Any) -> dfx.AbstractSolver:
+class Offer(NamedTuple):
+    """The stiff solver for a flow, and estimated times in nanoseconds: of a gradient, and of the flow with the solver.
+
+    It depends on model, loss and data alone, not on where the flow is.
+    """
+
+    solver: dfx.AbstractSolver
+    gradient: float
+    whole: float
+
+
+def stiff_offer(flow: GradientFlow, data: Any) -> Offer:
     """The solver for long plateaus, by number of parameters, cost of a gradient and smoothness alone.
 
     Beyond 1000 parameters `KrylovRosenbrock`. Below, `Rodas5P` where gradients and factorisations are cheaper than the
     bookkeeping of BDF's more numerous steps, else `BDF`; always `BDF` where the field may have kinks, on which a method
     of order 5 wastes its stages.
     """
-    n = flatten(flow.model).size
+    n, gradient = flatten(flow.model).size, _gradient_time(flow, data)
     if n > DENSE_LIMIT:
-        return KrylovRosenbrock(quadratures=1)
+        # Some thirty products, each worth two gradients, for each of four vectors.
+        step = 120 * (2 * gradient + 4 * 30 * n / SPEED) + STEP
+        return Offer(KrylovRosenbrock(quadratures=1), gradient, ORDER_5_STEPS * step)
     jacobian = FlowJacobian(hessian_of(flow, data))
-    times = _dense_times(flow, jacobian.hessian, n, _gradient_time(flow, data))
+    rodas, bdf = _dense_times(jacobian.hessian, n, gradient)
     units = units_of(flow.model)
     smooth = units is not None and units.law.smooth
-    return Rodas5P(True, 1, jacobian) if smooth and times["Rodas5P"] < times["BDF"] else BDF(jacobian=jacobian)
+    if smooth and rodas < bdf:
+        return Offer(Rodas5P(True, 1, jacobian), gradient, rodas)
+    return Offer(BDF(jacobian=jacobian), gradient, bdf)
 
 
-def choose(flow: GradientFlow, theta: Float[Array, " n"], data: Any, remaining: float, dt: float) -> Choice | None:
+def choose(
+    flow: GradientFlow,
+    theta: Float[Array, " n"],
+    data: Any,
+    remaining: float,
+    dt: float,
+    offer: Callable[[], Offer],
+) -> Choice | None:
     r"""A better solver than the explicit one for the rest of a flow, or `None`.
 
     The spectral radius ρ of the Hessian tells whether the steps are as short as they are for stability's sake,
     $\rho\,dt > 1$; a model of run time tells what the rest costs either way.
 
-    **Arguments:** `theta`: the parameters now; `remaining`: time to go; `dt`: the explicit solver's present step.
+    **Arguments:** `theta`: the parameters now; `remaining`: time to go; `dt`: the explicit solver's present step;
+    `offer`: makes the flow's `stiff_offer`, or has it; called only where the steps are held short.
     """
     steps = remaining / dt
     # No solver starts, crosses and ends a plateau in fewer.
@@ -70,7 +94,7 @@ def choose(flow: GradientFlow, theta: Float[Array, " n"], data: Any, remaining: 
     radius = float(spectral_radius(flow, theta, data))
     if radius * dt < STABILITY_BOUND:
         return None
-    return _if_cheaper(flow, data, radius, remaining, steps, GAIN)
+    return _if_cheaper(offer(), theta.size, radius, remaining, steps, GAIN)
 
 
 def first_choice(flow: GradientFlow, theta: Float[Array, " n"], data: Any, horizon: float) -> Choice:
@@ -79,38 +103,31 @@ def first_choice(flow: GradientFlow, theta: Float[Array, " n"], data: Any, horiz
     `simulate` need not judge so early. It starts explicitly and asks `choose` again after every chunk of steps.
     """
     radius = float(spectral_radius(flow, theta, data))
-    choice = _if_cheaper(flow, data, radius, horizon, GROWTH * radius * horizon / LONGEST, 1.0)
+    steps = GROWTH * radius * horizon / LONGEST
+    choice = _if_cheaper(stiff_offer(flow, data), theta.size, radius, horizon, steps, 1.0)
     return choice or Choice(dfx.Tsit5(), f"spectral radius {radius:.3g} × horizon {horizon:.3g}: explicit is cheap")
 
 
-def _if_cheaper(
-    flow: GradientFlow, data: Any, radius: float, remaining: float, steps: float, gain: float
-) -> Choice | None:
+def _if_cheaper(offer: Offer, n: int, radius: float, remaining: float, steps: float, gain: float) -> Choice | None:
     """The stiff solver if the rest takes so many times as long in that many explicit steps."""
-    solver, gradient, n = stiff_solver(flow, data), _gradient_time(flow, data), flatten(flow.model).size
-    if isinstance(solver, KrylovRosenbrock):
-        # Some thirty products, each worth two gradients, for each of four vectors.
-        stiff = ORDER_5_STEPS * (120 * (2 * gradient + 4 * 30 * n / SPEED) + STEP)
-    else:
-        stiff = _dense_times(flow, solver.jacobian.hessian, n, gradient)[type(solver).__name__]  # pyright: ignore
-    if steps * (6 * gradient + STEP) < gain * stiff:
+    if steps * (6 * offer.gradient + STEP) < gain * offer.whole:
         return None
     reason = (
         f"spectral radius {radius:.3g} × remaining time {remaining:.3g} = {radius * remaining:.2g}: "
         f"{steps:.2g} explicit steps to go, held short by stability; {n} parameters"
     )
-    return Choice(solver, reason)
+    return Choice(offer.solver, reason)
 
 
-def _dense_times(flow: GradientFlow, hessian: Any, n: int, gradient: float) -> dict[str, float]:
-    """Estimated run times, in nanoseconds, of the solvers with a dense Hessian on a flow of a few plateaus."""
+def _dense_times(hessian: Any, n: int, gradient: float) -> tuple[float, float]:
+    """Estimated run times, in nanoseconds, of Rodas5P and BDF on a flow of a few plateaus."""
     # A Hessian from its parts is worth some gradients; else products in batches, ten for the price of one gradient.
     hessian_time = gradient * (7 if isinstance(hessian, UnitHessian) else n / 10)
     rodas = 8 * gradient + hessian_time + (n**3 / 3 + 16 * n**2) / SPEED + STEP
     factorisation = 2 * n**3 / 3 / SPEED
     bdf = BDF_EVALUATIONS * gradient + 4 * n**2 / SPEED + BDF_STEP
     bdf += hessian_time / STEPS_PER_HESSIAN + factorisation / STEPS_PER_FACTORISATION
-    return {"Rodas5P": ORDER_5_STEPS * rodas, "BDF": BDF_STEPS * bdf}
+    return ORDER_5_STEPS * rodas, BDF_STEPS * bdf
 
 
 def _gradient_time(flow: GradientFlow, data: Any) -> float:

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from functools import cached_property
 from typing import Any
 
 import diffrax as dfx
@@ -10,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .auto import choose, stiff_solver
+from .auto import Offer, choose, stiff_offer
 from .checkpoint import Checkpoint
 from .field import GradientFlow
 from .path import Path
@@ -39,6 +40,10 @@ class March:
         self.tried, self._dt = 0, dt
         self._memory: Continuation | None = None
 
+    @cached_property
+    def _offer(self) -> Offer:
+        return stiff_offer(self.flow, self.data)
+
     def steps(self, start: Steps, stop: float) -> Steps:
         """A chunk of accepted steps from the record `start` towards `stop`."""
         if self._memory is None:
@@ -53,7 +58,8 @@ class March:
         """Changes to a stiff solver if the rest of the flow costs less with it."""
         if not self.free or self._memory is None or remaining <= 0:
             return
-        choice = choose(self.flow, jnp.asarray(now.ys[-1]), self.data, remaining, self._memory.dt)
+        theta = jnp.asarray(now.ys[-1])
+        choice = choose(self.flow, theta, self.data, remaining, self._memory.dt, lambda: self._offer)
         if choice is not None:
             self.solver, self.free, self._memory, self._dt = choice.solver, False, None, self._memory.dt
             self.name += f", from t = {now.ts[-1]:.4g} {type(choice.solver).__name__}"
@@ -67,7 +73,7 @@ class March:
     def restore(self, state: dict[str, Any], arrays: dict[str, np.ndarray], now: Steps) -> None:
         """Goes on where another march of the same flow was in that state, at the record `now`."""
         if state["reason"]:
-            self.solver, self.free = stiff_solver(self.flow, self.data), False
+            self.solver, self.free = self._offer.solver, False
         self.name, self.reason, self.tried, self._dt = (state[key] for key in ("name", "reason", "tried", "dt"))
         if "memory-0" in arrays:
             leaves, structure = jax.tree.flatten(begin(self.flow, self.solver, now, self._dt, self.data))

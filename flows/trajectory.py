@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Float
 
 from . import files
-from .auto import stiff_solver
+from .auto import stiff_offer
 from .field import GradientFlow, flatten, unflatten
 from .statistics import reduced_data
 from .stepping import Steps, advance, begin
@@ -146,5 +146,5 @@ def load(
     if header["stats"]["statistics"]:
         loss, data = reduced_data(model, loss, data)
     if solver is None:
-        solver = stiff_solver(GradientFlow(start, loss), data) if header["stats"]["reason"] else dfx.Tsit5()
+        solver = stiff_offer(GradientFlow(start, loss), data).solver if header["stats"]["reason"] else dfx.Tsit5()
     return Trajectory(ts, ys, losses, speeds, energies, result, header["stats"], start, loss, data, solver)
