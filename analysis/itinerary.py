@@ -68,11 +68,16 @@ def itinerary(trajectory: Trajectory, *, prominence: float = PROMINENCE, share: 
     as a visit; `share`: share in the map below which a part of the units counts as zero.
 
     **Warns** where an escape was seeded by rounding instead of by the flow.
+
+    **Raises:** `ValueError` for a flow without a single step.
     """
+    if len(trajectory.ts) < 2:
+        raise ValueError(f"there is nothing to analyse: the flow took no step ({trajectory.result.value}).")
     visited = passages(trajectory, prominence)
     has_units = units_of(trajectory.initial_model) is not None
     models = [trajectory.model_at(passage.index) for passage in visited]
-    scale = max((leading_size(model) for model in models), default=0.0) if has_units else None
+    # The end counts as well: a flow cut short on its way from the first plateau has grown beyond what it visited.
+    scale = max(leading_size(model) for model in (*models, trajectory.final_model)) if has_units else None
     drops = -np.diff(trajectory.losses[[passage.index for passage in visited]])
     scales = scales_of(trajectory)
     visits = []

@@ -44,10 +44,14 @@ def run(
     **Arguments:** `name`: see `names()`; `seed`: of data and initial weights; `width`, `scale`, `t1`: replace the
     published values; `progress_meter`: called with (t, loss) now and then; `flowed`: called with trajectory and
     settings when the flow is done, before the analysis, which may be interrupted.
+
+    **Raises:** `KeyboardInterrupt` where the flow was interrupted before its first step.
     """
     chosen = experiment(name)
     setup = chosen.setup(seed, width=width, scale=scale, t1=t1)
     trajectory = simulate(setup.model, setup.loss, setup.data, t1=setup.t1, progress_meter=progress_meter)
+    if trajectory.result is Result.interrupted and len(trajectory.ts) == 1:
+        raise KeyboardInterrupt
     settings = {
         "width": chosen.width if width is None else width,
         "scale": chosen.scale if scale is None else scale,

@@ -2,6 +2,7 @@
 
 from .auto import Choice as Choice
 from .auto import first_choice as first_choice
+from .events import Occurrences as Occurrences
 from .field import GradientFlow as GradientFlow
 from .field import flatten as flatten
 from .field import unflatten as unflatten

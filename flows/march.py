@@ -1,7 +1,7 @@
 """From the first step to the last: chunks of steps, the reasons to stop, the change of solver, the checkpoint."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import Any
 
@@ -13,6 +13,7 @@ import numpy as np
 
 from .auto import Offer, choose, stiff_offer
 from .checkpoint import Checkpoint
+from .events import Watch
 from .field import GradientFlow
 from .path import Path
 from .stepping import Continuation, Steps, advance, begin
@@ -33,7 +34,16 @@ class Limits(eqx.Module):
 class March:
     """Steps of the chosen solver, and of a better one once it pays."""
 
-    def __init__(self, flow: GradientFlow, data: Any, tolerances: tuple[float, float], solver: Any, dt: float):
+    def __init__(
+        self,
+        flow: GradientFlow,
+        data: Any,
+        tolerances: tuple[float, float],
+        solver: Any,
+        dt: float,
+        events: Mapping[str, Callable],
+    ):
+        self.watch = Watch(flow, events, data, tolerances)
         self.flow, self.data, self.tolerances = flow, data, tolerances
         self.solver, self.free = (dfx.Tsit5(), True) if solver is None else (solver, False)
         self.name, self.reason = type(self.solver).__name__, ""
@@ -68,13 +78,15 @@ class March:
     def state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         """What `restore` needs: values, and arrays."""
         memory = {f"memory-{i}": np.asarray(leaf) for i, leaf in enumerate(jax.tree.leaves(self._memory))}
-        return {"name": self.name, "reason": self.reason, "tried": self.tried, "dt": self._dt}, memory
+        state = {"name": self.name, "reason": self.reason, "tried": self.tried, "dt": self._dt}
+        return state, {**memory, **self.watch.state()}
 
     def restore(self, state: dict[str, Any], arrays: dict[str, np.ndarray], now: Steps) -> None:
         """Goes on where another march of the same flow was in that state, at the record `now`."""
         if state["reason"]:
             self.solver, self.free = self._offer.solver, False
         self.name, self.reason, self.tried, self._dt = (state[key] for key in ("name", "reason", "tried", "dt"))
+        self.watch.restore(arrays)
         if "memory-0" in arrays:
             leaves, structure = jax.tree.flatten(begin(self.flow, self.solver, now, self._dt, self.data))
             saved = [jnp.asarray(arrays[f"memory-{i}"]) for i in range(len(leaves))]
@@ -118,6 +130,7 @@ def _chunk(march, path, watch, stop, end, limits, progress_meter) -> Result:
     last = path.last
     steps, result = _truncate(last, march.steps(last, stop), limits.convergence)
     if len(steps.ts):
+        march.watch(last, steps, march.solver)
         path.extend(steps)
         if progress_meter is not None:
             progress_meter(float(steps.ts[-1]), float(steps.losses[-1]))

@@ -1,7 +1,7 @@
 """Exact gradient flow of a model."""
 
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import numpy as np
 
 from .checkpoint import Checkpoint, fingerprint
 from .checks import check_data, check_loss, check_model, check_times, check_tolerances
+from .events import check_events
 from .field import GradientFlow, flatten
 from .march import Limits, March, march_on
 from .statistics import Statistics, reduced_data
@@ -47,6 +48,7 @@ def simulate(
     max_steps: int = 200_000,
     budget: float | None = None,
     statistics: bool = True,
+    events: Mapping[str, Callable[[Any], Any]] | None = None,
     checkpoint: str | Path | None = None,
     progress_meter: Callable[[float, float], None] | None = None,
 ) -> Trajectory:
@@ -74,6 +76,8 @@ def simulate(
     - `statistics`: for squared errors of models that declare features, integrate with exact sufficient statistics
       instead of the sample (the same loss, at a cost that does not depend on the number of samples); the trajectory's
       `loss` and `data` are then `statistics_loss` and the `Statistics`.
+    - `events`: named functions from the model to real numbers of any shape, whose sign changes are recorded in the
+      trajectory's `events` without stopping: `{"low": lambda model: loss(model, data) - 0.1}` is a loss level.
     - `checkpoint`: a file to which the flow's whole state is written every minute and at the end. Where it exists, the
       flow goes on from it, and ends with the same bits as an uninterrupted one; with a larger t1 than before, from the
       old t1, onto which the last step was cut. Delete it to start again.
@@ -92,6 +96,7 @@ def simulate(
     rtol = default_rtol(theta.dtype) if rtol is None else rtol
     atol = default_atol(np.asarray(theta), rtol) if atol is None else atol
     check_tolerances(rtol, atol, theta.dtype)
+    check_events(events := events or {}, model)
     stops = check_times(t1, saveat)
     if max_steps < 1:
         raise ValueError(f"max_steps must be at least 1; got {max_steps}.")
@@ -100,8 +105,9 @@ def simulate(
     flow = GradientFlow(model, loss)
     start = _first(flow, theta, data)
     limits = Limits(convergence, max_steps, budget)
-    march = March(flow, data, (rtol, atol), solver, _first_step(start, stops[-1]))
+    march = March(flow, data, (rtol, atol), solver, _first_step(start, stops[-1]), events)
     settings = {"rtol": rtol, "atol": atol, "saveat": stops[:-1].tolist(), "convergence": convergence}
+    settings["events"] = sorted(events)
     saving = None if checkpoint is None else Checkpoint(checkpoint, fingerprint(theta, data, loss, solver, **settings))
     path, result = march_on(march, start, stops, limits, saving, progress_meter)
     steps = path.steps()
@@ -117,9 +123,8 @@ def simulate(
         "reason": march.reason,
         "statistics": isinstance(data, Statistics),
     }
-    return Trajectory(
-        steps.ts, steps.ys, steps.losses, steps.speeds, steps.energies, result, stats, model, loss, data, march.solver
-    )
+    recorded = steps.ts, steps.ys, steps.losses, steps.speeds, steps.energies
+    return Trajectory(*recorded, result, stats, model, loss, data, march.solver, march.watch.found)
 
 
 def _first(flow: GradientFlow, theta: Any, data: Any) -> Steps:

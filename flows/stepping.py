@@ -107,6 +107,26 @@ def _advance(flow, solver, state, t0, t1, memory, rtol, atol, data):
     return solution.ts, solution.ys, memory, counts
 
 
+def step_onto(
+    flow: GradientFlow,
+    solver: dfx.AbstractSolver,
+    start: Steps,
+    t: float,
+    tolerances: tuple[float, float],
+    data: Any,
+) -> Steps:
+    """The record at time t, stepped onto from the single record `start`; a `FloatingPointError` if no step succeeds."""
+    if t <= start.ts[-1]:
+        return start
+    steps, memory = start, begin(flow, solver, start, t - float(start.ts[-1]), data)
+    while steps.ts[-1] < jnp.asarray(t, start.ts.dtype):
+        more, _, memory = advance(flow, solver, steps[-1:], t, memory, tolerances, data)
+        if len(more.ts) == 0:
+            raise FloatingPointError(f"no step from t = {steps.ts[-1]:g} towards {t:g} succeeds.")
+        steps = more
+    return steps[-1:]
+
+
 def advance(
     flow: GradientFlow,
     solver: dfx.AbstractSolver,

@@ -13,11 +13,12 @@ from jaxtyping import Float
 
 from . import files
 from .auto import stiff_offer
+from .events import Occurrences, pack, unpack
 from .field import GradientFlow, flatten, unflatten
 from .statistics import reduced_data
-from .stepping import Steps, advance, begin
+from .stepping import Steps, step_onto
 
-KIND, FORMAT = "trajectory", 2  # of the saved file
+KIND, FORMAT = "trajectory", 3  # of the saved file
 ARRAYS = ("ts", "ys", "losses", "speeds", "energies")
 
 
@@ -46,6 +47,7 @@ class Trajectory(eqx.Module):
     - `result`: why it ended; `stats`: steps tried, accepted and rejected, tolerances, solver.
     - `initial_model`, `loss`, `data`, `solver`: what was integrated; where the data could be replaced by exact
       sufficient statistics, loss and data are these.
+    - `events`: the sign changes of watched quantities, by name.
     """
 
     ts: Float[np.ndarray, " T"]
@@ -59,6 +61,7 @@ class Trajectory(eqx.Module):
     loss: Callable[[Any, Any], Any]
     data: Any
     solver: dfx.AbstractSolver
+    events: dict[str, Occurrences] = eqx.field(default_factory=dict)
 
     @property
     def flow(self) -> GradientFlow:
@@ -85,15 +88,7 @@ class Trajectory(eqx.Module):
         before = int(np.searchsorted(self.ts, t, side="right")) - 1
         steps = Steps(self.ts, self.ys, self.energies, self.losses, self.speeds)[before : before + 1]
         tolerances = self.stats["rtol"], self.stats["atol"]
-        if t == steps.ts[-1]:
-            return steps
-        memory = begin(self.flow, self.solver, steps, t - float(steps.ts[-1]), self.data)
-        while steps.ts[-1] < t:
-            more, _, memory = advance(self.flow, self.solver, steps[-1:], t, memory, tolerances, self.data)
-            if len(more.ts) == 0:
-                raise FloatingPointError(f"no step from t = {steps.ts[-1]:g} towards {t:g} succeeds.")
-            steps = more
-        return steps[-1:]
+        return step_onto(self.flow, self.solver, steps, t, tolerances, self.data)
 
     def model(self, t: float) -> Any:
         """The model at time t."""
@@ -121,7 +116,9 @@ class Trajectory(eqx.Module):
     def save(self, path: str | Path, **extra: Any) -> None:
         """Writes the path to one `.npz` file, whole or not at all; `extra` goes into its JSON header."""
         header = {"kind": KIND, "format": FORMAT, "result": self.result.name, "stats": self.stats, **extra}
-        files.write(path, header, {name: getattr(self, name) for name in ARRAYS}, compress=True)
+        header["events"] = list(self.events)
+        arrays = {**{name: getattr(self, name) for name in ARRAYS}, **pack(self.events)}
+        files.write(path, header, arrays, compress=True)
 
 
 def read_header(path: str | Path) -> dict[str, Any]:
@@ -147,4 +144,5 @@ def load(
         loss, data = reduced_data(model, loss, data)
     if solver is None:
         solver = stiff_offer(GradientFlow(start, loss), data).solver if header["stats"]["reason"] else dfx.Tsit5()
-    return Trajectory(ts, ys, losses, speeds, energies, result, header["stats"], start, loss, data, solver)
+    events = unpack(arrays, header["events"])
+    return Trajectory(ts, ys, losses, speeds, energies, result, header["stats"], start, loss, data, solver, events)

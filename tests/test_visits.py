@@ -1,12 +1,14 @@
 """Closest approaches of a speed curve, and the noise floor that keeps false ones out."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from saddlescope.analysis import closest_approaches, hessian, passages
+from saddlescope.analysis import closest_approaches, hessian, itinerary, passages
 from saddlescope.analysis.visits import largest_curvature, noise_floor
 from saddlescope.flows import half_squared_error, simulate
 from saddlescope.models import Dense, TwoLayer, linear, relu
@@ -81,3 +83,10 @@ def test_crossing_times_follow_the_loss(flow):
     assert (levels[0] - loss) / (levels[0] - levels[1]) == pytest.approx(0.1, rel=1e-4)
     loss = flow.steps_at(second.arrival).losses[0]
     assert (levels[0] - loss) / (levels[0] - levels[1]) == pytest.approx(0.9, rel=1e-4)
+
+
+def test_a_flow_without_steps_is_refused(flow):
+    names = ("ts", "ys", "losses", "speeds", "energies")
+    stuck = dataclasses.replace(flow, **{name: getattr(flow, name)[:1] for name in names})
+    with pytest.raises(ValueError, match="nothing to analyse: the flow took no step"):
+        itinerary(stuck)

@@ -1,0 +1,112 @@
+"""Events on the way: against closed forms, independent searches, and over interruptions."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from saddlescope.flows import Result, crossing_time, half_squared_error, load, mean_squared_error, simulate
+from saddlescope.flows.solvers import BDF
+from saddlescope.models import Dense, TwoLayer, incoming, linear, relu, with_units
+
+STRENGTHS, SCALE = np.array([2.0, 1.0]), 1e-2
+
+
+def aligned():
+    """Two modes that grow each on its own: u = s / (1 + (s/ε² − 1) exp(−2 s t)) (Saxe et al. 2014, Eq. 7)."""
+    model = TwoLayer(Dense(linear, 2, 2), 2, 1.0, key=jax.random.key(0))
+    weights = jnp.asarray(SCALE * np.eye(2))
+    x = np.sqrt(2) * np.eye(2)
+    return with_units(model, weights, weights), (jnp.asarray(x), jnp.asarray(x * STRENGTHS))
+
+
+def strengths(model):
+    """Strengths of the two modes, less the half of what they grow to."""
+    return jnp.diag(jax.vmap(model)(jnp.eye(2))) - STRENGTHS / 2
+
+
+@pytest.mark.parametrize("solver", [None, BDF()])
+def test_half_times_of_modes_are_the_closed_form(solver):
+    model, data = aligned()
+    rtol = 1e-10 if solver is None else 1e-8
+    flow = simulate(model, half_squared_error, data, t1=30.0, events={"half": strengths}, solver=solver, rtol=rtol)
+    found = flow.events["half"]
+    assert flow.result is Result.reached_t1
+    np.testing.assert_array_equal(found.entries, [0, 1])
+    np.testing.assert_array_equal(found.directions, [1, 1])
+    np.testing.assert_allclose(found.times, np.log(STRENGTHS / SCALE**2 - 1) / (2 * STRENGTHS), rtol=100 * rtol)
+
+
+def test_a_loss_level_is_where_crossing_time_finds_it():
+    model, data = aligned()
+    events = {
+        "low": lambda model: half_squared_error(model, data) - 0.6,
+        "never": lambda model: half_squared_error(model, data) - 100.0,
+    }
+    flow = simulate(model, half_squared_error, data, t1=30.0, events=events)
+    crossing = crossing_time(model, half_squared_error, data, 0.6, 30.0)
+    np.testing.assert_allclose(flow.events["low"].times, [crossing.time], rtol=1e-9)
+    assert list(flow.events["low"].directions) == [-1]
+    assert len(flow.events["never"]) == 0
+
+
+@pytest.fixture(scope="module")
+def kinked():
+    """ReLU units that turn over the samples on their way."""
+    keys = jax.random.split(jax.random.key(3), 3)
+    x = jax.random.normal(keys[0], (12, 2))
+    y = jnp.sin(2 * x[:, :1])
+    return TwoLayer(Dense(relu, 2, 1), 4, 0.3, key=keys[1]), (x, y)
+
+
+def test_kinks_are_where_units_switch(kinked, tmp_path):
+    model, (x, y) = kinked
+
+    def inputs(model):
+        return x @ incoming(model).T
+
+    flow = simulate(model, mean_squared_error, (x, y), t1=2.5, events={"kinks": inputs}, rtol=1e-8)
+    found = flow.events["kinks"]
+    assert len(found) >= 3
+    assert np.all(np.diff(found.times) >= 0)
+    scale = float(jnp.max(jnp.abs(inputs(flow.final_model))))
+    for time, entry in zip(found.times, found.entries, strict=True):
+        assert abs(np.ravel(inputs(flow.model(time)))[entry]) < 1e-8 * scale
+    # Every sign is the one at the start, turned as often as it was recorded.
+    signs = np.ravel(inputs(model)) > 0
+    for entry, direction in zip(found.entries, found.directions, strict=True):
+        assert signs[entry] == (direction < 0)
+        signs[entry] = direction > 0
+    np.testing.assert_array_equal(signs, np.ravel(inputs(flow.final_model)) > 0)
+    flow.save(tmp_path / "flow.npz")
+    read = load(tmp_path / "flow.npz", model, mean_squared_error, (x, y))
+    for field in ("times", "entries", "directions"):
+        np.testing.assert_array_equal(getattr(read.events["kinks"], field), getattr(found, field))
+
+
+def test_events_survive_interruption(kinked, tmp_path):
+    model, (x, y) = kinked
+    settings = {"t1": 2.5, "rtol": 1e-12, "events": {"kinks": lambda model: x @ incoming(model).T}}
+    whole = simulate(model, mean_squared_error, (x, y), **settings)
+    path = tmp_path / "flow.npz"
+    with pytest.warns(UserWarning, match="maximum number of steps"):
+        part = simulate(model, mean_squared_error, (x, y), checkpoint=path, max_steps=1, **settings)
+    assert 0 < len(part.events["kinks"]) < len(whole.events["kinks"])
+    resumed = simulate(model, mean_squared_error, (x, y), checkpoint=path, **settings)
+    np.testing.assert_array_equal(resumed.events["kinks"].times, whole.events["kinks"].times)
+    with pytest.raises(ValueError, match="another flow: events differ"):
+        simulate(model, mean_squared_error, (x, y), checkpoint=path, **(settings | {"events": None}))
+
+
+@pytest.mark.parametrize(
+    ("events", "message"),
+    [
+        ([strengths], "dictionary from names"),
+        ({"not a name": strengths}, "an identifier and a function"),
+        ({"count": lambda model: 3}, "must return finite real numbers"),
+        ({"log": lambda model: jnp.log(-1.0)}, "must return finite real numbers"),
+    ],
+)
+def test_what_is_no_event_is_refused(events, message):
+    model, data = aligned()
+    with pytest.raises(ValueError, match=message):
+        simulate(model, half_squared_error, data, t1=1.0, events=events)
