@@ -1,4 +1,4 @@
-"""Which solver: an explicit one while it is cheap, a stiff one once stability alone holds its steps short."""
+"""Which solver: estimated run times of the candidates, and an explicit one until another pays."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -9,10 +9,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ..models import units_of
+from ..models import unit_vectors, units_of
 from .field import GradientFlow, flatten
 from .hessian import FlowJacobian, UnitHessian, hessian_of
-from .solvers import BDF, KrylovRosenbrock, Rodas5P
+from .solvers import BDF, ExtrapolatedRKC, KrylovRosenbrock, Rodas5P
 from .solvers.spectral_radius import cold_start, power_iteration
 
 # Parameters up to which a dense Hessian is kept and factorised: 8 MB, a factorisation takes some 50 ms.
@@ -21,13 +21,16 @@ DENSE_LIMIT = 1000
 STABILITY_BOUND, LONGEST = 1.0, 3.3
 # The spectral radius grows along a flow: twofold in a two-layer linear network, more in deeper ones.
 GROWTH = 2.0
-# Typical steps for a flow of a few plateaus at rtol 1e-6: of BDF, of methods of order 5.
-BDF_STEPS, ORDER_5_STEPS = 450, 200
+# What follows models run times of the suite in benchmarks/ on one core, within a factor of two or so.
+# Steps of a flow of a few plateaus at rtol 1e-6, and the order with which they grow with the tolerance.
+TSIT5_STEPS, RODAS_STEPS, BDF_STEPS, RKC_STEPS = (300, 5), (300, 5), (600, 6), (250, 4)
 # BDF's steps per Hessian, and per factorisation; its evaluations per step.
-STEPS_PER_HESSIAN, STEPS_PER_FACTORISATION, BDF_EVALUATIONS = 25, 8, 1.8
-# A model of run time in nanoseconds on one core, from the suite in benchmarks/: five operations in each, ten operations
-# for a transcendental function; calling compiled code; what a step of Tsit5 or Rodas5P, and of BDF, takes besides.
-SPEED, TRANSCENDENTAL, CALL, STEP, BDF_STEP = 5.0, 10.0, 5e3, 2e4, 6e4
+STEPS_PER_HESSIAN, STEPS_PER_FACTORISATION, BDF_EVALUATIONS = 20, 6, 1.8
+# Evaluations of ExtrapolatedRKC over √(radius × time × steps); some products for each step of KrylovRosenbrock.
+RKC_EVALUATIONS, KRYLOV_PRODUCTS = 4.0, 60
+# In nanoseconds: five operations in each, ten operations for a transcendental function; a call within compiled code;
+# what a step of Tsit5 or Rodas5P, and of BDF, and a stage of ExtrapolatedRKC, take besides.
+SPEED, TRANSCENDENTAL, CALL, STEP, BDF_STEP, STAGE = 5.0, 10.0, 1e3, 1.5e4, 4e4, 2e3
 # A change of solver on the way must promise to halve what is left.
 GAIN = 2.0
 
@@ -39,36 +42,39 @@ class Choice(NamedTuple):
     reason: str
 
 
-class Offer(NamedTuple):
-    """The stiff solver for a flow, and estimated times in nanoseconds: of a gradient, and of the flow with the solver.
-
-    It depends on model, loss and data alone, not on where the flow is.
-    """
+class Candidate(NamedTuple):
+    """A solver, and nanoseconds for a flow as a function of spectral radius × time."""
 
     solver: dfx.AbstractSolver
-    gradient: float
-    whole: float
+    time: Callable[[float], float]
 
 
-def stiff_offer(flow: GradientFlow, data: Any) -> Offer:
-    """The solver for long plateaus, by number of parameters, cost of a gradient and smoothness alone.
+def candidates(flow: GradientFlow, data: Any, rtol: float) -> dict[str, Candidate]:
+    """The solvers that may replace the explicit one, by name; a function of model, loss, data and rtol alone.
 
-    Beyond 1000 parameters `KrylovRosenbrock`. Below, `Rodas5P` where gradients and factorisations are cheaper than the
-    bookkeeping of BDF's more numerous steps, else `BDF`; always `BDF` where the field may have kinks, on which a method
-    of order 5 wastes its stages.
+    `ExtrapolatedRKC` for any flow; with up to 1000 parameters `BDF` and, where the field has no kinks, on which its
+    stages are wasted, `Rodas5P`; beyond, `KrylovRosenbrock`.
     """
     n, gradient = flatten(flow.model).size, _gradient_time(flow, data)
+    rkc_steps = _steps(RKC_STEPS, rtol)
+    rkc = lambda stiffness: (  # noqa: E731
+        rkc_steps * (STEP + 16 * gradient)
+        + RKC_EVALUATIONS * (stiffness * rkc_steps) ** 0.5 * (gradient + STAGE + 6 * n / SPEED)
+    )
+    found: dict[str, Candidate] = {"ExtrapolatedRKC": Candidate(ExtrapolatedRKC(quadratures=1), rkc)}
     if n > DENSE_LIMIT:
-        # Some thirty products, each worth two gradients, for each of four vectors.
-        step = 120 * (2 * gradient + 4 * 30 * n / SPEED) + STEP
-        return Offer(KrylovRosenbrock(quadratures=1), gradient, ORDER_5_STEPS * step)
+        # A product is worth two gradients, and is made orthogonal to some twenty vectors.
+        step = KRYLOV_PRODUCTS * (2 * gradient + 4 * 20 * n / SPEED) + STEP
+        krylov = _steps(RODAS_STEPS, rtol) * step
+        return found | {"KrylovRosenbrock": Candidate(KrylovRosenbrock(quadratures=1), lambda _: krylov)}
     jacobian = FlowJacobian(hessian_of(flow, data))
-    rodas, bdf = _dense_times(jacobian.hessian, n, gradient)
+    rodas, bdf = _dense_step_times(jacobian.hessian, n, gradient)
+    rodas, bdf = rodas * _steps(RODAS_STEPS, rtol), bdf * _steps(BDF_STEPS, rtol)
+    found["BDF"] = Candidate(BDF(jacobian=jacobian), lambda _: bdf)
     units = units_of(flow.model)
-    smooth = units is not None and units.law.smooth
-    if smooth and rodas < bdf:
-        return Offer(Rodas5P(True, 1, jacobian), gradient, rodas)
-    return Offer(BDF(jacobian=jacobian), gradient, bdf)
+    if units is None or units.law.smooth:
+        found["Rodas5P"] = Candidate(Rodas5P(True, 1, jacobian), lambda _: rodas)
+    return found
 
 
 def choose(
@@ -77,7 +83,7 @@ def choose(
     data: Any,
     remaining: float,
     dt: float,
-    offer: Callable[[], Offer],
+    offers: Callable[[], dict[str, Candidate]],
 ) -> Choice | None:
     r"""A better solver than the explicit one for the rest of a flow, or `None`.
 
@@ -85,49 +91,72 @@ def choose(
     $\rho\,dt > 1$; a model of run time tells what the rest costs either way.
 
     **Arguments:** `theta`: the parameters now; `remaining`: time to go; `dt`: the explicit solver's present step;
-    `offer`: makes the flow's `stiff_offer`, or has it; called only where the steps are held short.
+    `offers`: makes the flow's `candidates`, or has them; called only where the steps are held short.
     """
     steps = remaining / dt
     # No solver starts, crosses and ends a plateau in fewer.
-    if steps < ORDER_5_STEPS:
+    if steps < RODAS_STEPS[0]:
         return None
     radius = float(spectral_radius(flow, theta, data))
     if radius * dt < STABILITY_BOUND:
         return None
-    return _if_cheaper(offer(), theta.size, radius, remaining, steps, GAIN)
-
-
-def first_choice(flow: GradientFlow, theta: Float[Array, " n"], data: Any, horizon: float) -> Choice:
-    """The solver for a whole flow, judged by its first point alone: Tsit5, or a stiff one.
-
-    `simulate` need not judge so early. It starts explicitly and asks `choose` again after every chunk of steps.
-    """
-    radius = float(spectral_radius(flow, theta, data))
-    steps = GROWTH * radius * horizon / LONGEST
-    choice = _if_cheaper(stiff_offer(flow, data), theta.size, radius, horizon, steps, 1.0)
-    return choice or Choice(dfx.Tsit5(), f"spectral radius {radius:.3g} × horizon {horizon:.3g}: explicit is cheap")
-
-
-def _if_cheaper(offer: Offer, n: int, radius: float, remaining: float, steps: float, gain: float) -> Choice | None:
-    """The stiff solver if the rest takes so many times as long in that many explicit steps."""
-    if steps * (6 * offer.gradient + STEP) < gain * offer.whole:
+    solver, expected = _fastest(offers(), GROWTH * radius * remaining)
+    if steps * _explicit_step_time(flow, data) < GAIN * expected:
         return None
     reason = (
         f"spectral radius {radius:.3g} × remaining time {remaining:.3g} = {radius * remaining:.2g}: "
-        f"{steps:.2g} explicit steps to go, held short by stability; {n} parameters"
+        f"{steps:.2g} explicit steps to go, held short by stability; {theta.size} parameters"
     )
-    return Choice(offer.solver, reason)
+    return Choice(solver, reason)
 
 
-def _dense_times(hessian: Any, n: int, gradient: float) -> tuple[float, float]:
-    """Estimated run times, in nanoseconds, of Rodas5P and BDF on a flow of a few plateaus."""
-    # A Hessian from its parts is worth some gradients; else products in batches, ten for the price of one gradient.
-    hessian_time = gradient * (7 if isinstance(hessian, UnitHessian) else n / 10)
+def first_choice(flow: GradientFlow, theta: Float[Array, " n"], data: Any, horizon: float, rtol: float) -> Choice:
+    """The solver for a whole flow, judged by its first point alone: Tsit5 or one of the `candidates`.
+
+    `simulate` need not judge so early. It starts explicitly and asks `choose` again after every chunk of steps.
+    """
+    radius = float(spectral_radius(flow, theta, data)) * _growth_from_small_units(flow.model)
+    explicit = lambda stiffness: (  # noqa: E731
+        max(_steps(TSIT5_STEPS, rtol), stiffness / LONGEST) * _explicit_step_time(flow, data)
+    )
+    offers = {"Tsit5": Candidate(dfx.Tsit5(), explicit), **candidates(flow, data, rtol)}
+    solver, expected = _fastest(offers, GROWTH * radius * horizon)
+    reason = f"spectral radius {radius:.3g} × horizon {horizon:.3g} = {radius * horizon:.2g}, {theta.size} parameters"
+    return Choice(solver, f"{reason}: some {expected / 1e9:.2g} s")
+
+
+def _fastest(offers: dict[str, Candidate], stiffness: float) -> tuple[dfx.AbstractSolver, float]:
+    best = min(offers.values(), key=lambda candidate: candidate.time(stiffness))
+    return best.solver, best.time(stiffness)
+
+
+def _steps(typical: tuple[int, int], rtol: float) -> float:
+    at_six, order = typical
+    return at_six * (1e-6 / rtol) ** (1 / order)
+
+
+def _growth_from_small_units(model: Any) -> float:
+    """How much larger the curvature of units of size one is, if units are homogeneous of degree p + 1 > 2 in all."""
+    units = units_of(model)
+    if units is None or units.law.degree is None:
+        return 1.0
+    size = float(jnp.max(jnp.linalg.norm(unit_vectors(model), axis=1), initial=0.0))
+    return max(1.0, size ** (1 - units.law.degree)) if size > 0 else 1.0
+
+
+def _explicit_step_time(flow: GradientFlow, data: Any) -> float:
+    return 6 * _gradient_time(flow, data) + STEP
+
+
+def _dense_step_times(hessian: Any, n: int, gradient: float) -> tuple[float, float]:
+    """Estimated nanoseconds of a step of Rodas5P and of BDF."""
+    # A Hessian from its parts is worth some gradients, and its assembly; else products, five for a gradient's price.
+    hessian_time = gradient * 7 + 10 * n**2 / SPEED if isinstance(hessian, UnitHessian) else gradient * n / 5
     rodas = 8 * gradient + hessian_time + (n**3 / 3 + 16 * n**2) / SPEED + STEP
     factorisation = 2 * n**3 / 3 / SPEED
     bdf = BDF_EVALUATIONS * gradient + 4 * n**2 / SPEED + BDF_STEP
     bdf += hessian_time / STEPS_PER_HESSIAN + factorisation / STEPS_PER_FACTORISATION
-    return ORDER_5_STEPS * rodas, BDF_STEPS * bdf
+    return rodas, bdf
 
 
 def _gradient_time(flow: GradientFlow, data: Any) -> float:

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .auto import Offer, choose, stiff_offer
+from .auto import Candidate, candidates, choose
 from .checkpoint import Checkpoint
 from .events import Watch
 from .field import GradientFlow
@@ -51,8 +51,8 @@ class March:
         self._memory: Continuation | None = None
 
     @cached_property
-    def _offer(self) -> Offer:
-        return stiff_offer(self.flow, self.data)
+    def _offers(self) -> dict[str, Candidate]:
+        return candidates(self.flow, self.data, self.tolerances[0])
 
     def steps(self, start: Steps, stop: float) -> Steps:
         """A chunk of accepted steps from the record `start` towards `stop`."""
@@ -65,11 +65,11 @@ class March:
         return steps
 
     def reconsider(self, now: Steps, remaining: float) -> None:
-        """Changes to a stiff solver if the rest of the flow costs less with it."""
+        """Changes to another solver if the rest of the flow costs less with it."""
         if not self.free or self._memory is None or remaining <= 0:
             return
         theta = jnp.asarray(now.ys[-1])
-        choice = choose(self.flow, theta, self.data, remaining, self._memory.dt, lambda: self._offer)
+        choice = choose(self.flow, theta, self.data, remaining, self._memory.dt, lambda: self._offers)
         if choice is not None:
             self.solver, self.free, self._memory, self._dt = choice.solver, False, None, self._memory.dt
             self.name += f", from t = {now.ts[-1]:.4g} {type(choice.solver).__name__}"
@@ -84,7 +84,7 @@ class March:
     def restore(self, state: dict[str, Any], arrays: dict[str, np.ndarray], now: Steps) -> None:
         """Goes on where another march of the same flow was in that state, at the record `now`."""
         if state["reason"]:
-            self.solver, self.free = self._offer.solver, False
+            self.solver, self.free = self._offers[state["name"].split()[-1]].solver, False
         self.name, self.reason, self.tried, self._dt = (state[key] for key in ("name", "reason", "tried", "dt"))
         self.watch.restore(arrays)
         if "memory-0" in arrays:

@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Float
 
 from . import files
-from .auto import stiff_offer
+from .auto import candidates
 from .events import Occurrences, pack, unpack
 from .field import GradientFlow, flatten, unflatten
 from .statistics import reduced_data
@@ -143,6 +143,9 @@ def load(
     if header["stats"]["statistics"]:
         loss, data = reduced_data(model, loss, data)
     if solver is None:
-        solver = stiff_offer(GradientFlow(start, loss), data).solver if header["stats"]["reason"] else dfx.Tsit5()
+        solver = dfx.Tsit5()
+        if header["stats"]["reason"]:
+            offers = candidates(GradientFlow(start, loss), data, header["stats"]["rtol"])
+            solver = offers[header["stats"]["solver"].split()[-1]].solver
     events = unpack(arrays, header["events"])
     return Trajectory(ts, ys, losses, speeds, energies, result, header["stats"], start, loss, data, solver, events)

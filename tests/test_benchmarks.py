@@ -17,7 +17,7 @@ COUNTS = {
     "tanh": 50,
     "softplus-33": 33,
     "softplus-601": 601,
-    "relu": 36,
+    "relu": 150,
     "attention": 50,
     "deep-linear": 100,
     "wide": 100_000,
