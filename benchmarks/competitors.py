@@ -129,7 +129,7 @@ OURS: dict[str, Any] = {
     "BDF": with_diffrax(lambda problem: BDF(jacobian=_jacobian(problem)), _bdf),
     "Rodas5P": with_diffrax(lambda problem: Rodas5P(True, jacobian=_jacobian(problem)), _stages(8, 1)),
     "ExponentialRosenbrock 5": with_diffrax(
-        lambda problem: ExponentialRosenbrock(5, True, jacobian=_jacobian(problem)), _stages(4, 1)
+        lambda problem: ExponentialRosenbrock(5, True, jacobian=_jacobian(problem)), _stages(5, 1)
     ),
     "KrylovRosenbrock 5": with_diffrax(lambda problem: KrylovRosenbrock(5), _krylov),
     "RKC2": with_diffrax(lambda problem: RKC2(), _stabilised),

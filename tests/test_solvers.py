@@ -197,6 +197,26 @@ def test_many_at_once_and_derivatives(name, true_derivative):
     np.testing.assert_allclose(derivatives[0], true_derivative, rtol=1e-3)
 
 
+def kinked(t, y, place):
+    """A velocity that doubles at a place, beside a stiff component."""
+    return jnp.stack([jnp.where(y[0] < place, 1.0, 2.0), -100.0 * (y[1] - jnp.cos(t))])
+
+
+@pytest.mark.parametrize("name", SOLVERS)
+def test_a_kink_anywhere_in_a_step_is_noticed(name):
+    # A step with all its stages before the kink must not pass for a good one.
+    tolerance, places = 1e-6, jnp.linspace(0.05, 1.5, 200)
+
+    @jax.jit
+    def end(place):
+        options = {"args": place, "stepsize_controller": dfx.PIDController(tolerance, tolerance), "max_steps": 20_000}
+        return dfx.diffeqsolve(dfx.ODETerm(kinked), SOLVERS[name].plain, 0.0, 2.0, 1e-3, jnp.zeros(2), **options).ys
+
+    errors = jnp.abs(jax.vmap(end)(places)[:, 0, 0] - (places + 2 * (2 - places)))
+    assert jnp.max(errors) < 100 * tolerance
+    assert jnp.mean(errors) < 20 * tolerance
+
+
 @pytest.mark.parametrize("name", ONE_OF_EACH)
 def test_single_precision(name):
     start = jax.tree.map(lambda leaf: leaf.astype(jnp.float32), START)

@@ -328,19 +328,6 @@ def test_batch_is_a_loop(name):
         assert one[0] == pytest.approx(np.asarray(batch[0][i]), rel=1e-12)
 
 
-@each_solver
-def test_a_kink_anywhere_in_a_step_is_noticed(name):
-    # The velocity doubles where y = c: a step with all its stages before that must not pass for a good one.
-    def field(t, y, c):
-        return jnp.stack([jnp.where(y[0] < c, 1.0, 2.0), -100.0 * (y[1] - jnp.sin(y[0]))])
-
-    tolerance, c = 1e-6, jnp.linspace(0.05, 1.5, 400)
-    ends = jax.vmap(lambda c: solve(field, SOLVERS[name](), jnp.zeros(2), 2.0, 1e-3, (tolerance, tolerance), c).ys)(c)
-    errors = jnp.abs(ends[:, 0, 0] - (c + 2 * (2 - c)))
-    assert jnp.max(errors) < 100 * tolerance
-    assert jnp.mean(errors) < 20 * tolerance
-
-
 def swinging(t, y, args):
     return -50.0 * jnp.sin(y) * (1 + y[::-1] ** 2)
 

@@ -96,6 +96,6 @@ class KrylovRosenbrock(dfx.AbstractImplicitSolver, dfx.AbstractAdaptiveSolver):
         tableau = TABLEAUS[self.number]
         start = (t0, u, *field.with_time_derivative(t0, u))
         end, error, dense = exponential_step(tableau, field, Linear(KrylovProducts(), ready, apply), start, h)
-        stages = len(tableau.nodes)
-        state = KrylovState(solver_state.evaluations + 1 + stages, solver_state.products + products + stages)
+        evaluated = len(tableau.nodes) + (tableau.nodes[-1] < 1)  # each with a product
+        state = KrylovState(solver_state.evaluations + 1 + evaluated, solver_state.products + products + evaluated)
         return field.unravel(end), field.unravel(error), {"y0": y0, **dense}, state, dfx.RESULTS.successful
