@@ -6,6 +6,7 @@ gradient, and Hessian where they take one, from Python. Threads are whatever JAX
 """
 
 import importlib.util
+import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -22,6 +23,8 @@ from saddlescope.flows.hessian import hessian_of
 from saddlescope.flows.solvers import BDF, RKC2, ExponentialRosenbrock, ExtrapolatedRKC, KrylovRosenbrock, Rodas5P
 
 MAX_STEPS = 200_000
+# Seconds after which a run is given up. Where that is certain, it is not begun.
+LIMIT = 180.0
 
 
 class Work(NamedTuple):
@@ -67,17 +70,44 @@ def _solve(problem, solver, rtol, atol, times, onto):
     )
 
 
-def with_diffrax(make: Callable[[Problem], dfx.AbstractSolver], count: Callable[[Any, int], dict], onto: bool = False):
+def with_diffrax(
+    make: Callable[[Problem], dfx.AbstractSolver], count: Callable[[Any, int], dict], explicit: bool = False
+):
     """A Diffrax solver; `count`: from solver state and number of steps to gradients, products, Hessians."""
 
     def run(problem, rtol, atol):
         solver = _made(make, problem)
-        solution = _solve(problem, solver, jnp.asarray(rtol), jnp.asarray(atol), jnp.asarray(problem.times), onto)
+        if explicit:
+            _refuse_beyond_limit(problem, _least_gradients(problem))
+        solution = _solve(problem, solver, jnp.asarray(rtol), jnp.asarray(atol), jnp.asarray(problem.times), explicit)
         steps = int(solution.stats["num_steps"])
         good = bool(solution.result == dfx.RESULTS.successful)
         return Work(np.asarray(solution.ys) if good else None, steps, **count(solution.solver_state, steps))
 
     return run
+
+
+def _least_gradients(problem):
+    """What explicit methods need at least: their real intervals of stability are no longer than their evaluations."""
+    return problem.t1 * float(spectral_radius(problem.flow, problem.theta, problem.data))
+
+
+def _refuse_beyond_limit(problem, gradients):
+    seconds = gradients * _made(_gradient_seconds, problem)
+    if seconds > LIMIT:
+        raise TimeoutError(f"not begun: at least {gradients:.2g} gradients, {seconds:.2g} s")
+
+
+def _gradient_seconds(problem):
+    """Of a gradient within compiled code."""
+    count = 20
+
+    def timed():
+        began = time.perf_counter()
+        jax.block_until_ready(_fixed(problem, jnp.asarray(0.0), jnp.asarray([count]), 1))
+        return time.perf_counter() - began
+
+    return min(timed() for _ in range(3)) / count
 
 
 _SOLVERS: dict[Any, Any] = {}
@@ -123,7 +153,7 @@ def auto(problem, rtol, atol):
     return (OURS | PEERS)[names.get(_CHOSEN[key], _CHOSEN[key])](problem, rtol, atol)
 
 
-_tsit5 = with_diffrax(lambda problem: dfx.Tsit5(), _stages(6), onto=True)
+_tsit5 = with_diffrax(lambda problem: dfx.Tsit5(), _stages(6), explicit=True)
 OURS: dict[str, Any] = {
     "auto": auto,
     "BDF": with_diffrax(lambda problem: BDF(jacobian=_jacobian(problem)), _bdf),
@@ -138,8 +168,14 @@ OURS: dict[str, Any] = {
 
 
 def _python_field(problem):
-    gradient = _made(_compiled_gradient, problem)
-    return lambda t, y: -np.asarray(gradient(y, problem.data))
+    gradient, began = _made(_compiled_gradient, problem), time.perf_counter()
+
+    def field(t, y):
+        if time.perf_counter() - began > LIMIT:
+            raise TimeoutError(f"given up after {LIMIT:g} s")
+        return -np.asarray(gradient(y, problem.data))
+
+    return field
 
 
 def _python_jacobian(problem):
@@ -207,6 +243,7 @@ def torchdiffeq(problem, rtol, atol):
     import torch
     from torchdiffeq import odeint
 
+    _refuse_beyond_limit(problem, _least_gradients(problem))
     field, count = _python_field(problem), [0]
 
     def right(t, y):
@@ -250,8 +287,7 @@ def with_fixed_steps(order):
         step = min(rtol ** (1 / order), 1.0) / sharpness
         counts = np.maximum(np.diff(np.concatenate([[0.0], problem.times])) / step, 1).round().astype(int)
         total = int(counts.sum())
-        if total > 50 * MAX_STEPS:
-            return Work(None, total, order * total)
+        _refuse_beyond_limit(problem, order * total)
         states = _fixed(problem, jnp.asarray(step), jnp.asarray(counts), order)
         return Work(np.asarray(states), total, order * total)
 
@@ -265,7 +301,7 @@ def _ends(problem):
 
 PEERS: dict[str, Any] = {
     "Tsit5": _tsit5,
-    "Dopri8": with_diffrax(lambda problem: dfx.Dopri8(), _stages(13), onto=True),
+    "Dopri8": with_diffrax(lambda problem: dfx.Dopri8(), _stages(13), explicit=True),
     "Kvaerno5": with_diffrax(lambda problem: implicit(), lambda s, n: dict.fromkeys(("gradients", "hessians"))),
     "LSODA": with_scipy("LSODA"),
     "SciPy BDF": with_scipy("BDF"),

@@ -172,7 +172,7 @@ def run_problem(name, solvers, tolerances):
             if row.get("seconds"):
                 row["equivalents"] = equivalents(row, ratios)
             results[label].append(row)
-            print(f"  {label:26s} {rtol:.0e} " + " ".join(f"{k}={v:.3g}" for k, v in row.items() if v is not None and not isinstance(v, str)), flush=True)  # fmt: skip  # noqa: E501
+            print(f"  {label:26s} {rtol:.0e} " + " ".join(f"{k}={v if isinstance(v, str) else format(v, '.3g')}" for k, v in row.items() if v is not None), flush=True)  # fmt: skip  # noqa: E501
             if row.get("seconds") is None or row["seconds"] > PATIENCE or row["error"] is None:
                 break
     return {"parameters": int(problem.theta.size), "agreement": agreement, "ratios": ratios, "solvers": results}
@@ -253,7 +253,7 @@ def main(
         problems = tuple(name for name in problems if name in ("tanh", "attention", "deep-linear"))
     report = {}
     for name in problems:
-        report[name] = run_problem(name, solvers, (1e-4, 1e-7) if quick else (1e-4, 1e-6, 1e-8))
+        report[name] = run_problem(name, solvers, (1e-4, 1e-7) if quick else (1e-4, 1e-6, 1e-8, 1e-10))
         (out / "work-precision.json").write_text(json.dumps(report, indent=1))
         (out / "work-precision.md").write_text(tables(report) + "\n")
         draw(name, report[name], out / f"{name}.png")
