@@ -167,7 +167,8 @@ OURS: dict[str, Any] = {
 }
 
 
-def _python_field(problem):
+def python_field(problem):
+    """−∇L as a function of (t, θ) for solvers that call Python; raises `TimeoutError` once `LIMIT` has passed."""
     gradient, began = _made(_compiled_gradient, problem), time.perf_counter()
 
     def field(t, y):
@@ -178,7 +179,8 @@ def _python_field(problem):
     return field
 
 
-def _python_jacobian(problem):
+def python_jacobian(problem):
+    """−∇²L as a function of (t, θ)."""
     hessian = _made(_compiled_hessian, problem)
     return lambda t, y: -np.asarray(hessian(y, problem.data))
 
@@ -202,10 +204,10 @@ def with_scipy(method):
 
         def hessian(t, y):
             count[0] += 1
-            return _python_jacobian(problem)(t, y)
+            return python_jacobian(problem)(t, y)
 
         solution = scipy.integrate.solve_ivp(
-            _python_field(problem), (0, problem.t1), np.asarray(problem.theta), jac=hessian, **options
+            python_field(problem), (0, problem.t1), np.asarray(problem.theta), jac=hessian, **options
         )
         good = solution.y.shape[1] == len(problem.times)
         return Work(solution.y.T if good else None, -1, solution.nfev, 0, count[0])
@@ -219,7 +221,7 @@ def with_cvode(krylov):
     def run(problem, rtol, atol):
         from sksundae.cvode import CVODE
 
-        field, hessian, counts = _python_field(problem), None if krylov else _python_jacobian(problem), [0, 0]
+        field, hessian, counts = python_field(problem), None if krylov else python_jacobian(problem), [0, 0]
 
         def right(t, y, out):
             counts[0] += 1
@@ -244,7 +246,7 @@ def torchdiffeq(problem, rtol, atol):
     from torchdiffeq import odeint
 
     _refuse_beyond_limit(problem, _least_gradients(problem))
-    field, count = _python_field(problem), [0]
+    field, count = python_field(problem), [0]
 
     def right(t, y):
         count[0] += 1

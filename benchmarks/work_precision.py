@@ -8,8 +8,9 @@ above ten seconds the first run counts, compilation included). The same rtol for
 tenth percentile of the initial weights' sizes.
 
 Run: `python benchmarks/work_precision.py [--problems tanh …] [--solvers BDF …] [--quick] [--out DIR]`.
-It writes work-precision.json, work-precision.md and a figure per problem; the whole takes about half an hour on two
-cores, `--quick` some minutes. Competitors that are not installed are left out: `pip install scikit-sundae torchdiffeq`.
+It writes work-precision.json, work-precision.md and a figure per problem (`--tables-only`: from the report that is
+there already); the whole takes about an hour on two cores, `--quick` some minutes. Competitors that are not installed
+are left out: `pip install scikit-sundae torchdiffeq`.
 """
 
 import json
@@ -178,6 +179,24 @@ def run_problem(name, solvers, tolerances):
     return {"parameters": int(problem.theta.size), "agreement": agreement, "ratios": ratios, "solvers": results}
 
 
+def compilation(rows):
+    """Seconds that the first run took longer than the later ones, `None` where there were none."""
+    # The solver may be another at another tolerance.
+    spent = [row["compile"] for row in rows if row.get("compile")]
+    return max(spent) if spent else None
+
+
+def unfinished(report):
+    """Which solver did not reach which problem's end, and why, as markdown."""
+    lines = ["\nRuns without a result\n"]
+    for name, result in report.items():
+        for label, rows in result["solvers"].items():
+            if rows and rows[-1]["error"] is None:
+                why = rows[-1].get("failure", "gave up").removeprefix("TimeoutError: ")
+                lines.append(f"- {name}, {label} at rtol {rows[-1]['rtol']:g}: {why}")
+    return "\n".join(lines)
+
+
 def tables(report):
     """The report as markdown: seconds at the target errors per solver, and auto over the best peer."""
     lines, ratios = [], {target: {} for target in TARGETS}
@@ -206,6 +225,10 @@ def tables(report):
             else:
                 cells.append("no peer" if mine else "not reached")
         lines.append("| **auto / best peer** | " + " | ".join(cells) + " |")
+    lines += ["\nSeconds of compilation\n", "| solver | " + " | ".join(report) + " |", "|---" * (len(report) + 1) + "|"]
+    for label in OURS:
+        spent = [compilation(report[name]["solvers"].get(label, [])) for name in report]
+        lines.append(f"| {label} | " + " | ".join("—" if s is None else f"{s:.2g}" for s in spent) + " |")
     for target, values in ratios.items():
         if values:
             mean = float(np.exp(np.mean(np.log(list(values.values())))))
@@ -239,6 +262,7 @@ def main(
     solvers: tuple[str, ...] = tuple(OURS | PEERS),
     out: Path = Path("benchmark-results"),
     quick: bool = False,
+    tables_only: bool = False,
 ) -> None:
     """Measures the suite.
 
@@ -247,16 +271,19 @@ def main(
         solvers: names of solvers.
         out: folder for the report.
         quick: two tolerances, and only the problems that take seconds.
+        tables_only: of the report that is in the folder already.
     """
     out.mkdir(parents=True, exist_ok=True)
     if quick:
         problems = tuple(name for name in problems if name in ("tanh", "attention", "deep-linear"))
-    report = {}
-    for name in problems:
-        report[name] = run_problem(name, solvers, (1e-4, 1e-7) if quick else (1e-4, 1e-6, 1e-8, 1e-10))
+    tolerances = (1e-4, 1e-7) if quick else (1e-4, 1e-6, 1e-8, 1e-10)
+    report = json.loads((out / "work-precision.json").read_text()) if tables_only else {}
+    for name in () if tables_only else problems:
+        report[name] = run_problem(name, solvers, tolerances)
         (out / "work-precision.json").write_text(json.dumps(report, indent=1))
-        (out / "work-precision.md").write_text(tables(report) + "\n")
-        draw(name, report[name], out / f"{name}.png")
+    for name, result in report.items():
+        draw(name, result, out / f"{name}.png")
+    (out / "work-precision.md").write_text(tables(report) + "\n" + unfinished(report) + "\n")
     print(tables(report))
 
 

@@ -54,7 +54,7 @@ def simulate(
 ) -> Trajectory:
     r"""Integrates $\dot\theta = -\nabla L(\theta)$ from the model's weights to time t1.
 
-    Every accepted step is kept (beyond 4e7 numbers every second, fourth, …), so that a fast transition, where steps
+    Every accepted step is kept (beyond 2e7 numbers every second, fourth, …), so that a fast transition, where steps
     are short, is resolved as finely as the integrator needed it; loss, speed $\|\nabla L\|$ and the energy
     $\int \|\nabla L\|^2 dt$ are recorded as it goes.
 

@@ -1,0 +1,60 @@
+"""Long checks on the benchmark's suite, run by hand: agreement with Dopri8, memory, and the cost of a plateau."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from saddlescope.flows.simulate import default_atol
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benchmarks"))
+
+import competitors  # noqa: E402
+from problems import PROBLEMS, with_times  # noqa: E402
+
+pytestmark = pytest.mark.slow
+# A method of second order would take 10⁵ steps at the tolerance of the others.
+RTOL = dict.fromkeys(competitors.OURS, 1e-7) | {"RKC2": 1e-5}
+
+
+@pytest.mark.parametrize("name", PROBLEMS)
+def test_every_solver_agrees_with_dopri8(name, monkeypatch):
+    monkeypatch.setattr(competitors, "LIMIT", np.inf)
+    monkeypatch.setattr(competitors, "MAX_STEPS", 2_000_000)
+    problem = with_times(PROBLEMS[name]())
+    theta = np.asarray(problem.theta)
+    expected = competitors.PEERS["Dopri8"](problem, 1e-11, default_atol(theta, 1e-11)).states
+    errors = {}
+    for label, solver in competitors.OURS.items():
+        if label == "auto" or (label in competitors.DENSE and not problem.dense):
+            continue
+        found = solver(problem, RTOL[label], default_atol(theta, RTOL[label])).states
+        distances = np.linalg.norm(found - expected, axis=1) / np.linalg.norm(expected, axis=1)
+        errors[label] = float(np.max(distances)) / RTOL[label]
+        print(f"{name}, {label}: {errors[label]:.3g} tolerances", flush=True)
+    assert max(errors.values()) < 100, errors
+
+
+PEAK = """
+import resource
+import jax
+jax.config.update("jax_enable_x64", True)
+from saddlescope.flows import mean_squared_error, simulate
+from saddlescope.models import Dense, TwoLayer, tanh
+keys = jax.random.split(jax.random.key(0), 3)
+x = jax.random.normal(keys[0], (50, 99))
+y = jax.vmap(TwoLayer(Dense(tanh, 99, 1), 4, 1.0, key=keys[1]))(x)
+model = TwoLayer(Dense(tanh, 99, 1), 100, 1e-2, key=keys[2])
+flow = simulate(model, mean_squared_error, (x, y), t1=1e6, rtol=1e-6)
+print(flow.result.value, flow.ts[-1], flow.ys.shape[1], flow.stats["num_steps"], flow.stats["solver"])
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+"""
+
+
+def test_peak_memory_of_a_long_flow_of_ten_thousand_parameters():
+    done = subprocess.run([sys.executable, "-c", PEAK], capture_output=True, text=True, check=True)
+    print(done.stdout)
+    *_, summary, megabytes = done.stdout.strip().splitlines()
+    assert " 1000000.0 10000 " in f" {summary} "
+    assert float(megabytes) < 1000
