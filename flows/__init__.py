@@ -14,6 +14,7 @@ from .hessian import UnitHessian as UnitHessian
 from .hessian import hessian_of as hessian_of
 from .loss import half_squared_error as half_squared_error
 from .loss import mean_squared_error as mean_squared_error
+from .population import gaussian_loss as gaussian_loss
 from .root_finder import PatientChord as PatientChord
 from .root_finder import implicit as implicit
 from .sensitivity import Crossing as Crossing

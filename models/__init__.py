@@ -2,10 +2,14 @@
 
 from .activation import Activation as Activation
 from .activation import UnitLaw as UnitLaw
+from .activation import cubic as cubic
+from .activation import erf as erf
 from .activation import linear as linear
 from .activation import quadratic as quadratic
 from .activation import relu as relu
+from .activation import sine as sine
 from .activation import tanh as tanh
+from .committee import Committee as Committee
 from .features import Features as Features
 from .features import features_of as features_of
 from .initialisation import low_rank_plus_noise as low_rank_plus_noise

@@ -8,6 +8,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from .gaussian import Kernel, cubic_kernel, erf_kernel, linear_kernel, quadratic_kernel, relu_kernel, sine_kernel
+
 EmbeddingType = Literal["i", "ii", "iii", "iv"]
 
 
@@ -54,11 +56,15 @@ class UnitLaw(eqx.Module):
 
 
 class Activation(eqx.Module):
-    r"""A scalar nonlinearity $\sigma$ together with the law of the unit $\phi(z; u) = \sigma(u \cdot z)$."""
+    r"""A scalar nonlinearity $\sigma$ together with the law of the unit $\phi(z; u) = \sigma(u \cdot z)$.
+
+    - `kernel`: $E[\sigma(u \cdot x) \sigma(v \cdot x)]$ over standard normal x as a function of (u, v), where known.
+    """
 
     name: str = eqx.field(static=True)
     function: Callable[[Array], Array] = eqx.field(static=True)
     law: UnitLaw = eqx.field(static=True)
+    kernel: Kernel | None = eqx.field(static=True, default=None)
 
     def __call__(self, preactivation: Float[Array, "..."]) -> Float[Array, "..."]:
         return self.function(preactivation)
@@ -68,7 +74,18 @@ def _identity(x: Array) -> Array:
     return x
 
 
-linear = Activation("linear", _identity, UnitLaw(zero=True, degree=1, linear=True))
-relu = Activation("relu", jax.nn.relu, UnitLaw(zero=True, degree=1, field="nonnegative", smooth=False))
-quadratic = Activation("quadratic", jnp.square, UnitLaw(zero=True, degree=2, order=2))
+def _error_function(x: Array) -> Array:
+    return jax.scipy.special.erf(x / jnp.sqrt(2.0))
+
+
+def _cube(x: Array) -> Array:
+    return x**3
+
+
+linear = Activation("linear", _identity, UnitLaw(zero=True, degree=1, linear=True), linear_kernel)
+relu = Activation("relu", jax.nn.relu, UnitLaw(zero=True, degree=1, field="nonnegative", smooth=False), relu_kernel)
+quadratic = Activation("quadratic", jnp.square, UnitLaw(zero=True, degree=2, order=2), quadratic_kernel)
+cubic = Activation("cubic", _cube, UnitLaw(zero=True, degree=3, order=3), cubic_kernel)
 tanh = Activation("tanh", jnp.tanh, UnitLaw(zero=True))
+sine = Activation("sine", jnp.sin, UnitLaw(zero=True), sine_kernel)
+erf = Activation("erf", _error_function, UnitLaw(zero=True), erf_kernel)

@@ -1,0 +1,180 @@
+"""Gaussian population losses: kernels against quadrature, and critical points known in closed form or in print."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from saddlescope.analysis import critical_point, kind, spectrum
+from saddlescope.analysis.critical_point import solve_gradient
+from saddlescope.flows import flatten, gaussian_loss, simulate
+from saddlescope.models import Committee, Dense, TwoLayer, cubic, erf, linear, quadratic, relu, sine, tanh
+
+SMOOTH = [linear, quadratic, cubic, sine, erf]
+
+
+def committee(activation, weights):
+    weights = jnp.asarray(weights, float)
+    model = Committee(activation, weights.shape[1], weights.shape[0], 1.0, key=jax.random.key(0))
+    return jax.tree.map(lambda _: weights, model)
+
+
+def quadrature(activation, u, v):
+    """E[σ(u·x)σ(v·x)] in the plane of u and v, by Gauss–Hermite points."""
+    points, weights = np.polynomial.hermite_e.hermegauss(120)
+    q, r = np.linalg.qr(np.stack([u, v], axis=1))
+    first, second = r[0, 0] * points, r[0, 1] * points
+    along = activation(jnp.asarray(first))[:, None] * activation(jnp.asarray(second[:, None] + r[1, 1] * points))
+    return float(np.sum(along * weights[:, None] * weights) / (2 * np.pi))
+
+
+@pytest.mark.parametrize("activation", SMOOTH, ids=lambda a: a.name)
+@given(seed=st.integers(0, 10**6), size=st.floats(0.01, 1.2))
+def test_kernels_are_the_averages(activation, seed, size):
+    u, v = size * np.random.default_rng(seed).standard_normal((2, 3))
+    assert float(activation.kernel(jnp.asarray(u), jnp.asarray(v))) == pytest.approx(
+        quadrature(activation, u, v), rel=1e-9, abs=1e-13
+    )
+
+
+@given(angle=st.floats(1e-6, np.pi - 1e-6), sizes=st.tuples(st.floats(0.01, 10), st.floats(0.01, 10)))
+def test_relu_kernel_is_the_average(angle, sizes):
+    """In polar coordinates the average over the sector where both are active is elementary; here by quadrature."""
+    points, weights = np.polynomial.legendre.leggauss(60)
+    # Active where both cosines are positive: directions between angle - π/2 and π/2; E[r²] = 2 over 2π.
+    low, high = angle - np.pi / 2, np.pi / 2
+    directions = (high + low) / 2 + (high - low) / 2 * points
+    average = np.sum(weights * np.cos(directions) * np.cos(directions - angle)) * (high - low) / 2 * 2 / (2 * np.pi)
+    u, v = sizes[0] * jnp.array([1.0, 0.0]), sizes[1] * jnp.array([jnp.cos(angle), jnp.sin(angle)])
+    assert float(relu.kernel(u, v)) == pytest.approx(sizes[0] * sizes[1] * average, rel=1e-9, abs=1e-12)
+
+
+@pytest.mark.parametrize("angle", [0.0, 1e-9, 1e-5, 1.0, np.pi])
+def test_relu_kernel_has_its_derivatives_everywhere_but_at_zero(angle):
+    r"""$\partial K/\partial u = (|v| \sin\varphi\, \hat u + (\pi - \varphi) v)/2\pi$, and its derivatives."""
+    u, v = 2.0 * jnp.array([1.0, 0.0]), 0.5 * jnp.array([jnp.cos(angle), jnp.sin(angle)])
+    found = jax.grad(relu.kernel)(u, v)
+    expected = (0.5 * np.sin(angle) * np.array([1.0, 0.0]) + (np.pi - angle) * np.asarray(v)) / (2 * np.pi)
+    np.testing.assert_allclose(found, expected, atol=1e-9)
+    second = np.asarray(jax.hessian(relu.kernel)(u, v))
+    e = np.cos(angle) * np.array([1.0, 0.0]) - np.asarray(v) / 0.5
+    # sin²φ (1 - ûûᵀ) + eeᵀ over sin φ vanishes with φ.
+    limit = np.zeros((2, 2))
+    if 0 < np.sin(angle) and angle < np.pi:
+        limit = 0.5 / (4 * np.pi * np.sin(angle)) * (np.sin(angle) ** 2 * np.diag([0.0, 1.0]) + np.outer(e, e))
+    np.testing.assert_allclose(second, limit, atol=1e-6)
+
+
+def test_loss_is_the_limit_of_samples():
+    keys = jax.random.split(jax.random.key(0), 3)
+    student, teacher = (
+        TwoLayer(Dense(relu, 3, 2), width, 1.0, key=key) for width, key in zip((4, 2), keys, strict=False)
+    )
+    x = jax.random.normal(keys[2], (400_000, 3))
+    errors = jnp.sum((jax.vmap(student)(x) - jax.vmap(teacher)(x)) ** 2, axis=1) / 2
+    assert abs(float(gaussian_loss(student, teacher) - errors.mean())) < 4 * float(errors.std()) / len(x) ** 0.5
+
+
+@pytest.mark.parametrize(("k", "n"), [(2, 2), (2, 5), (3, 4), (4, 7)])
+def test_symmetric_plateau_of_the_error_function_committee(k, n):
+    r"""Saad & Solla (1995): $w_i = R \sum_n v_n$, $R = 1/\sqrt{K(2K - 1)}$; loss and whole Hessian spectrum."""
+    teacher = committee(erf, np.eye(k, n))
+    plateau = committee(erf, np.full((k, 1), 1 / np.sqrt(k * (2 * k - 1))) * np.eye(k, n).sum(axis=0))
+    point = critical_point(plateau, gaussian_loss, teacher)
+    assert point.gradient_norm < 1e-14
+    assert point.loss == pytest.approx(k / np.pi * (np.pi / 6 - k * np.arcsin(1 / (2 * k))), abs=1e-14)
+    rate = 2 / np.pi * k / ((2 * k + 1) * np.sqrt(4 * k**2 - 1))
+    mu = 2 * k / np.pi * np.sqrt((2 * k - 1) / (2 * k + 1))
+    parts = [(-rate, (k - 1) ** 2), (0, (k - 1) * (n - k + 1)), (mu - rate, k - 1), (mu, n - k)]
+    parts.append((mu * (2 * k - 1) / (2 * k + 1), 1))
+    expected = np.sort(np.concatenate([np.full(count, value) for value, count in parts]))
+    found = spectrum(plateau, gaussian_loss, teacher)
+    np.testing.assert_allclose(found.eigenvalues, expected, atol=1e-12)
+    verdict = kind(point, gaussian_loss, teacher)
+    assert (verdict.name, verdict.spectrum.index) == ("strict saddle", (k - 1) ** 2)
+
+
+def test_flow_escapes_the_committee_plateau_at_its_rate():
+    """The difference of the two units, odd under their exchange, grows as exp(λt) on the plateau."""
+    teacher = committee(erf, np.eye(2, 3))
+    rng = np.random.default_rng(0)
+    plateau = np.full((2, 1), 1 / np.sqrt(6)) * np.eye(2, 3).sum(axis=0)
+    start = committee(erf, plateau + 1e-7 * rng.standard_normal((2, 3)))
+    flow = simulate(start, gaussian_loss, teacher, t1=160.0, saveat=[80.0])
+    early, late = (abs(np.array([1, -1]) @ flow.evaluate(t).reshape(2, 3) @ [1, -1, 0]) for t in (80.0, 160.0))
+    assert late < 1e-2
+    assert np.log(late / early) / 80 == pytest.approx(0.065749807367, rel=1e-5)
+
+
+# p1 … p5, loss and index of the branch W_ii = p1, W_ij = p2, W_ik = p3, W_kj = p4, W_kk = p5 (Safran & Shamir 2018).
+BRANCH = {
+    6: (
+        [0.986703818889, -0.050413403217, 0.308010991479, 0.224515807599, -0.601511923561],
+        0.025080581002,
+        0.0047003547,
+    ),
+    7: (
+        [0.996922798803, -0.035080155927, 0.261691075807, 0.185991046296, -0.632703904915],
+        0.023202714914,
+        0.0140590132,
+    ),
+    8: (
+        [1.001434253469, -0.025883628038, 0.228089016409, 0.159816042917, -0.658256262009],
+        0.021508037172,
+        0.0213465892,
+    ),
+    10: (
+        [1.004354823262, -0.015811925806, 0.182367755789, 0.126042360843, -0.699036817494],
+        0.018702194586,
+        0.0319640276,
+    ),
+}
+
+
+def branch_point(k, p):
+    weights = np.full((k, k), p[1])
+    np.fill_diagonal(weights, p[0])
+    weights[:-1, -1], weights[-1, :-1], weights[-1, -1] = p[2:]
+    return weights
+
+
+@pytest.mark.parametrize("k", BRANCH)
+def test_spurious_minima_of_relu_committees(k):
+    p, loss, lowest = BRANCH[k]
+    teacher = committee(relu, np.eye(k))
+    point = critical_point(committee(relu, branch_point(k, p)), gaussian_loss, teacher)
+    assert point.converged and point.gradient_norm < 1e-13
+    np.testing.assert_allclose(point.model.weights, branch_point(k, p), atol=1e-10)
+    assert point.loss == pytest.approx(loss, abs=1e-11)
+    verdict = kind(point, gaussian_loss, teacher)
+    assert (verdict.name, verdict.spectrum.index) == ("minimum", 0)
+    assert verdict.spectrum.eigenvalues[0] == pytest.approx(lowest, abs=1e-9)
+
+
+@pytest.mark.parametrize(("k", "index"), [(4, 2), (5, 3)])
+def test_below_six_units_the_branch_consists_of_saddles(k, index):
+    teacher = committee(relu, np.eye(k))
+    start = committee(relu, branch_point(k, [1.0, 0.0, 2 / k, 0.3, -0.6]))
+    solved = solve_gradient(start, gaussian_loss, teacher)
+    # Beside the saddle, the solver comes back to it instead of sliding to a minimum.
+    noise = 1e-2 * np.random.default_rng(0).standard_normal((k, k))
+    point = critical_point(committee(relu, solved.weights + noise), gaussian_loss, teacher)
+    assert point.gradient_norm < 1e-13
+    assert point.loss > 1e-3
+    verdict = kind(point, gaussian_loss, teacher)
+    assert (verdict.name, verdict.spectrum.index) == ("strict saddle", index)
+
+
+def test_other_models_are_refused():
+    keys = jax.random.split(jax.random.key(0), 2)
+    networks = {a.name: TwoLayer(Dense(a, 2, 1), 2, 1.0, key=keys[0]) for a in (tanh, relu, erf)}
+    for student, teacher, words in (
+        (networks["tanh"], networks["tanh"], "tanh has no Gaussian kernel"),
+        (networks["relu"], networks["erf"], "must have one activation"),
+        (networks["relu"], TwoLayer(Dense(relu, 3, 1), 2, 1.0, key=keys[1]), "differ in inputs or outputs"),
+        (jnp.zeros(3), networks["relu"], "TwoLayer networks of Dense units and Committees"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            gaussian_loss(student, teacher)
+    assert flatten(networks["relu"]).size == 6
