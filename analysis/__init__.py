@@ -1,7 +1,12 @@
 """Second floor: what happened. A trajectory becomes visits to critical points, and these a report."""
 
 from . import theory as theory
+from .connections import Connection as Connection
+from .connections import SaddleGraph as SaddleGraph
+from .connections import saddle_graph as saddle_graph
 from .conservation import conserved_drift as conserved_drift
+from .counting import copies_manifolds as copies_manifolds
+from .counting import zero_loss_manifolds as zero_loss_manifolds
 from .critical_point import CriticalPoint as CriticalPoint
 from .critical_point import critical_point as critical_point
 from .curvature import Spectrum as Spectrum
@@ -10,6 +15,10 @@ from .curvature import spectrum as spectrum
 from .curvature import third_order_form as third_order_form
 from .dormant import DormantForm as DormantForm
 from .dormant import dormant_form as dormant_form
+from .embedded_curvature import EmbeddedSpectrum as EmbeddedSpectrum
+from .embedded_curvature import embedded_spectrum as embedded_spectrum
+from .embedding import Embedding as Embedding
+from .embedding import embed as embed
 from .escape import Escape as Escape
 from .figure import plot as plot
 from .figure import plot_loss as plot_loss
@@ -21,9 +30,19 @@ from .itinerary import Visit as Visit
 from .itinerary import itinerary as itinerary
 from .kind import Kind as Kind
 from .kind import kind as kind
-from .reduction import Reduction as Reduction
+from .lie_algebra import ConservedCount as ConservedCount
+from .lie_algebra import conserved_count as conserved_count
+from .matrix_free import Eigenpairs as Eigenpairs
+from .matrix_free import SpectralDensity as SpectralDensity
+from .matrix_free import extreme_eigenpairs as extreme_eigenpairs
+from .matrix_free import hessian_products as hessian_products
+from .matrix_free import spectral_density as spectral_density
 from .reduction import reduce as reduce
 from .scales import Scales as Scales
+from .symmetry import NullSpace as NullSpace
+from .symmetry import null_space as null_space
+from .symmetry import symmetry_directions as symmetry_directions
+from .symmetry import unit_symmetries as unit_symmetries
 from .visits import Passage as Passage
 from .visits import closest_approaches as closest_approaches
 from .visits import passages as passages

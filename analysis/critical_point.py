@@ -14,7 +14,8 @@ from jaxtyping import Array, Float
 from ..flows import GradientFlow, flatten, unflatten
 from ..models import units_of
 from .curvature import DENSE_LIMIT, hessian
-from .reduction import Reduction, reduce
+from .embedding import Embedding
+from .reduction import reduce
 from .width import EffectiveWidth
 
 # Certificate: ‖∇L‖∞ in the wide network, relative to the largest speed of the flow.
@@ -37,7 +38,7 @@ class CriticalPoint(eqx.Module):
     - `distance`: Euclidean distance from the trajectory's closest approach to it.
     - `converged`: the gradient is zero to tolerance and the loss is that of the plateau.
     - `refined`: whether it was solved for at all; networks that are too large even when reduced are not.
-    - `reduction`: the narrow network and its embedding; `None` for a model without units.
+    - `embedding`: the narrow network and its place in the wide one; `None` for a model without units.
     """
 
     model: Any
@@ -47,7 +48,7 @@ class CriticalPoint(eqx.Module):
     distance: float
     converged: bool
     refined: bool
-    reduction: Reduction | None
+    embedding: Embedding | None
 
 
 @eqx.filter_jit
@@ -135,13 +136,13 @@ def critical_point(
     level = float("inf") if drop is None else LEVEL * drop
     start = float(loss(model, data))
 
-    def certify(wide: Any, reduction: Reduction | None) -> CriticalPoint:
+    def certify(wide: Any, embedding: Embedding | None) -> CriticalPoint:
         theta, value, norm = flatten(wide), float(loss(wide, data)), _gradient_norm(wide, loss, data)
         zero = bool(np.isfinite(norm) and norm <= GRADIENT_TOLERANCE * gradient_scale)
         distance = float(jnp.linalg.norm(theta - flatten(model)))
         converged = zero and abs(value - start) <= level
-        refined = flatten(wide if reduction is None else reduction.narrow).size <= DENSE_LIMIT
-        return CriticalPoint(wide, np.asarray(theta), value, norm, distance, converged, refined, reduction)
+        refined = flatten(wide if embedding is None else embedding.narrow).size <= DENSE_LIMIT
+        return CriticalPoint(wide, np.asarray(theta), value, norm, distance, converged, refined, embedding)
 
     def without_units() -> Iterator[CriticalPoint]:
         # A wide network's saddle is met first; slow convergence to a minimum is told by descent.
@@ -149,10 +150,10 @@ def critical_point(
         yield certify(solve_gradient(descend(model, loss, data), loss, data), None)
 
     def with_units() -> Iterator[CriticalPoint]:
-        reduction = reduce(model, effective)
-        for narrow in candidates(reduction.narrow, loss, data):
-            solved = eqx.tree_at(lambda r: r.narrow, reduction, narrow)
-            yield certify(solved.embed(), solved)
+        embedding = reduce(model, effective)
+        for narrow in candidates(embedding.narrow, loss, data):
+            solved = eqx.tree_at(lambda e: e.narrow, embedding, narrow)
+            yield certify(solved.wide(), solved)
 
     points = []
     for point in without_units() if units_of(model) is None else with_units():

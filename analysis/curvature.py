@@ -9,12 +9,14 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ..flows import GradientFlow, flatten
+from ..flows import GradientFlow, flatten, hessian_of
 
 # A dense Hessian of 3000 parameters takes 72 MB and its eigenvectors about a minute.
 DENSE_LIMIT = 3000
 # Hessian–vector products at a time: bounds memory at a few copies of the data's hidden layer.
 BATCH = 16
+# From so many parameters on a Hessian from its parts, checked against products, is worth its longer compilation.
+FROM_PARTS = 200
 
 
 class Spectrum(eqx.Module):
@@ -71,15 +73,23 @@ def _hessian(flow: GradientFlow, theta: Float[Array, " n"], data: Any) -> Float[
     return jax.lax.map(column, jnp.eye(theta.size, dtype=theta.dtype), batch_size=BATCH)
 
 
+@eqx.filter_jit
+def _from_parts(parts: Callable, theta: Float[Array, " n"], data: Any) -> Float[Array, "n n"]:
+    return parts(theta, data)
+
+
 def hessian(model: Any, loss: Callable, data: Any) -> Float[np.ndarray, "n n"]:
-    """The dense Hessian of the loss in the model's flattened parameters, from Hessian–vector products.
+    """The dense Hessian of the loss in the model's flattened parameters.
+
+    Exact: from its parts where loss and model allow it (`saddlescope.flows.hessian_of`), else from products.
 
     **Raises:** `ValueError` beyond 3000 parameters.
     """
-    theta = flatten(model)
+    theta, flow = flatten(model), GradientFlow(model, loss)
     if theta.size > DENSE_LIMIT:
         raise ValueError(f"a dense Hessian is made for up to {DENSE_LIMIT} parameters; the model has {theta.size}.")
-    matrix = np.asarray(_hessian(GradientFlow(model, loss), theta, data))
+    parts = hessian_of(flow, data) if theta.size >= FROM_PARTS else None
+    matrix = np.asarray(_from_parts(parts, theta, data) if parts else _hessian(flow, theta, data))
     return (matrix + matrix.T) / 2
 
 

@@ -61,7 +61,7 @@ def escape(trajectory: Trajectory, passage: Passage, point: CriticalPoint, verdi
         return None
     if verdict.name == "strict saddle" and verdict.spectrum is not None:
         rate, amplitude, overlap = _from_eigenspace(ys, point, verdict)
-    elif verdict.dormant is not None and point.reduction is not None and np.any(point.reduction.dormant):
+    elif verdict.dormant is not None and point.embedding is not None and np.any(point.embedding.dormant):
         rate, amplitude, overlap = _from_dormant(trajectory, ys, point, verdict.dormant, verdict.name)
     else:
         rate, amplitude, overlap = None, np.linalg.norm(ys - point.theta, axis=1), None
@@ -102,8 +102,8 @@ def _from_eigenspace(ys, point: CriticalPoint, verdict: Kind):
 
 def _from_dormant(trajectory: Trajectory, ys, point: CriticalPoint, form: DormantForm, name: str):
     """Units that the saddle does not use: their growth along the steepest direction of an added unit."""
-    assert point.reduction is not None
-    rows = unit_history(trajectory.initial_model, ys)[:, point.reduction.dormant]
+    assert point.embedding is not None
+    rows = unit_history(trajectory.initial_model, ys)[:, point.embedding.dormant]
     if name == "non-smooth saddle":
         direction = ray_direction(rows[-1])
         steepest = max(form.maximisers, key=lambda row: row @ direction)
@@ -112,7 +112,7 @@ def _from_dormant(trajectory: Trajectory, ys, point: CriticalPoint, form: Dorman
     amplitude = np.linalg.norm(rows, axis=2)
     winner = int(np.argmax(amplitude[-1]))
     direction = rows[-1, winner] / amplitude[-1, winner]
-    gain = steepness(point.reduction.narrow, trajectory.loss, trajectory.data, direction)
+    gain = steepness(point.embedding.narrow, trajectory.loss, trajectory.data, direction)
     return form.rate, amplitude[:, winner], gain * form.order / form.rate
 
 

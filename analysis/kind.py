@@ -68,10 +68,10 @@ def kind(
         return Kind("no critical point", None, None, None, reason)
     units = units_of(point.model)
     form = None
-    if units is not None and units.law.zero and point.reduction is not None:
-        form = dormant_form(point.reduction.narrow, loss, data, starts=starts)
+    if units is not None and units.law.zero and point.embedding is not None:
+        form = dormant_form(point.embedding.narrow, loss, data, starts=starts)
     escapes = form is not None and form.strength > ZERO_FORM * scales.gradient
-    if units is not None and not units.law.smooth and point.reduction is not None and np.any(point.reduction.dormant):
+    if units is not None and not units.law.smooth and point.embedding is not None and np.any(point.embedding.dormant):
         return _non_smooth(point, form, escapes, scales)
     if point.theta.size > DENSE_LIMIT:
         return _without_hessian(point, form, escapes, scales)
@@ -101,7 +101,7 @@ def _minimum_without_hessian(point, form, escapes, scales, why: str) -> Kind | N
 
 def _unused(point: CriticalPoint) -> bool:
     """Whether the wide network has a unit to spare: more units than columns of its embedding."""
-    return point.reduction is not None and point.reduction.incoming.shape[0] > point.reduction.incoming.shape[1]
+    return point.embedding is not None and point.embedding.incoming.shape[0] > point.embedding.incoming.shape[1]
 
 
 def _zero_threshold(point: CriticalPoint, scales: Scales) -> float | None:
@@ -138,7 +138,7 @@ def _smooth(point, loss, data, spectral, form, escapes, scales) -> Kind:
     if spectral.index > 0:
         evidence = f"{spectral.index} negative eigenvalues, the lowest {spectral.eigenvalues[0]:.6g}"
         return Kind("strict saddle", 2, spectral, form, evidence)
-    dormant = point.reduction is not None and np.any(point.reduction.dormant)
+    dormant = point.embedding is not None and np.any(point.embedding.dormant)
     if escapes and dormant:
         evidence = f"degenerate, order {form.order}: no negative eigenvalue, but a small unit lowers the loss"
         return Kind("degenerate saddle", form.order, spectral, form, evidence)

@@ -66,10 +66,10 @@ def test_reduction_and_embedding_keep_the_map(name):
     """On an invariant manifold reduce and embed are inverse; the map is the same and the gradient that of the flow."""
     model, data = problem(name, 4)
     wide = on_manifold(model)
-    reduction = reduce(wide, effective_width(wide))
-    assert incoming(reduction.narrow).shape[0] == 2
-    back = reduction.embed()
-    for other in (reduction.narrow, back):
+    embedding = reduce(wide, effective_width(wide))
+    assert incoming(embedding.narrow).shape[0] == 2
+    back = embedding.wide()
+    for other in (embedding.narrow, back):
         np.testing.assert_allclose(jax.vmap(other)(data[0]), jax.vmap(wide)(data[0]), atol=1e-12)
     np.testing.assert_allclose(unit_vectors(back), unit_vectors(wide), atol=1e-12)
 
@@ -113,12 +113,12 @@ def test_flow_stays_on_its_invariant_manifold(name):
 def test_wide_gradient_at_embedded_points(name):
     """Theorem 1: ∇_U L = P_v ∇_U' L and ∇_V L = P_u ∇_V' L, so a zero of one gradient is a zero of the other."""
     model, data = problem(name, 6)
-    reduction = reduce(on_manifold(model))
+    embedding = reduce(on_manifold(model))
     gradient = eqx.filter_grad(half_squared_error)
-    narrow = gradient(reduction.narrow, data)
-    wide = gradient(reduction.embed(), data)
-    kept = np.any(reduction.incoming != 0, axis=1)
-    expected_u, expected_v = reduction.outgoing @ incoming(narrow), reduction.incoming @ outgoing(narrow)
+    narrow = gradient(embedding.narrow, data)
+    wide = gradient(embedding.wide(), data)
+    kept = np.any(embedding.incoming != 0, axis=1)
+    expected_u, expected_v = embedding.outgoing @ incoming(narrow), embedding.incoming @ outgoing(narrow)
     np.testing.assert_allclose(incoming(wide)[kept], expected_u[kept], atol=1e-12)
     np.testing.assert_allclose(outgoing(wide)[kept], expected_v[kept], atol=1e-12)
     np.testing.assert_allclose(incoming(wide)[~kept], 0.0, atol=1e-14)

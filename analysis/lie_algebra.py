@@ -1,0 +1,103 @@
+"""How many quantities the gradient flows of a model conserve, whatever the loss: the rank of a Lie algebra."""
+
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from ..flows import flatten, unflatten
+
+# More random brackets than parameters, so that they span whatever can be spanned.
+SURPLUS = 10
+# Singular values below this share of the largest are zero: brackets are exact to rounding, which grows with depth.
+RANK = 1e-9
+
+
+class ConservedCount(eqx.Module):
+    r"""The number of independent conserved quantities of a model.
+
+    - `count`: $D - \dim \mathrm{Lie}$, D the number of parameters; `parameters`: D.
+    - `dimensions`: of the span of brackets of depth 1, 2, …; the last two agree unless `closed` is false.
+    - `closed`: the span did not grow with the last depth; if false, `count` is an upper bound.
+    - `gap`: smallest singular value that counts over the largest that does not (infinite for none).
+    """
+
+    count: int
+    parameters: int
+    dimensions: tuple[int, ...]
+    closed: bool
+    gap: float
+
+
+def conserved_count(model: Any, inputs: Any, *, max_depth: int = 4, points: int = 16, seed: int = 0) -> ConservedCount:
+    r"""Counts the quantities that every gradient flow of the model's outputs conserves.
+
+    A function h(θ) is conserved for every loss of the outputs and every data set if and only if
+    $\nabla h \perp \nabla_\theta f_o(\theta; x)$ for all inputs x and outputs o, hence also $\perp$ to all brackets
+    $[X, Y] = DY\,X - DX\,Y$ of these fields. At a generic θ the number of independent ones is D minus the dimension of
+    the Lie algebra that they generate (Frobenius). Random brackets $[X_1, [X_2, [\dots, X_d]]]$ of random combinations
+    of the fields are made by nested forward derivatives, depth by depth, until their span stops growing.
+
+    **Arguments:** `model`: any Equinox module, called on one input; `inputs`: a batch of generic inputs, enough for the
+    fields to be seen (for ReLU networks: for all activation patterns); `max_depth`: the deepest brackets; `points`:
+    number of standard normal θ that are tried, of which the one with the largest dimension counts: where ReLU units
+    are dead or always active, further quantities are conserved for a while; `seed`.
+
+    Source: Marcotte, Gribonval & Peyré (2023), "Abide by the law and follow the flow".
+    """
+    flat = flatten(model)
+
+    def outputs(point: Array) -> Array:
+        return jnp.ravel(jax.vmap(unflatten(model, point))(inputs))
+
+    brackets = jax.jit(jax.vmap(lambda theta, weights: _bracket(outputs, theta, weights), in_axes=(None, 0)))
+    keys = jax.random.split(jax.random.key(seed), points)
+    found = [_count(brackets, jax.random.normal(key, flat.shape, flat.dtype), outputs, max_depth) for key in keys]
+    return min(found, key=lambda result: result.count)
+
+
+def _count(brackets: Callable, theta: Float[Array, " D"], outputs: Callable, max_depth: int) -> ConservedCount:
+    """The count at one point."""
+    key, size = jax.random.key(1), jax.eval_shape(outputs, theta).shape[0]
+    rows, dimensions, gap = np.zeros((0, theta.size)), [], np.inf
+    for depth in range(1, max_depth + 1):
+        key, use = jax.random.split(key)
+        weights = jax.random.normal(use, (theta.size + SURPLUS, depth, size), theta.dtype) / size**0.5
+        rows = np.vstack([rows, _scaled(np.asarray(brackets(theta, weights)), rows)])
+        values = np.linalg.svd(rows, compute_uv=False)
+        rank = int(np.sum(values > RANK * values[0]))
+        gap = float(values[rank - 1] / values[rank]) if rank < len(values) and values[rank] > 0 else np.inf
+        dimensions.append(rank)
+        if rank == theta.size or dimensions[-2:] == [rank, rank]:
+            break
+    closed = dimensions[-1] == theta.size or (len(dimensions) > 1 and dimensions[-1] == dimensions[-2])
+    return ConservedCount(theta.size - dimensions[-1], theta.size, tuple(dimensions), closed, gap)
+
+
+def _bracket(outputs: Callable, theta: Array, combinations: Float[Array, "depth P"]) -> Float[Array, " D"]:
+    def field(combination: Array) -> Callable[[Array], Array]:
+        return jax.grad(lambda point: outputs(point) @ combination)
+
+    inner = field(combinations[-1])
+    for combination in combinations[-2::-1]:
+        inner = _commutator(field(combination), inner)
+    return inner(theta)
+
+
+def _commutator(x: Callable, y: Callable) -> Callable:
+    def commutator(point: Array) -> Array:
+        along_x = jax.jvp(y, (point,), (x(point),))[1]
+        return along_x - jax.jvp(x, (point,), (y(point),))[1]
+
+    return commutator
+
+
+def _scaled(found: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """Brackets of one depth brought to the size of the fields; what vanishes but for rounding is left as it is."""
+    size = np.max(np.linalg.norm(found, axis=1))
+    reference = np.max(np.linalg.norm(known, axis=1), initial=0.0)
+    return found * (reference / size) if reference and size > RANK * reference else found

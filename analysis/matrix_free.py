@@ -1,0 +1,148 @@
+"""The spectrum of a Hessian from its products: both ends, and its density, for any number of parameters."""
+
+import warnings
+from collections.abc import Callable
+from typing import Any, Literal
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import scipy.sparse.linalg
+from jaxtyping import Array, Float
+from matfree.decomp import tridiag_sym
+
+from ..flows import GradientFlow, flatten
+
+# Eigenpairs count as converged with a residual below this share of the largest |λ| met.
+CONVERGED = 1e-9
+# A Lanczos coefficient below this share of the largest ends the Krylov space: what follows is rounding.
+BREAKDOWN = 1e-12
+
+
+class Eigenpairs(eqx.Module):
+    r"""Some eigenpairs of a symmetric matrix H.
+
+    - `values`: ascending; `vectors`: orthonormal columns.
+    - `residuals`: $\|Hq - \lambda q\|$ of each; an eigenvalue lies within that distance of the value.
+    - `converged`: whether the residual is below 1e-9 of the spectral radius.
+    """
+
+    values: Float[np.ndarray, " k"]
+    vectors: Float[np.ndarray, "n k"]
+    residuals: Float[np.ndarray, " k"]
+    converged: np.ndarray
+
+
+class SpectralDensity(eqx.Module):
+    r"""A spectrum as weighted nodes, one rule per random probe.
+
+    - `nodes`, `weights`: for each probe; the weights of a probe sum to one.
+    - `size`: number n of eigenvalues.
+    """
+
+    nodes: Float[np.ndarray, "probes depth"]
+    weights: Float[np.ndarray, "probes depth"]
+    size: int
+
+    def count(self, lower: float, upper: float) -> tuple[float, float]:
+        """The number of eigenvalues between two values (the lower one included), and its standard error."""
+        inside = (self.nodes >= lower) & (self.nodes < upper)
+        shares = np.sum(self.weights * inside, axis=1)
+        return self.size * float(shares.mean()), self.size * float(shares.std(ddof=1) / np.sqrt(len(shares)))
+
+
+@eqx.filter_jit
+def _products(flow: GradientFlow, theta: Float[Array, " n"], data: Any, directions: Float[Array, "n k"]) -> Array:
+    product = jax.linearize(lambda p: jax.grad(flow.value)(p, data), theta)[1]
+    return jax.vmap(product, in_axes=1, out_axes=1)(directions)
+
+
+def hessian_products(model: Any, loss: Callable, data: Any) -> Callable[[np.ndarray], np.ndarray]:
+    """The function from a block of directions, as columns, to the Hessian's products with them."""
+    flow, theta = GradientFlow(model, loss), flatten(model)
+    return lambda directions: np.asarray(_products(flow, theta, data, jnp.asarray(directions, theta.dtype)))
+
+
+def extreme_eigenpairs(
+    model: Any,
+    loss: Callable,
+    data: Any,
+    *,
+    end: Literal["lowest", "highest"] = "lowest",
+    count: int = 6,
+    max_iterations: int = 500,
+    seed: int = 0,
+) -> Eigenpairs:
+    r"""The lowest or highest eigenvalues of the Hessian by a block method, from its products alone.
+
+    A block of vectors sees equal eigenvalues as what they are, up to its own size: an eigenvalue that occurs more
+    often fills the block, and its vectors are a sample of the eigenspace.
+
+    **Arguments:** `model`, `loss`, `data`; `end`; `count`: number of pairs; `max_iterations`; `seed`: of the start.
+
+    **Raises:** `ValueError` where the block would be more than a fifth of the space; `spectrum` is for those.
+
+    Source: Knyazev (2001), "Toward the optimal preconditioned eigensolver" (LOBPCG), as in SciPy.
+    """
+    products, size = hessian_products(model, loss, data), flatten(model).size
+    if not 1 <= count <= size // 5:
+        raise ValueError(f"count must be between 1 and a fifth of the {size} parameters; got {count}.")
+    start = np.random.default_rng(seed).standard_normal((size, count))
+    radius = float(np.linalg.norm(products(start)) / np.linalg.norm(start))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # the residuals say what was reached
+        values, vectors = scipy.sparse.linalg.lobpcg(
+            products, start, largest=end == "highest", tol=CONVERGED / 10 * radius, maxiter=max_iterations
+        )[:2]
+    order = np.argsort(values)
+    values, vectors = values[order], vectors[:, order]
+    residuals = np.linalg.norm(products(vectors) - vectors * values, axis=0)
+    scale = max(radius, float(np.max(np.abs(values))))
+    return Eigenpairs(values, vectors, residuals, residuals <= CONVERGED * scale)
+
+
+@eqx.filter_jit
+def _tridiagonals(
+    flow: GradientFlow, theta: Float[Array, " n"], data: Any, probes: Float[Array, "p n"], depth: int
+) -> Float[Array, "p depth depth"]:
+    product = jax.linearize(lambda p: jax.grad(flow.value)(p, data), theta)[1]
+    decompose = tridiag_sym(depth, custom_vjp=False)
+    return jax.lax.map(lambda probe: decompose(product, probe)[1], probes)
+
+
+def spectral_density(
+    model: Any, loss: Callable, data: Any, *, probes: int = 8, depth: int = 64, seed: int = 0
+) -> SpectralDensity:
+    r"""The density of the Hessian's eigenvalues by stochastic Lanczos quadrature.
+
+    Each random unit vector, by `depth` products, gives the Gauss rule of its own spectral measure; their mean is an
+    unbiased estimate of the density's moments. Few distinct eigenvalues end a Krylov space early, and the rule is then
+    exact for that vector.
+
+    **Arguments:** `model`, `loss`, `data`; `probes`: number of random vectors, at least 2; `depth`: products for
+    each; `seed`.
+
+    Source: Ubaru, Chen & Saad (2017), "Fast estimation of tr(f(A)) via stochastic Lanczos quadrature".
+    """
+    if probes < 2 or depth < 2:
+        raise ValueError(f"probes and depth must be at least 2; got {probes} and {depth}.")
+    flow, theta = GradientFlow(model, loss), flatten(model)
+    depth = min(depth, theta.size)
+    vectors = jax.random.normal(jax.random.key(seed), (probes, theta.size), theta.dtype)
+    vectors = vectors / jnp.linalg.norm(vectors, axis=1, keepdims=True)
+    rules = [_rule(matrix) for matrix in np.asarray(_tridiagonals(flow, theta, data, vectors, depth))]
+    nodes, weights = (
+        np.stack([np.pad(part, (0, depth - len(part))) for part in parts]) for parts in zip(*rules, strict=True)
+    )
+    return SpectralDensity(nodes, weights, theta.size)
+
+
+def _rule(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Nodes and weights of the Gauss rule of a tridiagonal matrix, cut where its Krylov space ended."""
+    beside = np.abs(np.diagonal(matrix, 1))
+    known = np.isfinite(beside)
+    ended = ~known | (beside <= BREAKDOWN * np.max(np.abs(matrix[np.isfinite(matrix)]), initial=0.0))
+    length = int(np.argmax(ended)) + 1 if np.any(ended) else len(matrix)
+    nodes, vectors = np.linalg.eigh(matrix[:length, :length])
+    return nodes, vectors[0] ** 2

@@ -1,0 +1,74 @@
+"""What does a dense Hessian cost, from its parts and by differentiation?
+
+The networks of Brea, Martinelli, Şimşek & Gerstner (2023, arXiv 2301.10638), benchmark B2: 2 inputs, 10, 50 or 100
+softplus units with biases, N samples. For each: milliseconds of a gradient, of `jax.hessian`, of one Hessian–vector
+product per parameter, and of `saddlescope.flows.hessian_of`, the median of nine without compilation, the ratio of
+`jax.hessian` to ours, and the largest difference of the two relative to the largest entry.
+
+Run: `python benchmarks/hessian.py [--samples 1000 …]`.
+"""
+
+import statistics
+import time
+
+import jax
+
+jax.config.update("jax_enable_x64", True)
+
+import equinox as eqx  # noqa: E402
+import jax.numpy as jnp  # noqa: E402
+import tyro  # noqa: E402
+from problems import Perceptron  # noqa: E402
+from rich.console import Console  # noqa: E402
+from rich.table import Table  # noqa: E402
+from saddlescope.flows import GradientFlow, flatten, hessian_of, mean_squared_error  # noqa: E402
+from saddlescope.flows.hessian import DenseHessian  # noqa: E402
+
+REPEATS = 9
+
+
+def problem(width, samples):
+    """The flow of a student of the given width, and data of a teacher of four units."""
+    keys = jax.random.split(jax.random.key(0), 3)
+    x = jax.random.normal(keys[0], (samples, 2))
+    teacher = Perceptron(2, 4, 1.0, key=keys[1])
+    return GradientFlow(Perceptron(2, width, 1.0, key=keys[2]), mean_squared_error), (x, jax.vmap(teacher)(x))
+
+
+def milliseconds(function, *arguments):
+    function = eqx.filter_jit(function)
+    jax.block_until_ready(function(*arguments))
+
+    def once():
+        began = time.perf_counter()
+        jax.block_until_ready(function(*arguments))
+        return 1e3 * (time.perf_counter() - began)
+
+    return statistics.median(once() for _ in range(REPEATS))
+
+
+def main(samples: tuple[int, ...] = (10, 1000, 10_000)) -> None:
+    """Prints the table.
+
+    Args:
+        samples: numbers of samples.
+    """
+    table = Table("parameters", "samples", "gradient", "jax.hessian", "products", "hessian_of", "ratio", "difference")
+    for width in (10, 50, 100):
+        for count in samples:
+            flow, data = problem(width, count)
+            theta, ours = flatten(flow.model), hessian_of(flow, data)
+            whole = jax.hessian(flow.value)
+            times = [
+                milliseconds(function, theta, data)
+                for function in (jax.grad(flow.value), whole, DenseHessian(flow), ours)
+            ]
+            exact = jax.jit(whole)(theta, data)
+            difference = jnp.max(jnp.abs(ours(theta, data) - exact)) / jnp.max(jnp.abs(exact))
+            cells = [f"{t:.3g}" for t in times] + [f"{times[1] / times[3]:.1f}", f"{float(difference):.1e}"]
+            table.add_row(str(theta.size), str(count), *cells)
+    Console().print(table)
+
+
+if __name__ == "__main__":
+    tyro.cli(main)

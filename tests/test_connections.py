@@ -1,0 +1,82 @@
+"""The graph of saddles of a two-layer linear network, where every node and edge is known."""
+
+from itertools import combinations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from saddlescope.analysis import itinerary, saddle_graph
+from saddlescope.flows import half_squared_error, simulate
+from saddlescope.models import Dense, TwoLayer, linear, scaled
+
+STRENGTHS = (4.0, 2.0, 1.0)
+
+
+@pytest.fixture(scope="module")
+def graph():
+    """The saddle graph from the origin, with three modes and four units."""
+    x = np.sqrt(3) * np.eye(3)
+    rotation, _ = np.linalg.qr(np.random.default_rng(0).standard_normal((3, 3)))
+    data = jnp.asarray(x), jnp.asarray(x @ (rotation * np.array(STRENGTHS)) @ rotation.T)
+    model = TwoLayer(Dense(linear, 3, 3), 4, 1.0, key=jax.random.key(0))
+    return saddle_graph(scaled(model, 0.0), half_squared_error, data, size=2.0), model, data
+
+
+def modes(loss):
+    """The modes that a critical point of this loss has not learned: ½ Σ s² tells them apart."""
+    for r in range(4):
+        for missing in combinations(range(3), r):
+            if abs(loss - sum(STRENGTHS[k] ** 2 for k in missing) / 2) < 1e-9:
+                return frozenset(range(3)) - frozenset(missing)
+    raise AssertionError(f"{loss} is no critical value")
+
+
+def test_nodes_are_the_subsets_of_modes(graph):
+    found, _, _ = graph
+    assert found.complete
+    assert len(found.points) == 8
+    learned = [modes(point.loss) for point in found.points]
+    assert len(set(learned)) == 8
+    for chosen, verdict in zip(learned, found.kinds, strict=True):
+        others = set(range(3)) - chosen
+        swaps = sum(STRENGTHS[j] > STRENGTHS[i] for i in chosen for j in others)
+        assert verdict.spectrum.index == (4 - len(chosen)) * (3 - len(chosen)) + swaps
+        assert verdict.name == ("strict saddle" if others else "minimum")
+
+
+def test_edges_add_a_mode_or_exchange_it_for_a_stronger_one(graph):
+    r"""Eigenvalues $-s_j$ lead from S to S ∪ {j}, and $s_i - s_j$ to S with j for i."""
+    found, _, _ = graph
+    learned = [modes(point.loss) for point in found.points]
+    expected = {}
+    for chosen in learned:
+        for j in set(range(3)) - chosen:
+            expected[chosen, chosen | {j}] = STRENGTHS[j]
+            for i in chosen:
+                if STRENGTHS[j] > STRENGTHS[i]:
+                    expected[chosen, chosen - {i} | {j}] = STRENGTHS[j] - STRENGTHS[i]
+    edges = {(learned[edge.source], learned[edge.target]): edge.rate for edge in found.connections}
+    assert edges.keys() == expected.keys()
+    for edge, rate in edges.items():
+        assert rate == pytest.approx(expected[edge], rel=1e-6)
+
+
+def test_connections_fall_from_loss_to_loss(graph):
+    found, _, _ = graph
+    for edge in found.connections:
+        source, target = found.points[edge.source], found.points[edge.target]
+        assert np.all(np.diff(edge.losses) <= 0)
+        assert edge.losses[0] == pytest.approx(source.loss, rel=1e-4)
+        assert edge.losses[-1] == pytest.approx(target.loss, abs=1e-2)
+        # No path is shorter than the straight line between its ends.
+        assert edge.arc_length > 0.5 and edge.duration > np.log(1e2) / edge.rate
+
+
+def test_the_flow_from_small_weights_takes_a_path_in_the_graph(graph):
+    found, model, data = graph
+    report = itinerary(simulate(scaled(model, 1e-4), half_squared_error, data, t1=60.0))
+    path = [found.node(visit.critical_point.model, half_squared_error, data) for visit in report.visits]
+    assert [sorted(modes(found.points[node].loss)) for node in path] == [[], [0], [0, 1], [0, 1, 2]]
+    edges = {(edge.source, edge.target) for edge in found.connections}
+    assert all(step in edges for step in zip(path, path[1:], strict=False))

@@ -1,0 +1,150 @@
+"""Theorem 1 for every architecture and type: the narrow map, a gradient that vanishes with its; inertia by blocks."""
+
+from itertools import product
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from architectures import MODELS, problem
+from hypothesis import assume, given
+from hypothesis import strategies as st
+from saddlescope.analysis import copies_manifolds, embed, embedded_spectrum, spectrum, zero_loss_manifolds
+from saddlescope.flows import half_squared_error
+from saddlescope.models import incoming, outgoing, units_of, width, with_units
+
+
+def quartic(model, data):
+    """A loss that is not a squared error."""
+    x, y = data
+    error = jax.vmap(model)(x) - y
+    return jnp.mean(jnp.sum(error**2, axis=-1) + 0.1 * jnp.sum(error, axis=-1) ** 4)
+
+
+def types(name):
+    """The types of embedding that a model's law allows."""
+    law = units_of(problem(name).model).law
+    return ["i"] + ["ii"] * law.zero + ["iii"] * (law.degree == 1) + ["iv"] * law.linear
+
+
+CASES = [(name, kind) for name in MODELS for kind in types(name)]
+gammas = st.floats(-2, 2).filter(lambda gamma: abs(gamma) > 0.1 and abs(gamma - 1) > 0.1)
+
+
+def embedding_of(name, kind, draw):
+    """An embedding of two units of the model in up to four, with drawn γ."""
+    model, data = problem(name, seed=draw(st.integers(0, 100)))
+    narrow = with_units(model, incoming(model)[:2], outgoing(model)[:2])
+    count = draw(st.integers(1, 2))
+    several = lambda size, values: draw(st.lists(values, min_size=size, max_size=size))  # noqa: E731
+    if kind == "ii":
+        return embed(narrow, "ii", count=count), data
+    size = 2 * count if kind == "iv" else count
+    gamma_v = several(size, gammas)
+    if kind == "i":
+        return embed(narrow, "i", unit=draw(st.integers(0, 1)), gamma_v=gamma_v), data
+    positive = units_of(model).law.field == "nonnegative"
+    gamma_u = several(size, gammas.map(abs) if positive else gammas)
+    options = {"unit": draw(st.integers(0, 1))} if kind == "iii" else {}
+    return embed(narrow, kind, gamma_u=gamma_u, gamma_v=gamma_v, **options), data
+
+
+@pytest.mark.parametrize("loss", [half_squared_error, quartic])
+@pytest.mark.parametrize(("name", "kind"), CASES)
+@given(draw=st.data())
+def test_embedded_points_have_the_same_map_and_the_narrow_gradient(name, kind, loss, draw):
+    r"""$\nabla_U L = P_v \nabla_{U'} L$ and $\nabla_V L = P_u \nabla_{V'} L$, at any point: both vanish together."""
+    embedding, data = embedding_of(name, kind, draw.draw)
+    wide, p, q = embedding.wide(), embedding.incoming, embedding.outgoing
+    np.testing.assert_allclose(q.T @ p, np.eye(2), atol=1e-13)
+    np.testing.assert_allclose(jax.vmap(wide)(data[0]), jax.vmap(embedding.narrow)(data[0]), atol=1e-11, rtol=1e-11)
+    gradient = eqx.filter_jit(eqx.filter_grad(loss))
+    narrow, found = gradient(embedding.narrow, data), gradient(wide, data)
+    for part, rows, like in ((incoming, q, narrow), (outgoing, p, narrow)):
+        expected = rows @ part(like)
+        np.testing.assert_allclose(part(found), expected, atol=1e-12 * max(1, np.max(np.abs(expected)) * 100))
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"), [case for case in CASES if case != ("relu", "ii") and case != ("relu-conv", "ii")]
+)
+@given(draw=st.data())
+def test_inertia_from_blocks_is_that_of_the_dense_hessian(name, kind, draw):
+    embedding, data = embedding_of(name, kind, draw.draw)
+    blocks = embedded_spectrum(embedding, quartic, data)
+    dense = spectrum(embedding.wide(), quartic, data)
+    # Congruence keeps signs, not sizes: both need a gap, or the count means nothing.
+    sizes = np.abs(dense.eigenvalues)
+    clear = (sizes > 1e-6 * sizes.max()) | (sizes < 1e-11 * sizes.max())
+    assume(np.all(clear))
+    assert (blocks.index, blocks.nullity) == (dense.index, dense.nullity)
+    assert blocks.index + blocks.nullity + blocks.positive == len(dense.eigenvalues)
+    if blocks.exact:
+        values = np.concatenate([np.tile(block.eigenvalues, block.count) for block in blocks.blocks])
+        np.testing.assert_allclose(np.sort(values), dense.eigenvalues, atol=1e-10 * sizes.max())
+
+
+def test_embeddings_follow_one_another():
+    model, data = problem("tanh")
+    first = embed(model, "i", unit=1, gamma_v=0.3)
+    both = first.then(embed(first.wide(), "ii", count=3))
+    assert width(both.wide()) == width(model) + 4
+    assert both.dormant.tolist() == [False] * (width(model) + 1) + [True] * 3
+    np.testing.assert_allclose(jax.vmap(both.wide())(data[0]), jax.vmap(model)(data[0]), atol=1e-13)
+    dense = spectrum(both.wide(), half_squared_error, data)
+    blocks = embedded_spectrum(both, half_squared_error, data)
+    assert (blocks.index, blocks.nullity) == (dense.index, dense.nullity)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "words"),
+    [
+        ("tanh", {"kind": "iii", "gamma_u": 1.0, "gamma_v": 1.0}, "type iii needs a unit law with degree 1"),
+        ("relu", {"kind": "iv", "gamma_u": 1.0, "gamma_v": 1.0}, "type iv needs a unit law with linear"),
+        ("relu", {"kind": "iii", "gamma_u": -1.0, "gamma_v": 1.0}, "factors ≥ 0 only"),
+        ("tanh", {"kind": "i"}, "gamma_v must be 1 finite number"),
+        ("tanh", {"kind": "i", "gamma_v": 0.5, "unit": 9}, "unit must be between 0 and 3; got 9"),
+        ("linear", {"kind": "iv", "gamma_u": [1.0] * 5, "gamma_v": [1.0] * 10}, "must agree in shape"),
+        ("linear", {"kind": "v"}, "kind must be i, ii, iii or iv"),
+        ("linear", {"kind": "ii", "count": 0}, "count must be at least 1"),
+    ],
+)
+def test_bad_embeddings_are_refused(name, options, words):
+    with pytest.raises(ValueError, match=words):
+        embed(problem(name).model, **options)
+
+
+def test_zero_relu_units_have_no_hessian():
+    model, data = problem("relu")
+    with pytest.raises(ValueError, match="2 zero units"):
+        embedded_spectrum(embed(model, "ii", count=2), half_squared_error, data)
+
+
+@pytest.mark.parametrize("narrow", [1, 2, 3])
+def test_copies_manifolds_by_enumeration(narrow):
+    for wide in range(narrow, 7):
+        maps = product(range(narrow), repeat=wide)
+        assert copies_manifolds(narrow, wide) == sum(len(set(units)) == narrow for units in maps)
+
+
+def test_zero_loss_manifolds_by_enumeration():
+    """Labelled units: each is a copy of one of r, or in one of some unlabelled groups."""
+
+    def enumerate_groupings(narrow, wide):
+        found = set()
+        for labels in product(range(narrow + wide), repeat=wide):
+            groups = {label: tuple(i for i in range(wide) if labels[i] == label) for label in set(labels)}
+            if not set(range(narrow)) <= set(labels):
+                continue
+            used = tuple(groups[k] for k in range(narrow))
+            found.add((used, frozenset(group for label, group in groups.items() if label >= narrow)))
+        return len(found)
+
+    for narrow, wide in ((1, 1), (1, 2), (1, 3), (1, 4), (2, 3), (2, 4)):
+        assert zero_loss_manifolds(narrow, wide) == enumerate_groupings(narrow, wide)
+
+
+def test_counts_refuse_widths_that_do_not_fit():
+    with pytest.raises(ValueError, match="1 ≤ narrow ≤ wide"):
+        copies_manifolds(3, 2)
