@@ -1,6 +1,8 @@
 """Second floor: what happened. A trajectory becomes visits to critical points, and these a report."""
 
 from . import theory as theory
+from .certificate import Certificate as Certificate
+from .certificate import certificate as certificate
 from .connections import Connection as Connection
 from .connections import SaddleGraph as SaddleGraph
 from .connections import saddle_graph as saddle_graph
@@ -25,6 +27,13 @@ from .figure import plot_loss as plot_loss
 from .figure import plot_spectrum as plot_spectrum
 from .figure import plot_speed as plot_speed
 from .figure import plot_units as plot_units
+from .hessian_parts import Inertia as Inertia
+from .hessian_parts import hessian_block as hessian_block
+from .hessian_parts import inertia as inertia
+from .hessian_parts import leaf_positions as leaf_positions
+from .identify import Identification as Identification
+from .identify import identify as identify
+from .identify import sample_family as sample_family
 from .itinerary import Itinerary as Itinerary
 from .itinerary import Visit as Visit
 from .itinerary import itinerary as itinerary
@@ -32,15 +41,20 @@ from .kind import Kind as Kind
 from .kind import kind as kind
 from .lie_algebra import ConservedCount as ConservedCount
 from .lie_algebra import conserved_count as conserved_count
+from .lowest_form import LowestForm as LowestForm
+from .lowest_form import lowest_form as lowest_form
 from .matrix_free import Eigenpairs as Eigenpairs
 from .matrix_free import SpectralDensity as SpectralDensity
 from .matrix_free import extreme_eigenpairs as extreme_eigenpairs
 from .matrix_free import hessian_products as hessian_products
 from .matrix_free import spectral_density as spectral_density
+from .null_space import NullSpace as NullSpace
+from .null_space import null_space as null_space
 from .reduction import reduce as reduce
 from .scales import Scales as Scales
-from .symmetry import NullSpace as NullSpace
-from .symmetry import null_space as null_space
+from .slow_point import SlowPoint as SlowPoint
+from .slow_point import flat_channel as flat_channel
+from .slow_point import ghost as ghost
 from .symmetry import symmetry_directions as symmetry_directions
 from .symmetry import unit_symmetries as unit_symmetries
 from .visits import Passage as Passage

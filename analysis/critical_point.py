@@ -39,6 +39,7 @@ class CriticalPoint(eqx.Module):
     - `converged`: the gradient is zero to tolerance and the loss is that of the plateau.
     - `refined`: whether it was solved for at all; networks that are too large even when reduced are not.
     - `embedding`: the narrow network and its place in the wide one; `None` for a model without units.
+    - `start`: the model at the closest approach, from where it was sought.
     """
 
     model: Any
@@ -49,6 +50,7 @@ class CriticalPoint(eqx.Module):
     converged: bool
     refined: bool
     embedding: Embedding | None
+    start: Any
 
 
 @eqx.filter_jit
@@ -142,7 +144,7 @@ def critical_point(
         distance = float(jnp.linalg.norm(theta - flatten(model)))
         converged = zero and abs(value - start) <= level
         refined = flatten(wide if embedding is None else embedding.narrow).size <= DENSE_LIMIT
-        return CriticalPoint(wide, np.asarray(theta), value, norm, distance, converged, refined, embedding)
+        return CriticalPoint(wide, np.asarray(theta), value, norm, distance, converged, refined, embedding, model)
 
     def without_units() -> Iterator[CriticalPoint]:
         # A wide network's saddle is met first; slow convergence to a minimum is told by descent.

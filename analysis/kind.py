@@ -7,16 +7,31 @@ import equinox as eqx
 import numpy as np
 from jaxtyping import Float
 
+from ..flows import flatten
 from ..models import units_of
+from .certificate import Certificate, certificate
 from .critical_point import GRADIENT_TOLERANCE, CriticalPoint
 from .curvature import DENSE_LIMIT, Spectrum, spectrum
 from .dormant import DormantForm, dormant_form
-from .null_space import probe_null_space
+from .lowest_form import LowestForm, lowest_form
+from .null_probe import probe_null_space
+from .null_space import NullSpace, null_space
 from .scales import Scales
+from .slow_point import flat_channel, ghost
 
 KindName = Literal[
-    "strict saddle", "degenerate saddle", "non-smooth saddle", "minimum", "undetermined", "no critical point"
+    "strict saddle",
+    "degenerate saddle",
+    "non-smooth saddle",
+    "minimum",
+    "flat channel",
+    "ghost",
+    "undetermined",
+    "no critical point",
 ]
+# A zero of the gradient farther from the closest approach than this many times the weights' size is not simply what
+# slowed the flow down: along a flat channel the gradient vanishes at infinity.
+FAR = 2.0
 NO_UNIT_HELPS = "no unit of any size lowers the loss to first order, so none does if it is convex in the sum of units"
 # A form weaker than this share of the flow's largest speed is zero to rounding.
 ZERO_FORM = 1e-8
@@ -30,6 +45,9 @@ class Kind(eqx.Module):
     - `spectrum`: of the Hessian, `None` where the loss is not twice differentiable or the point was not found;
     - `dormant`: the form of an added unit, `None` for models without units or without a zero of φ;
     - `evidence`: one sentence.
+    - `form`: the lowest form of the loss along null directions that symmetries do not explain, where there are such.
+    - `null_space`: how the zero eigenvalues are explained; `certificate`: how far point and index are proven. Both are
+      `None` without a spectrum.
     """
 
     name: KindName
@@ -37,6 +55,14 @@ class Kind(eqx.Module):
     spectrum: Spectrum | None
     dormant: DormantForm | None
     evidence: str
+    form: LowestForm | None = None
+    null_space: NullSpace | None = None
+    certificate: Certificate | None = None
+
+    @property
+    def proof(self) -> str:
+        """How far the verdict is a proof: what the certificate says, or that it is numerical evidence only."""
+        return "numerical evidence only" if self.certificate is None else str(self.certificate)
 
 
 def kind(
@@ -51,11 +77,13 @@ def kind(
 
     In this order: a zero unit of a law that is not smooth leaves no Hessian, and the positively homogeneous form of
     an added unit decides; a negative eigenvalue makes a strict saddle; a positive semidefinite Hessian with a
-    dormant unit that can lower the loss at order p ≥ 3, or with a null direction along which it falls, makes a
-    degenerate saddle. What has no such descent is a minimum if its loss is zero; if its Hessian is positive definite;
-    if the loss's derivative in the output is orthogonal to every unit (then no network of any width does better,
-    provided that the loss is convex in the sum of units, as squared errors are); or if its null space is tangent to a
-    manifold of critical points (Morse–Bott). Anything else stays undetermined.
+    dormant unit that can lower the loss at order p ≥ 3, or with a null direction along which the lowest form of the
+    loss is negative, makes a degenerate saddle. What has no such descent is a minimum if its loss is zero; if its
+    Hessian is positive definite; if the loss's derivative in the output is orthogonal to every unit (then no network
+    of any width does better, provided that the loss is convex in the sum of units, as squared errors are); if its null
+    space is tangent to a manifold of critical points (Morse–Bott); or if the lowest form is positive on all of the null
+    space, as far as a search can tell. Anything else stays undetermined. Without a critical point, a flow that
+    goes on for ever is in a flat channel, and a minimum of the speed that is not zero is a ghost.
 
     **Arguments:** `point`, `loss`, `data`; `scales`: sizes that count as large, by default 1; `starts`: incoming
     parameters from which to search for the steepest dormant unit.
@@ -63,9 +91,9 @@ def kind(
     scales = Scales() if scales is None else scales
     if not point.refined:
         return Kind("undetermined", None, None, None, f"not refined: more than {DENSE_LIMIT} parameters")
-    if not point.converged:
-        reason = f"‖∇L‖∞ = {point.gradient_norm:.1e} at distance {point.distance:.2g} from the closest approach"
-        return Kind("no critical point", None, None, None, reason)
+    elsewhere = _without_point(point, loss, data, scales)
+    if elsewhere is not None:
+        return elsewhere
     units = units_of(point.model)
     form = None
     if units is not None and units.law.zero and point.embedding is not None:
@@ -76,7 +104,38 @@ def kind(
     if point.theta.size > DENSE_LIMIT:
         return _without_hessian(point, form, escapes, scales)
     spectral = spectrum(point.model, loss, data, zero_threshold=_zero_threshold(point, scales))
-    return _smooth(point, loss, data, spectral, form, escapes, scales)
+    explained = null_space(spectral, point.model, data, point.embedding)
+    verdict = _smooth(point, loss, data, spectral, form, escapes, explained, scales)
+    return _with_proof(verdict, point, loss, data, explained, scales)
+
+
+def _without_point(point: CriticalPoint, loss, data, scales: Scales) -> Kind | None:
+    """The verdict where there is no critical point, or none nearby."""
+    far = point.distance > FAR * float(np.linalg.norm(flatten(point.start)))
+    if point.converged and not far:
+        return None
+    found = flat_channel(point.start, loss, data)
+    if found is None and not point.converged:
+        found = ghost(point.start, loss, data, curvature=scales.curvature or 1.0, gradient=scales.gradient)
+    if found is not None:
+        return Kind(found.name, None, None, None, found.evidence)
+    if point.converged:
+        return None
+    reason = f"‖∇L‖∞ = {point.gradient_norm:.1e} at distance {point.distance:.2g} from the closest approach"
+    return Kind("no critical point", None, None, None, reason)
+
+
+def _with_proof(verdict: Kind, point: CriticalPoint, loss, data, explained: NullSpace, scales: Scales) -> Kind:
+    """The verdict with its null space explained, unexplained zeros looked at, and its certificate."""
+    spectral, form, evidence = verdict.spectrum, verdict.form, f"{verdict.evidence}; {explained}"
+    if form is None and explained.unexplained and verdict.name == "strict saddle":
+        form = lowest_form(
+            point.model, point.theta, loss, data, spectral, basis=explained.directions, scales=scales, search=False
+        )
+    if form is not None and verdict.name != "degenerate saddle":
+        evidence += f", along which {form}"
+    proof = certificate(point.model, point.theta, loss, data, spectral, explained=explained.unexplained == 0)
+    return Kind(verdict.name, verdict.order, spectral, verdict.dormant, evidence, form, explained, proof)
 
 
 def _without_hessian(point, form, escapes, scales) -> Kind:
@@ -134,7 +193,7 @@ def _non_smooth(point, form, escapes, scales) -> Kind:
     return _minimum_without_hessian(point, form, escapes, scales, lost) or undetermined
 
 
-def _smooth(point, loss, data, spectral, form, escapes, scales) -> Kind:
+def _smooth(point, loss, data, spectral, form, escapes, explained, scales) -> Kind:
     if spectral.index > 0:
         evidence = f"{spectral.index} negative eigenvalues, the lowest {spectral.eigenvalues[0]:.6g}"
         return Kind("strict saddle", 2, spectral, form, evidence)
@@ -148,23 +207,25 @@ def _smooth(point, loss, data, spectral, form, escapes, scales) -> Kind:
         return Kind("minimum", None, spectral, form, "the Hessian is positive definite")
     if _no_unit_helps(point, form, escapes):
         return Kind("minimum", None, spectral, form, f"positive semidefinite; {NO_UNIT_HELPS}")
-    return _flat(point, loss, data, spectral, form, scales)
+    return _flat(point, loss, data, spectral, form, explained, scales)
 
 
-def _flat(point, loss, data, spectral, form, scales) -> Kind:
+def _flat(point, loss, data, spectral, form, explained, scales) -> Kind:
     """A positive semidefinite Hessian with a null space that no unit explains: look along it."""
     found = probe_null_space(point.model, point.theta, loss, data, spectral, weight_scale=scales.weight)
     # Rounding of the loss, and the certificate of the critical point itself.
     silent = 1e3 * np.finfo(float).eps * scales.loss
     still = found.gradient <= 10 * GRADIENT_TOLERANCE * scales.gradient
-    if np.min(found.changes) < -silent and found.order >= 3:
-        evidence = f"degenerate, order {found.order}: the loss falls along a null direction of the Hessian"
-        return Kind("degenerate saddle", found.order, spectral, form, evidence)
     if np.all(np.abs(found.changes) <= silent) and still:
         evidence = "positive semidefinite, the null space tangent to a manifold of critical points (numerical evidence)"
         return Kind("minimum", None, spectral, form, evidence)
-    if spectral.nullity == 1 and np.all(found.changes > silent):
-        evidence = f"the loss rises at order {found.order} both ways along the one null direction"
-        return Kind("minimum", None, spectral, form, evidence)
-    evidence = "positive semidefinite; along the null space the loss is neither flat nor seen to fall"
-    return Kind("undetermined", None, spectral, form, evidence)
+    lowest = lowest_form(point.model, point.theta, loss, data, spectral, basis=explained.directions, scales=scales)
+    if lowest.falls:
+        evidence = f"degenerate, order {lowest.order}: along a null direction of the Hessian {lowest}"
+        return Kind("degenerate saddle", lowest.order, spectral, form, evidence, lowest)
+    if lowest.rises:
+        return Kind("minimum", None, spectral, form, "positive semidefinite", lowest)
+    evidence = (
+        "positive semidefinite; along the null space the loss is neither flat nor seen to fall or rise everywhere"
+    )
+    return Kind("undetermined", None, spectral, form, evidence, lowest)

@@ -13,6 +13,7 @@ from jaxtyping import Array, Float
 from matfree.decomp import tridiag_sym
 
 from ..flows import GradientFlow, flatten
+from .hessian_parts import Part, hessian_operator
 
 # Eigenpairs count as converged with a residual below this share of the largest |λ| met.
 CONVERGED = 1e-9
@@ -47,21 +48,31 @@ class SpectralDensity(eqx.Module):
 
     def count(self, lower: float, upper: float) -> tuple[float, float]:
         """The number of eigenvalues between two values (the lower one included), and its standard error."""
-        inside = (self.nodes >= lower) & (self.nodes < upper)
-        shares = np.sum(self.weights * inside, axis=1)
-        return self.size * float(shares.mean()), self.size * float(shares.std(ddof=1) / np.sqrt(len(shares)))
+        return self._mean((self.nodes >= lower) & (self.nodes < upper))
+
+    def trace(self) -> tuple[float, float]:
+        """The sum of all eigenvalues, and its standard error."""
+        return self._mean(self.nodes)
+
+    def _mean(self, values: np.ndarray) -> tuple[float, float]:
+        sums = self.size * np.sum(self.weights * values, axis=1)
+        return float(sums.mean()), float(sums.std(ddof=1) / np.sqrt(len(sums)))
 
 
 @eqx.filter_jit
-def _products(flow: GradientFlow, theta: Float[Array, " n"], data: Any, directions: Float[Array, "n k"]) -> Array:
-    product = jax.linearize(lambda p: jax.grad(flow.value)(p, data), theta)[1]
-    return jax.vmap(product, in_axes=1, out_axes=1)(directions)
+def _products(
+    flow: GradientFlow, theta: Float[Array, " n"], data: Any, directions: Float[Array, "n k"], part: Part
+) -> Array:
+    return jax.vmap(hessian_operator(flow, theta, data, part), in_axes=1, out_axes=1)(directions)
 
 
-def hessian_products(model: Any, loss: Callable, data: Any) -> Callable[[np.ndarray], np.ndarray]:
-    """The function from a block of directions, as columns, to the Hessian's products with them."""
+def hessian_products(model: Any, loss: Callable, data: Any, part: Part = "whole") -> Callable[[np.ndarray], np.ndarray]:
+    """The function from a block of directions, as columns, to the products of the Hessian, or a part of it, with them.
+
+    **Arguments:** `model`, `loss`, `data`; `part`: "whole", "gauss-newton" or "residual".
+    """
     flow, theta = GradientFlow(model, loss), flatten(model)
-    return lambda directions: np.asarray(_products(flow, theta, data, jnp.asarray(directions, theta.dtype)))
+    return lambda directions: np.asarray(_products(flow, theta, data, jnp.asarray(directions, theta.dtype), part))
 
 
 def extreme_eigenpairs(
@@ -70,6 +81,7 @@ def extreme_eigenpairs(
     data: Any,
     *,
     end: Literal["lowest", "highest"] = "lowest",
+    part: Part = "whole",
     count: int = 6,
     max_iterations: int = 500,
     seed: int = 0,
@@ -79,13 +91,14 @@ def extreme_eigenpairs(
     A block of vectors sees equal eigenvalues as what they are, up to its own size: an eigenvalue that occurs more
     often fills the block, and its vectors are a sample of the eigenspace.
 
-    **Arguments:** `model`, `loss`, `data`; `end`; `count`: number of pairs; `max_iterations`; `seed`: of the start.
+    **Arguments:** `model`, `loss`, `data`; `end`; `part`: as in `hessian_products`; `count`: number of pairs;
+    `max_iterations`; `seed`: of the start.
 
     **Raises:** `ValueError` where the block would be more than a fifth of the space; `spectrum` is for those.
 
     Source: Knyazev (2001), "Toward the optimal preconditioned eigensolver" (LOBPCG), as in SciPy.
     """
-    products, size = hessian_products(model, loss, data), flatten(model).size
+    products, size = hessian_products(model, loss, data, part), flatten(model).size
     if not 1 <= count <= size // 5:
         raise ValueError(f"count must be between 1 and a fifth of the {size} parameters; got {count}.")
     start = np.random.default_rng(seed).standard_normal((size, count))
@@ -104,15 +117,15 @@ def extreme_eigenpairs(
 
 @eqx.filter_jit
 def _tridiagonals(
-    flow: GradientFlow, theta: Float[Array, " n"], data: Any, probes: Float[Array, "p n"], depth: int
+    flow: GradientFlow, theta: Float[Array, " n"], data: Any, probes: Float[Array, "p n"], depth: int, part: Part
 ) -> Float[Array, "p depth depth"]:
-    product = jax.linearize(lambda p: jax.grad(flow.value)(p, data), theta)[1]
+    product = hessian_operator(flow, theta, data, part)
     decompose = tridiag_sym(depth, custom_vjp=False)
     return jax.lax.map(lambda probe: decompose(product, probe)[1], probes)
 
 
 def spectral_density(
-    model: Any, loss: Callable, data: Any, *, probes: int = 8, depth: int = 64, seed: int = 0
+    model: Any, loss: Callable, data: Any, *, part: Part = "whole", probes: int = 8, depth: int = 64, seed: int = 0
 ) -> SpectralDensity:
     r"""The density of the Hessian's eigenvalues by stochastic Lanczos quadrature.
 
@@ -120,8 +133,8 @@ def spectral_density(
     unbiased estimate of the density's moments. Few distinct eigenvalues end a Krylov space early, and the rule is then
     exact for that vector.
 
-    **Arguments:** `model`, `loss`, `data`; `probes`: number of random vectors, at least 2; `depth`: products for
-    each; `seed`.
+    **Arguments:** `model`, `loss`, `data`; `part`: as in `hessian_products`; `probes`: number of random vectors, at
+    least 2; `depth`: products for each; `seed`.
 
     Source: Ubaru, Chen & Saad (2017), "Fast estimation of tr(f(A)) via stochastic Lanczos quadrature".
     """
@@ -131,7 +144,7 @@ def spectral_density(
     depth = min(depth, theta.size)
     vectors = jax.random.normal(jax.random.key(seed), (probes, theta.size), theta.dtype)
     vectors = vectors / jnp.linalg.norm(vectors, axis=1, keepdims=True)
-    rules = [_rule(matrix) for matrix in np.asarray(_tridiagonals(flow, theta, data, vectors, depth))]
+    rules = [_rule(matrix) for matrix in np.asarray(_tridiagonals(flow, theta, data, vectors, depth, part))]
     nodes, weights = (
         np.stack([np.pad(part, (0, depth - len(part))) for part in parts]) for parts in zip(*rules, strict=True)
     )

@@ -1,82 +1,81 @@
-"""What the loss does along the null space of a positive semidefinite Hessian."""
+"""Which zero eigenvalues of a Hessian are there by symmetry, and which are not."""
 
-from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
-import jax
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
-from ..flows import GradientFlow
+from ..models import declared_units
 from .curvature import Spectrum
+from .embedding import Embedding
+from .symmetry import RANK, family_directions, symmetry_directions
 
-# Random directions of the null space, each tried both ways.
-PROBES = 8
-# Displacement relative to the weights: far enough that a quartic term (1e-8) stands clear of rounding.
-DISPLACEMENT = 1e-2
-# Newton corrections with the Hessian kept fixed converge linearly, by about the displacement each.
-CORRECTIONS = 20
+# A direction is in the null space if all but this share of it is; a critical point known to 1e-10 has its null space
+# to within about the square root.
+INSIDE = 1e-4
 
 
-class NullProbe(eqx.Module):
-    r"""The loss at critical-but-for-the-null-space points beside a critical point.
+class NullSpace(eqx.Module):
+    r"""The null space of a Hessian, explained.
 
-    From $\theta^* + \delta d$, d a unit vector of the null space, the other coordinates are relaxed to where the
-    gradient has no component outside the null space; this takes the coupling between them into account.
-
-    - `changes`: $L - L^*$ there, for each probe and both signs of d;
-    - `gradient`: the largest $\|\nabla L\|$ left there;
-    - `order`: the p of $|L - L^*| \propto \delta^p$, from halving δ, for the largest fall, or for the largest change
-      where the loss falls nowhere.
+    - `nullity`: its dimension; `symmetry`: directions along orbits of the model's symmetries; `families`: further ones
+      along the affine family of embedded points to which the point belongs; `unexplained`: all others.
+    - `directions`: an orthonormal basis of the unexplained part, as columns.
+    - `searched`: whether symmetries were looked for at all.
     """
 
-    changes: Float[np.ndarray, " k"]
-    gradient: float
-    order: int
+    nullity: int
+    symmetry: int
+    families: int
+    directions: Float[np.ndarray, "n k"]
+    searched: bool = True
+
+    @property
+    def unexplained(self) -> int:
+        """The number of null directions that neither symmetries nor families explain."""
+        return self.directions.shape[1]
+
+    def __str__(self) -> str:
+        parts = f"{self.symmetry} by symmetry, {self.families} by the embedding's family"
+        return f"nullity {self.nullity}: {parts}, {self.unexplained} unexplained" + (
+            "" if self.searched else ", not searched"
+        )
 
 
-@eqx.filter_jit
-def _relax(flow: GradientFlow, start: Array, inverse: tuple[Array, Array], data: Any) -> tuple[Array, Array]:
-    vectors, values = inverse
+def null_space(spectral: Spectrum, model: Any, data: Any, embedding: Embedding | None = None) -> NullSpace:
+    """Explains the null space of the Hessian at a critical point.
 
-    def correct(_, theta):
-        gradient = flow.value_and_gradient(theta, data)[1]
-        return theta - vectors @ ((vectors.T @ gradient) / values)
+    **Arguments:** `spectral`: the spectrum there; `model`: the network there; `data`: a pair (x, y) with generic
+    inputs, or statistics; `embedding`: by which it comes from a narrow network, if it does.
 
-    theta = jax.lax.fori_loop(0, CORRECTIONS, correct, start)
-    value, gradient = flow.value_and_gradient(theta, data)
-    return value, jnp.linalg.norm(gradient)
-
-
-def probe_null_space(
-    model: Any, theta: Float[np.ndarray, " n"], loss: Callable, data: Any, spectral: Spectrum, *, weight_scale: float
-) -> NullProbe:
-    """Probes the loss along random directions of the null space.
-
-    **Arguments:** `model`, `theta`: the critical point; `loss`, `data`; `spectral`: its spectrum, positive
-    semidefinite; `weight_scale`: the size of weights at full use, since at the origin the point itself has none.
+    Only directions that do lie in the null space count. Symmetries of models without units are sought up to 40
+    parameters; without a search all null directions stay unexplained, and `searched` is false.
     """
-    flow = GradientFlow(model, loss)
-    null_space = spectral.null_space
-    kept = np.abs(spectral.eigenvalues) > spectral.zero_threshold
-    inverse = jnp.asarray(spectral.eigenvectors[:, kept]), jnp.asarray(spectral.eigenvalues[kept])
-    base = float(flow.value(jnp.asarray(theta), data))
-    weights = np.random.default_rng(0).standard_normal((PROBES, null_space.shape[1]))
-    if null_space.shape[1] == 1:
-        weights = weights[:1]
-    directions = weights @ null_space.T
-    directions /= np.linalg.norm(directions, axis=1, keepdims=True)
-    directions = np.concatenate([directions, -directions])
-    size = DISPLACEMENT * max(float(np.linalg.norm(theta)), weight_scale)
+    basis = spectral.null_space
+    nothing = np.zeros((0, basis.shape[0]))
+    symmetry, family = symmetry_directions(model, data), nothing
+    searched, symmetry = symmetry is not None, nothing if symmetry is None else symmetry
+    if embedding is not None and not declared_units(model).law.linear:
+        family = family_directions(embedding)
+    inside = [_inside(rows, basis) for rows in (symmetry, family)]
+    first = _rank(inside[0])
+    both = np.vstack(inside)
+    values, vectors = np.linalg.eigh(both.T @ both) if len(both) else (np.zeros(basis.shape[1]), np.eye(basis.shape[1]))
+    explained = _rank(both)
+    left = basis @ vectors[:, : basis.shape[1] - explained]
+    return NullSpace(basis.shape[1], first, explained - first, left, searched)
 
-    def change(direction, distance):
-        value, gradient = _relax(flow, jnp.asarray(theta + distance * direction), inverse, data)
-        return float(value) - base, float(gradient)
 
-    changes, gradients = (np.array(column) for column in zip(*(change(d, size) for d in directions), strict=True))
-    extreme = int(np.argmin(changes) if changes.min() < 0 else np.argmax(changes))
-    half = change(directions[extreme], size / 2)[0]
-    order = round(float(np.log2(abs(changes[extreme] / half)))) if half and changes[extreme] else 0
-    return NullProbe(changes, float(np.max(gradients)), order)
+def _inside(rows: np.ndarray, basis: np.ndarray) -> Float[np.ndarray, "k nullity"]:
+    """Coordinates, in the null space, of the directions that lie in it."""
+    norms = np.linalg.norm(rows, axis=1)
+    rows = rows[norms > RANK * np.max(norms, initial=0.0)]
+    rows = rows / np.linalg.norm(rows, axis=1, keepdims=True)
+    coordinates = rows @ basis
+    return coordinates[np.linalg.norm(rows - coordinates @ basis.T, axis=1) < INSIDE]
+
+
+def _rank(rows: np.ndarray) -> int:
+    values = np.linalg.svd(rows, compute_uv=False) if rows.size else np.zeros(0)
+    return int(np.sum(values > INSIDE * np.max(values, initial=0.0)))

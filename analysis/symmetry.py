@@ -1,5 +1,6 @@
-"""Which zero eigenvalues of a Hessian are there by symmetry, and which are not."""
+"""Continuous symmetries of a model, found by solving for them, and the directions in which they move it."""
 
+from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
@@ -8,90 +9,153 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ..flows import flatten
-from ..models import declared_units, incoming, outgoing, units_of, with_units
-from .curvature import Spectrum
+from ..flows import Statistics, flatten, unflatten
+from ..models import declared_units, features_of, incoming, outgoing, units_of, with_units
 from .embedding import Embedding
 
 # Singular values below this share of the largest are zero.
 RANK = 1e-9
-# A direction is in the null space if all but this share of it is; a critical point known to 1e-10 has its null space
-# to within about the square root.
-INSIDE = 1e-4
-# Random parameters of a unit, so many times as it has, at which a symmetry must hold.
+# Conditions, so many times as there are unknowns, that a symmetry must meet.
 TRIALS = 3
+# Generators of a model without units are sought among all affine maps of its parameters: the square of their number.
+SEARCH_LIMIT = 40
+
+# Inputs on which a symmetry must hold: as many as decide, few enough for the linear system to stay small.
+INPUTS = 64
 
 
-class NullSpace(eqx.Module):
-    r"""The null space of a Hessian, explained.
+class Outputs(eqx.Module):
+    """The function from a model to all that data see of it: its outputs, or its coefficients in their features."""
 
-    - `nullity`: its dimension; `symmetry`: directions along orbits of the model's symmetries; `families`: further ones
-      along the affine family of embedded points to which the point belongs; `unexplained`: all others.
-    - `directions`: an orthonormal basis of the unexplained part, as columns.
-    """
+    inputs: Any
 
-    nullity: int
-    symmetry: int
-    families: int
-    directions: Float[np.ndarray, "n k"]
-
-    @property
-    def unexplained(self) -> int:
-        """The number of null directions that neither symmetries nor families explain."""
-        return self.directions.shape[1]
-
-    def __str__(self) -> str:
-        parts = f"{self.symmetry} by symmetry, {self.families} by the embedding's family"
-        return f"nullity {self.nullity}: {parts}, {self.unexplained} unexplained"
+    def __call__(self, model: Any) -> Float[Array, " k"]:
+        if self.inputs is not None:
+            return jnp.ravel(jax.vmap(model)(self.inputs))
+        features = features_of(model)
+        if features is None:
+            raise ValueError(f"{type(model).__name__} declares no features; statistics do not apply to it.")
+        return jnp.ravel(features.coefficients(model))
 
 
-def unit_symmetries(model: Any, inputs: Any) -> Float[np.ndarray, "k d d"]:
-    r"""The linear symmetries of one unit: a basis of all A with $D_w[\phi(z; u) v]\,A w = 0$ for all w and z.
+def outputs_on(data: Any) -> Outputs | None:
+    """The outputs on the first inputs of a pair (x, y), coefficients for `Statistics`; else `None`."""
+    if isinstance(data, Statistics):
+        return Outputs(None)
+    if isinstance(data, tuple) and len(data) == 2:
+        return Outputs(jax.tree.map(lambda x: x[:INPUTS], data[0]))
+    return None
 
-    With $w = (u, v)$ it holds rescalings ($u \to \alpha u$, $v \to \alpha^{-p} v$), the gauges of keys and queries, and
-    whatever else is there: found by a linear system at random w on the given inputs, not by knowing the model.
 
-    **Arguments:** `model`: with declared units; `inputs`: a batch of generic inputs.
-    """
-    size = incoming(model).shape[1] + outgoing(model).shape[1]
-    points = jax.random.normal(jax.random.key(0), (TRIALS * size, size), flatten(model).dtype)
-    rows = np.asarray(_symmetry_conditions(model, inputs, points)).reshape(-1, size * size)
-    _, values, vectors = np.linalg.svd(rows, full_matrices=False)
-    return vectors[values <= RANK * values[0]].reshape(-1, size, size)
+class _Whole(eqx.Module):
+    """Outputs as a function of all of a model's parameters."""
+
+    model: Any
+    outputs: Outputs
+
+    def __call__(self, theta: Array) -> Array:
+        return self.outputs(unflatten(self.model, theta))
+
+
+class _OneUnit(eqx.Module):
+    """Outputs of a network of one unit, as a function of that unit's parameters."""
+
+    model: Any
+    outputs: Outputs
+
+    def __call__(self, w: Array) -> Array:
+        split = incoming(self.model).shape[1]
+        return self.outputs(with_units(self.model, w[None, :split], w[None, split:]))
 
 
 @eqx.filter_jit
-def _symmetry_conditions(model: Any, inputs: Any, points: Float[Array, "t d"]) -> Float[Array, "t P d d"]:
-    split = incoming(model).shape[1]
+def _conditions(function: Callable[[Array], Array], points: Float[Array, "t n"]) -> Float[Array, "t k n n+1"]:
+    """Rows of the linear system J(θ) A [θ, 1] = 0 for the entries of A."""
 
-    def outputs(w: Array) -> Array:
-        single = with_units(model, w[None, :split], w[None, split:])
-        return jnp.ravel(jax.vmap(single)(inputs))
+    def rows(theta: Array) -> Array:
+        return jax.jacfwd(function)(theta)[:, :, None] * jnp.append(theta, 1.0)
 
-    return jax.vmap(lambda w: jax.jacfwd(outputs)(w)[:, :, None] * w)(points)
+    return jax.vmap(rows)(points)
 
 
-def symmetry_directions(model: Any, inputs: Any) -> Float[np.ndarray, "k n"]:
+def generators(function: Callable[[Array], Array], size: int, dtype: Any = float) -> Float[np.ndarray, "k n n+1"]:
+    r"""A basis of all A with $D f(\theta)\, A [\theta, 1] = 0$ for all θ: the affine symmetries of $f$.
+
+    By a linear system at random θ.
+
+    **Arguments:** `function`: f, from n numbers to a vector; `size`: n.
+    """
+    outputs = jax.eval_shape(function, jax.ShapeDtypeStruct((size,), dtype)).size
+    # Every point gives as many conditions as there are outputs.
+    count = TRIALS * max(size + 1, size * (size + 1) // outputs)
+    points = jax.random.normal(jax.random.key(0), (count, size), dtype)
+    rows = np.asarray(_conditions(function, points)).reshape(-1, size * (size + 1))
+    # The triangular factor has the null space of the rows, and is as small as the unknowns are few.
+    _, values, vectors = np.linalg.svd(np.linalg.qr(rows, mode="r"))
+    values = np.append(values, np.zeros(len(vectors) - len(values)))
+    algebra = vectors[values <= RANK * values[0]].reshape(-1, size, size + 1)
+    # What is rounding must not move parameters that are zero.
+    return np.where(np.abs(algebra) > RANK, algebra, 0.0)
+
+
+def _moves(algebra: Float[np.ndarray, "k n n+1"], theta: Float[np.ndarray, " n"]) -> Float[np.ndarray, "k n"]:
+    return algebra @ np.append(theta, 1.0)
+
+
+def unit_symmetries(model: Any, data: Any) -> Float[np.ndarray, "k d d+1"]:
+    r"""The affine symmetries of one unit: a basis of all A with $D_w[\phi(z; u) v]\,A [w, 1] = 0$ for all w and z.
+
+    With $w = (u, v)$ it holds rescalings ($u \to \alpha u$, $v \to \alpha^{-p} v$), the gauges of keys and queries, and
+    whatever else is there: found by a linear system at random w, not by knowing the model.
+
+    **Arguments:** `model`: with declared units; `data`: a pair (x, y) with generic inputs, or statistics.
+    """
+    outputs, u, v = outputs_on(data), incoming(model), outgoing(model)
+    if outputs is None:
+        raise ValueError(f"symmetries are sought on data (x, y) or statistics; got {type(data).__name__}.")
+    # One unit of zeros: only shapes matter, and these do not depend on the number of units.
+    single = with_units(model, jnp.zeros((1, u.shape[1]), u.dtype), jnp.zeros((1, v.shape[1]), v.dtype))
+    return generators(_OneUnit(single, outputs), u.shape[1] + v.shape[1], u.dtype)
+
+
+def symmetry_directions(model: Any, data: Any) -> Float[np.ndarray, "k n"] | None:
     r"""Tangents, at the model's parameters, of the orbits of its continuous symmetries.
 
     Each unit's own (`unit_symmetries`) and, where φ is linear, the mixing of units $U \to BU$, $V \to B^{-\top} V$.
+    For a model without units: all affine symmetries of its parameters, which are sought for up to 40 of them; beyond,
+    and for data of an unknown kind, `None`.
     """
-    law, u, v = declared_units(model).law, np.asarray(incoming(model)), np.asarray(outgoing(model))
-    split, rows = u.shape[1], []
-    if law.linear:
-        for i in range(len(u)):
-            for j in range(len(u)):
-                du, dv = np.zeros_like(u), np.zeros_like(v)
-                du[i], dv[j] = u[j], -v[i]
-                rows.append((du, dv))
-    else:
-        generators = unit_symmetries(model, inputs)
-        for i, w in enumerate(np.concatenate([u, v], axis=1)):
-            for change in generators @ w:
-                du, dv = np.zeros_like(u), np.zeros_like(v)
-                du[i], dv[i] = change[:split], change[split:]
-                rows.append((du, dv))
+    outputs, theta = outputs_on(data), np.asarray(flatten(model))
+    if outputs is None:
+        return None  # nothing is known of what the data see
+    if units_of(model) is None:
+        if theta.size > SEARCH_LIMIT:
+            return None
+        return _moves(generators(_Whole(model, outputs), theta.size, theta.dtype), theta)
+    u, v = np.asarray(incoming(model)), np.asarray(outgoing(model))
+    if declared_units(model).law.linear:
+        return _flat_directions(model, _mixings(u, v))
+    split, rows, algebra = u.shape[1], [], unit_symmetries(model, data)
+    for i, w in enumerate(np.concatenate([u, v], axis=1)):
+        for change in _moves(algebra, w):
+            du, dv = np.zeros_like(u), np.zeros_like(v)
+            du[i], dv[i] = change[:split], change[split:]
+            rows.append((du, dv))
     return _flat_directions(model, rows)
+
+
+def _mixings(u: np.ndarray, v: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+    """The changes (BU, −BᵀV), for B of rank one that span them: only B's action on the ranges of U and V counts."""
+    count = len(u)
+    unit = np.eye(count)
+    pairs = [(unit[i], b) for b in _range(u).T for i in range(count)]
+    pairs += [(b, unit[j]) for b in _range(v).T for j in range(count)]
+    return [(np.outer(a, b @ u), -np.outer(b, a @ v)) for a, b in pairs]
+
+
+def _range(matrix: np.ndarray) -> np.ndarray:
+    left, values, _ = np.linalg.svd(matrix, full_matrices=False)
+    return left[:, values > RANK * np.max(values, initial=0.0)]
 
 
 def family_directions(embedding: Embedding) -> Float[np.ndarray, "k n"]:
@@ -113,39 +177,3 @@ def _flat_directions(model: Any, rows: list[tuple[np.ndarray, np.ndarray]]) -> n
     still = jax.tree.map(lambda leaf: jnp.zeros_like(leaf) if eqx.is_inexact_array(leaf) else leaf, model)
     flat = [np.asarray(flatten(with_units(still, jnp.asarray(du), jnp.asarray(dv)))) for du, dv in rows]
     return np.stack(flat) if flat else np.zeros((0, theta.size))
-
-
-def null_space(spectral: Spectrum, model: Any, inputs: Any, embedding: Embedding | None = None) -> NullSpace:
-    """Explains the null space of the Hessian at a critical point.
-
-    **Arguments:** `spectral`: the spectrum there; `model`: the network there; `inputs`: generic inputs, those of the
-    data for example; `embedding`: by which it comes from a narrow network, if it does.
-
-    Only directions that do lie in the null space count.
-    """
-    basis = spectral.null_space
-    symmetry = family = np.zeros((0, basis.shape[0]))
-    if units_of(model) is not None:
-        symmetry = symmetry_directions(model, inputs)
-        if embedding is not None and not declared_units(model).law.linear:
-            family = family_directions(embedding)
-    inside = [_inside(rows, basis) for rows in (symmetry, family)]
-    first = _rank(inside[0])
-    both = np.vstack(inside)
-    values, vectors = np.linalg.eigh(both.T @ both) if len(both) else (np.zeros(basis.shape[1]), np.eye(basis.shape[1]))
-    explained = _rank(both)
-    return NullSpace(basis.shape[1], first, explained - first, basis @ vectors[:, : basis.shape[1] - explained])
-
-
-def _inside(rows: np.ndarray, basis: np.ndarray) -> Float[np.ndarray, "k nullity"]:
-    """Coordinates, in the null space, of the directions that lie in it."""
-    norms = np.linalg.norm(rows, axis=1)
-    rows = rows[norms > RANK * np.max(norms, initial=0.0)]
-    rows = rows / np.linalg.norm(rows, axis=1, keepdims=True)
-    coordinates = rows @ basis
-    return coordinates[np.linalg.norm(rows - coordinates @ basis.T, axis=1) < INSIDE]
-
-
-def _rank(rows: np.ndarray) -> int:
-    values = np.linalg.svd(rows, compute_uv=False) if rows.size else np.zeros(0)
-    return int(np.sum(values > INSIDE * np.max(values, initial=0.0)))

@@ -12,6 +12,7 @@ from .hessian import DenseHessian as DenseHessian
 from .hessian import FlowJacobian as FlowJacobian
 from .hessian import UnitHessian as UnitHessian
 from .hessian import hessian_of as hessian_of
+from .hessian import unit_positions as unit_positions
 from .loss import half_squared_error as half_squared_error
 from .loss import mean_squared_error as mean_squared_error
 from .population import gaussian_loss as gaussian_loss

@@ -97,6 +97,12 @@ class DenseHessian(eqx.Module):
         return jax.jacfwd(jax.grad(self.flow.value))(theta, data)
 
 
+def unit_positions(model: Any) -> Int[np.ndarray, "H d"]:
+    """Where the parameters of each unit are in the flattened model, one row each."""
+    theta = flatten(model)
+    return np.asarray(unit_vectors(unflatten(model, jnp.arange(theta.size, dtype=theta.dtype)))).astype(int)
+
+
 def hessian_of(flow: GradientFlow, data: Any) -> UnitHessian | DenseHessian:
     """The cheapest exact Hessian: from its parts where loss and model allow it, which is checked at a random point.
 
@@ -105,9 +111,9 @@ def hessian_of(flow: GradientFlow, data: Any) -> UnitHessian | DenseHessian:
     if flow.loss not in (mean_squared_error, half_squared_error, statistics_loss) or units_of(flow.model) is None:
         return DenseHessian(flow)
     theta = flatten(flow.model)
-    positions = np.arange(theta.size)
-    units = np.asarray(unit_vectors(unflatten(flow.model, jnp.asarray(positions, theta.dtype)))).astype(int)
-    candidate = UnitHessian(flow, jnp.asarray(units), jnp.asarray(np.setdiff1d(positions, units)))
+    units = unit_positions(flow.model)
+    others = np.setdiff1d(np.arange(theta.size), units)
+    candidate = UnitHessian(flow, jnp.asarray(units), jnp.asarray(others))
     return candidate if _agrees(candidate, theta, data) else DenseHessian(flow)
 
 

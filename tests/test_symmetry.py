@@ -31,13 +31,13 @@ ALGEBRAS = {
 @pytest.mark.parametrize("name", ALGEBRAS)
 def test_symmetries_of_a_unit(name):
     model, data = problem(name)
-    assert len(unit_symmetries(model, data[0])) == ALGEBRAS[name]
+    assert len(unit_symmetries(model, data)) == ALGEBRAS[name]
 
 
 @pytest.mark.parametrize("name", ALGEBRAS)
 def test_symmetry_directions_change_no_output(name):
-    model, (x, _) = problem(name)
-    directions = symmetry_directions(model, x)
+    model, (x, y) = problem(name)
+    directions = symmetry_directions(model, (x, y))
     outputs = lambda theta: jax.vmap(unflatten(model, theta))(x)  # noqa: E731
     for direction in directions:
         change = jax.jvp(outputs, (flatten(model),), (jnp.asarray(direction),))[1]
@@ -68,7 +68,7 @@ def test_null_spaces_of_linear_networks(inputs, outputs, rank, extra):
         for kept in combinations(range(rank), r):
             model, data = linear_point(strengths, kept, width, inputs, outputs)
             spectral = spectrum(model, half_squared_error, data)
-            found = null_space(spectral, model, data[0])
+            found = null_space(spectral, model, data)
             assert found.nullity == r**2 + (width - r) * (inputs + outputs - 2 * (rank - r))
             assert found.symmetry == 2 * width * r - r**2
             assert found.unexplained == (width - r) * (inputs + outputs - 2 * rank)
@@ -87,11 +87,11 @@ def test_split_units_have_flat_families():
     gradient = eqx.filter_grad(half_squared_error)(narrow, data)
     assert float(jnp.max(jnp.abs(flatten(gradient)))) < 1e-12
     embedding = embed(narrow, "i", gamma_v=[0.3, 0.5])
-    found = null_space(spectrum(embedding.wide(), half_squared_error, data), embedding.wide(), x, embedding)
+    found = null_space(spectrum(embedding.wide(), half_squared_error, data), embedding.wide(), data, embedding)
     assert (found.nullity, found.symmetry, found.families, found.unexplained) == (2, 0, 2, 0)
     assert "2 by the embedding's family" in str(found)
     # Without the embedding nothing is known of them.
-    assert null_space(spectrum(embedding.wide(), half_squared_error, data), embedding.wide(), x).unexplained == 2
+    assert null_space(spectrum(embedding.wide(), half_squared_error, data), embedding.wide(), data).unexplained == 2
 
 
 def test_reduced_points_know_their_families():

@@ -1,0 +1,169 @@
+"""Which embedded fixed point a wide network is, and the families of embedded points that it belongs to."""
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float, PRNGKeyArray
+
+from ..models import declared_units, incoming, outgoing, with_units
+from ..models.activation import EmbeddingType, UnitLaw
+from .embedding import Embedding
+
+# Parameters that agree to this share of the largest are equal: a critical point is known to about 1e-10.
+EQUAL = 1e-6
+
+
+class Identification(eqx.Module):
+    r"""A wide network as an embedding of a narrow one, with the γ of each unit that the narrow one does not need.
+
+    - `embedding`: the narrow network, $P_u$ and $P_v$; its `wide()` is the network that was identified.
+    - `types`: of each wide unit: "ii" for a zero unit; "i", "iii" or "iv" for a copy, a multiple or a combination of
+      narrow units; "" for the first unit of each group, which stands for the narrow unit itself.
+    - `gamma_u`, `gamma_v`: for each wide unit the factors of Theorem 1: rows of $P_u$ and $P_v$ relative to the
+      narrow units, zero for zero units.
+    - `residual`: the largest difference between the network and the embedded one, relative to the largest parameter.
+    """
+
+    embedding: Embedding
+    types: tuple[EmbeddingType | str, ...]
+    gamma_u: Float[np.ndarray, "H r"]
+    gamma_v: Float[np.ndarray, "H r"]
+    residual: float
+
+    def __str__(self) -> str:
+        counts = {name: self.types.count(name) for name in ("ii", "i", "iii", "iv")}
+        parts = [f"{count} of type {name}" for name, count in counts.items() if count]
+        width = self.embedding.incoming.shape[1]
+        return f"width {width} embedded in {len(self.types)}: {', '.join(parts) or 'no further units'}"
+
+
+def identify(model: Any, *, tolerance: float = EQUAL) -> Identification | None:
+    r"""The narrow network of which a wide one is an embedding by Theorem 1, and by which types.
+
+    Incoming parameters alone tell which units belong together: equal ones (type i), proportional ones where φ is
+    homogeneous of degree 1 (iii), all of them where φ is linear (iv). Their outgoing parameters then have to be
+    multiples of one vector, as the theorem makes them; units on no invariant manifold count as well as those on one.
+
+    **Arguments:** `model`: with declared units, at a critical point; `tolerance`: differences up to this share of the
+    largest parameter are none.
+
+    **Returns:** the identification, or `None` where the network is no embedding of a narrower or equal one of its
+    law's types (units with equal inputs and outputs that are not proportional).
+
+    Source: Zhang, Saxe & Latham (2025), Theorem 1.
+    """
+    law = declared_units(model).law
+    u, v = np.asarray(incoming(model)), np.asarray(outgoing(model))
+    largest = max(float(np.max(np.abs(part), initial=0.0)) for part in (u, v))
+    found = (_factorised if law.linear else _grouped)(u, v, law, tolerance * largest)
+    if found is None:
+        return None
+    narrow_u, narrow_v, p, q = found
+    embedding = Embedding(with_units(model, jnp.asarray(narrow_u), jnp.asarray(narrow_v)), p, q)
+    difference = max(float(np.max(np.abs(a - b), initial=0.0)) for a, b in ((p @ narrow_u, u), (q @ narrow_v, v)))
+    if difference > 10 * tolerance * largest:
+        return None
+    residual = difference / largest if largest > 0 else 0.0
+    return Identification(embedding, _types(p, q, law), p, q, residual)
+
+
+def _types(p: np.ndarray, q: np.ndarray, law: UnitLaw) -> tuple[str, ...]:
+    names, seen = [], set()
+    for row_u, row_v in zip(p, q, strict=True):
+        if not np.any(row_u) and not np.any(row_v):
+            names.append("ii")
+        elif law.linear:
+            # As many units as the narrow network has stand for it; which ones is a matter of choice.
+            names.append("iv" if len(seen) == p.shape[1] else "")
+            seen.add(len(seen))
+        else:
+            column = int(np.flatnonzero(row_u)[0])
+            kind = "iii" if law.degree == 1 and row_u[column] != 1 else "i"
+            names.append(kind if column in seen else "")
+            seen.add(column)
+    return tuple(names)
+
+
+def _factorised(u: np.ndarray, v: np.ndarray, law: UnitLaw, small: float):
+    """U = P_u U', V = P_v V' with P_vᵀP_u = 1, if U, V and VᵀU have one rank."""
+    left, sizes, right = np.linalg.svd(u, full_matrices=False)
+    rank = int(np.sum(sizes > small))
+    left_v, sizes_v, right_v = np.linalg.svd(v, full_matrices=False)
+    if int(np.sum(sizes_v > small)) != rank:
+        return None
+    p = left[:, :rank] * np.sqrt(sizes[:rank])
+    q = left_v[:, :rank] * np.sqrt(sizes_v[:rank])
+    overlap = q.T @ p
+    if rank and np.linalg.svd(overlap, compute_uv=False)[-1] < EQUAL * np.linalg.norm(overlap):
+        return None
+    mixed = np.linalg.inv(overlap).T
+    narrow_u = np.sqrt(sizes[:rank])[:, None] * right[:rank]
+    # Q' = Q M with Q'ᵀP = 1 and V = Q' M⁻¹ (…).
+    narrow_v = np.linalg.inv(mixed) @ (np.sqrt(sizes_v[:rank])[:, None] * right_v[:rank])
+    used = np.max(np.abs(np.hstack([u, v])), axis=1, initial=0.0, keepdims=True) > small
+    return narrow_u, narrow_v, np.where(used, p, 0.0), np.where(used, q @ mixed, 0.0)
+
+
+def _grouped(u: np.ndarray, v: np.ndarray, law: UnitLaw, small: float):
+    """Groups of units with equal or proportional incoming parameters and outgoing ones along one vector."""
+    columns, leaders = [], []
+    for i, row in enumerate(u):
+        if law.zero and np.max(np.abs(row)) <= small:
+            if np.max(np.abs(v[i])) > small:
+                return None  # φ vanishes for it, but its output weights are free: no type of the theorem
+            continue
+        for k, leader in enumerate(leaders):
+            factor = _factor(row, u[leader], law)
+            if factor is not None and np.max(np.abs(row - factor * u[leader])) <= small:
+                columns[k].append((i, factor))
+                break
+        else:
+            leaders.append(i)
+            columns.append([(i, 1.0)])
+    p, q = np.zeros((len(u), len(columns))), np.zeros((len(u), len(columns)))
+    narrow_v = np.zeros((len(columns), v.shape[1]))
+    for k, members in enumerate(columns):
+        total = sum((factor * v[i] for i, factor in members), np.zeros(v.shape[1]))
+        if len(members) > 1 and np.max(np.abs(total)) <= small:
+            return None  # outputs that cancel: a unit of no effect, not an embedded one
+        for i, factor in members:
+            p[i, k] = factor
+            q[i, k] = 1.0 if len(members) == 1 else v[i] @ total / (total @ total)
+        narrow_v[k] = total
+    return u[leaders], narrow_v, p, q
+
+
+def _factor(row: np.ndarray, leader: np.ndarray, law: UnitLaw) -> float | None:
+    """The γ of row = γ leader that the law allows, or `None`."""
+    if law.degree != 1:
+        return 1.0
+    factor = float(row @ leader / (leader @ leader))
+    factor = 1.0 if abs(factor - 1) <= EQUAL else factor
+    return factor if law.field == "real" or factor > 0 else None
+
+
+def sample_family(embedding: Embedding, *, key: PRNGKeyArray) -> Embedding:
+    r"""Another embedding of the same narrow network: a random member of the affine family that the given one is in.
+
+    Type iv, or any embedding where φ is linear: $P_u$ standard normal and $P_v = N (P_u^\top N)^{-1}$ for another such
+    matrix N; else the groups stay as they are, with new shares that sum to one, and for φ homogeneous of degree 1 new
+    factors besides, positive where homogeneity holds for these alone. Zero units stay zero.
+
+    **Arguments:** `embedding`; `key`: random key.
+    """
+    law, (wide, width) = declared_units(embedding.narrow).law, embedding.incoming.shape
+    first, second = (np.array(jax.random.normal(k, (wide, width))) for k in jax.random.split(key))
+    if law.linear:
+        # Nearly singular overlaps make γ of any size; a mean of one keeps them moderate.
+        anchored = second + 3 * first
+        return Embedding(embedding.narrow, first, anchored @ np.linalg.inv(first.T @ anchored))
+    members = embedding.incoming != 0
+    p = np.where(members, embedding.incoming, 0.0)
+    if law.degree == 1:
+        factors = np.exp(first) if law.field == "nonnegative" else np.where(first < 0, -1, 1) * np.exp(second)
+        p = np.where(members, factors, 0.0)
+    q = np.where(members, np.sign(p) * (second + 2.0), 0.0)
+    return Embedding(embedding.narrow, p, q / np.sum(p * q, axis=0))

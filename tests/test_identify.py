@@ -1,0 +1,73 @@
+"""Embedded points are recognised, with their γ's, and their families sampled: identify undoes embed."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from architectures import problem
+from hypothesis import given
+from hypothesis import strategies as st
+from saddlescope.analysis import embed, identify, sample_family
+from saddlescope.flows import flatten
+from saddlescope.models import incoming, outgoing, units_of, with_units
+from test_embedding import CASES, embedding_of
+
+
+@pytest.mark.parametrize(("name", "kind"), CASES)
+@given(draw=st.data())
+def test_embeddings_are_recognised(name, kind, draw):
+    embedding, data = embedding_of(name, kind, draw.draw)
+    wide, narrow = embedding.wide(), embedding.narrow
+    found = identify(wide)
+    assert found is not None and found.residual < 1e-12
+    assert found.embedding.incoming.shape[1] == 2
+    np.testing.assert_allclose(flatten(found.embedding.wide()), flatten(wide), atol=1e-11)
+    np.testing.assert_allclose(found.embedding.outgoing.T @ found.embedding.incoming, np.eye(2), atol=1e-9)
+    # The narrow map, found from the wide network alone.
+    np.testing.assert_allclose(
+        jax.vmap(found.embedding.narrow)(data[0]), jax.vmap(narrow)(data[0]), atol=1e-9, rtol=1e-9
+    )
+    if units_of(wide).law.linear:
+        assert set(found.types) == {"", "ii" if kind == "ii" else "iv"}
+    else:
+        expected = ["", "", *[kind] * (len(found.types) - 2)]
+        assert list(found.types) == expected
+        np.testing.assert_allclose(found.gamma_u, embedding.incoming, atol=1e-12)
+        np.testing.assert_allclose(found.gamma_v, embedding.outgoing, atol=1e-9)
+
+
+@pytest.mark.parametrize(("name", "kind"), CASES)
+@given(draw=st.data())
+def test_families_hold_embeddings_of_the_same_network(name, kind, draw):
+    embedding, data = embedding_of(name, kind, draw.draw)
+    other = sample_family(embedding, key=jax.random.key(draw.draw(st.integers(0, 1000))))
+    np.testing.assert_allclose(other.outgoing.T @ other.incoming, np.eye(2), atol=1e-10)
+    np.testing.assert_allclose(jax.vmap(other.wide())(data[0]), jax.vmap(other.narrow)(data[0]), atol=1e-9, rtol=1e-9)
+    if kind != "ii" or units_of(embedding.narrow).law.linear:
+        assert not np.allclose(other.outgoing, embedding.outgoing)
+
+
+def test_networks_that_are_no_embeddings():
+    model, _ = problem("tanh")
+    u, v = incoming(model), outgoing(model)
+    # Equal inputs, outputs in different directions: no narrower network has this as an embedded point of the theorem.
+    assert identify(with_units(model, u[jnp.array([0, 0, 1, 2])], v)) is None
+    # Equal inputs whose outputs cancel.
+    assert identify(with_units(model, u[jnp.array([0, 0, 1, 2])], v.at[1].set(-v[0]))) is None
+    # A unit without effect but with outgoing weights.
+    assert identify(with_units(model, u.at[3].set(0.0), v)) is None
+    generic = identify(model)
+    assert generic.types == ("", "", "", "")
+    assert str(generic) == "width 4 embedded in 4: no further units"
+    linear, _ = problem("linear")
+    assert identify(with_units(linear, incoming(linear), outgoing(linear).at[:, 1].set(0.0))) is None
+
+
+def test_mixed_types_are_told_apart():
+    model, _ = problem("relu")
+    both = embed(model, "iii", unit=1, gamma_u=2.0, gamma_v=0.25)
+    both = both.then(embed(both.wide(), "i", unit=0, gamma_v=0.5))
+    both = both.then(embed(both.wide(), "ii", count=2))
+    found = identify(both.wide())
+    assert found.types == ("",) * 5 + ("iii", "i", "ii", "ii")
+    assert str(found) == "width 5 embedded in 9: 2 of type ii, 1 of type i, 1 of type iii"
