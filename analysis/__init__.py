@@ -1,6 +1,8 @@
 """Second floor: what happened. A trajectory becomes visits to critical points, and these a report."""
 
 from . import theory as theory
+from .audit import ConservationAudit as ConservationAudit
+from .audit import conservation_audit as conservation_audit
 from .certificate import Certificate as Certificate
 from .certificate import certificate as certificate
 from .connections import Connection as Connection

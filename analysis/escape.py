@@ -10,6 +10,7 @@ from ..models import unit_vectors
 from .critical_point import CriticalPoint
 from .dormant import DormantForm, steepness
 from .kind import Kind
+from .lowest_form import LowestForm, form_along
 from .visits import FRACTION, Passage
 from .width import ray_direction
 
@@ -23,12 +24,13 @@ class Escape(eqx.Module):
     r"""Departure from a saddle, along the amplitude r of the winning direction: $\dot r = c\, r^{p-1}$.
 
     - `order`: p, 2 for exponential escape; `rate_predicted`: c from the saddle alone: |λ| of the winning eigenvalue
-      (strict), s (non-smooth), pU (degenerate, where it is approached from below as the unit turns); `None` for
-      degenerate saddles that are left otherwise than through small units, where r is the distance from the saddle;
+      (strict), s (non-smooth), pU (degenerate, where it is approached from below as the direction turns); where a
+      degenerate saddle is left otherwise than through small units, r is the distance from it;
     - `rate_measured`: c on the flow's steadiest phase, `None` if it has none; `e_folds`: ln of r's growth on it;
     - `overlap`: strict: cosine between the displacement at departure and the winning eigenspace; non-smooth: cosine
       between the direction of the growing ray and the maximiser of the form; degenerate: the share of the steepest
-      descent that the winning unit's direction attains, $F_p(d) / F_p(d_{max})$, since equally steep directions are
+      descent that the direction of the winning unit, or of the whole displacement, attains,
+      $F_p(d) / F_p(d_{max})$, since equally steep directions are
       the rule there;
     - `dwell_predicted`: time from arrival to departure by $\dot r = c r^{p-1}$ from r at arrival; for p ≥ 3 this takes
       the unit to be on the steepest direction already, so that at the saddle itself it is the shortest time possible;
@@ -63,6 +65,8 @@ def escape(trajectory: Trajectory, passage: Passage, point: CriticalPoint, verdi
         rate, amplitude, overlap = _from_eigenspace(ys, point, verdict)
     elif verdict.dormant is not None and point.embedding is not None and np.any(point.embedding.dormant):
         rate, amplitude, overlap = _from_dormant(trajectory, ys, point, verdict.dormant, verdict.name)
+    elif verdict.form is not None and verdict.form.rate is not None:
+        rate, amplitude, overlap = _from_form(trajectory, ys, point, verdict.form)
     else:
         rate, amplitude, overlap = None, np.linalg.norm(ys - point.theta, axis=1), None
     p = verdict.order
@@ -114,6 +118,16 @@ def _from_dormant(trajectory: Trajectory, ys, point: CriticalPoint, form: Dorman
     direction = rows[-1, winner] / amplitude[-1, winner]
     gain = steepness(point.embedding.narrow, trajectory.loss, trajectory.data, direction)
     return form.rate, amplitude[:, winner], gain * form.order / form.rate
+
+
+def _from_form(trajectory: Trajectory, ys, point: CriticalPoint, form: LowestForm):
+    """Null directions of the Hessian: growth of the distance, and how steep the way was that the flow took."""
+    displacement = ys - point.theta
+    amplitude = np.linalg.norm(displacement, axis=1)
+    direction = displacement[-1] / amplitude[-1]
+    assert form.order is not None  # a form with a rate has an order
+    gain = form_along(point.model, point.theta, trajectory.loss, trajectory.data, direction, form.order)
+    return form.rate, amplitude, gain / form.lowest
 
 
 def unit_history(model, ys: Float[np.ndarray, "T n"]) -> Float[np.ndarray, "T H N"]:

@@ -5,11 +5,11 @@ from typing import Any
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
 from ..flows import flatten, unflatten
+from .symmetry import Outputs
 
 # More random brackets than parameters, so that they span whatever can be spanned.
 SURPLUS = 10
@@ -49,10 +49,17 @@ def conserved_count(model: Any, inputs: Any, *, max_depth: int = 4, points: int 
 
     Source: Marcotte, Gribonval & Peyré (2023), "Abide by the law and follow the flow".
     """
+    return count_of_outputs(model, Outputs(inputs), max_depth=max_depth, points=points, seed=seed)
+
+
+def count_of_outputs(
+    model: Any, all_outputs: Outputs, *, max_depth: int = 4, points: int = 16, seed: int = 0
+) -> ConservedCount:
+    """As `conserved_count`, for the outputs that data see."""
     flat = flatten(model)
 
     def outputs(point: Array) -> Array:
-        return jnp.ravel(jax.vmap(unflatten(model, point))(inputs))
+        return all_outputs(unflatten(model, point))
 
     brackets = jax.jit(jax.vmap(lambda theta, weights: _bracket(outputs, theta, weights), in_axes=(None, 0)))
     keys = jax.random.split(jax.random.key(seed), points)

@@ -1,14 +1,16 @@
 """Gaussian population losses: kernels against quadrature, and critical points known in closed form or in print."""
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import scipy.optimize
 from hypothesis import given
 from hypothesis import strategies as st
-from saddlescope.analysis import critical_point, kind, spectrum
+from saddlescope.analysis import critical_point, kind, lowest_form, spectrum
 from saddlescope.analysis.critical_point import solve_gradient
-from saddlescope.flows import flatten, gaussian_loss, simulate
+from saddlescope.flows import flatten, gaussian_loss, simulate, unflatten
 from saddlescope.models import Committee, Dense, TwoLayer, cubic, erf, linear, quadratic, relu, sine, tanh
 
 SMOOTH = [linear, quadratic, cubic, sine, erf]
@@ -93,6 +95,32 @@ def test_symmetric_plateau_of_the_error_function_committee(k, n):
     np.testing.assert_allclose(found.eigenvalues, expected, atol=1e-12)
     verdict = kind(point, gaussian_loss, teacher)
     assert (verdict.name, verdict.spectrum.index) == ("strict saddle", (k - 1) ** 2)
+    # E[e φ″] = 0 for the error function: the zero modes belong to no critical manifold, the loss rises at fourth order.
+    assert verdict.null_space.unexplained == (k - 1) * (n - k + 1)
+    assert verdict.form.order == 4
+    assert "unexplained" in verdict.evidence and "the loss changes at order 4" in verdict.evidence
+
+
+def test_zero_modes_of_the_committee_plateau_are_quartic():
+    """Two units, two inputs: beside the closed-form point the relaxed loss rises like F₄ δ⁴, by two computations."""
+    teacher, k = committee(erf, np.eye(2)), 2
+    plateau = committee(erf, np.full((k, 1), 1 / np.sqrt(k * (2 * k - 1))) * np.ones((1, 2)))
+    theta, spectral = np.asarray(flatten(plateau)), spectrum(plateau, gaussian_loss, teacher)
+    form = lowest_form(plateau, theta, gaussian_loss, teacher, spectral)
+    assert (form.order, form.dimension, form.rises) == (4, 1, True)
+    # Relax what is not null by minimisation and Newton steps at finite distance, and extrapolate.
+    kept, null = spectral.eigenvectors[:, np.abs(spectral.eigenvalues) > 1e-9], spectral.null_space[:, 0]
+    value = jax.jit(lambda p: gaussian_loss(unflatten(plateau, p), teacher))
+    gradient, second = jax.jit(jax.grad(value)), jax.jit(jax.hessian(value))
+
+    def relaxed(delta):
+        point = theta + delta * null
+        for _ in range(8):
+            step = np.linalg.solve(kept.T @ second(point) @ kept, kept.T @ gradient(point))
+            point = point - kept @ step
+        return float(null @ gradient(point)) / (4 * delta**3)
+
+    assert (4 * relaxed(0.02) - relaxed(0.04)) / 3 == pytest.approx(form.lowest, rel=1e-4)
 
 
 def test_flow_escapes_the_committee_plateau_at_its_rate():
@@ -150,6 +178,39 @@ def test_spurious_minima_of_relu_committees(k):
     verdict = kind(point, gaussian_loss, teacher)
     assert (verdict.name, verdict.spectrum.index) == ("minimum", 0)
     assert verdict.spectrum.eigenvalues[0] == pytest.approx(lowest, abs=1e-9)
+
+
+def branch_gradient(p, k):
+    """The five gradient components of the branch, by the loss on it as a function of p."""
+    return jax.grad(lambda q: gaussian_loss(branch_model(q, k), committee(relu, np.eye(k))))(p)
+
+
+def branch_model(p, k):
+    weights = jnp.full((k, k), p[1]).at[jnp.arange(k), jnp.arange(k)].set(p[0])
+    weights = weights.at[:-1, -1].set(p[2]).at[-1, :-1].set(p[3]).at[-1, -1].set(p[4])
+    return eqx.tree_at(lambda m: m.weights, committee(relu, np.eye(k)), weights)
+
+
+@pytest.mark.slow
+def test_the_branch_for_every_number_of_units():
+    """Followed from k = 20 down to 4: minima with no negative eigenvalue down to 6, saddles of index 3 and 2 below."""
+    p = np.array([1.003003746007, -0.003655140678, 0.093187408299, 0.063714710241, -0.810020575613])
+    for k in range(20, 3, -1):
+        gradient = jax.jit(lambda q, k=k: branch_gradient(q, k))
+        p = scipy.optimize.root(gradient, p, jac=jax.jit(jax.jacfwd(gradient)), tol=1e-14).x
+        teacher = committee(relu, np.eye(k))
+        model = branch_model(jnp.asarray(p), k)
+        point = critical_point(model, gaussian_loss, teacher)
+        assert point.gradient_norm < 1e-13 and point.distance < 1e-9
+        if k in BRANCH:
+            np.testing.assert_allclose(p, BRANCH[k][0], atol=1e-10)
+            assert point.loss == pytest.approx(BRANCH[k][1], abs=1e-11)
+        if k == 20:
+            assert point.loss == pytest.approx(0.011275581948, abs=1e-11)
+        verdict = kind(point, gaussian_loss, teacher)
+        index = {4: 2, 5: 3}.get(k, 0)
+        assert (verdict.name, verdict.spectrum.index) == ("strict saddle" if index else "minimum", index), k
+        print(k, point.loss, verdict.spectrum.eigenvalues[0], verdict.proof)
 
 
 @pytest.mark.parametrize(("k", "index"), [(4, 2), (5, 3)])
