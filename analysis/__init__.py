@@ -2,8 +2,7 @@
 
 from . import theory as theory
 from .connections import Connection as Connection
-from .connections import SaddleGraph as SaddleGraph
-from .connections import saddle_graph as saddle_graph
+from .connections import follow as follow
 from .conservation import conserved_drift as conserved_drift
 from .counting import copies_manifolds as copies_manifolds
 from .counting import zero_loss_manifolds as zero_loss_manifolds
@@ -15,11 +14,14 @@ from .curvature import spectrum as spectrum
 from .curvature import third_order_form as third_order_form
 from .dormant import DormantForm as DormantForm
 from .dormant import dormant_form as dormant_form
+from .dormant import local_maximisers as local_maximisers
 from .embedded_curvature import EmbeddedSpectrum as EmbeddedSpectrum
 from .embedded_curvature import embedded_spectrum as embedded_spectrum
 from .embedding import Embedding as Embedding
 from .embedding import embed as embed
 from .escape import Escape as Escape
+from .exits import Exit as Exit
+from .exits import exits as exits
 from .figure import plot as plot
 from .figure import plot_loss as plot_loss
 from .figure import plot_spectrum as plot_spectrum
@@ -38,6 +40,8 @@ from .matrix_free import extreme_eigenpairs as extreme_eigenpairs
 from .matrix_free import hessian_products as hessian_products
 from .matrix_free import spectral_density as spectral_density
 from .reduction import reduce as reduce
+from .saddle_graph import SaddleGraph as SaddleGraph
+from .saddle_graph import saddle_graph as saddle_graph
 from .scales import Scales as Scales
 from .symmetry import NullSpace as NullSpace
 from .symmetry import null_space as null_space
