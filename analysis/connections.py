@@ -24,6 +24,8 @@ ALGEBRAIC_DISPLACEMENT = 1e-2
 PATIENCE = 30.0
 # A flow has arrived when it is slower than this share of its expected speed at full size.
 ARRIVED = 1e-8
+# Points of a path at which the gradient is evaluated in one call.
+BATCH = 256
 
 
 class Connection(eqx.Module):
@@ -71,9 +73,16 @@ class SlicedLoss(eqx.Module):
         return self.loss(unflatten(model, base + projection @ (theta - base)), data)
 
 
+def gradients(model: Any, loss: Callable, data: Any, path: Float[np.ndarray, "T n"]) -> Float[np.ndarray, "T n"]:
+    """∇L along a path of flattened parameters."""
+    # Padded to few lengths, so that it is compiled for few.
+    padding = -len(path) % BATCH
+    padded = np.concatenate([path, np.repeat(path[-1:], padding, axis=0)])
+    return np.asarray(_gradients(GradientFlow(model, loss), jnp.asarray(padded), data))[: len(path)]
+
+
 @eqx.filter_jit
-def gradients(flow: GradientFlow, path: Float[Array, "T n"], data: Any) -> Float[Array, "T n"]:
-    """∇L along a path."""
+def _gradients(flow: GradientFlow, path: Float[Array, "T n"], data: Any) -> Float[Array, "T n"]:
     return jax.lax.map(lambda theta: flow.value_and_gradient(theta, data)[1], path)
 
 
@@ -108,7 +117,7 @@ def follow(
     indices = closest_approaches(flow.speeds, noise_floor(flow))
     last = next((int(i) for i in indices if i > 0), len(flow.ts) - 1)
     path = flow.ys[: last + 1]
-    slopes = np.asarray(gradients(GradientFlow(point.model, loss), jnp.asarray(path), data))
+    slopes = gradients(point.model, loss, data, path)
     scale = np.linalg.norm(slopes, axis=1)
     # Next to either end the gradient is small and its direction that of rounding.
     moving = scale > 1e-3 * np.max(scale)
