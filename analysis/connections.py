@@ -31,8 +31,9 @@ BATCH = 256
 class Connection(eqx.Module):
     r"""A piece of the flow from a saddle to the critical point that it comes near next.
 
-    - `source`, `target`: numbers of the nodes in a graph; `rate`: c of the departure $\dot r = c\, r^{p-1}$, `order`: p.
-      For p = 2 the rate is −λ of the eigenvalue along whose eigenvectors it leaves, the larger one of two.
+    - `source`, `target`: numbers of the nodes in a graph.
+    - `order`, `rate`: p and c of the departure $\dot r = c\, r^{p-1}$; for p = 2 the rate is −λ of the eigenvalue along
+      whose eigenvectors it leaves, the larger one of two.
     - `times`, `path`: the flow, from the displaced saddle to the closest approach; `losses`: along it.
     - `leak`: the largest share of the gradient, along the path, in the stronger unstable directions of the source that
       were kept out of the flow: at rounding level the path is one of the full flow; otherwise it is a first guess.

@@ -14,7 +14,7 @@ from ..flows import flatten
 from ..models import declared_units, incoming, outgoing, with_units
 from .critical_point import CriticalPoint
 from .dormant import DormantForm, local_maximisers
-from .kind import Kind
+from .kind import ZERO_FORM, Kind
 
 # Eigenvalues closer than this share of the lowest are one.
 EQUAL = 1e-6
@@ -51,7 +51,7 @@ class Exit(eqx.Module):
 
 
 def eigenspaces(verdict: Kind) -> Iterator[tuple[float, Float[np.ndarray, "n m"], Float[np.ndarray, "n k"]]]:
-    """The unstable eigenvalues of a strict saddle, lowest first, with their eigenvectors and those of all lower ones."""
+    """The unstable eigenvalues of a strict saddle, lowest first, with their eigenvectors and all lower ones'."""
     spectral = verdict.spectrum
     if spectral is None or spectral.index == 0:
         return
@@ -98,7 +98,9 @@ def _mixture(verdict: Kind, fast, slow) -> Exit:
 def _small_units(point: CriticalPoint, verdict: Kind, loss: Callable, data: Any) -> Iterator[Exit]:
     """One unused unit that leaves on its own, where no Hessian tells of it."""
     form, embedding = verdict.dormant, point.embedding
-    if form is None or form.strength == 0 or embedding is None or not np.any(embedding.dormant):
+    if verdict.order is None or form is None or embedding is None or not np.any(embedding.dormant):
+        return
+    if form.strength <= ZERO_FORM:
         return
     if form.order == 2 and declared_units(point.model).law.smooth:
         return

@@ -35,7 +35,7 @@ HALVINGS, MOST_UNKNOWNS = 4, 60_000
 class HeteroclinicOrbit(eqx.Module):
     r"""An orbit of the flow that leaves one critical point and ends at another.
 
-    - `source`, `target`: θ of the critical points; `rate`: of the departure, −λ of the eigenvalue along which it leaves.
+    - `source`, `target`: θ of the critical points; `rate`: −λ of the eigenvalue along which it leaves.
     - `times`, `path`, `losses`: the orbit between small distances from both, time from 0; `arc`: arc length from the
       source.
     - `angle`: the largest angle, in radians, between its tangent and −∇L, midway between the points at which the
