@@ -9,6 +9,8 @@ from .kind import Kind
 from .saddle_graph import SaddleGraph
 from .width import effective_width, leading_size
 
+# Distance between nodes of one effective width, which the axis counts in ones.
+STEP = 0.26
 SHORT = {"strict saddle": "strict", "degenerate saddle": "degenerate", "non-smooth saddle": "non-smooth"}
 SHADES = {
     "strict saddle": COLOURS[0],
@@ -22,7 +24,7 @@ def plot_saddle_graph(graph: SaddleGraph, *, ax: Axes | None = None) -> Axes:
     """A saddle graph: nodes at their loss (up) and effective width (across), edges downhill, the taken path thick.
 
     Each node shows its index and nullity, or order where it has no negative eigenvalue; each edge the rate at which it
-    is left. Nodes of one width that would overlap stand side by side.
+    is left. Nodes of one width stand side by side.
 
     **Arguments:** `graph`; `ax`: where to draw. **Returns:** the axes.
     """
@@ -65,13 +67,14 @@ def _caption(verdict: Kind) -> str:
 
 
 def _places(graph: SaddleGraph) -> list[tuple[float, float]]:
-    """(effective width, loss) of every node; those of nearly equal loss and equal width are moved apart."""
+    """(effective width, loss) of every node; those of one width stand side by side, the highest on the left."""
     scale = max(leading_size(point.model) for point in graph.points)
     widths = [effective_width(point.model, scale=scale).width for point in graph.points]
-    losses = np.array([point.loss for point in graph.points])
-    near = 0.09 * max(float(np.ptp(losses)), 1e-300)
-    places = []
-    for number, (width, loss) in enumerate(zip(widths, losses, strict=True)):
-        crowd = [k for k, other in enumerate(widths) if other == width and abs(losses[k] - loss) < near]
-        places.append((width + 0.4 * (crowd.index(number) - (len(crowd) - 1) / 2), float(loss)))
+    order = sorted(range(len(widths)), key=lambda k: (-graph.points[k].loss, k))
+    places = [(0.0, 0.0)] * len(widths)
+    for width in set(widths):
+        row = [k for k in order if widths[k] == width]
+        step = min(STEP, 0.8 / len(row))
+        for rank, k in enumerate(row):
+            places[k] = (width + step * (rank - (len(row) - 1) / 2), graph.points[k].loss)
     return places

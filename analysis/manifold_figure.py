@@ -23,6 +23,8 @@ def plot_manifolds(history: ManifoldHistory, visits: Sequence[Visit] = (), *, ax
     for width, shade, curve in zip(history.widths, shades, history.distances.T, strict=True):
         # On the manifold itself the distance is zero or rounding, which a logarithm cannot show.
         shown = np.where(curve > np.finfo(float).eps * np.max(history.distances), curve, np.nan)
+        if np.all(np.isnan(shown)):
+            continue
         ax.plot(history.times, shown, color=shade, lw=1.4, label=f"width {width}")
     for number, visit in enumerate(visits):
         ax.axvline(visit.time, color=colour(number), lw=0.8, ls=":", zorder=0)

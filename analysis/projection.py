@@ -50,21 +50,30 @@ def distances_to_widths(
     if law.embedding == "iv":
         squares = np.linalg.svd(theta, compute_uv=False) ** 2
         return np.sqrt(np.stack([squares[:, r:].sum(axis=1) for r in widths], axis=1))
-    return np.array([[_remainder(units, law, nearest_groups(units, law, r), r) for r in widths] for units in theta])
+    return np.array([[_remainder(units, law, nearest_groups(units, law, r)) for r in widths] for units in theta])
 
 
 def nearest_groups(theta: Float[np.ndarray, "H N"], law: UnitLaw, width: int) -> np.ndarray:
-    """The group, from 0 to `width` − 1, that each unit joins in the nearest configuration; −1 for zero."""
+    """The group, from 0 to `width` − 1, that each unit joins in the nearest configuration; −1 for zero.
+
+    The better of two local optima: from the groups in which the units lie already, the largest first; and from one
+    unit for each group, chosen one after the other as the unit of which most is left over.
+    """
     labels = np.full(len(theta), -1)
     if width == 0:
         return labels
-    groups = grouped(theta, law)
-    for number, group in enumerate(groups[:width]):
+    for number, group in enumerate(grouped(theta, law)[:width]):
         labels[group] = number
-    # Units that are alike already may be fewer kinds than asked for: the largest remainders found the rest.
-    for number in range(len(groups), width):
-        leftover = _leftovers(theta, law, labels, number)
-        labels[int(np.argmax(leftover))] = number
+    starts = [labels, np.full(len(theta), -1)]
+    for start in starts:
+        for number in range(int(np.max(start)) + 1, width):
+            start[int(np.argmax(_leftovers(theta, law, start)))] = number
+    found = [_settled(theta, law, start, width) for start in starts]
+    return min(found, key=lambda labels: _remainder(theta, law, labels))
+
+
+def _settled(theta: np.ndarray, law: UnitLaw, labels: np.ndarray, width: int) -> np.ndarray:
+    """Lloyd's rounds: every unit to the group, or to zero, that leaves least over of it; then the groups anew."""
     for _ in range(ROUNDS):
         costs = np.stack([_costs(theta, law, labels == number) for number in range(width)], axis=1)
         if law.zero:
@@ -93,14 +102,15 @@ def _placed(theta: np.ndarray, law: UnitLaw, members: np.ndarray) -> np.ndarray:
     return (components if law.field == "real" else np.maximum(components, 0.0))[:, None] * direction
 
 
-def _leftovers(theta: np.ndarray, law: UnitLaw, labels: np.ndarray, width: int) -> np.ndarray:
+def _leftovers(theta: np.ndarray, law: UnitLaw, labels: np.ndarray) -> np.ndarray:
+    """What is left over of each unit, squared, from where its group places it."""
     left = np.array(theta, copy=True)
-    for number in range(width):
+    for number in range(int(np.max(labels, initial=-1)) + 1):
         members = labels == number
         if np.any(members):
             left[members] -= _placed(theta, law, members)[members]
     return np.sum(left**2, axis=1)
 
 
-def _remainder(theta: np.ndarray, law: UnitLaw, labels: np.ndarray, width: int) -> float:
-    return float(np.sqrt(np.sum(_leftovers(theta, law, labels, width))))
+def _remainder(theta: np.ndarray, law: UnitLaw, labels: np.ndarray) -> float:
+    return float(np.sqrt(np.sum(_leftovers(theta, law, labels))))
