@@ -1,153 +1,129 @@
-"""Where the flow goes from a saddle: connections to other critical points, and the graph that they make."""
+"""Where the flow goes from a saddle: connections to other critical points."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Array, Float
 
-from ..flows import simulate, unflatten
+from ..flows import GradientFlow, flatten, simulate, unflatten
+from ..flows.statistics import reduced_data
 from .critical_point import CriticalPoint, critical_point
-from .kind import Kind, kind
-from .scales import Scales
+from .exits import Exit
 from .visits import closest_approaches, noise_floor
 
 # How far from the saddle a connection starts, relative to the weights: the curvature of the unstable manifold shows at
 # its square, and rounding has to grow to the size of the weights by this much less.
 DISPLACEMENT = 1e-3
-# Time allowed for a connection, in e-folds of its departure: some seven are needed to get away.
-E_FOLDS = 200.0
-# Eigenvalues closer than this share of the lowest are one.
-EQUAL = 1e-6
-# Two critical points are one, up to symmetry, if their losses and outputs agree to this share.
-SAME = 1e-6
+# An escape of order p ≥ 3 takes a time of size^(2 − p): it starts farther out.
+ALGEBRAIC_DISPLACEMENT = 1e-2
+# Time allowed for a connection, in multiples of what the departure takes: targets may be approached more slowly.
+PATIENCE = 30.0
+# A flow has arrived when it is slower than this share of its expected speed at full size.
+ARRIVED = 1e-8
+# Points of a path at which the gradient is evaluated in one call.
+BATCH = 256
 
 
 class Connection(eqx.Module):
     r"""A piece of the flow from a saddle to the critical point that it comes near next.
 
-    - `source`, `target`: numbers of the nodes; `rate`: −λ of the eigenvalue along whose eigenvectors it leaves (for a
-      degenerate saddle 0).
-    - `duration`, `arc_length`: $\int dt$ and $\int \|\nabla L\| dt$ from the displaced saddle to the closest approach;
-    - `losses`: along it, `times`.
+    - `source`, `target`: numbers of the nodes in a graph.
+    - `order`, `rate`: p and c of the departure $\dot r = c\, r^{p-1}$; for p = 2 the rate is −λ of the eigenvalue along
+      whose eigenvectors it leaves, the larger one of two.
+    - `times`, `path`: the flow, from the displaced saddle to the closest approach; `losses`: along it.
+    - `leak`: the largest share of the gradient, along the path, in the stronger unstable directions of the source that
+      were kept out of the flow: at rounding level the path is one of the full flow; otherwise it is a first guess.
     """
 
     source: int
     target: int
+    order: int
     rate: float
-    duration: float
-    arc_length: float
     times: Float[np.ndarray, " T"]
+    path: Float[np.ndarray, "T n"]
     losses: Float[np.ndarray, " T"]
+    leak: float
+
+    @property
+    def duration(self) -> float:
+        """Time from the displaced saddle to the closest approach."""
+        return float(self.times[-1])
+
+    @property
+    def arc_length(self) -> float:
+        r"""$\int \|\nabla L\| dt$ from the displaced saddle to the closest approach."""
+        return float(np.sum(np.linalg.norm(np.diff(self.path, axis=0), axis=1)))
 
 
-class SaddleGraph(eqx.Module):
-    """Critical points modulo symmetry, and connections between them.
+class SlicedLoss(eqx.Module):
+    r"""The loss as a function of θ's projection, $L(\theta_0 + P(\theta - \theta_0))$.
 
-    - `points`, `kinds`: the nodes, in order of their discovery; `connections`: the edges, one for each pair of nodes.
-    - `complete`: every node that is a saddle was left along every unstable eigenspace.
+    Its flow, started in the slice $\theta_0 + \mathrm{im} P$, stays there: rounding in the other directions is not
+    amplified, whatever the curvature there.
     """
 
-    points: tuple[CriticalPoint, ...]
-    kinds: tuple[Kind, ...]
-    connections: tuple[Connection, ...]
-    complete: bool
+    loss: Callable[[Any, Any], Any] = eqx.field(static=True)
 
-    def node(self, model: Any, loss: Callable, data: Any) -> int | None:
-        """The number of the node with the loss and outputs of a critical model, or `None`."""
-        scale = max(point.loss for point in self.points)
-        return _find(self.points, float(loss(model, data)), _outputs(model, data), data, scale)
+    def __call__(self, model: Any, data: Any) -> Array:
+        base, projection, data = data
+        theta = flatten(model)
+        return self.loss(unflatten(model, base + projection @ (theta - base)), data)
 
 
-def eigenspaces(verdict: Kind) -> Iterator[tuple[float, Float[np.ndarray, "n m"]]]:
-    """The unstable eigenvalues of a strict saddle, lowest first, each with its eigenvectors."""
-    spectral = verdict.spectrum
-    if spectral is None or spectral.index == 0:
-        return
-    values = spectral.eigenvalues[: spectral.index]
-    edges = np.flatnonzero(np.diff(values) > EQUAL * abs(values[0])) + 1
-    for members in np.split(np.arange(len(values)), edges):
-        yield float(values[members].mean()), spectral.eigenvectors[:, members]
+def gradients(model: Any, loss: Callable, data: Any, path: Float[np.ndarray, "T n"]) -> Float[np.ndarray, "T n"]:
+    """∇L along a path of flattened parameters."""
+    # Padded to few lengths, so that it is compiled for few.
+    padding = -len(path) % BATCH
+    padded = np.concatenate([path, np.repeat(path[-1:], padding, axis=0)])
+    return np.asarray(_gradients(GradientFlow(model, loss), jnp.asarray(padded), data))[: len(path)]
+
+
+@eqx.filter_jit
+def _gradients(flow: GradientFlow, path: Float[Array, "T n"], data: Any) -> Float[Array, "T n"]:
+    return jax.lax.map(lambda theta: flow.value_and_gradient(theta, data)[1], path)
 
 
 def follow(
-    point: CriticalPoint,
-    direction: Float[np.ndarray, " n"],
-    rate: float,
-    loss: Callable,
-    data: Any,
-    *,
-    size: float = 1.0,
-    rtol: float = 1e-8,
-) -> tuple[CriticalPoint, dict[str, Any]]:
-    r"""The critical point that the flow comes near first when it leaves another one along a direction.
+    point: CriticalPoint, way: Exit, loss: Callable, data: Any, *, size: float = 1.0, rtol: float = 1e-9
+) -> tuple[CriticalPoint, Connection]:
+    r"""The critical point that the flow comes near first when it leaves another one by one of its exits.
 
-    **Arguments:** `point`; `direction`: a unit vector; `rate`: of departure, which sets the time that is allowed;
-    `loss`, `data`; `size`: of the weights at full use; the flow starts a thousandth of it away; `rtol`: of the flow.
+    The directions that the exit names as stronger are kept out of the flow. Where they are kept out by a symmetry, as
+    in linear networks, they would come in by rounding alone, and what is followed is an orbit of the full flow;
+    `leak` measures it. Elsewhere the path is a first guess for `heteroclinic_orbit`.
 
-    **Returns:** the target, solved for; and duration, arc length, times and losses of the connection.
+    **Arguments:** `point`; `way`: one of its `exits`; `loss`, `data`; `size`: of the weights at full use; the flow
+    starts a thousandth of it away, a hundredth for orders p ≥ 3; `rtol`: of the flow.
+
+    **Returns:** the target, solved for, and the connection, whose node numbers are −1.
     """
-    start = unflatten(point.model, jnp.asarray(point.theta + DISPLACEMENT * size * direction))
-    flow = simulate(start, loss, data, t1=E_FOLDS / rate, rtol=rtol)
+    loss, data = reduced_data(point.model, loss, data)
+    near = (DISPLACEMENT if way.order == 2 else ALGEBRAIC_DISPLACEMENT) * size
+    start = point.theta + way.displacement(near)
+    leaving = np.log(size / near) if way.order == 2 else near ** (2 - way.order) / (way.order - 2)
+    slowest = way.mixed[-1][0] if way.mixed else way.rate
+    projection = np.eye(point.theta.size) - way.stronger @ way.stronger.T
+    sliced = SlicedLoss(loss), (jnp.asarray(point.theta), jnp.asarray(projection), data)
+    flow = simulate(
+        unflatten(point.model, jnp.asarray(start)),
+        *sliced,
+        t1=float(PATIENCE * leaving / slowest),
+        rtol=rtol,
+        convergence=ARRIVED * slowest * size ** (way.order - 1),
+    )
     indices = closest_approaches(flow.speeds, noise_floor(flow))
     last = next((int(i) for i in indices if i > 0), len(flow.ts) - 1)
-    near = unflatten(flow.initial_model, flow.ys[last])
-    target = critical_point(near, flow.loss, flow.data, gradient_scale=float(np.max(flow.speeds)))
-    times = flow.ts[: last + 1]
-    length = float(np.sum(np.linalg.norm(np.diff(flow.ys[: last + 1], axis=0), axis=1)))
-    measured = {"duration": float(times[-1]), "arc_length": length, "times": times, "losses": flow.losses[: last + 1]}
-    return target, measured
-
-
-def saddle_graph(
-    model: Any, loss: Callable, data: Any, *, scales: Scales | None = None, size: float = 1.0, max_nodes: int = 32
-) -> SaddleGraph:
-    r"""The critical points that flows from a critical point lead to, their own successors, and so on.
-
-    From each strict saddle one flow leaves into each of its unstable eigenspaces, both ways along a random vector of
-    it. Points with the same loss and the same outputs on the data are one node: they are the same map, placed
-    differently in the network.
-
-    **Arguments:** `model`: at or near the first critical point, as a network of zero units; `loss`, `data`; `scales`:
-    sizes that count as large; `size`: of the weights at full use; `max_nodes`.
-    """
-    points, kinds, edges = [critical_point(model, loss, data)], [], {}
-    complete, node = True, 0
-    while node < len(points):
-        kinds.append(kind(points[node], loss, data, scales=scales))
-        for value, space in eigenspaces(kinds[node]):
-            mixed = space @ np.random.default_rng(node).standard_normal(space.shape[1])
-            for direction in (mixed / np.linalg.norm(mixed), -mixed / np.linalg.norm(mixed)):
-                target, measured = follow(points[node], direction, -value, loss, data, size=size)
-                if not target.converged:
-                    complete = False
-                    continue
-                outputs = _outputs(target.model, data)
-                found = _find(points, target.loss, outputs, data, points[0].loss)
-                if found is None and len(points) == max_nodes:
-                    complete = False
-                    continue
-                if found is None:
-                    points.append(target)
-                    found = len(points) - 1
-                edges.setdefault((node, found), Connection(node, found, -value, **measured))
-        node += 1
-    return SaddleGraph(tuple(points), tuple(kinds), tuple(edges.values()), complete)
-
-
-def _outputs(model: Any, data: Any) -> np.ndarray:
-    inputs = data[0] if isinstance(data, tuple) else None
-    return np.zeros(0) if inputs is None else np.asarray(jax.vmap(model)(inputs))
-
-
-def _find(points: Any, loss: float, outputs: np.ndarray, data: Any, scale: float) -> int | None:
-    for number, point in enumerate(points):
-        if abs(point.loss - loss) > SAME * scale:
-            continue
-        other = _outputs(point.model, data)
-        if np.linalg.norm(other - outputs) <= SAME**0.5 * max(np.linalg.norm(other), 1e-12):
-            return number
-    return None
+    path = flow.ys[: last + 1]
+    slopes = gradients(point.model, loss, data, path)
+    scale = np.linalg.norm(slopes, axis=1)
+    # Next to either end the gradient is small and its direction that of rounding.
+    moving = scale > 1e-3 * np.max(scale)
+    leaks = np.linalg.norm(slopes @ way.stronger, axis=1)[moving] / scale[moving]
+    target = critical_point(flow.model_at(last), loss, data, gradient_scale=float(np.max(flow.speeds)))
+    leak = float(np.max(leaks, initial=0.0))
+    measured = flow.ts[: last + 1], path, flow.losses[: last + 1], leak
+    return target, Connection(-1, -1, way.order, way.rate, *measured)

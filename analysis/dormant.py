@@ -17,6 +17,8 @@ STARTS = 24
 SEED = 0
 # Simplex search polishes maxima on kinks in up to this many dimensions; beyond it is too slow to help.
 POLISH_LIMIT = 12
+# Two maximisers are one if the cosine between them falls short of one by less than this.
+ALIKE = 1e-4
 
 
 class DormantForm(eqx.Module):
@@ -117,12 +119,42 @@ def dormant_form(
         pairs = [(u, v) for u, v in zip(right[top], left.T[top], strict=True)]
         strength = float(sizes[0])
     else:
-        pairs, strength = _search(narrow, loss, data, size, starts)
-    q, p = law.order, law.order + 1
-    rows = [np.concatenate([np.sqrt(q) * u, v]) / np.sqrt(p) for u, v in pairs]
+        found = _search(narrow, loss, data, size, starts)
+        strength = found[0][0] if found else 0.0
+        pairs = [(u, v / value) for value, u, v in found if value >= strength * (1 - 1e-6)]
+    p, rows = law.order + 1, [_steepest(u, v, law.order) for u, v in pairs]
     if strength == 0:
         return DormantForm(p, 0.0, None, None, np.zeros((0, size + outgoing(narrow).shape[1])))
     return DormantForm(p, strength, pairs[0][0], pairs[0][1], np.stack(rows))
+
+
+def _steepest(u: np.ndarray, v: np.ndarray, order: int) -> np.ndarray:
+    """The unit vector along (u, v), both of norm one, on which the form of order q in u falls most steeply."""
+    return np.concatenate([np.sqrt(order) * u, v]) / np.sqrt(order + 1)
+
+
+def local_maximisers(
+    narrow: Any, loss: Callable, data: Any, *, starts: Float[np.ndarray, "k Nu"] | None = None
+) -> list[tuple[float, Float[np.ndarray, " Nu+Nv"]]]:
+    r"""All local maximisers of $\|M(u)\|$ on the unit sphere that were found, strongest first.
+
+    Each is an exit of its own: a small unit near it stays near it as it grows.
+
+    **Arguments:** as for `dormant_form`. **Returns:** strengths, and directions of steepest descent.
+    """
+    distinct = _distinct(_search(narrow, loss, data, incoming(narrow).shape[1], starts))
+    distinct = _distinct(sorted(_polished(narrow, loss, data, distinct), key=lambda item: -item[0])) or distinct
+    order = declared_units(narrow).law.order
+    return [(strength, _steepest(u, v / strength, order)) for strength, u, v in distinct]
+
+
+def _distinct(found):
+    """Those that are not alike one before them."""
+    kept = []
+    for strength, u, v in found:
+        if all(u @ other + v @ image / (strength * size) < 2 - ALIKE for size, other, image in kept):
+            kept.append((strength, u, v))
+    return kept
 
 
 def steepness(narrow: Any, loss: Callable, data: Any, direction: Float[np.ndarray, " Nu+Nv"]) -> float:
@@ -132,33 +164,40 @@ def steepness(narrow: Any, loss: Callable, data: Any, direction: Float[np.ndarra
 
 
 def _search(narrow, loss, data, size, starts):
-    """Maximises ‖M(u)‖ on the sphere from many starts by quasi-Newton ascent on its logarithm."""
+    """(‖M(u)‖, u, M(u)) at local maxima on the sphere, largest first, by quasi-Newton ascent of the logarithm."""
     random = np.random.default_rng(SEED).standard_normal((STARTS, size))
     starts = random if starts is None else np.vstack([starts, random])
     norms = np.linalg.norm(starts, axis=1, keepdims=True)
-
-    def objective(w):
-        return tuple(np.asarray(value, dtype=float) for value in _objective(narrow, loss, data, jnp.asarray(w)))
-
-    def image(w):
-        u = w / np.linalg.norm(w)
-        value = np.asarray(_lowest_order(narrow, loss, data, jnp.asarray(u)))
-        return float(np.linalg.norm(value)), u, value
+    objective = _objective_of(narrow, loss, data)
 
     found = []
     for start in (starts / np.where(norms > 0, norms, 1.0))[norms[:, 0] > 0]:
-        if image(start)[0] == 0:
+        if _image(narrow, loss, data, start)[0] == 0:
             continue  # a dead direction: the objective is flat there
-        found.append(image(minimize(objective, start, jac=True, method="BFGS", options={"gtol": 1e-9}).x))
-    found = sorted((item for item in found if np.isfinite(item[0]) and item[0] > 0), key=lambda item: -item[0])
-    if not found:
-        return [], 0.0
-    if not declared_units(narrow).law.smooth and size <= POLISH_LIMIT:
-        # Where samples of either sign meet, the maximum sits on a kink, on which quasi-Newton steps stall.
-        options = {"xatol": 1e-10, "fatol": 1e-15, "maxiter": 400 * size}
-        for _, u, _ in found[:3]:
-            polished = minimize(lambda w: objective(w)[0], u, method="Nelder-Mead", options=options)
-            found.append(image(polished.x))
-        found.sort(key=lambda item: -item[0])
-    best = found[0][0]
-    return [(u, v / strength) for strength, u, v in found if strength >= best * (1 - 1e-6)], best
+        ascended = minimize(objective, start, jac=True, method="BFGS", options={"gtol": 1e-9}).x
+        found.append(_image(narrow, loss, data, ascended))
+    found = [item for item in found if np.isfinite(item[0]) and item[0] > 0]
+    found.sort(key=lambda item: -item[0])
+    return sorted(found + _polished(narrow, loss, data, found[:3]), key=lambda item: -item[0])
+
+
+def _objective_of(narrow, loss, data):
+    return lambda w: tuple(np.asarray(value, dtype=float) for value in _objective(narrow, loss, data, jnp.asarray(w)))
+
+
+def _image(narrow, loss, data, w):
+    """(‖M(u)‖, u, M(u)) for u along w."""
+    u = w / np.linalg.norm(w)
+    value = np.asarray(_lowest_order(narrow, loss, data, jnp.asarray(u)))
+    return float(np.linalg.norm(value)), u, value
+
+
+def _polished(narrow, loss, data, found):
+    """Maxima from which quasi-Newton steps stalled: where samples of either sign meet, they sit on a kink."""
+    size = incoming(narrow).shape[1]
+    if declared_units(narrow).law.smooth or size > POLISH_LIMIT:
+        return []
+    objective = _objective_of(narrow, loss, data)
+    options = {"xatol": 1e-10, "fatol": 1e-15, "maxiter": 400 * size}
+    ends = (minimize(lambda w: objective(w)[0], u, method="Nelder-Mead", options=options).x for _, u, _ in found)
+    return [_image(narrow, loss, data, end) for end in ends]

@@ -95,15 +95,21 @@ def _parts(theta: np.ndarray, law: UnitLaw) -> tuple[np.ndarray, list[np.ndarray
     if law.embedding == "iv":
         sizes = np.linalg.svd(theta, compute_uv=False)
         return sizes, None, np.zeros_like(sizes)
+    groups = grouped(theta, law)
+    sizes = np.array([_size(theta[group], law) for group in groups])
+    return sizes, groups, np.array([_scatter(theta[group], law) for group in groups])
+
+
+def grouped(theta: Float[np.ndarray, "H N"], law: UnitLaw) -> list[np.ndarray]:
+    """Groups of units that are nearly proportional (type iii) or equal (ii, i), in falling order of their sizes."""
     groups = _rays(theta, law.field == "real") if law.embedding == "iii" else _copies(theta)
+    order = np.argsort([-_size(theta[group], law) for group in groups], kind="stable")
+    return [groups[k] for k in order]
+
+
+def _size(theta: Float[np.ndarray, "m N"], law: UnitLaw) -> float:
     # Members of a ray add in square, copies are one and the same unit.
-    if law.embedding == "iii":
-        sizes = np.array([np.linalg.norm(theta[group]) for group in groups])
-    else:
-        sizes = np.array([np.max(np.linalg.norm(theta[group], axis=1)) for group in groups])
-    scatters = np.array([_scatter(theta[group], law) for group in groups])
-    order = np.argsort(-sizes, kind="stable")
-    return sizes[order], [groups[k] for k in order], scatters[order]
+    return float(np.linalg.norm(theta) if law.embedding == "iii" else np.max(np.linalg.norm(theta, axis=1)))
 
 
 def _labels(groups: list[np.ndarray], width: int) -> np.ndarray:

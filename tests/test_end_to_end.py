@@ -84,8 +84,11 @@ def test_saddles_of_a_deep_network_are_degenerate_of_order_three():
     assert [visit.kind.name for visit in visits] == ["degenerate saddle", "degenerate saddle", "minimum"]
     assert [visit.kind.order for visit in visits] == [3, 3, None]
     np.testing.assert_allclose([v.critical_point.loss for v in visits], [5.625, 1.125, 0], atol=1e-8)
-    for visit in visits[:2]:
+    for visit, strength in zip(visits, [3.0, 1.5], strict=False):
         assert visit.kind.spectrum.index == 0
-        assert visit.escape.rate_predicted is None
         assert visit.escape.order == 3
+        # F₃ = −s a₁a₂a₃ is steepest where all three are 1/√3; balanced layers of different sizes come near from below.
+        assert visit.escape.rate_predicted == pytest.approx(strength / 3**0.5, rel=1e-6)
+        assert 0.9 < visit.escape.overlap <= 1 + 1e-9
+        assert 0.9 * visit.escape.rate_predicted < visit.escape.rate_measured < 1.001 * visit.escape.rate_predicted
     assert "degenerate saddle" in str(visits)

@@ -1,0 +1,121 @@
+"""The directions in which the flow can leave a saddle."""
+
+from collections.abc import Callable, Iterator
+from itertools import combinations
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float
+
+from ..flows import flatten
+from ..models import declared_units, incoming, outgoing, with_units
+from .critical_point import CriticalPoint
+from .dormant import DormantForm, local_maximisers
+from .kind import ZERO_FORM, Kind
+
+# Eigenvalues closer than this share of the lowest are one.
+EQUAL = 1e-6
+# A form with a continuum of maximisers is left along so many of them.
+MOST_MAXIMISERS = 4
+
+
+class Exit(eqx.Module):
+    r"""A way out of a saddle, on which the distance r from it grows as $\dot r = c\, r^{p-1}$.
+
+    - `direction`: a unit vector; for an exit that mixes several eigenspaces a vector $\sum_k \hat q_k$ of unit vectors,
+      one from each, and `mixed` their rates and themselves, fastest first.
+    - `order`: p; `rate`: c, for p = 2 the −λ of the eigenvalue.
+    - `stronger`: orthonormal columns, the unstable eigenvectors along which the flow would leave faster. An orbit that
+      leaves along `direction` alone has no part in them.
+    """
+
+    direction: Float[np.ndarray, " n"]
+    order: int
+    rate: float
+    stronger: Float[np.ndarray, "n m"]
+    mixed: tuple[tuple[float, Float[np.ndarray, " n"]], ...] = ()
+
+    def displacement(self, size: float) -> Float[np.ndarray, " n"]:
+        r"""The vector of about the given size from the saddle to a point on the way out.
+
+        Along several eigenspaces the parts are in the proportion $size^{\mu_k / \mu_1}$ in which all of them
+        become large at the same time, µ being their rates.
+        """
+        if not self.mixed:
+            return size * self.direction
+        fastest = self.mixed[0][0]
+        return np.sum([size ** (rate / fastest) * part for rate, part in self.mixed], axis=0)
+
+
+def eigenspaces(verdict: Kind) -> Iterator[tuple[float, Float[np.ndarray, "n m"], Float[np.ndarray, "n k"]]]:
+    """The unstable eigenvalues of a strict saddle, lowest first, with their eigenvectors and all lower ones'."""
+    spectral = verdict.spectrum
+    if spectral is None or spectral.index == 0:
+        return
+    values = spectral.eigenvalues[: spectral.index]
+    edges = np.flatnonzero(np.diff(values) > EQUAL * abs(values[0])) + 1
+    for members in np.split(np.arange(len(values)), edges):
+        lower = spectral.eigenvectors[:, : members[0]]
+        yield float(values[members].mean()), spectral.eigenvectors[:, members], lower
+
+
+def exits(
+    point: CriticalPoint, verdict: Kind, loss: Callable, data: Any, *, mixed: bool = False, seed: int = 0
+) -> tuple[Exit, ...]:
+    r"""The ways out of a saddle.
+
+    From a strict saddle both ways along a random vector of each unstable eigenspace: of an eigenvalue that occurs m
+    times the orbits fill an m-dimensional manifold, and almost all of them end at one kind of point. Where small units
+    lower the loss without a Hessian that shows it (order p ≥ 3, or ReLU), one unused unit leaves along each local
+    maximiser of its form.
+
+    **Arguments:** `point`, `verdict`: the saddle; `loss`, `data`; `mixed`: also along every two eigenspaces at once,
+    on orbits that pass by the saddle to which one of them alone would lead; `seed`: of the random vectors.
+    """
+    random = np.random.default_rng(seed)
+    found, alone = [], []
+    for value, space, lower in eigenspaces(verdict):
+        vector = space @ random.standard_normal(space.shape[1])
+        vector /= np.linalg.norm(vector)
+        alone.append((-value, vector, lower))
+        found += [Exit(sign * vector, 2, -value, lower) for sign in (1, -1)]
+    if mixed:
+        found += [_mixture(verdict, first, second) for first, second in combinations(alone, 2)]
+    return (*found, *_small_units(point, verdict, loss, data))
+
+
+def _mixture(verdict: Kind, fast, slow) -> Exit:
+    """Both at once; what is stronger than the slow one, but for the fast one's own eigenspace, stays out."""
+    own = next(space for value, space, _ in eigenspaces(verdict) if np.isclose(-value, fast[0], rtol=EQUAL))
+    others = slow[2] - own @ (own.T @ slow[2])
+    kept = slow[2][:, np.linalg.norm(others, axis=0) > 0.5]
+    return Exit(fast[1] + slow[1], 2, fast[0], kept, ((fast[0], fast[1]), (slow[0], slow[1])))
+
+
+def _small_units(point: CriticalPoint, verdict: Kind, loss: Callable, data: Any) -> Iterator[Exit]:
+    """One unused unit that leaves on its own, where no Hessian tells of it."""
+    form, embedding = verdict.dormant, point.embedding
+    if verdict.order is None or form is None or embedding is None or not np.any(embedding.dormant):
+        return
+    if form.strength <= ZERO_FORM:
+        return
+    if form.order == 2 and declared_units(point.model).law.smooth:
+        return
+    spectral = verdict.spectrum
+    stronger = np.zeros((point.theta.size, 0)) if spectral is None else spectral.eigenvectors[:, : spectral.index]
+    unit = int(np.argmax(embedding.dormant))
+    maximisers = local_maximisers(embedding.narrow, loss, data)
+    for strength, row in maximisers[:MOST_MAXIMISERS]:
+        single = DormantForm(form.order, strength, None, None, row[None])
+        yield Exit(unit_direction(point.model, unit, row), form.order, single.rate, stronger)
+
+
+def unit_direction(model: Any, unit: int, row: Float[np.ndarray, " Nu+Nv"]) -> Float[np.ndarray, " n"]:
+    """The change of the flattened parameters that changes one unit by a given row (u, v)."""
+    u, v = np.zeros(incoming(model).shape), np.zeros(outgoing(model).shape)
+    u[unit], v[unit] = row[: u.shape[1]], row[u.shape[1] :]
+    still = jax.tree.map(lambda leaf: jnp.zeros_like(leaf) if eqx.is_inexact_array(leaf) else leaf, model)
+    return np.asarray(flatten(with_units(still, jnp.asarray(u), jnp.asarray(v))))

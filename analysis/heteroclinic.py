@@ -1,0 +1,274 @@
+"""A heteroclinic orbit, from one critical point to another, as a boundary-value problem."""
+
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import scipy.sparse as sp
+from jaxtyping import Array, Float
+from scipy.interpolate import CubicHermiteSpline
+from scipy.sparse.linalg import splu
+
+from ..flows import GradientFlow, flatten, unflatten
+from ..flows.statistics import reduced_data
+from .connections import Connection, gradients
+from .critical_point import CriticalPoint, solve_gradient
+from .curvature import spectrum
+from .kind import Kind
+from .visits import FRACTION
+
+# The orbit is cut off where it is within this share of the distance between its ends from the target.
+CUT = 1e-3
+# Newton steps; each solve starts near a solution and converges quadratically.
+STEPS = 25
+# Defects below this share of the distance between the ends are rounding.
+SOLVED = 1e-12
+# Tikhonov's weight in the Newton step: directions in which the problem says nothing stay as they are.
+DAMPING = 1e-13
+# Halvings of the mesh before giving up, and unknowns beyond which the sparse factors no longer fit a small machine.
+HALVINGS, MOST_UNKNOWNS = 4, 60_000
+
+
+class HeteroclinicOrbit(eqx.Module):
+    r"""An orbit of the flow that leaves one critical point and ends at another.
+
+    - `source`, `target`: θ of the critical points; `rate`: −λ of the eigenvalue along which it leaves.
+    - `times`, `path`, `losses`: the orbit between small distances from both, time from 0; `arc`: arc length from the
+      source.
+    - `angle`: the largest angle, in radians, between its tangent and −∇L, midway between the points at which the
+      problem is posed: how far it is from a true orbit.
+    - `gap`: distance of its two ends from the critical points' unstable (source) and stable (target) eigenspaces,
+      relative to the distance between source and target.
+    - `converged`: the angle is below the tolerance that was asked for.
+    """
+
+    source: Float[np.ndarray, " n"]
+    target: Float[np.ndarray, " n"]
+    rate: float
+    times: Float[np.ndarray, " T"]
+    path: Float[np.ndarray, "T n"]
+    losses: Float[np.ndarray, " T"]
+    arc: Float[np.ndarray, " T"]
+    angle: float
+    gap: float
+    converged: bool
+
+    @property
+    def arc_length(self) -> float:
+        """The length of the whole orbit, with straight pieces from its ends to the critical points."""
+        return float(self.arc[-1] + np.linalg.norm(self.path[-1] - self.target))
+
+    @property
+    def profile(self) -> tuple[Float[np.ndarray, " T"], Float[np.ndarray, " T"]]:
+        """The loss against the arc length from the source."""
+        return self.arc, self.losses
+
+    @property
+    def transition_time(self) -> float:
+        """Time in which the loss falls from a tenth to nine tenths of its drop."""
+        return self._time_of(1 - FRACTION) - self._time_of(FRACTION)
+
+    def dwell(self, distance: float) -> float:
+        r"""Time from a given small distance from the source until a tenth of the drop in loss is done.
+
+        Below the distance at which the path starts the growth is exponential, at `rate`.
+        """
+        first = float(np.linalg.norm(self.path[0] - self.source))
+        if not 0 < distance <= first * (1 + 1e-9):
+            raise ValueError(f"the distance must be positive and at most that of the path's start, {first:.3g}.")
+        return self._time_of(FRACTION) + float(np.log(first / distance)) / self.rate
+
+    def _time_of(self, fraction: float) -> float:
+        level = self.losses[0] + fraction * (self.losses[-1] - self.losses[0])
+        return float(np.interp(-level, -self.losses, self.times))
+
+    def __str__(self) -> str:
+        verdict = "converged" if self.converged else "NOT converged"
+        return (
+            f"orbit from loss {self.losses[0]:.6g} to {self.losses[-1]:.6g}: arc length {self.arc_length:.6g}, "
+            f"leaves at rate {self.rate:.6g}, transition time {self.transition_time:.4g}\n"
+            f"  tangent and −∇L at most {self.angle:.1e} rad apart: {verdict}"
+        )
+
+
+@eqx.filter_jit
+def _defects(flow: GradientFlow, data: Any, path: Float[Array, "N+1 n"], steps: Float[Array, " N"]):
+    """Lobatto's collocation of order 4 on every interval, with its derivatives in both ends."""
+
+    def defect(a, b, h):
+        def field(theta):
+            return -flow.value_and_gradient(theta, data)[1]
+
+        fa, fb = field(a), field(b)
+        middle = field((a + b) / 2 + h / 8 * (fa - fb))
+        return b - a - h / 6 * (fa + 4 * middle + fb)
+
+    def interval(points):
+        a, b, h = points
+        return defect(a, b, h), *jax.jacfwd(defect, argnums=(0, 1))(a, b, h)
+
+    return jax.lax.map(interval, (path[:-1], path[1:], steps))
+
+
+class _Ends(eqx.Module):
+    """Where the orbit starts and ends: $\\theta_A + E^u_A$ at a fixed distance, and $\\theta_B + E^s_B$."""
+
+    source: np.ndarray
+    outside: np.ndarray
+    distance: float
+    target: np.ndarray
+    unstable: np.ndarray
+
+    def residual(self, first: np.ndarray, last: np.ndarray) -> np.ndarray:
+        left = first - self.source
+        fixed = (left @ left - self.distance**2) / (2 * self.distance)
+        return np.concatenate([self.outside.T @ left, [fixed], self.unstable.T @ (last - self.target)])
+
+    def rows(self, first: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Derivatives of the residual in the first and last point."""
+        left = (first - self.source) / self.distance
+        return np.vstack([self.outside.T, left]), self.unstable.T
+
+
+def heteroclinic_orbit(
+    source: CriticalPoint,
+    verdict: Kind,
+    connection: Connection,
+    target: CriticalPoint,
+    loss: Callable,
+    data: Any,
+    *,
+    intervals: int = 60,
+    tolerance: float = 1e-5,
+) -> HeteroclinicOrbit:
+    r"""The orbit between two critical points, from the first guess that a connection is.
+
+    Solves $\dot\theta = -\nabla L$ on a time interval with $\theta(0)$ on the source's unstable eigenspace at the
+    distance at which the connection starts, and $\theta(T)$ on the target's stable and null eigenspaces (projection
+    boundary conditions): no flow forward in time could end at a saddle. Collocation of order 4; the Newton steps are
+    the shortest, as symmetries and families of orbits leave solutions free. The mesh is halved until the tangent agrees
+    with −∇L between its points.
+
+    **Arguments:** `source`, `verdict`: a strict saddle; `connection`: from `follow`; `target`: where it led; `loss`,
+    `data`; `intervals`: of the first mesh; `tolerance`: of the angle between tangent and −∇L, in radians.
+
+    **Raises:** `ValueError` for a source without unstable eigenvectors, and for too many unknowns.
+
+    Source: Beyn (1990), "The numerical computation of connecting orbits in dynamical systems".
+    """
+    spectral = verdict.spectrum
+    if spectral is None or spectral.index == 0:
+        raise ValueError(f"the source must be a strict saddle, with an unstable eigenspace; it is a {verdict.name}.")
+    if source.theta.size * intervals > MOST_UNKNOWNS:
+        raise ValueError(
+            f"{source.theta.size} parameters on {intervals} intervals are more than {MOST_UNKNOWNS} unknowns: reduce "
+            "the network to the width of the orbit first."
+        )
+    loss, data = reduced_data(source.model, loss, data)
+    flow = GradientFlow(source.model, loss)
+    times, path = _first_guess(connection, target, loss, data, source.model, intervals)
+    outside = spectral.eigenvectors[:, spectral.index :]
+    distance = float(np.linalg.norm(connection.path[0] - source.theta))
+    end = target.theta
+    for halving in range(HALVINGS + 1):
+        for _ in range(2):
+            # The orbit may end elsewhere on the target's manifold than where the first guess did.
+            there = spectrum(unflatten(source.model, jnp.asarray(end)), loss, data)
+            ends = _Ends(source.theta, outside, distance, end, there.eigenvectors[:, : there.index])
+            path, defect = _solve(flow, data, times, path, ends)
+            end = np.asarray(_nearest(source.model, path[-1], loss, data))
+        slopes = -gradients(source.model, loss, data, path)
+        spline = CubicHermiteSpline(times, path, slopes)
+        angle = _angle(spline, source.model, loss, data)
+        if angle <= tolerance or path.size * 2 > MOST_UNKNOWNS or halving == HALVINGS:
+            break
+        times = np.sort(np.concatenate([times, (times[1:] + times[:-1]) / 2]))
+        path = spline(times)
+    scale = float(np.linalg.norm(end - source.theta))
+    gap = float(np.linalg.norm(ends.residual(path[0], path[-1])[: outside.shape[1]]) + defect) / scale
+    losses = np.asarray(jax.lax.map(lambda theta: flow.value(theta, data), jnp.asarray(path)))
+    arc = distance + _arc(spline)
+    found = times, path, losses, arc
+    return HeteroclinicOrbit(source.theta, end, connection.rate, *found, angle, gap, bool(angle <= tolerance))
+
+
+def _nearest(model: Any, theta: np.ndarray, loss: Callable, data: Any) -> Float[Array, " n"]:
+    return flatten(solve_gradient(unflatten(model, jnp.asarray(theta)), loss, data))
+
+
+def _first_guess(connection: Connection, target: CriticalPoint, loss, data, model, intervals: int):
+    """The connection up to the cut, on a mesh that is even in the mean of time and arc length."""
+    distances = np.linalg.norm(connection.path - target.theta, axis=1)
+    last = int(np.argmax(distances <= CUT * distances[0])) or len(distances) - 1
+    times, path = connection.times[: last + 1], connection.path[: last + 1]
+    arc = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(path, axis=0), axis=1))])
+    monitor = times / times[-1] + arc / arc[-1]
+    mesh = np.interp(np.linspace(0, 2, intervals + 1), monitor, times)
+    mesh[0], mesh[-1] = times[0], times[-1]
+    return mesh, CubicHermiteSpline(times, path, -gradients(model, loss, data, path))(mesh)
+
+
+def _solve(flow: GradientFlow, data: Any, times, path, ends: _Ends) -> tuple[np.ndarray, float]:
+    """Newton's iteration with steps of least norm; returns the path and its largest defect."""
+    steps, scale = np.diff(times), np.linalg.norm(ends.target - ends.source)
+    best, least = path, np.inf
+    for _ in range(STEPS):
+        defects, left, right = (
+            np.asarray(part) for part in _defects(flow, data, jnp.asarray(path), jnp.asarray(steps))
+        )
+        residual = np.concatenate([defects.ravel(), ends.residual(path[0], path[-1])])
+        size = float(np.max(np.abs(residual)))
+        if not np.isfinite(size) or size > 10 * least:
+            break
+        if size < least:
+            best, least = path, size
+        if size <= SOLVED * scale:
+            break
+        path = path - _least_norm(left, right, ends.rows(path[0]), residual).reshape(path.shape)
+    return best, least
+
+
+def _least_norm(left, right, boundary, residual) -> np.ndarray:
+    r"""The shortest x with $Jx = r$, from $\begin{pmatrix} 1 & J^\top \\ J & -\mu \end{pmatrix}$."""
+    count, n = left.shape[:2]
+    rows, columns = (grid.ravel() for grid in np.meshgrid(np.arange(n), np.arange(n), indexing="ij"))
+    offsets = n * np.arange(count)[:, None]
+    entries = np.concatenate([left.reshape(count, -1).ravel(), right.reshape(count, -1).ravel()])
+    place = (
+        np.tile((offsets + rows).ravel(), 2),
+        np.concatenate([(offsets + columns).ravel(), (offsets + n + columns).ravel()]),
+    )
+    inner = sp.csr_matrix((entries, place), shape=(count * n, (count + 1) * n))
+    first, last = boundary
+    edge = sp.lil_matrix((len(first) + len(last), (count + 1) * n))
+    edge[: len(first), :n] = first
+    if len(last):
+        edge[len(first) :, -n:] = last
+    jacobian = sp.vstack([inner, edge]).tocsr()
+    size = float(np.max(np.abs(jacobian.data)))
+    damping = -DAMPING * size * sp.identity(jacobian.shape[0])
+    system = sp.bmat([[sp.identity(jacobian.shape[1]), jacobian.T], [jacobian, damping]]).tocsc()
+    solution = splu(system).solve(np.concatenate([np.zeros(jacobian.shape[1]), residual]))
+    return solution[: jacobian.shape[1]]
+
+
+def _angle(spline: CubicHermiteSpline, model: Any, loss: Callable, data: Any) -> float:
+    """The largest angle between tangent and −∇L at the quarters of the mesh's intervals, where nothing was imposed."""
+    times = spline.x
+    quarters = np.sort(np.concatenate([times[:-1] + share * np.diff(times) for share in (0.25, 0.75)]))
+    tangents, slopes = spline(quarters, 1), -gradients(model, loss, data, spline(quarters))
+    units = [rows / np.linalg.norm(rows, axis=1, keepdims=True) for rows in (tangents, slopes)]
+    # The chord between unit vectors: arccos cannot see small angles.
+    return float(np.max(2 * np.arcsin(np.minimum(np.linalg.norm(units[0] - units[1], axis=1) / 2, 1.0))))
+
+
+def _arc(spline: CubicHermiteSpline) -> np.ndarray:
+    """Arc length from the first point, by Gauss's rule of four points on every interval."""
+    nodes, weights = np.polynomial.legendre.leggauss(4)
+    steps = np.diff(spline.x)
+    points = spline.x[:-1, None] + steps[:, None] * (nodes + 1) / 2
+    speeds = np.linalg.norm(spline(points.ravel(), 1), axis=1).reshape(points.shape)
+    return np.concatenate([[0.0], np.cumsum(speeds @ weights * steps / 2)])

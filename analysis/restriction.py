@@ -1,0 +1,99 @@
+"""The flow on an invariant manifold, which is that of a narrower network, beside the full flow."""
+
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from ..flows import Trajectory, flatten, simulate, unflatten
+from ..models import incoming, outgoing, with_units
+from .embedding import Embedding
+from .projection import project
+
+
+class ScaledUnitsLoss(eqx.Module):
+    r"""The loss of a narrow network whose units are scaled, $L(U_{ij} / \alpha_i, V_{ij} / \beta_i)$.
+
+    With α and β the norms of the columns of an embedding's $P_u$ and $P_v$, these coordinates are those of
+    the wide network's metric: their gradient flow is the wide network's.
+    """
+
+    loss: Callable[[Any, Any], Any] = eqx.field(static=True)
+    alpha: tuple[float, ...] = eqx.field(static=True)
+    beta: tuple[float, ...] = eqx.field(static=True)
+
+    def __call__(self, model: Any, data: Any) -> Array:
+        return self.loss(_scaled(model, 1 / np.array(self.alpha), 1 / np.array(self.beta)), data)
+
+
+def _scaled(model: Any, u: np.ndarray, v: np.ndarray) -> Any:
+    return with_units(model, incoming(model) * u[:, None], outgoing(model) * v[:, None])
+
+
+class Restriction(eqx.Module):
+    r"""The flow restricted to a manifold of lower effective width, beside the full one.
+
+    - `width`; `times`: of the full flow; `gap`: $\|\theta_{full}(t) - \theta_{restricted}(t)\|$ there; its first entry
+      is the distance of the full flow from the manifold where the restriction begins;
+    - `losses`, `full_losses`: of both; `path`: of the restricted flow, in the wide network's parameters.
+    - `embedding`: of the narrow network, at the end, in the wide one.
+    """
+
+    width: int
+    times: Float[np.ndarray, " T"]
+    gap: Float[np.ndarray, " T"]
+    losses: Float[np.ndarray, " T"]
+    full_losses: Float[np.ndarray, " T"]
+    path: Float[np.ndarray, "T n"]
+    embedding: Embedding
+
+    def __str__(self) -> str:
+        return (
+            f"flow of width {self.width} from t = {self.times[0]:.4g} to {self.times[-1]:.4g}: "
+            f"gap to the full flow {self.gap[0]:.2e} → {self.gap[-1]:.2e}, "
+            f"loss {self.losses[-1]:.6g} beside {self.full_losses[-1]:.6g}"
+        )
+
+
+def restricted_flow(
+    trajectory: Trajectory, width: int, *, start: int = 0, stop: int | None = None, points: int = 200
+) -> Restriction:
+    r"""The flow from the nearest network of a given effective width, on the manifold that it never leaves.
+
+    It is integrated as the narrow network's own gradient flow, so that rounding cannot carry it off the manifold.
+    Where units are copies of each other (types i, ii) the narrow network's parameters are scaled to the wide one's
+    metric; for types iii and iv its flow is the narrow network's as it is.
+
+    **Arguments:** `trajectory`: the full flow; `width`: at least 1; `start`, `stop`: numbers of its saved times between
+    which to compare; `points`: of how many of these.
+
+    **Raises:** `ValueError` for a width without units and for an empty interval.
+    """
+    last = len(trajectory.ts) - 1 if stop is None else stop
+    if width < 1 or not 0 <= start < last < len(trajectory.ts):
+        raise ValueError(f"needs a width of at least 1 and start < stop; got {width}, {start} and {last}.")
+    embedding = project(trajectory.model_at(start), width)
+    columns = [np.linalg.norm(part, axis=0) for part in (embedding.incoming, embedding.outgoing)]
+    # Singular vectors and the shares of rays have norm one, up to rounding.
+    plain = all(np.allclose(norms, 1.0, rtol=1e-12) for norms in columns)
+    narrow = embedding.narrow if plain else _scaled(embedding.narrow, *columns)
+    loss = trajectory.loss if plain else ScaledUnitsLoss(trajectory.loss, *(tuple(map(float, n)) for n in columns))
+    kept = np.unique(np.linspace(start, last, min(points, last - start + 1)).astype(int))
+    times = trajectory.ts[kept]
+    settings = {"rtol": trajectory.stats["rtol"], "saveat": (times[1:] - times[0]).tolist()}
+    flow = simulate(narrow, loss, trajectory.data, t1=float(times[-1] - times[0]), **settings)
+    at = np.searchsorted(flow.ts, times - times[0])
+    at = np.minimum(at, len(flow.ts) - 1)
+
+    def wide(theta):
+        model = unflatten(narrow, jnp.asarray(theta))
+        return np.asarray(flatten(embedding.wide(model if plain else _scaled(model, *(1 / n for n in columns)))))
+
+    path = np.stack([wide(theta) for theta in flow.ys[at]])
+    gap = np.linalg.norm(trajectory.ys[kept] - path, axis=1)
+    end = unflatten(narrow, jnp.asarray(flow.ys[-1]))
+    final = Embedding(end if plain else _scaled(end, *(1 / n for n in columns)), embedding.incoming, embedding.outgoing)
+    return Restriction(width, times, gap, flow.losses[at], trajectory.losses[kept], path, final)
