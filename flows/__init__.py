@@ -14,6 +14,9 @@ from .hessian import UnitHessian as UnitHessian
 from .hessian import hessian_of as hessian_of
 from .loss import half_squared_error as half_squared_error
 from .loss import mean_squared_error as mean_squared_error
+from .moments import in_context_population as in_context_population
+from .moments import linear_population as linear_population
+from .moments import quadratic_population as quadratic_population
 from .population import gaussian_loss as gaussian_loss
 from .root_finder import PatientChord as PatientChord
 from .root_finder import implicit as implicit
