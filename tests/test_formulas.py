@@ -42,6 +42,8 @@ def test_unbalanced_mode_time_solves_its_equation():
         time = float(theory.unbalanced_mode_time(u, s, a, b))
         end = integrated(lambda w: w[::-1] * (s - w[0] * w[1]), [a, b], time)
         assert end[0] * end[1] == pytest.approx(u, rel=1e-9)
+        assert theory.unbalanced_mode(time, s, a, b) == pytest.approx(u, rel=1e-12)
+    assert theory.unbalanced_mode(100.0, s, 1e-9, 0.0) == pytest.approx(s, rel=1e-12)
     nearly = float(theory.unbalanced_mode_time(1.0, s, 0.1 + 1e-7, 0.1))
     assert nearly == pytest.approx(float(theory.deep_mode_time(1.0, s, 2, 0.1)), rel=1e-6)
 

@@ -48,6 +48,7 @@ from .sigmoids import deep_mode_time as deep_mode_time
 from .sigmoids import greedy_low_rank_limit as greedy_low_rank_limit
 from .sigmoids import logistic_half_time as logistic_half_time
 from .sigmoids import logistic_mode as logistic_mode
+from .sigmoids import unbalanced_mode as unbalanced_mode
 from .sigmoids import unbalanced_mode_time as unbalanced_mode_time
 from .unit_escape import single_direction_escape_time as single_direction_escape_time
 from .unit_escape import unit_escape_time as unit_escape_time

@@ -49,6 +49,24 @@ def unbalanced_mode_time(u: Numbers, s: float, incoming: float, outgoing: float)
     return primitive(u) - primitive(incoming * outgoing)
 
 
+def unbalanced_mode(t: Numbers, s: float, incoming: float, outgoing: float) -> Float[np.ndarray, "..."]:
+    r"""The product $u = ab$ at time t: the inverse of `unbalanced_mode_time`.
+
+    With R the quotient under the logarithm, $R = R_0 e^{D t}$, $h = \tanh(\theta/2) = \frac{(D - c) R - (D + c)}{2 s
+    (1 + R)}$ and $u = c\, h / (1 - h^2)$, arranged so that nothing cancels at the end of the rise.
+    """
+    c = incoming**2 - outgoing**2
+    if c == 0:
+        raise ValueError("the weights are balanced, a0² = b0²: use logistic_mode.")
+    d = np.sqrt(c**2 + 4 * s**2)
+    h = np.tanh(np.arcsinh(2 * incoming * outgoing / c) / 2)
+    inverse = np.exp(-d * np.asarray(t, dtype=float)) * (d - c - 2 * s * h) / (d + c + 2 * s * h)
+    # Numerators over R; 2s − D = −c²/(2s + D).
+    rest = c**2 / (2 * s + d)
+    h, below, above = (d - c) - (d + c) * inverse, (c - rest) + (2 * s + d + c) * inverse, 2 * s + d - c
+    return c * h * 2 * s * (1 + inverse) / (below * (above - (rest + c) * inverse))
+
+
 def deep_mode_time(a: Numbers, s: Numbers, depth: int, start: Numbers) -> Float[np.ndarray, "..."]:
     r"""When one mode of a deep linear network, N balanced layers of strength a each, grows from $a_0$ to a.
 
