@@ -171,16 +171,3 @@ def test_modular_addition_has_a_saddle_for_each_set_of_learned_frequencies():
         loss, slope = eqx.filter_value_and_grad(mean_squared_error)(model, data)
         assert float(loss) == pytest.approx(level, abs=1e-12)
         assert np.max(np.abs(flatten(slope))) < 1e-12
-
-
-@pytest.mark.slow
-def test_modular_addition_is_learned_frequency_by_frequency():
-    """From a small random start: the plateaus of the flow, at refined critical points, are the levels."""
-    x = fourier_template(20, AMPLITUDES, key=jax.random.key(0))
-    data, levels = modular_addition(x), np.array(theory.modular_addition_levels(x))
-    model = TwoLayer(Dense(quadratic, 40, 20), 36, 1e-3, key=jax.random.key(1))
-    flow = simulate(model, mean_squared_error, data, t1=2e5, rtol=1e-7)
-    visits = itinerary(flow)
-    refined = np.array([visit.critical_point.loss for visit in visits if visit.critical_point.converged])
-    distance = np.min(np.abs(refined[:, None] - levels), axis=0)
-    assert np.max(distance) < 1e-9
