@@ -36,6 +36,7 @@ from .low_rank import weighted_levels as weighted_levels
 from .low_rank import windowed_levels as windowed_levels
 from .orthogonal_relu import orthogonal_relu_levels as orthogonal_relu_levels
 from .orthogonal_relu import orthogonal_relu_rates as orthogonal_relu_rates
+from .orthogonal_relu import orthogonal_unit as orthogonal_unit
 from .prediction import Formula as Formula
 from .prediction import NotApplicable as NotApplicable
 from .prediction import Prediction as Prediction

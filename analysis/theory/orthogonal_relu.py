@@ -36,3 +36,32 @@ def orthogonal_relu_rates(x: Float[np.ndarray, "P D"], y: Float[np.ndarray, " P"
     groups = [y > 0, y < 0]
     rates = [float(np.linalg.norm(y[group] @ x[group]) / len(y)) for group in groups if np.any(group)]
     return tuple(sorted(rates, reverse=True))
+
+
+def orthogonal_unit(
+    t: Float[np.ndarray, " T"], w: Float[np.ndarray, " k"], a: float, target: Float[np.ndarray, " k"]
+) -> tuple[Float[np.ndarray, "T k"], Float[np.ndarray, " T"]]:
+    r"""Weights of one ReLU unit on orthonormal inputs as long as it is active on the same ones, exactly.
+
+    It is a linear network of width one: with $q = [w; a]$, $\lambda = a^2 - \|w\|^2$, which is conserved, and
+    $F = \begin{pmatrix} -\lambda/2 & y \\ y^\top & \lambda/2 \end{pmatrix}$, the flow $\dot w = a (y - a w)$,
+    $\dot a = w \cdot (y - a w)$ has $q(t) = e^{Ft} q(0) / \sqrt{1 + q(0)^\top \int_0^t e^{2Fs} ds\, q(0)}$.
+
+    **Arguments:** `t`: times; `w`: weights on the inputs on which it is active; `a`: its outgoing weight; `target`:
+    the targets there. On n inputs $\sqrt\nu e_k$ with $L = \frac{1}{2n} \sum_k (y_k - f(x_k))^2$: the same with
+    targets $y / \sqrt\nu$ and time $\nu t / n$.
+
+    Source: Fukumizu (1998); Boursier, Pillaud-Vivien & Flammarion (2022) for the reduction.
+    """
+    start = np.append(w, a)
+    imbalance = a**2 - float(np.sum(np.square(w)))
+    form = np.diag(np.append(np.full(len(w), -imbalance / 2), imbalance / 2))
+    form[-1, :-1] = form[:-1, -1] = target
+    rates, vectors = np.linalg.eigh(form)
+    parts, times = vectors.T @ start, np.asarray(t, dtype=float)[:, None]
+    flat = np.abs(rates) < 1e-12 * np.max(np.abs(rates))
+    safe = np.where(flat, 1.0, rates)
+    integrals = np.where(flat, times, np.expm1(2 * safe * times) / (2 * safe))
+    grown = np.exp(rates * times) * parts / np.sqrt(1 + integrals @ parts**2)[:, None]
+    q = grown @ vectors.T
+    return q[:, :-1], q[:, -1]
