@@ -11,7 +11,8 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from ..analysis import theory
 from ..flows import mean_squared_error
-from ..models import Convolution, Dense, LinearAttention, context_statistics, linear, quadratic, relu
+from ..models import Convolution, Dense, LinearAttention, linear, quadratic, relu
+from .data import in_context_regression
 from .experiment import Experiment
 
 SAMPLES = 8192
@@ -61,13 +62,7 @@ def attention_data(key: PRNGKeyArray) -> tuple[tuple[Array, Array], Array]:
     covariance and of sequences of 32 tokens with the query counted, as in the authors' earlier work (Zhang, Singh,
     Latham & Saxe 2025).
     """
-    key_x, key_w = jax.random.split(key)
-    dimension = len(ATTENTION_EIGENVALUES)
-    scales = jnp.sqrt(jnp.array(ATTENTION_EIGENVALUES))
-    x = jax.random.normal(key_x, (SAMPLES, ATTENTION_CONTEXT + 1, dimension)) * scales
-    y = jnp.einsum("pnd,pd->pn", x, jax.random.normal(key_w, (SAMPLES, dimension)))
-    tokens = jnp.concatenate([x, y.at[:, -1].set(0.0)[..., None]], axis=-1)
-    return context_statistics(tokens), y[:, -1:]
+    return in_context_regression(np.diag(ATTENTION_EIGENVALUES), ATTENTION_CONTEXT, SAMPLES, key=key)
 
 
 def quadratic_data(key: PRNGKeyArray) -> Pair:

@@ -15,6 +15,10 @@ from .hessian import hessian_of as hessian_of
 from .hessian import unit_positions as unit_positions
 from .loss import half_squared_error as half_squared_error
 from .loss import mean_squared_error as mean_squared_error
+from .mirror import mirror_flow as mirror_flow
+from .moments import in_context_population as in_context_population
+from .moments import linear_population as linear_population
+from .moments import quadratic_population as quadratic_population
 from .population import gaussian_loss as gaussian_loss
 from .root_finder import PatientChord as PatientChord
 from .root_finder import implicit as implicit

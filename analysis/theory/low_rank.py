@@ -1,8 +1,10 @@
-"""Plateau losses that theory predicts, each under the assumptions that its docstring states."""
+"""Networks that are linear in a matrix of bounded rank: plateau losses are best fits of each rank."""
 
 import numpy as np
 from jaxtyping import Float
 from scipy.optimize import least_squares
+
+from ...flows import Statistics
 
 
 def lemma6_modes(
@@ -35,6 +37,17 @@ def lemma6_levels(
     return tuple(float(weight * max(total - values[:r].sum(), 0.0)) for r in range(ranks + 1))
 
 
+def best_rank_levels(statistics: Statistics) -> tuple[float, ...]:
+    r"""Lemma 6 on sufficient statistics: $L_r = L^* + \sum_{k > r} \sigma_k^2$, σ the singular values of $A^* R^\top$.
+
+    The same as `lemma6_levels`, with the loss's own weight, and without squaring the condition of the sample.
+    """
+    target = np.asarray(statistics.target) @ np.asarray(statistics.factor).T
+    values = np.linalg.svd(target, compute_uv=False)
+    ranks = min(statistics.target.shape)
+    return tuple(float(statistics.constant + np.sum(values[r:] ** 2)) for r in range(ranks + 1))
+
+
 def windowed_levels(
     windows: Float[np.ndarray, "P positions kernel"], y: Float[np.ndarray, " P"], *, starts: int = 20
 ) -> tuple[float, ...]:
@@ -51,60 +64,38 @@ def windowed_levels(
     count, positions, kernel = windows.shape
     # The QR factor of features and target holds all that the squared error needs of the sample.
     factor = np.linalg.qr(np.column_stack([windows.reshape(count, -1), y]), mode="r") / np.sqrt(count)
-    features, target = factor[:, :-1], factor[:, -1]
+    return weighted_levels(factor[:, :-1], factor[:, -1], (positions, kernel), starts=starts)
+
+
+def weighted_levels(
+    features: Float[np.ndarray, "n rows*columns"],
+    target: Float[np.ndarray, " n"],
+    shape: tuple[int, int],
+    *,
+    starts: int = 20,
+) -> tuple[float, ...]:
+    r"""$L_r = \min_{\mathrm{rank}\, M \le r} \|t - F\, \mathrm{vec} M\|^2$ for r = 0, …, the smaller side of M.
+
+    **Arguments:** `features`: F; `target`: t; `shape`: rows and columns of M; `starts`: number of random starts.
+
+    Source: Srebro & Jaakkola (2003).
+    """
+    rows, columns = shape
     random = np.random.default_rng(0)
     levels = [float(target @ target)]
-    for rank in range(1, min(positions, kernel) + 1):
-        split = positions * rank
+    for rank in range(1, min(shape) + 1):
+        split = rows * rank
 
         def residual(w, rank=rank, split=split):
-            product = w[:split].reshape(positions, rank) @ w[split:].reshape(rank, kernel)
+            product = w[:split].reshape(rows, rank) @ w[split:].reshape(rank, columns)
             return features @ product.ravel() - target
 
         answers = (
-            least_squares(residual, random.standard_normal(split + rank * kernel), xtol=1e-15, ftol=1e-15, gtol=1e-15)
+            least_squares(residual, random.standard_normal(split + rank * columns), xtol=1e-15, ftol=1e-15, gtol=1e-15)
             for _ in range(starts)
         )
         levels.append(float(min(2 * answer.cost for answer in answers)))
     return tuple(levels)
-
-
-def orthogonal_relu_levels(x: Float[np.ndarray, "P D"], y: Float[np.ndarray, " P"]) -> tuple[float, ...]:
-    r"""Plateau losses $\langle (y - f)^2 \rangle$ of a two-layer ReLU network with one output on orthogonal inputs.
-
-    The samples of each sign are fitted together by one ray, first the sign whose $\|D_\pm\|$ is larger,
-    $D_\pm = \langle y_k x_k \rangle_{\pm y_k > 0}$.
-
-    **Raises:** `ValueError` if the inputs are not orthogonal.
-
-    Source: Boursier, Pillaud-Vivien & Flammarion (2022).
-    """
-    gram = x @ x.T
-    if not np.allclose(gram, np.diag(np.diag(gram)), atol=1e-12 * np.max(np.diag(gram))):
-        raise ValueError("not applicable: the inputs are not orthogonal.")
-    groups = [y > 0, y < 0]
-    groups.sort(key=lambda group: -np.linalg.norm(y[group] @ x[group]))
-    losses = [np.mean(y**2)]
-    for group in groups:
-        if np.any(group):
-            losses.append(losses[-1] - np.sum(y[group] ** 2) / len(y))
-    return tuple(float(max(loss, 0.0)) for loss in losses)
-
-
-def linear_attention_levels(eigenvalues: tuple[float, ...], context: int) -> tuple[float, ...]:
-    r"""Plateau losses $\langle (y - \hat y)^2 \rangle$ of linear attention with rank-one heads, in-context regression.
-
-    $L_m = \mathrm{tr}\Lambda - \sum_{d \le m} \lambda_d / (1 + (1 + \mathrm{tr}\Lambda / \lambda_d) / N)$, in the limit
-    of many sequences.
-
-    **Arguments:** `eigenvalues`: of the covariance Λ of the inputs; `context`: number N of examples.
-
-    Source: Zhang, Singh, Latham & Saxe (2025).
-    """
-    values = np.sort(np.asarray(eigenvalues, dtype=float))[::-1]
-    trace = values.sum()
-    gains = values / (1 + (1 + trace / values) / context)
-    return tuple(float(trace - gains[:m].sum()) for m in range(len(values) + 1))
 
 
 def isotropic_quadratic_levels(inputs: int) -> tuple[float, ...]:

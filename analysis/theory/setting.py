@@ -1,0 +1,142 @@
+"""What the formulas need to know of a model, a loss and data, in the units of the loss's own time."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float
+
+from ...flows import Statistics, from_sample, half_squared_error, mean_squared_error, statistics_loss
+from ...models import (
+    Activation,
+    Architecture,
+    Dense,
+    TwoLayer,
+    UnitLaw,
+    features_of,
+    incoming,
+    outgoing,
+    units_of,
+    with_units,
+)
+from .prediction import NotApplicable
+
+# A start counts as small if the loss differs from that of zero weights by less than this share.
+SMALL = 1e-2
+
+
+def architecture_of(model: Any, *kinds: type) -> Architecture:
+    """The architecture of a two-layer network if it is one of the given kinds."""
+    if not isinstance(model, TwoLayer):
+        raise NotApplicable(f"the model is a {type(model).__name__}, not a two-layer network")
+    if not isinstance(model.architecture, kinds):
+        names = " or ".join(kind.__name__ for kind in kinds)
+        raise NotApplicable(f"the units are {type(model.architecture).__name__}, not {names}")
+    return model.architecture
+
+
+def dense_units(model: Any, activation: Activation | None = None, outputs: int | None = None) -> Dense:
+    """The architecture of a fully connected two-layer network of a given activation and number of outputs."""
+    architecture = architecture_of(model, Dense)
+    assert isinstance(architecture, Dense)
+    if activation is not None and architecture.activation is not activation:
+        raise NotApplicable(f"the activation is {architecture.activation.name}, not {activation.name}")
+    if outputs is not None and architecture.outputs != outputs:
+        raise NotApplicable(f"there are {architecture.outputs} outputs, not {outputs}")
+    return architecture
+
+
+def sample_of(loss: Callable, data: Any) -> tuple[np.ndarray, np.ndarray, float]:
+    """Inputs, targets with one row per sample, and the weight w of $w \\langle \\|y - f\\|^2 \\rangle$."""
+    if loss not in (mean_squared_error, half_squared_error):
+        raise NotApplicable("the loss is not a squared error on a sample")
+    x, y = data
+    if not hasattr(x, "ndim"):
+        raise NotApplicable("the inputs are not one array")
+    y = np.asarray(y).reshape(len(y), -1)
+    return np.asarray(x), y, 1 / y.shape[1] if loss is mean_squared_error else 0.5
+
+
+def statistics_of(model: Any, loss: Callable, data: Any) -> Statistics:
+    """Sufficient statistics of a squared error, of a sample or of a population."""
+    if isinstance(data, Statistics):
+        if loss is not statistics_loss:
+            raise NotApplicable("the loss is not the squared error of the statistics")
+        return data
+    features = features_of(model)
+    if features is None:
+        raise NotApplicable("the model is not linear in fixed features of the input")
+    if loss not in (mean_squared_error, half_squared_error):
+        raise NotApplicable("the loss is not a squared error")
+    x, y = data
+    z, y = np.asarray(jax.vmap(features.of_input)(x)), np.asarray(y).reshape(len(y), -1)
+    return from_sample(z, y, 1 / y.size if loss is mean_squared_error else 1 / (2 * len(y)))
+
+
+def unit_law(model: Any) -> UnitLaw:
+    """The law of a model's units, which must vanish with their weights and have no others beside them."""
+    try:
+        units = units_of(model)
+    except ValueError as error:
+        raise NotApplicable(str(error).rstrip(".")) from error
+    if units is None:
+        raise NotApplicable(f"{type(model).__name__} declares no units")
+    if not isinstance(model, TwoLayer):
+        raise NotApplicable("the model may have parameters besides one layer of units")
+    if not units.law.zero:
+        raise NotApplicable("a unit of zero weights is not zero")
+    return units.law
+
+
+def require_small(model: Any, loss: Callable, data: Any) -> None:
+    """Refuses a start at which the units are not small."""
+    here, zero = (float(loss(m, data)) for m in (model, zero_network(model)))
+    if abs(here - zero) > SMALL * abs(zero):
+        raise NotApplicable(f"the initial weights are not small: the loss is {here:.4g} with them, {zero:.4g} without")
+
+
+def zero_network(model: Any) -> Any:
+    """The same network with all units zero."""
+    return with_units(model, jnp.zeros_like(incoming(model)), jnp.zeros_like(outgoing(model)))
+
+
+def cross_matrix(model: Any, loss: Callable, data: Any) -> Float[np.ndarray, "Nv Nu"]:
+    r"""$\Sigma_{yz}$ of $\dot v = \Sigma_{yz} u$, $\dot u = \Sigma_{yz}^\top v$ near zero, in the loss's own time.
+
+    $-\partial^2 L / \partial v\, \partial u$ at zero, for units whose lowest order is one and smooth.
+    """
+    law = unit_law(model)
+    if law.order != 1 or not law.smooth:
+        raise NotApplicable("a small unit does not enter linearly: its law is not smooth of order 1")
+    u, v = incoming(model)[:1], outgoing(model)[:1]
+
+    def gain(u, v):
+        return jax.grad(lambda w: loss(with_units(model, u, w), data))(v)
+
+    mixed = jax.jacfwd(gain)(jnp.zeros_like(u), jnp.zeros_like(v))
+    return -np.asarray(mixed)[0, :, 0, :]
+
+
+def unit_form(model: Any, loss: Callable, data: Any) -> Float[np.ndarray, "Nu Nu"]:
+    r"""$\Sigma_{yZ}$ of $\dot v = u^\top \Sigma_{yZ} u$, $\dot u = 2 v \Sigma_{yZ} u$ near zero, in the loss's time.
+
+    $-\frac{1}{2} \partial^3 L / \partial v\, \partial u^2$ at zero, for units of lowest order two with one output.
+    """
+    law = unit_law(model)
+    if law.order != 2 or not law.smooth:
+        raise NotApplicable("a small unit does not enter quadratically: its law is not smooth of order 2")
+    u, v = incoming(model)[:1], outgoing(model)[:1]
+    if v.shape[1] != 1:
+        raise NotApplicable(f"a unit has {v.shape[1]} outgoing weights, not one")
+
+    def gain(u):
+        return jax.grad(lambda w: loss(with_units(model, u[None], w), data))(jnp.zeros_like(v))[0, 0]
+
+    return -np.asarray(jax.hessian(gain)(jnp.zeros_like(u[0]))) / 2
+
+
+def commute(a: np.ndarray, b: np.ndarray, tolerance: float = 1e-8) -> bool:
+    """Whether two symmetric matrices commute, to a share of the product of their sizes."""
+    return bool(np.linalg.norm(a @ b - b @ a) <= tolerance * np.linalg.norm(a) * np.linalg.norm(b))

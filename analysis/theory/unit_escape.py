@@ -1,0 +1,112 @@
+"""Separation between units: quadratic units escape in finite times, set by their own initial weights."""
+
+import math
+
+import numpy as np
+from jaxtyping import Float
+from scipy.integrate import quad
+from scipy.optimize import brentq
+
+# Eigenvalues below this share of the largest count as zero.
+ZERO = 1e-10
+# The integral is cut off where √F exceeds its start by exp(30): what is left out is 1e-13 of it.
+E_FOLDS = 60.0
+
+
+def unit_escape_time(form: Float[np.ndarray, "N N"], u: Float[np.ndarray, " N"], v: float) -> float:
+    r"""When a small unit of $\dot v = u^\top \Sigma u$, $\dot u = 2 v \Sigma u$ becomes infinite; $\infty$ for never.
+
+    With $d\tau = 2 v\, dt$ every eigendirection grows as $a_k = a_k(0) e^{s_k \tau}$ and, as $v^2 - \sum a_k^2 / 2$ is
+    conserved, $v^2 = F(\tau) = v(0)^2 + \frac{1}{2} \sum_k a_k(0)^2 (e^{2 s_k \tau} - 1)$. So
+    $t = \int d\tau / (2 \sqrt{F(\tau)})$, out to infinity on the side of v(0)'s sign: the published integral, there in
+    $\pi = e^{s_m \tau}$. It presumes that v keeps its sign. F is convex; where it has a zero on that side, v changes
+    its sign there, and the unit turns round and leaves on the other side.
+
+    **Arguments:** `form`: the symmetric $\Sigma_{yZ}$ in the flow's own time; `u`, `v`: the unit's initial weights.
+
+    Source: Zhang, Saxe & Latham (2025), Proposition 5 and Eqs. 55, 56; derived here: the units that turn round.
+    """
+    values, vectors = np.linalg.eigh(form)
+    squares = (vectors.T @ u) ** 2 / 2
+    kept = (squares > 0) & (np.abs(values) > ZERO * np.max(np.abs(values)))
+    values, squares = values[kept], squares[kept]
+    if v < 0 or (v == 0 and squares @ values < 0):
+        values, v = -values, -v
+    turning = _turning_point(values, squares, v)
+    if turning is None:
+        return _time(values, squares, v, math.inf)
+    back = squares * np.exp(2 * values * turning)
+    return _time(-values, back, 0.0, turning) + _time(-values, back, 0.0, math.inf)
+
+
+def unit_escape_times(
+    form: Float[np.ndarray, "N N"], u: Float[np.ndarray, "H N"], v: Float[np.ndarray, " H"]
+) -> Float[np.ndarray, " H"]:
+    """`unit_escape_time` of every unit."""
+    return np.array([unit_escape_time(form, row, float(weight)) for row, weight in zip(u, v, strict=True)])
+
+
+def single_direction_escape_time(s: float, u: float, v: float) -> float:
+    r"""The same for one direction of eigenvalue s > 0 alone, in closed form.
+
+    With $c = v^2 - u^2/2$: $t = (\pi/2 - \arctan(v / \sqrt{-c})) / (2 s \sqrt{-c})$ for c < 0;
+    $t = \ln\frac{v + \sqrt c}{v - \sqrt c} / (4 s \sqrt c)$ for c > 0, v > 0; never for c > 0, v < 0: a dead unit.
+    """
+    c = v**2 - u**2 / 2
+    if c < 0:
+        return (math.pi / 2 - math.atan(v / math.sqrt(-c))) / (2 * s * math.sqrt(-c))
+    if v <= 0:
+        return math.inf
+    if c == 0:
+        return 1 / (2 * s * v)
+    return math.log((v + math.sqrt(c)) / (v - math.sqrt(c))) / (4 * s * math.sqrt(c))
+
+
+def _excess(tau: float, values: np.ndarray, squares: np.ndarray, v: float) -> float:
+    """F(τ)."""
+    return float(v**2 + np.sum(squares * np.expm1(2 * values * tau)))
+
+
+def _turning_point(values: np.ndarray, squares: np.ndarray, v: float) -> float | None:
+    """The first zero of the convex F at τ > 0."""
+
+    def slope(tau: float) -> float:
+        return float(np.sum(squares * values * np.exp(2 * values * tau)))
+
+    if slope(0.0) >= 0:
+        return None
+    if np.all(values < 0):
+        # F falls for ever, to v² − Σa².
+        if v**2 >= squares.sum():
+            return None
+        lowest = 1 / np.max(-values)
+        while _excess(lowest, values, squares, v) > 0:
+            lowest *= 2
+    else:
+        end = 1 / np.max(values)
+        while slope(end) < 0:
+            end *= 2
+        lowest = float(brentq(slope, 0.0, end, xtol=1e-15, rtol=1e-14))  # pyright: ignore
+        if _excess(lowest, values, squares, v) > 0:
+            return None
+    return brentq(_excess, 0.0, lowest, args=(values, squares, v), xtol=1e-15, rtol=1e-14)  # pyright: ignore
+
+
+def _time(values: np.ndarray, squares: np.ndarray, v: float, end: float) -> float:
+    r"""$\int_0^{end} d\tau / (2\sqrt F)$; with τ = x², whose start may be at rest."""
+    if end == math.inf:
+        if not np.any(values > 0):
+            return math.inf
+        top = float(np.max(values))
+        weight = float(np.sum(squares[values == top]))
+        end = (E_FOLDS + math.log((v**2 + squares.sum()) / weight)) / (2 * top)
+    slope = math.sqrt(2 * abs(float(squares @ values)))
+
+    def integrand(x: float) -> float:
+        excess = _excess(x**2, values, squares, v)
+        return x / math.sqrt(excess) if excess > 0 else 1 / slope
+
+    # One piece per e-fold of the fastest direction: where it takes over, the integrand bends.
+    pieces = 1 + math.ceil(end * float(np.max(np.abs(values))))
+    edges = np.sqrt(np.linspace(0.0, end, pieces + 1))
+    return sum(quad(integrand, a, b, epsabs=0.0, epsrel=1e-11)[0] for a, b in zip(edges[:-1], edges[1:], strict=True))

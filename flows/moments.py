@@ -1,0 +1,77 @@
+"""Exact statistics of infinitely many samples, for squared errors of models that are linear in features."""
+
+import numpy as np
+from jaxtyping import Float
+
+from .statistics import Statistics, from_moments
+
+
+def linear_population(
+    covariance: Float[np.ndarray, "D D"],
+    target: Float[np.ndarray, "outputs D"],
+    *,
+    noise: float = 0.0,
+    weight: float = 1.0,
+) -> Statistics:
+    r"""$y = W^* x + \xi$ for inputs of covariance $\Sigma$, of any distribution, and a model linear in x.
+
+    **Arguments:** `covariance`: $E[x x^\top]$; `target`: $W^*$; `noise`: variance of ξ, per output; `weight`: w of the
+    loss $w E\|y - f\|^2$.
+    """
+    covariance, target = _covariance(covariance), np.atleast_2d(np.asarray(target, dtype=float))
+    cross = target @ covariance
+    return from_moments(covariance, cross, float(np.sum(target * cross)) + noise * len(target), weight)
+
+
+def quadratic_population(
+    covariance: Float[np.ndarray, "D D"], target: Float[np.ndarray, "outputs D D"], *, weight: float = 1.0
+) -> Statistics:
+    r"""$y_o = x^\top A_o x$ for $x \sim N(0, \Sigma)$ and a model linear in the products $x_i x_j$, i ≤ j.
+
+    By Isserlis' theorem $E[x_i x_j x_k x_l] = \Sigma_{ij} \Sigma_{kl} + \Sigma_{ik} \Sigma_{jl} + \Sigma_{il}
+    \Sigma_{jk}$.
+
+    **Arguments:** `covariance`: Σ; `target`: the symmetric $A_o$, one matrix per output; `weight`: as above.
+    """
+    c = _covariance(covariance)
+    matrices = np.asarray(target, dtype=float).reshape(-1, *c.shape)
+    i, j = np.triu_indices(len(c))
+    second = np.outer(c[i, j], c[i, j]) + c[np.ix_(i, i)] * c[np.ix_(j, j)] + c[np.ix_(i, j)] * c[np.ix_(j, i)]
+    coefficients = np.where(i == j, 1.0, 2.0) * ((matrices + matrices.transpose(0, 2, 1)) / 2)[:, i, j]
+    cross = coefficients @ second
+    return from_moments(second, cross, float(np.sum(coefficients * cross)), weight)
+
+
+def in_context_population(
+    covariance: Float[np.ndarray, "D D"],
+    context: int,
+    *,
+    noise: float = 0.0,
+    normalised: bool = False,
+    weight: float = 1.0,
+) -> Statistics:
+    r"""In-context linear regression for a model linear in $\beta x_q^\top$, $\beta = \sum_{n \le N} y_n x_n$.
+
+    $x \sim N(0, \Lambda)$, $w \sim N(0, I)$ per sequence, $y = w \cdot x + \xi$, the query's label without noise:
+    $E[\beta \beta^\top] = N^2 [(1 + 1/N) \Lambda^2 + (\mathrm{tr} \Lambda + \sigma^2) \Lambda / N]$ and
+    $E[y_q \beta x_q^\top] = N \Lambda^2$.
+
+    **Arguments:** `covariance`: Λ; `context`: N; `noise`: variance σ² of the labels in context; `normalised`: whether
+    β is divided by N; `weight`: as above.
+
+    Source: Zhang, Singh, Latham & Saxe (2025); the noise is our addition.
+    """
+    if context < 1:
+        raise ValueError(f"the context must have at least one example; got {context}.")
+    c = _covariance(covariance)
+    size = 1 if normalised else context
+    beta = size**2 * ((1 + 1 / context) * c @ c + (np.trace(c) + noise) * c / context)
+    return from_moments(np.kron(beta, c), size * (c @ c).reshape(1, -1), float(np.trace(c)), weight)
+
+
+def _covariance(matrix: Float[np.ndarray, "D D"]) -> Float[np.ndarray, "D D"]:
+    """A symmetric matrix, refused otherwise."""
+    matrix = np.asarray(matrix, dtype=float)
+    if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or not np.allclose(matrix, matrix.T):
+        raise ValueError(f"a covariance must be a symmetric matrix; got shape {matrix.shape}.")
+    return matrix

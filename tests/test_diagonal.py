@@ -1,0 +1,158 @@
+"""Diagonal linear networks: exact solutions at every initial scale, and the jump process of vanishing ones."""
+
+import diffrax as dfx
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jaxtyping import Array
+from saddlescope.analysis import itinerary, spectrum, theory
+from saddlescope.flows import half_squared_error, mirror_flow, simulate
+
+
+class Diagonal(eqx.Module):
+    """f(x) = (u ⊙ v)·x."""
+
+    u: Array
+    v: Array
+
+    def __call__(self, x):
+        return jnp.sum(self.u * self.v * x, keepdims=True)
+
+
+def start(inputs, alpha):
+    return Diagonal(jnp.full(inputs, np.sqrt(2) * alpha), jnp.zeros(inputs))
+
+
+def data(x, y):
+    return jnp.asarray(x), jnp.asarray(y)[:, None]
+
+
+def followed(x, y, alpha, times, rtol=1e-12):
+    """β at given times, by the flow of (u, v)."""
+    settings = {"saveat": times, "rtol": rtol, "atol": rtol * alpha * 1e-3, "solver": dfx.Dopri8()}
+    flow = simulate(start(x.shape[1], alpha), half_squared_error, data(x, y), t1=times[-1], **settings)
+    models = [flow.model_at(int(k)) for k in np.searchsorted(flow.ts, times)]
+    return np.array([model.u * model.v for model in models])
+
+
+# Coordinates that come one after the other; and a design in which the first is dropped when the third comes.
+DESIGN_A = np.array([[2.0, 1, 0], [0, 2, 1], [1, 0, 2]]), np.array([3.0, -1.5, 3])
+DESIGN_B = np.array([[1.0, 0, 1], [-2, -2, -1]]), np.array([3.0, -1])
+
+
+def test_orthonormal_design_is_one_unbalanced_mode_per_coordinate():
+    """u² − v² = 2α² is conserved: the unbalanced pair of a linear network from (√2 α, 0)."""
+    alpha, target = 1e-2, np.array([2.0, -1.0, 0.5])
+    x = np.sqrt(3) * np.linalg.qr(np.random.default_rng(0).standard_normal((3, 3)))[0]
+    times = np.linspace(0.5, 12, 7)
+    beta = followed(x, x @ target, alpha, times)
+    for end, values in zip(target, beta.T, strict=True):
+        expected = theory.unbalanced_mode(times, abs(end), np.sqrt(2) * alpha, 0.0)
+        np.testing.assert_allclose(values, np.sign(end) * expected, atol=1e-8)
+
+
+@pytest.fixture(scope="module")
+def underdetermined():
+    random = np.random.default_rng(4)
+    x, y, alpha = random.standard_normal((3, 5)), random.standard_normal(3), 0.05
+    return x, y, alpha, followed(x, y, alpha, np.array([0.3, 1, 3, 10, 30, 300.0]))
+
+
+def test_the_kernel_of_the_data_is_never_entered(underdetermined):
+    """P_ker arcsinh(β/α²) = 0 for all times, exactly."""
+    x, _, alpha, beta = underdetermined
+    kernel = np.linalg.svd(x)[2][3:]
+    assert np.max(np.abs(theory.mirror_state(beta, alpha) @ kernel.T)) < 1e-8
+
+
+def test_the_end_is_the_maximiser_of_the_dual(underdetermined):
+    x, y, alpha, beta = underdetermined
+    np.testing.assert_allclose(x @ beta[-1], y, atol=1e-10)
+    np.testing.assert_allclose(beta[-1], theory.implicit_bias(x, y, alpha), atol=1e-9)
+
+
+def test_mirror_coordinates_are_the_same_flow(underdetermined):
+    x, y, alpha, beta = underdetermined
+    found = mirror_flow(x, y, alpha, np.array([0.3, 1, 3, 10, 30, 300.0]), rtol=1e-12)
+    np.testing.assert_allclose(found, beta, atol=1e-9)
+
+
+def test_the_jump_process_of_both_designs():
+    """By hand; in B the support does not only grow."""
+    process = theory.jump_process(*DESIGN_A)
+    np.testing.assert_allclose(process.times, [1 / 3, 7 / 6, 14 / 9], rtol=1e-12)
+    expected = [[0, 0, 0], [9 / 5, 0, 0], [15 / 7, -6 / 7, 0], [2, -1, 1 / 2]]
+    np.testing.assert_allclose(process.saddles, expected, atol=1e-12)
+    np.testing.assert_array_equal(process.indices(), [2, 2, 1, 0])
+    process = theory.jump_process(*DESIGN_B)
+    np.testing.assert_allclose(process.times, [2 / 5, 4 / 5, 9 / 5], rtol=1e-12)
+    expected = [[0, 0, 0], [1, 0, 0], [0, 0, 2], [0, -1, 3]]
+    np.testing.assert_allclose(process.saddles, expected, atol=1e-12)
+
+
+@pytest.mark.parametrize("design", [DESIGN_A, DESIGN_B])
+def test_index_and_nullity_of_the_saddles(design):
+    """Inactive coordinates give ±|∇L|, active ones a positive and a zero eigenvalue."""
+    process = theory.jump_process(*design)
+    for beta, gradient, index, nullity in zip(
+        process.saddles, process.gradients, process.indices(), process.nullities(), strict=True
+    ):
+        root = np.sqrt(np.abs(beta))
+        found = spectrum(
+            Diagonal(jnp.asarray(root), jnp.asarray(np.sign(beta) * root)), half_squared_error, data(*design)
+        )
+        assert (found.index, found.nullity) == (index, nullity)
+        inactive = np.abs(gradient[beta == 0])
+        if index:
+            assert found.eigenvalues[0] == pytest.approx(-inactive.max(), rel=1e-10)
+
+
+def half_jumps(design, alpha):
+    """When each jump of the flow is half done, and β in the middle between jumps."""
+    x, y = design
+    process = theory.jump_process(x, y)
+    unit = np.log(1 / alpha)
+    ends = np.append(process.times, 1.3 * process.times[-1])
+    grid = np.unique(np.concatenate([t * unit + np.linspace(-12, 12, 481) for t in process.times]))
+    middles = (ends[1:] + ends[:-1]) / 2 * unit
+    times = np.unique(np.concatenate([grid[grid > 0], middles]))
+    beta = mirror_flow(x, y, alpha, times, rtol=1e-10)
+    found = []
+    for before, after, t in zip(process.saddles[:-1], process.saddles[1:], process.times, strict=True):
+        near = np.abs(times - t * unit) < 12.01
+        # The largest component's way from one saddle to the next.
+        k = np.argmax(np.abs(after - before))
+        share = (beta[near, k] - before[k]) / (after[k] - before[k])
+        found.append(np.interp(0.5, share, times[near]))
+    return np.array(found), beta[np.searchsorted(times, middles)]
+
+
+@pytest.mark.parametrize("design", [DESIGN_A, DESIGN_B])
+def test_jumps_of_vanishing_weights_have_the_slopes_of_the_process(design):
+    """T_k(α) = t_k ln(1/α) + C_k: the constants cancel between 1e-20 and 1e-80; plateaus are the saddles."""
+    process = theory.jump_process(*design)
+    late, middle = half_jumps(design, 1e-80)
+    early, _ = half_jumps(design, 1e-20)
+    np.testing.assert_allclose((late - early) / (60 * np.log(10)), process.times, rtol=1e-3)
+    np.testing.assert_allclose(middle, process.saddles[1:], atol=1e-8)
+    assert late[0] == pytest.approx(theory.first_jump_time(*design, 1e-80), rel=1e-4)
+
+
+def test_the_flow_of_the_network_itself_visits_the_saddles():
+    process = theory.jump_process(*DESIGN_A)
+    flow = simulate(start(3, 1e-10), half_squared_error, data(*DESIGN_A), t1=60.0)
+    visits = itinerary(flow)
+    losses = [visit.critical_point.loss for visit in visits]
+    np.testing.assert_allclose(losses, process.losses, atol=1e-10)
+    assert [visit.kind.spectrum.index for visit in visits] == [2, 2, 1, 0]
+    assert [visit.kind.name for visit in visits] == 3 * ["strict saddle"] + ["minimum"]
+
+
+@pytest.mark.parametrize(
+    ("alpha", "times", "words"),
+    [(0.0, [1.0], "alpha must be positive"), (1e-160, [1.0], "at least"), (0.1, [1.0, 1.0], "must be increasing")],
+)
+def test_mirror_flow_refuses_what_it_cannot_follow(alpha, times, words):
+    with pytest.raises(ValueError, match=words):
+        mirror_flow(*DESIGN_A, alpha, np.array(times))

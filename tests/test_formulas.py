@@ -1,0 +1,263 @@
+"""Formulas of the theory against independent computations, without a flow."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from saddlescope.analysis import theory
+from scipy.integrate import quad, solve_ivp
+from scipy.optimize import minimize
+
+
+def integrated(field, start, t):
+    """An ordinary differential equation, by SciPy."""
+    return solve_ivp(lambda _, y: field(y), (0, t), np.atleast_1d(start), "DOP853", rtol=1e-12, atol=1e-14).y[:, -1]
+
+
+def test_logistic_mode_solves_its_equation():
+    s, d, start = 1.3, 0.7, 1e-3
+    half = float(theory.logistic_half_time(s, start, s / d))
+    assert theory.logistic_mode(half, s, start, s / d) == pytest.approx(s / d / 2, rel=1e-12)
+    # a' = a(s − d a²), u = a².
+    found = integrated(lambda a: a * (s - d * a**2), math.sqrt(start), half) ** 2
+    assert found == pytest.approx(s / d / 2, rel=1e-9)
+
+
+@pytest.mark.parametrize(("depth", "start"), [(2, 0.05), (3, 0.1), (4, 0.2), (5, 0.3)])
+def test_deep_mode_time_solves_its_equation(depth, start):
+    s, end = 2.0, 1.1
+    time = float(theory.deep_mode_time(end, s, depth, start))
+    by_quadrature = quad(lambda a: 1 / (a ** (depth - 1) * (s - a**depth)), start, end, epsrel=1e-12)[0]
+    assert time == pytest.approx(by_quadrature, rel=1e-10)
+    if depth > 2:
+        leading = theory.deep_escape_time(s, depth, math.sqrt(depth) * 1e-3)
+        assert theory.deep_mode_time(end, s, depth, 1e-3) == pytest.approx(leading, rel=1e-2)
+
+
+def test_unbalanced_mode_time_solves_its_equation():
+    s, a, b = 2.0, 0.3, 0.01
+    for u in (0.05, 1.0, 1.9):
+        time = float(theory.unbalanced_mode_time(u, s, a, b))
+        end = integrated(lambda w: w[::-1] * (s - w[0] * w[1]), [a, b], time)
+        assert end[0] * end[1] == pytest.approx(u, rel=1e-9)
+        assert theory.unbalanced_mode(time, s, a, b) == pytest.approx(u, rel=1e-12)
+    assert theory.unbalanced_mode(100.0, s, 1e-9, 0.0) == pytest.approx(s, rel=1e-12)
+    nearly = float(theory.unbalanced_mode_time(1.0, s, 0.1 + 1e-7, 0.1))
+    assert nearly == pytest.approx(float(theory.deep_mode_time(1.0, s, 2, 0.1)), rel=1e-6)
+
+
+def test_pivots_are_where_modes_start():
+    """W of the exact Riccati solution at a time when mode k is at its middle, to the order of the separation."""
+    random = np.random.default_rng(0)
+    strengths, parts = np.array([3.0, 1.0]), 1e-3 * random.standard_normal((2, 4))
+    starts = theory.mode_starts(parts)
+    assert starts[0] == pytest.approx(parts[0] @ parts[0])
+    for k in range(2):
+        t = float(theory.logistic_half_time(strengths[k], starts[k], strengths[k]))
+        grown = np.exp(strengths * t)[:, None] * parts
+        # Fukumizu (1998): e^{Ft}Q(1 + Qᵀ∫e^{2Fs}ds Q)⁻¹Qᵀe^{Ft}, restricted to the growing parts.
+        integral = (np.exp(2 * strengths * t) - 1) / (2 * strengths)
+        inner = np.eye(4) + 2 * parts.T @ (integral[:, None] * parts)
+        product = grown @ np.linalg.solve(inner, grown.T)
+        assert product[k, k] == pytest.approx(strengths[k] / 2, rel=1e-3)
+
+
+@given(seed=st.integers(0, 10**6), width=st.integers(1, 4))
+def test_escape_time_of_a_unit_is_when_it_is_infinite(seed, width):
+    """Against the ordinary differential equation, followed to a size where what is left is 1/(2 s v)."""
+    random = np.random.default_rng(seed)
+    half = random.standard_normal((width, width))
+    form, u, v = half + half.T, random.standard_normal(width), float(random.standard_normal())
+    time = theory.unit_escape_time(form, u, v)
+
+    def field(_, w):
+        return np.append(2 * w[-1] * form @ w[:-1], w[:-1] @ form @ w[:-1])
+
+    large = lambda _, w: np.linalg.norm(w) - 1e7  # noqa: E731
+    large.terminal = True
+    horizon = 60.0 if math.isinf(time) else 2 * time
+    flow = solve_ivp(field, (0, horizon), np.append(u, v), "DOP853", rtol=1e-11, atol=1e-13, events=large)
+    if math.isinf(time):
+        assert not len(flow.t_events[0])
+    else:
+        assert flow.t_events[0][0] == pytest.approx(time, rel=1e-6)
+
+
+@given(u=st.floats(0.01, 2), v=st.floats(-2, 2), s=st.floats(0.1, 3))
+def test_escape_time_along_one_direction_is_elementary(u, v, s):
+    closed = theory.single_direction_escape_time(s, u, v)
+    # Beside the border of c = 0 the logarithm of the closed form cancels.
+    if abs(v**2 - u**2 / 2) > 1e-4:
+        found = theory.unit_escape_time(np.array([[s]]), np.array([u]), v)
+        assert found == pytest.approx(closed, rel=1e-8)
+
+
+def test_a_unit_may_turn_round():
+    """v > 0 at first, yet the unit follows the negative eigenvalue: the published sign(v(0)) does not always hold."""
+    form, u, v = np.diag([1.0, -4.0]), np.array([1e-3, 1.0]), 0.1
+    end = integrated(lambda w: np.append(2 * w[-1] * form @ w[:-1], w[:-1] @ form @ w[:-1]), np.append(u, v), 0.4)
+    assert end[-1] < 0
+    assert theory.unit_escape_time(form, u, v) < 1
+    assert theory.unit_escape_time(np.eye(1), np.ones(1), -2.0) == math.inf
+
+
+def random_design(seed, n=4, inputs=3):
+    random = np.random.default_rng(seed)
+    return random.standard_normal((n, inputs)), random.standard_normal(n)
+
+
+def test_jump_process_of_an_orthonormal_design_is_one_sign_after_the_other():
+    x = np.sqrt(3) * np.linalg.qr(np.random.default_rng(0).standard_normal((3, 3)))[0]
+    target = np.array([2.0, -0.5, 1.0])
+    process = theory.jump_process(x, x @ target)
+    np.testing.assert_allclose(process.times, 1 / np.array([2.0, 1.0, 0.5]), rtol=1e-12)
+    expected = [[0, 0, 0], [2, 0, 0], [2, 0, 1], [2, -0.5, 1]]
+    np.testing.assert_allclose(process.saddles, expected, atol=1e-12)
+    np.testing.assert_array_equal(process.indices(), [3, 2, 1, 0])
+
+
+@given(seed=st.integers(0, 10**6))
+def test_jump_process_ends_at_the_least_squares_solution(seed):
+    x, y = random_design(seed)
+    process = theory.jump_process(x, y)
+    np.testing.assert_allclose(process.saddles[-1], np.linalg.lstsq(x, y, rcond=None)[0], atol=1e-8)
+    assert np.all(np.diff(process.losses) < 0) and np.all(np.diff(process.times) >= 0)
+    # At every saddle the gradient vanishes on the active coordinates.
+    assert np.max(np.abs(process.gradients * (process.saddles != 0))) < 1e-8
+
+
+@given(seed=st.integers(0, 10**6), alpha=st.sampled_from([1e-6, 1e-2, 1.0, 30.0]))
+def test_implicit_bias_satisfies_its_two_equations(seed, alpha):
+    x, y = random_design(seed, n=2, inputs=4)
+    beta = theory.implicit_bias(x, y, alpha)
+    np.testing.assert_allclose(x @ beta, y, atol=1e-9)
+    kernel = np.linalg.svd(x)[2][2:]
+    state = theory.mirror_state(beta, alpha)
+    assert np.max(np.abs(kernel @ state)) < 1e-9 * max(1.0, np.max(np.abs(state)))
+
+
+def test_implicit_bias_goes_from_l2_to_l1():
+    x, y = random_design(3, n=2, inputs=4)
+    np.testing.assert_allclose(theory.implicit_bias(x, y, 1e4), np.linalg.pinv(x) @ y, atol=1e-7)
+    # The smallest ℓ1 norm is attained at a vertex: two of four coordinates.
+    sparse = theory.implicit_bias(x, y, 1e-60)
+    assert np.sum(np.abs(sparse) > 1e-6) == 2
+    vertices = [(i, j) for i in range(4) for j in range(i)]
+    norms = [np.sum(np.abs(np.linalg.solve(x[:, list(pair)], y))) for pair in vertices]
+    assert np.sum(np.abs(sparse)) == pytest.approx(min(norms), rel=1e-9)
+    with pytest.raises(ValueError, match="no β fits"):
+        theory.implicit_bias(np.ones((2, 1)), np.array([1.0, 2.0]), 0.1)
+
+
+@pytest.mark.parametrize("degree", [2, 3, 4])
+def test_activation_time_solves_its_equation(degree):
+    time = theory.activation_time(0.7, 0.05, degree)
+    assert integrated(lambda r: degree * 0.7 * r ** (degree - 1), 0.05, time) == pytest.approx(1.0, rel=1e-8)
+    with pytest.raises(ValueError, match="at least 2"):
+        theory.activation_time(1.0, 0.1, 1)
+
+
+def test_linear_schedule_of_white_inputs_is_one_over_the_singular_values():
+    random = np.random.default_rng(0)
+    x = np.sqrt(5) * np.linalg.qr(random.standard_normal((5, 3)))[0]
+    target = random.standard_normal((2, 3))
+    times = theory.linear_schedule(x, x @ target.T)
+    np.testing.assert_allclose(times, 1 / np.linalg.svd(target, compute_uv=False), rtol=1e-10)
+
+
+def test_diagonal_times_tend_to_the_jump_process():
+    for alpha in (1e-3, 1e-8):
+        assert theory.diagonal_times(np.ones(1), alpha)[0] == pytest.approx(math.log(1 / alpha), rel=1e-9)
+    with pytest.raises(ValueError, match="between 0 and 1/√2"):
+        theory.diagonal_times(np.ones(1), 0.8)
+
+
+def template(p, amplitudes, seed=0):
+    phases = np.random.default_rng(seed).uniform(0, 2 * np.pi, len(amplitudes))
+    spectrum = np.zeros(p // 2 + 1, complex)
+    spectrum[list(amplitudes)] = np.array(list(amplitudes.values())) * np.exp(1j * phases)
+    return np.fft.irfft(spectrum, p)
+
+
+def shifted_pairs(x):
+    """All pairs of cyclic shifts, and the shift by their sum."""
+    p = len(x)
+    shifts = np.stack([np.roll(x, a) for a in range(p)])
+    a, b = np.divmod(np.arange(p * p), p)
+    return shifts[a], shifts[b], shifts[(a + b) % p]
+
+
+def test_modular_addition_levels_are_residuals_of_frequencies():
+    x = template(20, {1: 10.0, 3: 5.0, 5: 2.5})
+    levels = theory.modular_addition_levels(x)
+    np.testing.assert_allclose(levels, [0.65625, 0.15625, 0.03125, 0.0], atol=1e-12)
+    _, _, y = shifted_pairs(x)
+    assert levels[0] == pytest.approx(np.mean(y**2), rel=1e-12)
+    even = template(6, {3: 2.0, 1: 1.0})
+    assert theory.modular_addition_levels(even)[0] == pytest.approx(np.mean(even**2), rel=1e-12)
+
+
+@pytest.mark.parametrize(("p", "frequency"), [(7, 1), (7, 2), (9, 2), (10, 3)])
+def test_modular_addition_utility_is_the_maximum_over_the_sphere(p, frequency):
+    x = template(p, {frequency: 3.0})
+    first, second, y = shifted_pairs(x)
+
+    def negative(theta):
+        u, v, w = (theta / np.linalg.norm(theta)).reshape(3, p)
+        return -np.mean((first @ u + second @ v) ** 2 * (y @ w))
+
+    random = np.random.default_rng(0)
+    found = min(minimize(negative, random.standard_normal(3 * p), tol=1e-13).fun for _ in range(4))
+    assert -found == pytest.approx(theory.modular_addition_utilities(x)[0], rel=1e-7)
+
+
+def test_attention_formulas_agree_with_each_other():
+    values, n = (0.4, 0.3, 0.2, 0.1), 31
+    levels = theory.linear_attention_levels(values, n)
+    assert theory.linear_attention_levels(values, n, rank=2) == (levels[0], levels[2], levels[4])
+    assert theory.linear_attention_levels(values, n, rank=3) == (levels[0], levels[3], levels[4])
+    assert theory.merged_attention_levels(values, n) == (levels[0], levels[4])
+    assert theory.attention_fixed_point_loss(values, n, (0, 1)) == pytest.approx(levels[2])
+    assert theory.attention_fixed_point_loss(values, n, (1,)) > levels[1]
+    # v' = λ²v² − λ³(1 + (1 + tr Λ/λ)/N) v⁵, from 0.02 to half of its cube.
+    times = theory.head_half_times(values, n, 0.02)
+    for value, time in zip(values, times, strict=True):
+        second = value**3 * (1 + (1 + 1 / value) / n)
+        end = (value**2 / second / 2) ** (1 / 3)
+        by_quadrature = quad(lambda v, a=value**2, c=second: 1 / (a * v**2 - c * v**5), 0.02, end, epsrel=1e-12)[0]
+        assert time == pytest.approx(by_quadrature, rel=1e-9)
+        assert time == pytest.approx(1 / (value**2 * 0.02), rel=0.02)
+
+
+def test_early_alignment_follows_the_field():
+    """From a fine grid of directions, the field of a small unit leads to the predicted ones and no others."""
+    x = np.stack([[-1.0, -0.4, 0.3, 1.2], np.ones(4)], axis=1)
+    y = np.array([0.8, -0.6, 0.5, -0.3])
+    for sign in (1, -1):
+        predicted = theory.early_alignment(x, y, sign)
+        angles = np.linspace(0, 2 * np.pi, 97)[:-1] + 0.01
+        for _ in range(20_000):
+            u = np.stack([np.cos(angles), np.sin(angles)])
+            pulls = sign * x.T @ (y[:, None] * (x @ u > 0)) / 4
+            angles = angles + 2e-3 * (pulls[1] * u[0] - pulls[0] * u[1])
+        moved = np.abs(pulls[1] * u[0] - pulls[0] * u[1]) > 0
+        ends = angles[moved] % (2 * np.pi)
+        distances = np.abs(ends[:, None] - predicted.angles)
+        assert np.max(np.min(distances, axis=1)) < 2e-3
+        assert set(np.argmin(distances, axis=1)) == set(range(len(predicted.angles)))
+        assert np.all(predicted.boundary)
+
+
+def test_early_alignment_on_orthogonal_inputs_is_towards_the_samples():
+    """No sliding: units of each sign turn to the sample whose target has it."""
+    x, y = np.array([[1.0, 0.5], [-1.0, 2.0]]), np.array([1.0, -1.0])
+    for sign, sample in ((1, x[0]), (-1, x[1])):
+        found = theory.early_alignment(x, y, sign)
+        np.testing.assert_allclose(found.angles, [np.arctan2(sample[1], sample[0])])
+        assert not np.any(found.boundary)
+    with pytest.raises(ValueError, match="two inputs"):
+        theory.early_alignment(np.ones((2, 3)), y, 1)
+    with pytest.raises(ValueError, match="must be 1 or -1"):
+        theory.early_alignment(x, y, 2)
