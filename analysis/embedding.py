@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import ArrayLike, Float
 
 from ..models import declared_units, incoming, outgoing, width, with_units
-from ..models.activation import EmbeddingType
+from ..models.unit_law import EmbeddingType
 
 
 class Embedding(eqx.Module):

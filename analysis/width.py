@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float
 
 from ..models import declared_units, unit_vectors
-from ..models.activation import EmbeddingType, UnitLaw
+from ..models.unit_law import EmbeddingType, UnitLaw
 
 # A part of the units counts as zero if its share in the map is below one per cent.
 SHARE = 0.01

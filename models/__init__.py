@@ -1,25 +1,31 @@
 """Ground floor: networks as Equinox modules built from units."""
 
 from .activation import Activation as Activation
-from .activation import UnitLaw as UnitLaw
 from .activation import cubic as cubic
 from .activation import erf as erf
+from .activation import gelu as gelu
+from .activation import leaky_relu as leaky_relu
 from .activation import linear as linear
 from .activation import quadratic as quadratic
 from .activation import relu as relu
+from .activation import sigmoid as sigmoid
 from .activation import sine as sine
+from .activation import softplus as softplus
 from .activation import tanh as tanh
+from .activation import x_tanh_x as x_tanh_x
 from .committee import Committee as Committee
 from .features import Features as Features
 from .features import features_of as features_of
 from .initialisation import low_rank_plus_noise as low_rank_plus_noise
 from .initialisation import scaled as scaled
+from .law_of_function import law_of_function as law_of_function
 from .two_layer import Architecture as Architecture
 from .two_layer import Convolution as Convolution
 from .two_layer import Dense as Dense
 from .two_layer import LinearAttention as LinearAttention
 from .two_layer import TwoLayer as TwoLayer
 from .two_layer import context_statistics as context_statistics
+from .unit_law import UnitLaw as UnitLaw
 from .units import Slot as Slot
 from .units import Units as Units
 from .units import declared_units as declared_units

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from .activation import Activation, UnitLaw, linear, quadratic
+from .activation import Activation, linear, quadratic
 from .features import (
     Features,
     identity_features,
@@ -18,6 +18,7 @@ from .features import (
     product_features,
     symmetric_coefficients,
 )
+from .unit_law import UnitLaw
 from .units import Slot, Units
 
 

@@ -8,7 +8,7 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from .activation import UnitLaw
+from .unit_law import UnitLaw
 
 
 class Slot(eqx.Module):
