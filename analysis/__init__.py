@@ -20,6 +20,7 @@ from .dormant import dormant_form as dormant_form
 from .embedded_curvature import EmbeddedSpectrum as EmbeddedSpectrum
 from .embedded_curvature import embedded_spectrum as embedded_spectrum
 from .embedding import Embedding as Embedding
+from .embedding import LayeredEmbedding as LayeredEmbedding
 from .embedding import embed as embed
 from .escape import Escape as Escape
 from .figure import plot as plot
@@ -37,6 +38,8 @@ from .identify import sample_family as sample_family
 from .itinerary import Itinerary as Itinerary
 from .itinerary import Visit as Visit
 from .itinerary import itinerary as itinerary
+from .joint_form import JointForm as JointForm
+from .joint_form import joint_form as joint_form
 from .kind import Kind as Kind
 from .kind import kind as kind
 from .lie_algebra import ConservedCount as ConservedCount
@@ -51,6 +54,7 @@ from .matrix_free import spectral_density as spectral_density
 from .null_space import NullSpace as NullSpace
 from .null_space import null_space as null_space
 from .reduction import reduce as reduce
+from .reduction import reduce_layers as reduce_layers
 from .scales import Scales as Scales
 from .slow_point import SlowPoint as SlowPoint
 from .slow_point import flat_channel as flat_channel
@@ -62,3 +66,4 @@ from .visits import closest_approaches as closest_approaches
 from .visits import passages as passages
 from .width import EffectiveWidth as EffectiveWidth
 from .width import effective_width as effective_width
+from .width import effective_widths as effective_widths
