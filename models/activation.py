@@ -9,7 +9,8 @@ from jaxtyping import Array, Float
 
 from .gaussian import Kernel, cubic_kernel, erf_kernel, linear_kernel, quadratic_kernel, relu_kernel, sine_kernel
 from .law_of_function import check_law, law_of_function
-from .unit_law import UnitLaw
+from .unit_law import EmbeddingType as EmbeddingType
+from .unit_law import UnitLaw as UnitLaw
 
 
 class Activation(eqx.Module):
