@@ -22,6 +22,7 @@ from .dormant import local_maximisers as local_maximisers
 from .embedded_curvature import EmbeddedSpectrum as EmbeddedSpectrum
 from .embedded_curvature import embedded_spectrum as embedded_spectrum
 from .embedding import Embedding as Embedding
+from .embedding import LayeredEmbedding as LayeredEmbedding
 from .embedding import embed as embed
 from .escape import Escape as Escape
 from .exits import Exit as Exit
@@ -46,6 +47,8 @@ from .identify import sample_family as sample_family
 from .itinerary import Itinerary as Itinerary
 from .itinerary import Visit as Visit
 from .itinerary import itinerary as itinerary
+from .joint_form import JointForm as JointForm
+from .joint_form import joint_form as joint_form
 from .kind import Kind as Kind
 from .kind import kind as kind
 from .lie_algebra import ConservedCount as ConservedCount
@@ -69,6 +72,7 @@ from .null_space import null_space as null_space
 from .projection import distances_to_widths as distances_to_widths
 from .projection import project as project
 from .reduction import reduce as reduce
+from .reduction import reduce_layers as reduce_layers
 from .restriction import Restriction as Restriction
 from .restriction import restricted_flow as restricted_flow
 from .saddle_graph import SaddleGraph as SaddleGraph
@@ -86,3 +90,4 @@ from .visits import closest_approaches as closest_approaches
 from .visits import passages as passages
 from .width import EffectiveWidth as EffectiveWidth
 from .width import effective_width as effective_width
+from .width import effective_widths as effective_widths

@@ -12,10 +12,10 @@ import optimistix as optx
 from jaxtyping import Array, Float
 
 from ..flows import GradientFlow, flatten, unflatten
-from ..models import units_of
+from ..models import layers_of
 from .curvature import DENSE_LIMIT, hessian
-from .embedding import Embedding
-from .reduction import reduce
+from .embedding import Embedding, LayeredEmbedding
+from .reduction import reduce_layers
 from .width import EffectiveWidth
 
 # Certificate: ‖∇L‖∞ in the wide network, relative to the largest speed of the flow.
@@ -38,7 +38,8 @@ class CriticalPoint(eqx.Module):
     - `distance`: Euclidean distance from the trajectory's closest approach to it.
     - `converged`: the gradient is zero to tolerance and the loss is that of the plateau.
     - `refined`: whether it was solved for at all; networks that are too large even when reduced are not.
-    - `embedding`: the narrow network and its place in the wide one; `None` for a model without units.
+    - `embedding`: the narrow network and its place in the wide one, in each layer where several have units; `None`
+      for a model without units.
     - `start`: the model at the closest approach, from where it was sought.
     """
 
@@ -49,7 +50,7 @@ class CriticalPoint(eqx.Module):
     distance: float
     converged: bool
     refined: bool
-    embedding: Embedding | None
+    embedding: Embedding | LayeredEmbedding | None
     start: Any
 
 
@@ -124,21 +125,21 @@ def critical_point(
     loss: Callable,
     data: Any,
     *,
-    effective: EffectiveWidth | None = None,
+    effective: EffectiveWidth | tuple[EffectiveWidth, ...] | None = None,
     gradient_scale: float = 1.0,
     drop: float | None = None,
 ) -> CriticalPoint:
     """The critical point next to a model, found in the narrow network of its effective width.
 
-    **Arguments:** `model`, `loss`, `data`: the wide network at the closest approach; `effective`: its effective width
-    (computed if not given; models without units are solved as they are); `gradient_scale`: the size of gradients that
-    counts as large, for the certificate; `drop`: the smaller drop of the loss beside the plateau, `None` if the loss
-    need not agree.
+    **Arguments:** `model`, `loss`, `data`: the wide network at the closest approach; `effective`: its effective width,
+    of each layer where several have units (computed if not given; models without units are solved as they are);
+    `gradient_scale`: the size of gradients that counts as large, for the certificate; `drop`: the smaller drop of the
+    loss beside the plateau, `None` if the loss need not agree.
     """
     level = float("inf") if drop is None else LEVEL * drop
     start = float(loss(model, data))
 
-    def certify(wide: Any, embedding: Embedding | None) -> CriticalPoint:
+    def certify(wide: Any, embedding: Embedding | LayeredEmbedding | None) -> CriticalPoint:
         theta, value, norm = flatten(wide), float(loss(wide, data)), _gradient_norm(wide, loss, data)
         zero = bool(np.isfinite(norm) and norm <= GRADIENT_TOLERANCE * gradient_scale)
         distance = float(jnp.linalg.norm(theta - flatten(model)))
@@ -152,13 +153,13 @@ def critical_point(
         yield certify(solve_gradient(descend(model, loss, data), loss, data), None)
 
     def with_units() -> Iterator[CriticalPoint]:
-        embedding = reduce(model, effective)
+        embedding = reduce_layers(model, effective)
         for narrow in candidates(embedding.narrow, loss, data):
             solved = eqx.tree_at(lambda e: e.narrow, embedding, narrow)
             yield certify(solved.wide(), solved)
 
     points = []
-    for point in without_units() if units_of(model) is None else with_units():
+    for point in with_units() if layers_of(model) else without_units():
         points.append(point)
         if point.converged:
             return point

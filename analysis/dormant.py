@@ -51,13 +51,13 @@ class DormantForm(eqx.Module):
         return self.strength * (q / p) ** (q / 2) * p**0.5
 
 
-def added_unit_gradient(narrow: Any, loss: Callable, data: Any) -> Callable[[Array], Array]:
-    r"""The function $u \mapsto M(u) = -\partial L / \partial v$ at $v = 0$ of a unit added to a network."""
-    u_rows, v_rows = incoming(narrow), outgoing(narrow)
+def added_unit_gradient(narrow: Any, loss: Callable, data: Any, layer: int = 0) -> Callable[[Array], Array]:
+    r"""The function $u \mapsto M(u) = -\partial L / \partial v$ at $v = 0$ of a unit added to a layer of a network."""
+    u_rows, v_rows = incoming(narrow, layer), outgoing(narrow, layer)
 
     def gain(u: Float[Array, " Nu"]) -> Float[Array, " Nv"]:
         def value(v):
-            return loss(with_units(narrow, jnp.vstack([u_rows, u]), jnp.vstack([v_rows, v])), data)
+            return loss(with_units(narrow, jnp.vstack([u_rows, u]), jnp.vstack([v_rows, v]), layer), data)
 
         return -jax.grad(value)(jnp.zeros(v_rows.shape[1], v_rows.dtype))
 

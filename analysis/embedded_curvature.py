@@ -89,16 +89,17 @@ def embedded_spectrum(
 
     Source: Fukumizu & Amari (2000), Theorem 3, for two copies and one output; the general form is ours.
     """
-    law, narrow = declared_units(embedding.narrow).law, embedding.narrow
+    narrow, layer = embedding.narrow, embedding.layer
+    law = declared_units(narrow, layer).law
     zeros = int(np.sum(embedding.dormant))
     if not law.smooth and zeros:
         raise ValueError(f"the network has {zeros} zero units, at which its units are not twice differentiable.")
     blocks = [Block("narrow network", 1, _eigenvalues(hessian(narrow, loss, data)))]
-    u, v = incoming(narrow), outgoing(narrow)
+    u, v = incoming(narrow, layer), outgoing(narrow, layer)
     zero = jnp.zeros((1, u.shape[1]), u.dtype), jnp.zeros((1, v.shape[1]), v.dtype)
     if law.linear:
         count = embedding.incoming.shape[0] - embedding.incoming.shape[1]
-        blocks.append(_block("unused unit", count, narrow, loss, data, zero, 0))
+        blocks.append(_block("unused unit", count, narrow, loss, data, layer, zero, 0))
     else:
         shares = embedding.incoming * embedding.outgoing
         members = embedding.incoming != 0
@@ -109,9 +110,9 @@ def embedded_spectrum(
             p, q = int(np.sum(share > 0)), int(np.sum(share < 0))
             for sign, count in ((1, p - 1), (-1, q), (0, len(share) - p - q)):
                 name = f"{('idle', 'positive', 'negative')[sign]} copy of unit {i}"
-                blocks.append(_block(name, count, narrow, loss, data, (u[i : i + 1], v[i : i + 1]), sign))
+                blocks.append(_block(name, count, narrow, loss, data, layer, (u[i : i + 1], v[i : i + 1]), sign))
         if zeros:
-            blocks.append(_block("zero unit", zeros, narrow, loss, data, zero, 0))
+            blocks.append(_block("zero unit", zeros, narrow, loss, data, layer, zero, 0))
     if zero_threshold is None:
         largest = max(float(np.max(np.abs(block.eigenvalues), initial=0.0)) for block in blocks)
         zero_threshold = float(np.sqrt(np.finfo(float).eps)) * largest
@@ -125,11 +126,18 @@ def _isometric(embedding: Embedding) -> bool:
 
 
 def _block(
-    name: str, count: int, narrow: Any, loss: Callable, data: Any, unit: tuple[Array, Array], sign: int
+    name: str,
+    count: int,
+    narrow: Any,
+    loss: Callable,
+    data: Any,
+    layer: int,
+    unit: tuple[Array, Array],
+    sign: int,
 ) -> Block:
     if count < 1:
         return Block(name, 0, np.zeros(0))
-    second = np.array(_added_unit_hessian(narrow, loss, data, jnp.concatenate(unit, axis=1)[0]))
+    second = np.array(_added_unit_hessian(narrow, loss, data, layer, jnp.concatenate(unit, axis=1)[0]))
     size = unit[0].shape[1]
     second[:size, :size] *= sign
     second[size:, size:] = 0  # m is linear in v
@@ -137,8 +145,10 @@ def _block(
 
 
 @eqx.filter_jit
-def _added_unit_hessian(narrow: Any, loss: Callable, data: Any, unit: Float[Array, " d"]) -> Float[Array, "d d"]:
-    gain, size = added_unit_gradient(narrow, loss, data), incoming(narrow).shape[1]
+def _added_unit_hessian(
+    narrow: Any, loss: Callable, data: Any, layer: int, unit: Float[Array, " d"]
+) -> Float[Array, "d d"]:
+    gain, size = added_unit_gradient(narrow, loss, data, layer), incoming(narrow, layer).shape[1]
     return jax.hessian(lambda w: -gain(w[:size]) @ w[size:])(unit)
 
 

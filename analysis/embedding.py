@@ -3,12 +3,11 @@
 from typing import Any
 
 import equinox as eqx
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import ArrayLike, Float
 
-from ..models import declared_units, incoming, outgoing, width, with_units
-from ..models.activation import EmbeddingType
+from ..models import declared_units, map_units, width
+from ..models.unit_law import EmbeddingType
 
 
 class Embedding(eqx.Module):
@@ -17,11 +16,13 @@ class Embedding(eqx.Module):
     - `narrow`: the model with r units.
     - `incoming`, `outgoing`: $P_u, P_v \in R^{H \times r}$ with $P_v^\top P_u = 1$. Types i–iii: every wide unit
       belongs to one narrow unit, its column, or is zero; type iv: any columns.
+    - `layer`: whose units these are, from 0; all others are the same in both networks.
     """
 
     narrow: Any
     incoming: Float[np.ndarray, "H r"]
     outgoing: Float[np.ndarray, "H r"]
+    layer: int = eqx.field(static=True, default=0)
 
     @property
     def dormant(self) -> np.ndarray:
@@ -34,14 +35,41 @@ class Embedding(eqx.Module):
         Its gradient is zero wherever the narrow network's is.
         """
         narrow = self.narrow if narrow is None else narrow
-        u = jnp.asarray(self.incoming) @ incoming(narrow)
-        v = jnp.asarray(self.outgoing) @ outgoing(narrow)
-        # The narrow model carries the parameters outside the units, if there are any.
-        return with_units(narrow, u, v)
+        return map_units(narrow, self.incoming, self.outgoing, self.layer)
 
     def then(self, outer: "Embedding") -> "Embedding":
         """This embedding followed by an embedding of its wide network in a wider one."""
-        return Embedding(self.narrow, outer.incoming @ self.incoming, outer.outgoing @ self.outgoing)
+        if outer.layer != self.layer:
+            raise ValueError(f"embeddings of different layers, {self.layer} and {outer.layer}, do not follow another.")
+        return Embedding(self.narrow, outer.incoming @ self.incoming, outer.outgoing @ self.outgoing, self.layer)
+
+
+class LayeredEmbedding(eqx.Module):
+    """A network that is narrow in every layer, and the linear maps that embed each of them.
+
+    - `narrow`: the narrow model; `layers`: for each layer of units the maps $P_u$, $P_v$ of an `Embedding`.
+    """
+
+    narrow: Any
+    layers: tuple[tuple[Float[np.ndarray, "H r"], Float[np.ndarray, "H r"]], ...]
+
+    @property
+    def dormant(self) -> np.ndarray:
+        """Which units of the wide network are zero, one layer after the other (bool)."""
+        return np.concatenate([Embedding(None, p, q).dormant for p, q in self.layers])
+
+    def wide(self, narrow: Any = None) -> Any:
+        """The wide network with the narrow one's map; `narrow` may be another network of the same shape."""
+        model = self.narrow if narrow is None else narrow
+        for layer, (p, q) in enumerate(self.layers):
+            model = map_units(model, p, q, layer)
+        return model
+
+    def projected(self, model: Any) -> Any:
+        """The nearest wide network of this embedding's shape: another one's units seen through the narrow network."""
+        for layer, (p, q) in enumerate(self.layers):
+            model = map_units(model, p @ q.T, q @ p.T, layer)
+        return model
 
 
 def embed(
@@ -52,6 +80,7 @@ def embed(
     gamma_u: ArrayLike | None = None,
     gamma_v: ArrayLike | None = None,
     count: int = 1,
+    layer: int = 0,
 ) -> Embedding:
     r"""A network with more units and the same map, whose gradient is zero where the given one's is.
 
@@ -68,7 +97,7 @@ def embed(
     - `unit`: which unit is copied (types i and iii), from 0.
     - `gamma_u`, `gamma_v`: one number for each new unit (i: `gamma_v`; iii: both), or r numbers for each (iv: both),
       any real numbers; $\gamma_u \ge 0$ where φ is homogeneous for these alone.
-    - `count`: number of zero units (ii).
+    - `count`: number of zero units (ii); `layer`: where the new units are, from 0.
 
     **Returns:** the `Embedding`; `.wide()` is the network.
 
@@ -76,7 +105,7 @@ def embed(
 
     Source: Zhang, Saxe & Latham (2025), Theorem 1, Eqs. 4–7; types i and ii: Fukumizu & Amari (2000).
     """
-    law, r = declared_units(model).law, width(model)
+    law, r = declared_units(model, layer).law, width(model, layer)
     needs = {"ii": (law.zero, "φ(z; 0) = 0"), "iii": (law.degree == 1, "degree 1"), "iv": (law.linear, "linear φ")}
     if kind not in ("i", *needs):
         raise ValueError(f"kind must be i, ii, iii or iv; got {kind!r}.")
@@ -98,7 +127,8 @@ def embed(
             raise ValueError(f"gamma_u and gamma_v must agree in shape; got {rows_u.shape} and {rows_v.shape}.")
         if kind != "iv":
             rows_u, rows_v = (rows * np.eye(r)[unit] for rows in (rows_u, rows_v))
-    return Embedding(model, np.vstack([np.eye(r), rows_u]), np.vstack([np.eye(r) - rows_u.T @ rows_v, rows_v]))
+    p, q = np.vstack([np.eye(r), rows_u]), np.vstack([np.eye(r) - rows_u.T @ rows_v, rows_v])
+    return Embedding(model, p, q, layer)
 
 
 def _rows(name: str, values: ArrayLike | None, shape: tuple[int, int]) -> Float[np.ndarray, "k r"]:

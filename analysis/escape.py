@@ -5,10 +5,12 @@ import jax
 import numpy as np
 from jaxtyping import Float
 
-from ..flows import Trajectory, unflatten
+from ..flows import Trajectory, flatten, unflatten
 from ..models import unit_vectors
 from .critical_point import CriticalPoint
 from .dormant import DormantForm, steepness
+from .embedding import Embedding, LayeredEmbedding
+from .joint_form import JointForm
 from .kind import Kind
 from .lowest_form import LowestForm, form_along
 from .visits import FRACTION, Passage
@@ -63,7 +65,9 @@ def escape(trajectory: Trajectory, passage: Passage, point: CriticalPoint, verdi
         return None
     if verdict.name == "strict saddle" and verdict.spectrum is not None:
         rate, amplitude, overlap = _from_eigenspace(ys, point, verdict)
-    elif verdict.dormant is not None and point.embedding is not None and np.any(point.embedding.dormant):
+    elif isinstance(point.embedding, LayeredEmbedding):
+        rate, amplitude, overlap = _from_layers(trajectory, ys, point.embedding, verdict.dormant)
+    elif isinstance(verdict.dormant, DormantForm) and point.embedding is not None and np.any(point.embedding.dormant):
         rate, amplitude, overlap = _from_dormant(trajectory, ys, point, verdict.dormant, verdict.name)
     elif verdict.form is not None and verdict.form.rate is not None:
         rate, amplitude, overlap = _from_form(trajectory, ys, point, verdict.form)
@@ -106,7 +110,7 @@ def _from_eigenspace(ys, point: CriticalPoint, verdict: Kind):
 
 def _from_dormant(trajectory: Trajectory, ys, point: CriticalPoint, form: DormantForm, name: str):
     """Units that the saddle does not use: their growth along the steepest direction of an added unit."""
-    assert point.embedding is not None
+    assert isinstance(point.embedding, Embedding)
     rows = unit_history(trajectory.initial_model, ys)[:, point.embedding.dormant]
     if name == "non-smooth saddle":
         direction = ray_direction(rows[-1])
@@ -130,9 +134,16 @@ def _from_form(trajectory: Trajectory, ys, point: CriticalPoint, form: LowestFor
     return form.rate, amplitude, gain / form.lowest
 
 
-def unit_history(model, ys: Float[np.ndarray, "T n"]) -> Float[np.ndarray, "T H N"]:
-    """The unit vectors θ_i along a path of flattened parameters."""
-    return np.asarray(jax.vmap(lambda theta: unit_vectors(unflatten(model, theta)))(ys))
+def _from_layers(trajectory: Trajectory, ys, embedding: LayeredEmbedding, form: DormantForm | JointForm | None):
+    """Units in several layers: what of all weights together lies outside the saddle's narrow network."""
+    model = trajectory.initial_model
+    projected = jax.jit(jax.vmap(lambda theta: flatten(embedding.projected(unflatten(model, theta)))))(ys)
+    return None if form is None else form.rate, np.linalg.norm(ys - np.asarray(projected), axis=1), None
+
+
+def unit_history(model, ys: Float[np.ndarray, "T n"], layer: int = 0) -> Float[np.ndarray, "T H N"]:
+    """The unit vectors θ_i of a layer along a path of flattened parameters."""
+    return np.asarray(jax.vmap(lambda theta: unit_vectors(unflatten(model, theta), layer))(ys))
 
 
 def steady_rate(ts: Float[np.ndarray, " T"], r: Float[np.ndarray, " T"], order: int) -> tuple[float | None, float]:

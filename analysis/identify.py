@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float, PRNGKeyArray
 
 from ..models import declared_units, incoming, outgoing, with_units
-from ..models.activation import EmbeddingType, UnitLaw
+from ..models.unit_law import EmbeddingType, UnitLaw
 from .embedding import Embedding
 
 # Parameters that agree to this share of the largest are equal: a critical point is known to about 1e-10.

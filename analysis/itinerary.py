@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ..flows import Trajectory
-from ..models import incoming, units_of
+from ..models import incoming, layers_of
 from .critical_point import CriticalPoint, critical_point
 from .escape import Escape, escape
 from .kind import Kind, kind
@@ -27,7 +27,7 @@ class Visit(eqx.Module):
     """A passage near a critical point, with what is known of the point and of the escape from it.
 
     - `passage`: arrival, closest approach, departure; `loss`, `speed`: at closest approach;
-    - `effective_width`: `None` for models without units;
+    - `effective_widths`: of each layer of units; `effective_width`: of the first, `None` for models without units;
     - `critical_point`: refined and certified, with `converged` flag;
     - `kind`: saddle or minimum, with spectrum and evidence;
     - `escape`: `None` where the flow stayed.
@@ -36,10 +36,15 @@ class Visit(eqx.Module):
     passage: Passage
     loss: float
     speed: float
-    effective_width: EffectiveWidth | None
+    effective_widths: tuple[EffectiveWidth, ...]
     critical_point: CriticalPoint
     kind: Kind
     escape: Escape | None
+
+    @property
+    def effective_width(self) -> EffectiveWidth | None:
+        """The effective width of the first layer, for most networks the only one with units."""
+        return self.effective_widths[0] if self.effective_widths else None
 
     @property
     def time(self) -> float:
@@ -74,27 +79,27 @@ def itinerary(trajectory: Trajectory, *, prominence: float = PROMINENCE, share: 
     if len(trajectory.ts) < 2:
         raise ValueError(f"there is nothing to analyse: the flow took no step ({trajectory.result.value}).")
     visited = passages(trajectory, prominence)
-    has_units = units_of(trajectory.initial_model) is not None
+    layers = range(len(layers_of(trajectory.initial_model)))
     models = [trajectory.model_at(passage.index) for passage in visited]
     # The end counts as well: a flow cut short on its way from the first plateau has grown beyond what it visited.
-    scale = max(leading_size(model) for model in (*models, trajectory.final_model)) if has_units else None
+    sizes = [max(leading_size(model, layer) for model in (*models, trajectory.final_model)) for layer in layers]
     drops = -np.diff(trajectory.losses[[passage.index for passage in visited]])
     scales = scales_of(trajectory)
     visits = []
     for k, (passage, model) in enumerate(zip(visited, models, strict=True)):
-        effective = None if scale is None else effective_width(model, scale=scale, share=share)
+        effective = tuple(effective_width(model, scale=sizes[k], share=share, layer=k) for k in layers)
         visits.append(_visit(trajectory, passage, model, effective, drops[max(k - 1, 0) : k + 1], scales))
     return Itinerary(visits)
 
 
 def _visit(
-    trajectory: Trajectory, passage: Passage, model, effective: EffectiveWidth | None, drops, scales: Scales
+    trajectory: Trajectory, passage: Passage, model, effective: tuple[EffectiveWidth, ...], drops, scales: Scales
 ) -> Visit:
     """One visit; `drops` are the falls of the loss on either side of it."""
     loss, data = trajectory.loss, trajectory.data
-    starts = None if effective is None else np.asarray(incoming(model))
+    starts = np.asarray(incoming(model)) if effective else None
     drop = float(np.min(drops)) if len(drops) else None
-    point = critical_point(model, loss, data, effective=effective, gradient_scale=scales.gradient, drop=drop)
+    point = critical_point(model, loss, data, effective=effective or None, gradient_scale=scales.gradient, drop=drop)
     verdict = kind(point, loss, data, scales=scales, starts=_few(starts))
     left = escape(trajectory, passage, point, verdict, float(drops[-1])) if len(drops) else None
     if left is not None and left.seeded_by_rounding:
@@ -118,18 +123,20 @@ def remarks(visits: tuple[Visit, ...]) -> list[str]:
     """What the table's columns do not show: unclear widths, several units at once, plateaus without a point."""
     lines = []
     for number, visit in enumerate(visits):
-        effective = visit.effective_width
-        if effective is not None and not effective.clear:
-            sizes = ", ".join(f"{size:.2g}" for size in effective.sizes[: effective.width + 2])
-            lines.append(
-                f"Visit {number}: effective width {effective.width} is unclear, gap {effective.gap:.2g} at threshold "
-                f"{effective.threshold:.2g}; the largest sizes are {sizes}."
-            )
-        before = visits[number - 1].effective_width if number else None
-        if effective is not None and before is not None:
-            grown = effective.width - before.width
+        before = visits[number - 1].effective_widths if number else ()
+        several = len(visit.effective_widths) > 1
+        for k, effective in enumerate(visit.effective_widths):
+            where = f" in layer {k + 1}" if several else ""
+            if not effective.clear:
+                sizes = ", ".join(f"{size:.2g}" for size in effective.sizes[: effective.width + 2])
+                lines.append(
+                    f"Visit {number}: effective width {effective.width}{where} is unclear, gap {effective.gap:.2g} at "
+                    f"threshold {effective.threshold:.2g}; the largest sizes are {sizes}."
+                )
+            grown = effective.width - before[k].width if before else 0
             if grown > 1:
-                lines.append(f"Visits {number - 1} to {number}: {grown} units grew together, with no plateau between.")
+                together = f"{grown} units{where} grew together, with no plateau between."
+                lines.append(f"Visits {number - 1} to {number}: {together}")
         if visit.kind.name in ("no critical point", "undetermined"):
             lines.append(f"Visit {number}: {visit.kind.name}: {visit.kind.evidence}.")
         if visit.escape is not None and visit.escape.seeded_by_rounding:
@@ -150,13 +157,9 @@ def table(visits: tuple[Visit, ...]) -> Table:
 
 
 def _row(visit: Visit) -> list[str]:
-    passage, point, verdict, left, effective = (
-        visit.passage,
-        visit.critical_point,
-        visit.kind,
-        visit.escape,
-        visit.effective_width,
-    )
+    passage, point, verdict, left = visit.passage, visit.critical_point, visit.kind, visit.escape
+    widths = [f"{effective.width}{'' if effective.clear else '?'}" for effective in visit.effective_widths]
+    types = [effective.embedding for effective in visit.effective_widths]
     spectral = verdict.spectrum
     dwell = "stays" if passage.dwell is None else f"{passage.dwell:.4g}"
     if left is not None and left.dwell_predicted is not None:
@@ -171,8 +174,8 @@ def _row(visit: Visit) -> list[str]:
         f"{passage.arrival:.4g}",
         dwell,
         f"{point.loss:.8g}" if found else f"{visit.loss:.4g} (flow)",
-        "–" if effective is None else f"{effective.width}{'' if effective.clear else '?'}",
-        "–" if effective is None else effective.embedding,
+        ", ".join(widths) or "–",
+        ", ".join(types if len(set(types)) > 1 else types[:1]) or "–",
         verdict.name,
         "–" if spectral is None else str(spectral.index),
         "–" if spectral is None else str(spectral.nullity),

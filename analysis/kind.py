@@ -8,11 +8,13 @@ import numpy as np
 from jaxtyping import Float
 
 from ..flows import flatten
-from ..models import units_of
+from ..models import layers_of, units_of
 from .certificate import Certificate, certificate
 from .critical_point import GRADIENT_TOLERANCE, CriticalPoint
 from .curvature import DENSE_LIMIT, Spectrum, spectrum
 from .dormant import DormantForm, dormant_form
+from .embedding import Embedding, LayeredEmbedding
+from .joint_form import JointForm, joint_form
 from .lowest_form import LowestForm, lowest_form
 from .null_probe import probe_null_space
 from .null_space import NullSpace, null_space
@@ -43,7 +45,8 @@ class Kind(eqx.Module):
     - `name`: one of a closed list; `order`: order p of the lowest form that lets the loss fall (2 for strict and
       non-smooth saddles, at least 3 for degenerate ones), `None` where there is none;
     - `spectrum`: of the Hessian, `None` where the loss is not twice differentiable or the point was not found;
-    - `dormant`: the form of an added unit, `None` for models without units or without a zero of φ;
+    - `dormant`: the form of an added unit, or of one in each layer where several have units; `None` for models
+      without units or without a zero of φ;
     - `evidence`: one sentence.
     - `form`: the lowest form of the loss along null directions that symmetries do not explain, where there are such.
     - `null_space`: how the zero eigenvalues are explained; `certificate`: how far point and index are proven. Both are
@@ -53,7 +56,7 @@ class Kind(eqx.Module):
     name: KindName
     order: int | None
     spectrum: Spectrum | None
-    dormant: DormantForm | None
+    dormant: DormantForm | JointForm | None
     evidence: str
     form: LowestForm | None = None
     null_space: NullSpace | None = None
@@ -94,6 +97,8 @@ def kind(
     elsewhere = _without_point(point, loss, data, scales)
     if elsewhere is not None:
         return elsewhere
+    if isinstance(point.embedding, LayeredEmbedding):
+        return _several_layers(point, loss, data, scales)
     units = units_of(point.model)
     form = None
     if units is not None and units.law.zero and point.embedding is not None:
@@ -160,7 +165,8 @@ def _minimum_without_hessian(point, form, escapes, scales, why: str) -> Kind | N
 
 def _unused(point: CriticalPoint) -> bool:
     """Whether the wide network has a unit to spare: more units than columns of its embedding."""
-    return point.embedding is not None and point.embedding.incoming.shape[0] > point.embedding.incoming.shape[1]
+    embedding = point.embedding
+    return isinstance(embedding, Embedding) and embedding.incoming.shape[0] > embedding.incoming.shape[1]
 
 
 def _zero_threshold(point: CriticalPoint, scales: Scales) -> float | None:
@@ -178,10 +184,41 @@ def _zero_loss(point: CriticalPoint, scales: Scales) -> bool:
     return abs(point.loss) <= 1e-14 * scales.loss
 
 
-def _no_unit_helps(point: CriticalPoint, form: DormantForm | None, escapes: bool) -> bool:
+def _no_unit_helps(point: CriticalPoint, form: DormantForm | JointForm | None, escapes: bool) -> bool:
     """Whether M(u) vanishes for all u: the lowest order, which is what was examined, is all of a homogeneous φ."""
     units = units_of(point.model)
-    return form is not None and not escapes and units is not None and units.law.degree is not None
+    return isinstance(form, DormantForm) and not escapes and units is not None and units.law.degree is not None
+
+
+def _several_layers(point: CriticalPoint, loss: Callable, data: Any, scales: Scales) -> Kind:
+    """Units in several layers: whether the loss falls at second order, or when one is added to each of them."""
+    embedding = point.embedding
+    assert isinstance(embedding, LayeredEmbedding)
+    form, silent = None, 1e3 * np.finfo(float).eps * scales.loss
+    if any(p.shape[0] > p.shape[1] for p, _ in embedding.layers) and not _zero_loss(point, scales):
+        form = joint_form(embedding.narrow, loss, data, weight_scale=scales.weight, silent=silent)
+    falls = form is not None and form.order is not None
+    added = (
+        "one small unit in every layer lowers the loss" if falls else "no small units were found that lower the loss"
+    )
+    smooth = all(units.law.smooth for units in layers_of(point.model)) or not np.any(embedding.dormant)
+    if not smooth or point.theta.size > DENSE_LIMIT:
+        large = f"more than {DENSE_LIMIT} parameters: no dense Hessian was made"
+        why = large if smooth else "no Hessian: not twice differentiable here (zero units)"
+        if _zero_loss(point, scales):
+            return Kind("minimum", None, None, None, f"{why}; the loss is zero to rounding")
+        if form is None or form.order is None:
+            return Kind("undetermined", None, None, form, f"{why}; {added}")
+        name = "degenerate saddle" if form.order > 2 else "strict saddle" if smooth else "non-smooth saddle"
+        return Kind(name, form.order, None, form, f"{why}; {added}, at order {form.order}")
+    spectral = spectrum(point.model, loss, data, zero_threshold=_zero_threshold(point, scales))
+    explained = null_space(spectral, point.model, data)
+    if spectral.index == 0 and form is not None and form.order is not None:
+        evidence = f"degenerate, order {form.order}: no negative eigenvalue, but {added}"
+        verdict = Kind("degenerate saddle", form.order, spectral, form, evidence)
+    else:
+        verdict = _smooth(point, loss, data, spectral, form, False, explained, scales)
+    return _with_proof(verdict, point, loss, data, explained, scales)
 
 
 def _non_smooth(point, form, escapes, scales) -> Kind:

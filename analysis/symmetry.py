@@ -10,7 +10,18 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ..flows import Statistics, flatten, unflatten
-from ..models import declared_units, features_of, incoming, outgoing, units_of, with_units
+from ..models import (
+    Units,
+    declared_units,
+    features_of,
+    incoming,
+    layers_of,
+    map_units,
+    outgoing,
+    units_of,
+    width,
+    with_units,
+)
 from .embedding import Embedding
 
 # Singular values below this share of the largest are zero.
@@ -122,6 +133,7 @@ def symmetry_directions(model: Any, data: Any) -> Float[np.ndarray, "k n"] | Non
     r"""Tangents, at the model's parameters, of the orbits of its continuous symmetries.
 
     Each unit's own (`unit_symmetries`) and, where φ is linear, the mixing of units $U \to BU$, $V \to B^{-\top} V$.
+    Where several layers have units: the mixing of linear ones and the rescaling of homogeneous ones, layer by layer.
     For a model without units: all affine symmetries of its parameters, which are sought for up to 40 of them; beyond,
     and for data of an unknown kind, `None`.
     """
@@ -132,6 +144,9 @@ def symmetry_directions(model: Any, data: Any) -> Float[np.ndarray, "k n"] | Non
         if theta.size > SEARCH_LIMIT:
             return None
         return _moves(generators(_Whole(model, outputs), theta.size, theta.dtype), theta)
+    layers = layers_of(model)
+    if len(layers) > 1:
+        return np.concatenate([_layer_directions(model, units, layer) for layer, units in enumerate(layers)])
     u, v = np.asarray(incoming(model)), np.asarray(outgoing(model))
     if declared_units(model).law.linear:
         return _flat_directions(model, _mixings(u, v))
@@ -142,6 +157,24 @@ def symmetry_directions(model: Any, data: Any) -> Float[np.ndarray, "k n"] | Non
             du[i], dv[i] = change[:split], change[split:]
             rows.append((du, dv))
     return _flat_directions(model, rows)
+
+
+def _layer_directions(model: Any, units: Units, layer: int) -> Float[np.ndarray, "k n"]:
+    """The changes (BU, −pBᵀV) of one layer: B any matrix if φ is linear, else diagonal and p its degree."""
+    count, theta = width(model, layer), flatten(model)
+    if units.law.degree is None:
+        return np.zeros((0, theta.size))
+    unit = np.eye(count)
+    pairs = [(i, j) for i in range(count) for j in range(count) if units.law.linear or i == j]
+
+    def moved(generator: Array) -> Array:
+        mixed = lambda s: flatten(  # noqa: E731
+            map_units(model, unit + s * generator, unit - units.law.degree * s * generator.T, layer)
+        )
+        return jax.jvp(mixed, (jnp.zeros((), theta.dtype),), (jnp.ones((), theta.dtype),))[1]
+
+    generators = np.array([np.outer(unit[i], unit[j]) for i, j in pairs]).reshape(-1, count, count)
+    return np.asarray(jax.vmap(moved)(jnp.asarray(generators)))
 
 
 def _mixings(u: np.ndarray, v: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:

@@ -6,8 +6,8 @@ import equinox as eqx
 import numpy as np
 from jaxtyping import Float
 
-from ..models import declared_units, unit_vectors
-from ..models.activation import EmbeddingType, UnitLaw
+from ..models import declared_units, layers_of, unit_vectors
+from ..models.unit_law import EmbeddingType, UnitLaw
 
 # A part of the units counts as zero if its share in the map is below one per cent.
 SHARE = 0.01
@@ -30,7 +30,8 @@ class EffectiveWidth(eqx.Module):
     - `gap`: smallest kept size, or the scale if none is kept, over the larger of largest dropped size and scatter;
     - `embedding`: which reduction is used, the most general that the unit's law allows;
     - `threshold`: $\text{share}^{1/p} \cdot \text{scale}$, p the degree of a unit's output in all its parameters;
-    - `groups`: for types i–iii the group that each unit belongs to, −1 for dropped units; `None` for type iv.
+    - `groups`: for types i–iii the group that each unit belongs to, −1 for dropped units; `None` for type iv;
+    - `layer`: whose units, from 0.
     """
 
     width: int
@@ -40,6 +41,7 @@ class EffectiveWidth(eqx.Module):
     embedding: EmbeddingType
     threshold: float
     groups: np.ndarray | None
+    layer: int = 0
 
     @property
     def clear(self) -> bool:
@@ -51,8 +53,8 @@ class EffectiveWidth(eqx.Module):
         return f"effective width {self.width} (type {self.embedding}), gap {self.gap:.3g}: {verdict}"
 
 
-def effective_width(model: Any, *, scale: float | None = None, share: float = SHARE) -> EffectiveWidth:
-    r"""The effective width of a model with units.
+def effective_width(model: Any, *, scale: float | None = None, share: float = SHARE, layer: int = 0) -> EffectiveWidth:
+    r"""The effective width of one layer of a model with units.
 
     Type iv (φ linear in u): the rank of Θ. Type iii (degree 1): the number of rays $\theta_i / \|\theta_i\|$ among
     units that are not small. Type ii (φ(z; 0) = 0): the number of distinct units that are not small. Type i: the
@@ -61,14 +63,14 @@ def effective_width(model: Any, *, scale: float | None = None, share: float = SH
     **Arguments:** `model`: a model that declares units; `scale`: the size of a part at full use, by default the
     largest present, so that only an all-zero network has width 0; along a trajectory give the largest on it;
     `share`: the share in the map below which a part counts as zero. A part of relative size r has share $r^p$ in the
-    map, p the degree of a unit's output in all its parameters.
+    map, p the degree of a unit's output in all its parameters. `layer`: which one, from 0, where several have units.
 
     Source: Zhang, Saxe & Latham (2025), Theorem 3.
     """
     if not 0 < share < 1:
         raise ValueError(f"the share must lie between 0 and 1; got {share}.")
-    law = declared_units(model).law
-    theta = np.asarray(unit_vectors(model))
+    law = declared_units(model, layer).law
+    theta = np.asarray(unit_vectors(model, layer))
     sizes, groups, scatters = _parts(theta, law)
     scale = float(np.max(sizes, initial=0.0)) if scale is None else scale
     threshold = share ** (1 / (law.order + 1)) * scale
@@ -81,12 +83,17 @@ def effective_width(model: Any, *, scale: float | None = None, share: float = SH
     dropped = max(float(dropped), np.finfo(theta.dtype).eps * float(np.max(sizes, initial=0.0)))
     gap = float(kept / dropped) if dropped > 0 else float("inf")
     labels = None if groups is None else _labels(groups, width)
-    return EffectiveWidth(width, sizes, scatter, gap, law.embedding, threshold, labels)
+    return EffectiveWidth(width, sizes, scatter, gap, law.embedding, threshold, labels, layer)
 
 
-def leading_size(model: Any) -> float:
+def effective_widths(model: Any, *, share: float = SHARE) -> tuple[EffectiveWidth, ...]:
+    """The effective width of every layer of units, each against its own largest part."""
+    return tuple(effective_width(model, share=share, layer=layer) for layer in range(len(layers_of(model))))
+
+
+def leading_size(model: Any, layer: int = 0) -> float:
     """The size of the largest part of Θ: first singular value, ray or group."""
-    sizes, _, _ = _parts(np.asarray(unit_vectors(model)), declared_units(model).law)
+    sizes, _, _ = _parts(np.asarray(unit_vectors(model, layer)), declared_units(model, layer).law)
     return float(np.max(sizes, initial=0.0))
 
 

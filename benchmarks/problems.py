@@ -56,7 +56,7 @@ class Perceptron(eqx.Module):
 
     @property
     def units(self):
-        return Units((Slot(_weights), Slot(_biases)), (Slot(_readout),), UnitLaw(zero=False))
+        return Units((Slot(_weights), Slot(_biases)), (Slot(_readout),), UnitLaw(zero=False, order=0))
 
     def __call__(self, x):
         return self.readout @ jax.nn.softplus(self.weights @ x + self.biases) + self.offset

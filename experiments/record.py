@@ -42,6 +42,7 @@ def visit_record(visit: Visit) -> dict[str, Any]:
         "loss": visit.loss,
         "speed": visit.speed,
         "effective_width": effective and effective.width,
+        "effective_widths": [each.width for each in visit.effective_widths],
         "effective_width_gap": effective and effective.gap,
         "embedding": effective and effective.embedding,
         "critical_point": {

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ..models import unit_vectors, units_of
+from ..models import layers_of, unit_vectors
 from .field import GradientFlow, flatten
 from .hessian import FlowJacobian, UnitHessian, hessian_of
 from .solvers import BDF, ExtrapolatedRKC, KrylovRosenbrock, Rodas5P
@@ -71,8 +71,7 @@ def candidates(flow: GradientFlow, data: Any, rtol: float) -> dict[str, Candidat
     rodas, bdf = _dense_step_times(jacobian.hessian, n, gradient)
     rodas, bdf = rodas * _steps(RODAS_STEPS, rtol), bdf * _steps(BDF_STEPS, rtol)
     found["BDF"] = Candidate(BDF(jacobian=jacobian), lambda _: bdf)
-    units = units_of(flow.model)
-    if units is None or units.law.smooth:
+    if all(units.law.smooth for units in layers_of(flow.model)):
         found["Rodas5P"] = Candidate(Rodas5P(True, 1, jacobian), lambda _: rodas)
     return found
 
@@ -136,12 +135,15 @@ def _steps(typical: tuple[int, int], rtol: float) -> float:
 
 
 def _growth_from_small_units(model: Any) -> float:
-    """How much larger the curvature of units of size one is, if units are homogeneous of degree p + 1 > 2 in all."""
-    units = units_of(model)
-    if units is None or units.law.degree is None:
-        return 1.0
-    size = float(jnp.max(jnp.linalg.norm(unit_vectors(model), axis=1), initial=0.0))
-    return max(1.0, size ** (1 - units.law.degree)) if size > 0 else 1.0
+    """How much larger the curvature of units of size one is, if the output is homogeneous of degree > 2 in them all."""
+    layers, total = layers_of(model), 1
+    for units in layers:
+        if units.law.degree is None:
+            return 1.0
+        total = units.law.degree * total + 1
+    norms = [jnp.linalg.norm(unit_vectors(model, layer), axis=1) for layer in range(len(layers))]
+    size = max((float(jnp.max(norm, initial=0.0)) for norm in norms), default=0.0)
+    return max(1.0, size ** (2 - total)) if size > 0 else 1.0
 
 
 def _explicit_step_time(flow: GradientFlow, data: Any) -> float:

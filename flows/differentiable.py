@@ -11,7 +11,7 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, Float
 
-from ..models import units_of
+from ..models import layers_of
 from .checks import check_data, check_loss, check_model, check_tolerances
 from .field import GradientFlow, flatten
 from .simulate import default_rtol
@@ -74,8 +74,7 @@ def problem_of(
     rtol = default_rtol(theta.dtype) if rtol is None else rtol
     check_tolerances(rtol, atol if atol is not None and known(atol) else rtol, theta.dtype)
     atol = _default_atol(theta, rtol) if atol is None else atol
-    units = units_of(model)
-    if units is not None and not units.law.smooth:
+    if not all(units.law.smooth for units in layers_of(model)):
         theta, data = _map_inexact(_not_differentiable, (theta, data))
     problem = Problem(
         GradientFlow(stopped(model), loss),  # θ replaces the weights

@@ -16,7 +16,8 @@ def gaussian_loss(model: Any, teacher: Any) -> Float[Array, ""]:
     $L = \frac{1}{2} \sum_{ij} \omega_i \cdot \omega_j K(z_i, z_j)$ with $K$ the activation's Gaussian kernel. Use it as
     a loss, with the teacher as data: `simulate(student, gaussian_loss, teacher, t1=100.0)`.
 
-    **Arguments:** `model`, `teacher`: `TwoLayer` networks of `Dense` units or `Committee`s, of the same activation.
+    **Arguments:** `model`, `teacher`: `TwoLayer` networks of `Dense` units without biases or `Committee`s, of the same
+    activation.
 
     **Raises:** `ValueError` for other models, and for activations without a kernel.
 
@@ -39,8 +40,9 @@ def _hidden(model: Any) -> tuple[Activation, Float[Array, "H N"], Float[Array, "
     """Activation, incoming and outgoing weights."""
     if isinstance(model, Committee):
         return model.activation, model.weights, jnp.ones((model.weights.shape[0], 1), model.weights.dtype)
-    if isinstance(model, TwoLayer) and isinstance(model.architecture, Dense):
+    if isinstance(model, TwoLayer) and isinstance(model.architecture, Dense) and not model.architecture.bias:
         return model.architecture.activation, model.u, model.v
     raise ValueError(
-        f"a Gaussian loss is known for TwoLayer networks of Dense units and Committees; got {type(model)}."
+        "a Gaussian loss is known for TwoLayer networks of Dense units without biases and Committees; "
+        f"got {type(model)}."
     )

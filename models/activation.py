@@ -1,7 +1,6 @@
-"""What the theory needs to know of a unit's nonlinearity."""
+"""Scalar nonlinearities and the laws of the units made from them."""
 
 from collections.abc import Callable
-from typing import Literal
 
 import equinox as eqx
 import jax
@@ -9,62 +8,40 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from .gaussian import Kernel, cubic_kernel, erf_kernel, linear_kernel, quadratic_kernel, relu_kernel, sine_kernel
-
-EmbeddingType = Literal["i", "ii", "iii", "iv"]
-
-
-class UnitLaw(eqx.Module):
-    r"""The properties of a unit's map $\phi(z; u)$, as a function of its incoming parameters $u$.
-
-    They decide which wide networks repeat the fixed points of a narrow one (Theorem 1) and which manifolds of
-    constrained units the flow keeps (Theorem 3).
-
-    - `zero`: $\phi(z; 0) = 0$ for every $z$.
-    - `degree`: $p$ with $\phi(z; \alpha u) = \alpha^p \phi(z; u)$, or `None` where no such $p$ exists.
-    - `field`: the $\alpha$ for which that holds: `"real"` or, for positive homogeneity, `"nonnegative"`.
-    - `linear`: $\phi(z; u + w) = \phi(z; u) + \phi(z; w)$ besides degree 1 over the reals.
-    - `smooth`: $\phi$ is twice differentiable in $u$ everywhere, zero units included.
-    - `order`: lowest non-vanishing Taylor order of $\phi(z; u)$ at $u = 0$; 1 for ReLU, whose first-order
-      term is positively homogeneous instead of linear.
-
-    Source: Zhang, Saxe & Latham (2025), Theorems 1 and 3.
-    """
-
-    zero: bool = eqx.field(static=True)
-    degree: int | None = eqx.field(static=True, default=None)
-    field: Literal["real", "nonnegative"] = eqx.field(static=True, default="real")
-    linear: bool = eqx.field(static=True, default=False)
-    smooth: bool = eqx.field(static=True, default=True)
-    order: int = eqx.field(static=True, default=1)
-
-    def __check_init__(self):
-        if self.linear and (self.degree != 1 or self.field != "real" or not self.zero):
-            raise ValueError("a linear unit law must state zero=True, degree=1 and field='real'.")
-        if self.degree is not None and self.degree < 1:
-            raise ValueError(f"the degree of homogeneity must be at least 1; got {self.degree}.")
-        if self.order < 0 or (self.zero and self.order == 0):
-            raise ValueError(f"order must be 0 for a law without zero and at least 1 with one; got {self.order}.")
-
-    @property
-    def embedding(self) -> EmbeddingType:
-        """The most general type of embedded fixed point that this law allows: iv, iii, ii or i."""
-        if self.linear:
-            return "iv"
-        if self.degree == 1:
-            return "iii"
-        return "ii" if self.zero else "i"
+from .law_of_function import check_law, law_of_function
+from .unit_law import EmbeddingType as EmbeddingType
+from .unit_law import UnitLaw as UnitLaw
 
 
 class Activation(eqx.Module):
     r"""A scalar nonlinearity $\sigma$ together with the law of the unit $\phi(z; u) = \sigma(u \cdot z)$.
 
-    - `kernel`: $E[\sigma(u \cdot x) \sigma(v \cdot x)]$ over standard normal x as a function of (u, v), where known.
+    **Arguments:** `name`; `function`: σ, acting on every entry of an array by itself; `law`: what is known of it;
+    if not given it is determined from values of σ, and if given it is checked against them; `kernel`:
+    $E[\sigma(u \cdot x) \sigma(v \cdot x)]$ over standard normal x as a function of (u, v), where known.
+
+    **Raises:** `ValueError` for a law that values of σ contradict, naming one; where no law shows in them.
     """
 
     name: str = eqx.field(static=True)
     function: Callable[[Array], Array] = eqx.field(static=True)
     law: UnitLaw = eqx.field(static=True)
-    kernel: Kernel | None = eqx.field(static=True, default=None)
+    kernel: Kernel | None = eqx.field(static=True)
+
+    def __init__(
+        self,
+        name: str,
+        function: Callable[[Array], Array],
+        law: UnitLaw | None = None,
+        kernel: Kernel | None = None,
+        *,
+        check: bool = True,
+    ):
+        if law is None:
+            law = law_of_function(function)
+        elif check:
+            check_law(name, function, law)
+        self.name, self.function, self.law, self.kernel = name, function, law, kernel
 
     def __call__(self, preactivation: Float[Array, "..."]) -> Float[Array, "..."]:
         return self.function(preactivation)
@@ -82,10 +59,42 @@ def _cube(x: Array) -> Array:
     return x**3
 
 
-linear = Activation("linear", _identity, UnitLaw(zero=True, degree=1, linear=True), linear_kernel)
-relu = Activation("relu", jax.nn.relu, UnitLaw(zero=True, degree=1, field="nonnegative", smooth=False), relu_kernel)
-quadratic = Activation("quadratic", jnp.square, UnitLaw(zero=True, degree=2, order=2), quadratic_kernel)
-cubic = Activation("cubic", _cube, UnitLaw(zero=True, degree=3, order=3), cubic_kernel)
-tanh = Activation("tanh", jnp.tanh, UnitLaw(zero=True))
-sine = Activation("sine", jnp.sin, UnitLaw(zero=True), sine_kernel)
-erf = Activation("erf", _error_function, UnitLaw(zero=True), erf_kernel)
+def _x_tanh_x(x: Array) -> Array:
+    return x * jnp.tanh(x)
+
+
+def _gelu(x: Array) -> Array:
+    return x * (1 + _error_function(x)) / 2
+
+
+class _LeakyReLU(eqx.Module):
+    slope: float = eqx.field(static=True)
+
+    def __call__(self, x: Array) -> Array:
+        return jnp.where(x > 0, x, self.slope * x)
+
+
+def leaky_relu(slope: float) -> Activation:
+    r"""$\sigma(x) = x$ for x > 0 and `slope` · x otherwise: 0 for ReLU, 1 for the linear one, −1 for |x|."""
+    name, function = f"leaky-relu({slope:g})", _LeakyReLU(float(slope))
+    if slope == 1:
+        return _stated(name, function, UnitLaw(zero=True, degree=1, linear=True))
+    return _stated(name, function, UnitLaw(zero=True, degree=1, field="nonnegative", smooth=False))
+
+
+def _stated(name: str, function: Callable[[Array], Array], law: UnitLaw, kernel: Kernel | None = None) -> Activation:
+    # Tests check these laws; here it would mean to compute when the library is imported.
+    return Activation(name, function, law, kernel, check=False)
+
+
+linear = _stated("linear", _identity, UnitLaw(zero=True, degree=1, linear=True), linear_kernel)
+relu = _stated("relu", jax.nn.relu, UnitLaw(zero=True, degree=1, field="nonnegative", smooth=False), relu_kernel)
+quadratic = _stated("quadratic", jnp.square, UnitLaw(zero=True, degree=2, order=2), quadratic_kernel)
+cubic = _stated("cubic", _cube, UnitLaw(zero=True, degree=3, order=3), cubic_kernel)
+tanh = _stated("tanh", jnp.tanh, UnitLaw(zero=True))
+sine = _stated("sine", jnp.sin, UnitLaw(zero=True), sine_kernel)
+erf = _stated("erf", _error_function, UnitLaw(zero=True), erf_kernel)
+gelu = _stated("gelu", _gelu, UnitLaw(zero=True))
+x_tanh_x = _stated("x-tanh-x", _x_tanh_x, UnitLaw(zero=True, order=2))
+sigmoid = _stated("sigmoid", jax.nn.sigmoid, UnitLaw(zero=False, order=0))
+softplus = _stated("softplus", jax.nn.softplus, UnitLaw(zero=False, order=0))

@@ -6,9 +6,9 @@ from typing import Any
 
 import equinox as eqx
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, ArrayLike, Float
 
-from .activation import UnitLaw
+from .unit_law import UnitLaw
 
 
 class Slot(eqx.Module):
@@ -26,13 +26,18 @@ class Slot(eqx.Module):
 
 
 class Units(eqx.Module):
-    r"""Declares that a model is $g_{out}(\sum_{i=1}^H \phi(z; u_i) v_i)$ and where $u_i$ and $v_i$ are.
+    r"""Declares that a model is $g_{out}(\sum_{i=1}^H \phi(g_{in}(x); u_i) v_i)$ and where $u_i$ and $v_i$ are.
 
-    A model declares its units by an attribute or property `units` that holds this record.
+    A model declares its units by an attribute or property `units` that holds this record or, for a model with units
+    in several layers, a tuple of them. One array may serve two layers: the weights between them are outgoing
+    parameters of the units below, along one axis, and incoming ones of the units above, along the other.
 
     - `incoming`: the slots that make up $u_i$.
     - `outgoing`: the slots that make up $v_i$, in which the output is linear.
     - `law`: the properties of $\phi$ as a function of $u$.
+    - `products`: pairs of incoming slots that hold, of each unit, matrices A and B of the same number of rows that
+      enter through $A^\top B$ alone.
+    - `name`: of the layer, for tables.
 
     Source: Zhang, Saxe & Latham (2025), Eq. 1.
     """
@@ -40,16 +45,22 @@ class Units(eqx.Module):
     incoming: tuple[Slot, ...] = eqx.field(static=True)
     outgoing: tuple[Slot, ...] = eqx.field(static=True)
     law: UnitLaw = eqx.field(static=True)
+    products: tuple[tuple[Slot, Slot], ...] = eqx.field(static=True, default=())
+    name: str = eqx.field(static=True, default="")
 
 
-def units_of(model: Any) -> Units | None:
-    """The model's declaration of units, or `None` where it has none."""
+def layers_of(model: Any) -> tuple[Units, ...]:
+    """The model's declarations of units, from the lowest layer up; none where it declares none."""
     units = getattr(model, "units", None)
-    if units is not None and not isinstance(units, Units):
-        raise ValueError(f"model.units must be a saddlescope.models.Units; got {type(units).__name__}.")
-    if units is not None:
-        _check_widths(model, units)
-    return units
+    layers = () if units is None else units if isinstance(units, tuple) else (units,)
+    for layer in layers:
+        if not isinstance(layer, Units):
+            raise ValueError(
+                "model.units must be a saddlescope.models.Units or a tuple of them, one for each layer; got "
+                f"{type(layer).__name__}."
+            )
+        _check_widths(model, layer)
+    return layers
 
 
 def _check_widths(model: Any, units: Units) -> None:
@@ -58,9 +69,17 @@ def _check_widths(model: Any, units: Units) -> None:
         raise ValueError(f"the declared slots disagree on the number of units: {sorted(widths)}.")
 
 
-def declared_units(model: Any) -> Units:
-    """The model's declaration of units; a `ValueError` where it has none."""
-    units = units_of(model)
+def units_of(model: Any, layer: int = 0) -> Units | None:
+    """The declaration of one layer's units, or `None` where the model has none."""
+    layers = layers_of(model)
+    if layers and not 0 <= layer < len(layers):
+        raise ValueError(f"{type(model).__name__} has layers of units 0 to {len(layers) - 1}; got {layer}.")
+    return layers[layer] if layers else None
+
+
+def declared_units(model: Any, layer: int = 0) -> Units:
+    """The declaration of one layer's units; a `ValueError` where the model has none."""
+    units = units_of(model, layer)
     if units is None:
         raise ValueError(
             f"{type(model).__name__} declares no units: give it a property `units` that returns a "
@@ -69,9 +88,9 @@ def declared_units(model: Any) -> Units:
     return units
 
 
-def width(model: Any) -> int:
-    """The number H of units of a model that declares them."""
-    slot = declared_units(model).incoming[0]
+def width(model: Any, layer: int = 0) -> int:
+    """The number H of units in a layer of a model that declares them."""
+    slot = declared_units(model, layer).incoming[0]
     return slot.where(model).shape[slot.axis]
 
 
@@ -81,24 +100,31 @@ def _rows(model: Any, slots: tuple[Slot, ...]) -> Float[Array, "H N"]:
     return jnp.concatenate([block.reshape(block.shape[0], math.prod(block.shape[1:])) for block in blocks], axis=1)
 
 
-def incoming(model: Any) -> Float[Array, "H Nu"]:
-    """The incoming parameters u_i of every unit, one row each."""
-    return _rows(model, declared_units(model).incoming)
+def incoming(model: Any, layer: int = 0) -> Float[Array, "H Nu"]:
+    """The incoming parameters u_i of every unit of a layer, one row each."""
+    return _rows(model, declared_units(model, layer).incoming)
 
 
-def outgoing(model: Any) -> Float[Array, "H Nv"]:
-    """The outgoing parameters v_i of every unit, one row each."""
-    return _rows(model, declared_units(model).outgoing)
+def outgoing(model: Any, layer: int = 0) -> Float[Array, "H Nv"]:
+    """The outgoing parameters v_i of every unit of a layer, one row each."""
+    return _rows(model, declared_units(model, layer).outgoing)
 
 
-def unit_vectors(model: Any) -> Float[Array, "H Nu+Nv"]:
-    """The full parameters θ_i = [u_i, v_i] of every unit, one row each."""
-    return jnp.concatenate([incoming(model), outgoing(model)], axis=1)
+def unit_vectors(model: Any, layer: int = 0) -> Float[Array, "H Nu+Nv"]:
+    """The full parameters θ_i = [u_i, v_i] of every unit of a layer, one row each."""
+    return jnp.concatenate([incoming(model, layer), outgoing(model, layer)], axis=1)
 
 
-def with_units(model: Any, u: Float[Array, "h Nu"], v: Float[Array, "h Nv"]) -> Any:
-    """The same model with other units, possibly of another number h; parameters outside the units stay."""
-    units = declared_units(model)
+def with_units(model: Any, u: Float[Array, "h Nu"], v: Float[Array, "h Nv"], layer: int = 0) -> Any:
+    """The same model with other units in a layer, possibly of another number h; parameters outside them stay.
+
+    **Raises:** `ValueError` for another number of units that feed on each other: an array that is both incoming and
+    outgoing has no rows for them to be taken from; use `map_units`.
+    """
+    units = declared_units(model, layer)
+    arrays = [slot.where(model) for slot in (*units.incoming, *units.outgoing)]
+    if len({id(array) for array in arrays}) < len(arrays) and u.shape[0] != width(model, layer):
+        raise ValueError("the units of this layer feed on each other: change their number by map_units.")
     for rows, slots in ((u, units.incoming), (v, units.outgoing)):
         model = _replace(model, slots, rows)
     return model
@@ -114,3 +140,28 @@ def _replace(model: Any, slots: tuple[Slot, ...], rows: Float[Array, "h N"]) -> 
         model = eqx.tree_at(slot.where, model, jnp.moveaxis(block, 0, slot.axis))
         start += size
     return model
+
+
+def map_units(model: Any, p: ArrayLike, q: ArrayLike, layer: int = 0) -> Any:
+    r"""The model whose units, in one layer, are linear combinations of its own: $U' = P U$, $V' = Q V$.
+
+    **Arguments:** `p`, `q`: P and Q, h × H; `layer`: from 0. Arrays shared with other layers change along one axis.
+    """
+    units = declared_units(model, layer)
+    for matrix, slots in ((p, units.incoming), (q, units.outgoing)):
+        for slot in slots:
+            mixed = jnp.tensordot(jnp.asarray(matrix), slot.where(model), axes=(1, slot.axis))
+            model = eqx.tree_at(slot.where, model, jnp.moveaxis(mixed, 0, slot.axis))
+    return model
+
+
+def scaled(model: Any, factor: float) -> Any:
+    """The model with every parameter of its units, in all layers, multiplied by `factor`."""
+    declared_units(model)
+    places = {}
+    for units in layers_of(model):
+        for slot in (*units.incoming, *units.outgoing):
+            places.setdefault(id(slot.where(model)), slot.where)
+    wheres = tuple(places.values())
+    pick = lambda tree: [where(tree) for where in wheres]  # noqa: E731
+    return eqx.tree_at(pick, model, [factor * array for array in pick(model)])

@@ -7,12 +7,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from architectures import MODELS, problem
+from architectures import MODELS, NEW, SLOW, layers, problem
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from saddlescope.analysis import copies_manifolds, embed, embedded_spectrum, spectrum, zero_loss_manifolds
 from saddlescope.flows import half_squared_error
-from saddlescope.models import incoming, outgoing, units_of, width, with_units
+from saddlescope.models import incoming, map_units, outgoing, units_of, width
 
 
 def quartic(model, data):
@@ -22,56 +22,75 @@ def quartic(model, data):
     return jnp.mean(jnp.sum(error**2, axis=-1) + 0.1 * jnp.sum(error, axis=-1) ** 4)
 
 
-def types(name):
-    """The types of embedding that a model's law allows."""
-    law = units_of(problem(name).model).law
+def types(name, layer):
+    """The types of embedding that the law of a layer allows."""
+    law = units_of(problem(name).model, layer).law
     return ["i"] + ["ii"] * law.zero + ["iii"] * (law.degree == 1) + ["iv"] * law.linear
 
 
-CASES = [(name, kind) for name in MODELS for kind in types(name)]
+CASES = [(name, layer, kind) for name in MODELS for layer in layers(name) for kind in types(name, layer)]
+# Compilation is what these tests cost: of the further architectures one case each is fast, the most general type.
+FAST = [case for case in CASES if case[0] not in NEW]
+FAST += [case for case in CASES if case[0] in NEW - SLOW and case[2] == types(*case[:2])[-1]]
+slow_unless = lambda fast: () if fast else pytest.mark.slow  # noqa: E731
 gammas = st.floats(-2, 2).filter(lambda gamma: abs(gamma) > 0.1 and abs(gamma - 1) > 0.1)
 
 
-def embedding_of(name, kind, draw):
-    """An embedding of two units of the model in up to four, with drawn γ."""
+def embedding_of(name, layer, kind, draw):
+    """An embedding of two units of a layer of the model in up to four, with drawn γ."""
     model, data = problem(name, seed=draw(st.integers(0, 100)))
-    narrow = with_units(model, incoming(model)[:2], outgoing(model)[:2])
+    two = np.eye(2, width(model, layer))
+    narrow = map_units(model, two, two, layer)
     count = draw(st.integers(1, 2))
     several = lambda size, values: draw(st.lists(values, min_size=size, max_size=size))  # noqa: E731
     if kind == "ii":
-        return embed(narrow, "ii", count=count), data
+        return embed(narrow, "ii", count=count, layer=layer), data
     size = 2 * count if kind == "iv" else count
     gamma_v = several(size, gammas)
     if kind == "i":
-        return embed(narrow, "i", unit=draw(st.integers(0, 1)), gamma_v=gamma_v), data
-    positive = units_of(model).law.field == "nonnegative"
+        return embed(narrow, "i", unit=draw(st.integers(0, 1)), gamma_v=gamma_v, layer=layer), data
+    positive = units_of(model, layer).law.field == "nonnegative"
     gamma_u = several(size, gammas.map(abs) if positive else gammas)
     options = {"unit": draw(st.integers(0, 1))} if kind == "iii" else {}
-    return embed(narrow, kind, gamma_u=gamma_u, gamma_v=gamma_v, **options), data
+    return embed(narrow, kind, gamma_u=gamma_u, gamma_v=gamma_v, layer=layer, **options), data
 
 
-@pytest.mark.parametrize("loss", [half_squared_error, quartic])
-@pytest.mark.parametrize(("name", "kind"), CASES)
+@pytest.mark.parametrize(
+    ("name", "layer", "kind", "loss"),
+    [
+        pytest.param(*case, loss, marks=slow_unless(case in FAST and (loss is quartic or case[0] not in NEW)))
+        for case in CASES
+        for loss in (half_squared_error, quartic)
+    ],
+)
 @given(draw=st.data())
-def test_embedded_points_have_the_same_map_and_the_narrow_gradient(name, kind, loss, draw):
+def test_embedded_points_have_the_same_map_and_the_narrow_gradient(name, layer, kind, loss, draw):
     r"""$\nabla_U L = P_v \nabla_{U'} L$ and $\nabla_V L = P_u \nabla_{V'} L$, at any point: both vanish together."""
-    embedding, data = embedding_of(name, kind, draw.draw)
+    embedding, data = embedding_of(name, layer, kind, draw.draw)
     wide, p, q = embedding.wide(), embedding.incoming, embedding.outgoing
     np.testing.assert_allclose(q.T @ p, np.eye(2), atol=1e-13)
     np.testing.assert_allclose(jax.vmap(wide)(data[0]), jax.vmap(embedding.narrow)(data[0]), atol=1e-11, rtol=1e-11)
     gradient = eqx.filter_jit(eqx.filter_grad(loss))
     narrow, found = gradient(embedding.narrow, data), gradient(wide, data)
-    for part, rows, like in ((incoming, q, narrow), (outgoing, p, narrow)):
-        expected = rows @ part(like)
-        np.testing.assert_allclose(part(found), expected, atol=1e-12 * max(1, np.max(np.abs(expected)) * 100))
+    expected = map_units(narrow, q, p, layer)
+    for part in (incoming, outgoing):
+        rows = part(expected, layer)
+        np.testing.assert_allclose(part(found, layer), rows, atol=1e-12 * max(1, np.max(np.abs(rows)) * 100))
 
 
-@pytest.mark.parametrize(
-    ("name", "kind"), [case for case in CASES if case != ("relu", "ii") and case != ("relu-conv", "ii")]
-)
+def smooth_sums():
+    """Cases in which a layer's output is a sum of units, twice differentiable where they are."""
+    for name, layer, kind in CASES:
+        units = units_of(problem(name).model, layer)
+        if units.name != "stream" and (units.law.smooth or kind != "ii"):
+            fast = (name, layer, kind) in FAST and (name not in NEW or name == "deep-linear")
+            yield pytest.param(name, layer, kind, marks=slow_unless(fast))
+
+
+@pytest.mark.parametrize(("name", "layer", "kind"), list(smooth_sums()))
 @given(draw=st.data())
-def test_inertia_from_blocks_is_that_of_the_dense_hessian(name, kind, draw):
-    embedding, data = embedding_of(name, kind, draw.draw)
+def test_inertia_from_blocks_is_that_of_the_dense_hessian(name, layer, kind, draw):
+    embedding, data = embedding_of(name, layer, kind, draw.draw)
     blocks = embedded_spectrum(embedding, quartic, data)
     dense = spectrum(embedding.wide(), quartic, data)
     # Congruence keeps signs, not sizes: both need a gap, or the count means nothing.

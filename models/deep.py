@@ -1,0 +1,120 @@
+"""Deep networks: a first layer of units of any architecture, and dense layers on top of it."""
+
+import dataclasses
+from typing import Any
+
+import equinox as eqx
+import jax
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from .activation import Activation, linear
+from .architecture import Architecture, check_scale, check_sizes
+from .features import Features
+from .two_layer import Parameter, first_units, unit_parameters
+from .units import Slot, Units
+
+
+class Deep(eqx.Module):
+    r"""$f(x) = \sigma_L(\cdots \sigma_2(\sum_i \phi(x; u_i)\, v_i + b_2)\, C_2 \cdots + b_L)\, C_L + c$.
+
+    The first layer is that of a two-layer network of the architecture, with as many outputs as there are units above.
+    Every further layer has units $\sigma_l(u \cdot z + b)$, whose weights $u$ are a column of the matrix below and
+    whose outputs are read by a row of the matrix above; biases belong to their units, the output's $c$ to none.
+
+    **Arguments:** `architecture`: of the first layer; its `outputs` are those of the whole network; `widths`: number
+    of units of each layer, from the first; `scale`: standard deviation ε ≥ 0 of all entries, from N(0, ε²);
+    `activation`: of the layers above, one for all or one for each; by default the architecture's own, if it has one,
+    or else linear; `bias`: whether the layers above and the output have biases (the first layer's are the
+    architecture's); `key`: random key.
+
+    **Raises:** `ValueError` for sizes below 1, a bad scale, and numbers of widths and activations that do not fit.
+    """
+
+    parameters: tuple[Float[Array, "H ..."], ...]
+    connections: tuple[Float[Array, "below above"], ...]
+    biases: tuple[Float[Array, " above"], ...]
+    offset: Float[Array, " outputs"] | None
+    architecture: Architecture = eqx.field(static=True)
+    activations: tuple[Activation, ...] = eqx.field(static=True)
+
+    def __init__(
+        self,
+        architecture: Architecture,
+        widths: tuple[int, ...],
+        scale: float,
+        *,
+        activation: Activation | tuple[Activation, ...] | None = None,
+        bias: bool = False,
+        key: PRNGKeyArray,
+    ):
+        if not widths:
+            raise ValueError("a network needs a width for each layer of units; got none.")
+        check_sizes(**{f"width {k}": width for k, width in enumerate(widths)})
+        check_scale(scale)
+        sizes = (*widths[1:], architecture.outputs)
+        first, *keys = jax.random.split(key, 2 * len(sizes))
+        draw = lambda k, *shape: scale * jax.random.normal(k, shape)  # noqa: E731
+        self.architecture = dataclasses.replace(architecture, outputs=sizes[0])  # type: ignore[type-var]
+        self.parameters = unit_parameters(self.architecture, widths[0], scale, first)
+        pairs = zip(sizes, sizes[1:], strict=False)
+        self.connections = tuple(draw(k, *pair) for k, pair in zip(keys[::2], pairs, strict=False))
+        self.biases = tuple(draw(k, size) for k, size in zip(keys[1::2], sizes[:-1] if bias else (), strict=False))
+        self.offset = draw(keys[-1], sizes[-1]) if bias else None
+        self.activations = _one_for_each(activation, architecture, len(widths) - 1)
+
+    @property
+    def units(self) -> tuple[Units, ...]:
+        """The units of every layer; the matrix between two layers belongs to both."""
+        layers = [dataclasses.replace(first_units(self.architecture), name="layer 1")]
+        below = Slot(Parameter(len(self.parameters) - 1), axis=-1)
+        for k, activation in enumerate(self.activations):
+            bias = (Slot(Parameter(k, "biases")),) if self.biases else ()
+            above = Parameter(k, "connections")
+            layers.append(Units((below, *bias), (Slot(above),), activation.law, name=f"layer {k + 2}"))
+            below = Slot(above, axis=-1)
+        return tuple(layers)
+
+    @property
+    def features(self) -> Features | None:
+        """Those of the first layer, if everything above is linear and has no biases."""
+        first = self.architecture.features
+        affine = bool(self.biases) or self.offset is not None
+        if first is None or affine or any(activation != linear for activation in self.activations):
+            return None
+        return Features(first.of_input, _coefficients)
+
+    @property
+    def v(self) -> Float[Array, "H ..."]:
+        """The outgoing parameters of the first layer."""
+        return self.parameters[-1]
+
+    @property
+    def u(self) -> Float[Array, "H ..."]:
+        """The first array of incoming parameters of the first layer: weights, kernels, or keys."""
+        return self.parameters[0]
+
+    def __call__(self, x: Any) -> Float[Array, " outputs"]:
+        """The output for one input (no batch axis)."""
+        z = self.architecture.output(x, *self.parameters)
+        for k, (activation, connection) in enumerate(zip(self.activations, self.connections, strict=True)):
+            z = activation(z + self.biases[k] if self.biases else z) @ connection
+        return z if self.offset is None else z + self.offset
+
+
+def _one_for_each(
+    activation: Activation | tuple[Activation, ...] | None, architecture: Architecture, count: int
+) -> tuple[Activation, ...]:
+    own: Activation = getattr(architecture, "activation", linear)
+    activations = activation if isinstance(activation, tuple) else (activation or own,) * count
+    if len(activations) != count:
+        raise ValueError(f"{count} layers above the first need one activation each; got {len(activations)}.")
+    return activations
+
+
+def _coefficients(model: Deep) -> Float[Array, "outputs F"]:
+    first = model.architecture.features
+    assert first is not None  # whoever declares features has those
+    product = first.coefficients(model)
+    for connection in model.connections:
+        product = connection.T @ product
+    return product

@@ -1,0 +1,59 @@
+"""Diagonal linear networks."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from .architecture import check_scale, check_sizes
+from .features import Features, identity_features
+
+
+class DiagonalLinear(eqx.Module):
+    r"""$f(x) = \beta \cdot x$ with $\beta = w_1 \odot \cdots \odot w_L$, all $w_l \in R^{inputs}$.
+
+    It declares no units: every coordinate has an input of its own, so that none can stand for another.
+
+    **Arguments:** `inputs`; `scale`: α, the standard deviation of the entries; `layers`: L; `key`: random key. Without
+    a key the last array is zero, and with it β, and all others are $\sqrt 2\, \alpha$ (for L = 2:
+    $u^2 - v^2 = 2 \alpha^2$).
+
+    **Raises:** `ValueError` for sizes below 1, fewer than two layers, and a bad scale.
+
+    Source: Woodworth et al. (2020), "Kernel and rich regimes in overparametrized models".
+    """
+
+    weights: tuple[Float[Array, " inputs"], ...]
+
+    def __init__(self, inputs: int, scale: float, layers: int = 2, *, key: PRNGKeyArray | None = None):
+        check_sizes(inputs=inputs)
+        check_scale(scale)
+        if layers < 2:
+            raise ValueError(f"a diagonal network has at least two layers; got {layers}.")
+        if key is None:
+            self.weights = (*(layers - 1) * (jnp.sqrt(2.0) * scale * jnp.ones(inputs),), jnp.zeros(inputs))
+        else:
+            self.weights = tuple(scale * jax.random.normal(k, (inputs,)) for k in jax.random.split(key, layers))
+
+    @property
+    def beta(self) -> Float[Array, " inputs"]:
+        """The coefficients β."""
+        return jnp.prod(jnp.stack(self.weights), axis=0)
+
+    @property
+    def features(self) -> Features:
+        """The input itself."""
+        return Features(identity_features, _coefficients)
+
+    def conserved(self) -> Float[Array, "L-1 inputs"]:
+        r"""$w_l^2 - w_{l+1}^2$, which gradient flow keeps."""
+        squares = jnp.stack(self.weights) ** 2
+        return squares[:-1] - squares[1:]
+
+    def __call__(self, x: Float[Array, " inputs"]) -> Float[Array, " 1"]:
+        """The output for one input (no batch axis)."""
+        return jnp.sum(self.beta * x, keepdims=True)
+
+
+def _coefficients(model: DiagonalLinear) -> Float[Array, "1 inputs"]:
+    return model.beta[None]

@@ -1,0 +1,173 @@
+r"""The law of the unit $\phi(z; u) = \sigma(u \cdot z)$, found from values of σ, and contradictions of a stated one."""
+
+from collections.abc import Callable
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from .unit_law import UnitLaw
+
+# Where σ is looked at: kinks beyond |x| = 8 are not seen.
+REACH, POINTS = 8.0, 4096
+# Halvings of an interval until a smooth function's change across it, at most 4e-12 times its slope, is rounding.
+HALVINGS = 30
+# A change that remains, relative to the function's size, is a jump.
+JUMP = 1e-6
+# Values agree to this share where an identity holds; sums and products of a few rounded values do.
+AGREEMENT = 1e-10
+# Distances from zero, halved each time, at which the lowest order shows, and how near an integer it must come.
+NEAR_ZERO, NEAR_INTEGER = 2.0 ** -np.arange(4, 14), 0.05
+SAMPLES = np.concatenate([np.geomspace(0.1, 5, 12), -np.geomspace(0.13, 4.7, 12)])
+FACTORS = (0.37, 2.3, -1.0, -0.61)
+
+
+def law_of_function(function: Callable[[Array], Array]) -> UnitLaw:
+    r"""The law of $\sigma(u \cdot z)$ as far as values of σ on [−8, 8] show it.
+
+    A function of one number that is homogeneous of degree 1 over the reals is linear; smooth is one whose value,
+    slope and curvature do not jump; the lowest order is p with $\sigma(2h) / \sigma(h) \to 2^p$ as $h \to 0$.
+
+    **Raises:** `ValueError` for values that are not finite, and where the lowest order does not show: the law must be
+    stated then.
+    """
+    probe = _Probe(function)
+    if not probe.zero:
+        return UnitLaw(zero=False, order=0, smooth=probe.jump is None)
+    degree = probe.degree
+    order = probe.order if degree is None else degree
+    if order is None:
+        raise ValueError("the lowest order of the function at zero does not show in its values; state its UnitLaw.")
+    over_reals = degree is None or probe.broken_homogeneity(degree, FACTORS) is None
+    linear = degree == 1 and over_reals
+    return UnitLaw(True, degree, "real" if over_reals else "nonnegative", linear, probe.jump is None, order)
+
+
+def check_law(name: str, function: Callable[[Array], Array], law: UnitLaw) -> None:
+    """Refuses a stated law that a value of the function contradicts.
+
+    A law may state less than holds, except of the order; less is then known of the network.
+
+    **Raises:** `ValueError` with the sample.
+    """
+    probe = _Probe(function)
+    wrong = f"the stated law of {name} is not that of its function:"
+    if law.zero and not probe.zero:
+        raise ValueError(f"{wrong} it states zero=True, but σ(0) = {probe(0.0):.6g}.")
+    if law.degree is not None:
+        factors = tuple(a for a in FACTORS if a > 0 or law.field == "real")
+        broken = probe.broken_homogeneity(law.degree, factors)
+        if broken is not None:
+            a, x = broken
+            found = f"σ({a:g}·{x:.4g}) = {probe(a * x):.6g} and ({a:g})^{law.degree}·σ({x:.4g}) = "
+            raise ValueError(
+                f"{wrong} it states degree={law.degree} over {law.field} factors, but {found}"
+                f"{a**law.degree * probe(x):.6g}."
+            )
+    if law.smooth and probe.jump is not None:
+        what, x = probe.jump
+        raise ValueError(f"{wrong} it states smooth=True, but its {what} jumps at x = {x:.6g}.")
+    order = (probe.order if probe.zero else 0) if law.degree is None else law.degree
+    # No order shows where the function is zero to rounding: nothing contradicts the statement then.
+    if order is not None and order != law.order:
+        h = NEAR_ZERO[-1]
+        raise ValueError(
+            f"{wrong} it states order={law.order}, but near zero it goes as x^{order}: σ({2 * h:g}) = "
+            f"{probe(2 * h):.6g} and σ({h:g}) = {probe(h):.6g}."
+        )
+
+
+class _Probe:
+    """Values of a function in double precision, whatever the user's default, and what they say."""
+
+    def __init__(self, function: Callable[[Array], Array]):
+        self._function = function
+        with jax.enable_x64(True), jax.ensure_compile_time_eval():
+            shape = jax.eval_shape(function, jax.ShapeDtypeStruct((3,), jnp.float64)).shape
+            if shape != (3,):
+                raise ValueError(f"an activation acts on every entry by itself; 3 entries gave the shape {shape}.")
+            # Zero itself is left to the inside of an interval, where a kink is found.
+            ends = jnp.linspace(-REACH, REACH, POINTS)
+            jumps, places, values = (np.asarray(part) for part in _search_jumps(function, ends))
+        if not np.all(np.isfinite(values)):
+            x = float(np.asarray(ends)[np.argmin(np.isfinite(values))])
+            raise ValueError(f"an activation must be finite everywhere; its value at {x:.4g} is {self(x)}.")
+        self.size = float(np.max(np.abs(values)))
+        self.jump = next(
+            (
+                (what, float(places[k, np.argmax(jumps[k])]))
+                for k, what in enumerate(("value", "slope", "curvature"))
+                if np.max(jumps[k]) > JUMP
+            ),
+            None,
+        )
+        self.zero = abs(self(0.0)) <= AGREEMENT * self.size
+
+    def __call__(self, x):
+        """σ at a number, or at an array of them."""
+        with jax.enable_x64(True), jax.ensure_compile_time_eval():
+            values = np.asarray(self._function(jnp.atleast_1d(jnp.asarray(x, jnp.float64))))
+        return float(values[0]) if np.ndim(x) == 0 else values
+
+    @property
+    def degree(self) -> int | None:
+        """The degree of positive homogeneity, or `None`."""
+        ratios = np.abs(self(2 * SAMPLES)) / np.maximum(np.abs(self(SAMPLES)), np.finfo(float).tiny)
+        largest = np.max(ratios)
+        p = round(float(np.log2(largest))) if 0 < largest < np.inf else 0
+        return p if p >= 1 and self.broken_homogeneity(p, tuple(a for a in FACTORS if a > 0)) is None else None
+
+    def broken_homogeneity(self, p: int, factors: tuple[float, ...]) -> tuple[float, float] | None:
+        r"""An (α, x) with $\sigma(\alpha x) \ne \alpha^p \sigma(x)$, or `None`."""
+        for factor in factors:
+            scaled, expected = self(factor * SAMPLES), factor**p * self(SAMPLES)
+            errors = np.abs(scaled - expected) - AGREEMENT * np.maximum(np.abs(scaled), np.abs(expected))
+            if np.max(errors) > 0:
+                return factor, float(SAMPLES[np.argmax(errors)])
+        return None
+
+    @property
+    def order(self) -> int | None:
+        """The lowest Taylor order at zero of a function with σ(0) = 0, or `None` where it does not show."""
+        values = np.maximum(np.abs(self(NEAR_ZERO)), np.abs(self(-NEAR_ZERO)))
+        if np.any(values == 0):
+            return None
+        exponents = np.log2(values[:-1] / values[1:])
+        # Far out higher orders count, close in rounding: the best are those that agree with the next.
+        best = exponents[np.argmin(np.abs(np.diff(exponents)))]
+        p = round(float(best))
+        return p if p >= 1 and abs(best - p) < NEAR_INTEGER else None
+
+
+@eqx.filter_jit
+def _search_jumps(
+    function: Callable[[Array], Array], ends: Float[Array, " n"]
+) -> tuple[Float[Array, "3 n-1"], Float[Array, "3 n-1"], Float[Array, " n"]]:
+    """Relative jumps of value, slope and curvature in each interval, their places, and the function's values.
+
+    Each interval is halved towards where the derivative changes more; what change remains is a jump.
+    """
+
+    def derivatives(x: Float[Array, "3 m"]) -> Float[Array, "3 m"]:
+        slope = lambda x: jax.jvp(function, (x,), (jnp.ones_like(x),))[1]  # noqa: E731
+        curvature = jax.jvp(slope, (x[2],), (jnp.ones_like(x[2]),))[1]
+        return jnp.stack([function(x[0]), slope(x[1]), curvature])
+
+    def halve(_, interval):
+        left, right, at_left, at_right = interval
+        middle = (left + right) / 2
+        at = derivatives(middle)
+        goes_left = jnp.abs(at - at_left) >= jnp.abs(at_right - at)
+        pick = lambda a, b: jnp.where(goes_left, a, b)  # noqa: E731
+        return pick(left, middle), pick(middle, right), pick(at_left, at), pick(at, at_right)
+
+    grid = jnp.broadcast_to(ends, (3, ends.size))
+    values = derivatives(grid)
+    start = grid[:, :-1], grid[:, 1:], values[:, :-1], values[:, 1:]
+    left, right, at_left, at_right = jax.lax.fori_loop(0, HALVINGS, halve, start)
+    size = 1 + jnp.max(jnp.where(jnp.isfinite(values), jnp.abs(values), 0.0), axis=1, keepdims=True)
+    change = jnp.abs(at_right - at_left) / size
+    # A derivative that is infinite somewhere jumps there.
+    return jnp.where(jnp.isfinite(change), change, jnp.inf), (left + right) / 2, values[0]

@@ -1,0 +1,90 @@
+"""Networks with a skip connection."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from .activation import Activation, linear
+from .architecture import check_scale, check_sizes
+from .features import Features, identity_features
+from .two_layer import Parameter
+from .units import Slot, Units
+
+
+class SkipConnected(eqx.Module):
+    r"""$f(x) = W_L h_{L-1}$ with $h_l = \sigma(W_l h_{l-1})$, $h_0 = x$, but $h_{1+s} = \sigma(W_{1+s} h_s) + h_1$.
+
+    The skip passes by the s layers after the first. The entries of $h_1$ and $h_{1+s}$ are one layer of units, the
+    stream: what layer 1 and layer 1 + s write to an entry is incoming, what the layers after them read of it outgoing.
+    With s = 1 the matrix $W_2$ both reads the stream and writes to it.
+
+    **Arguments:** `activation`: σ; `inputs`; `width`: of every hidden layer; `outputs`; `skip`: s, 0 for no skip, up
+    to L − 2; `scale`: standard deviation of the entries; `layers`: L; `key`: random key.
+
+    **Raises:** `ValueError` for sizes below 1 and a skip that does not fit.
+
+    Source: Zhang, Saxe & Latham (2025), Eq. 18, for linear networks of four layers.
+    """
+
+    weights: tuple[Float[Array, "to from"], ...]
+    activation: Activation = eqx.field(static=True)
+    skip: int = eqx.field(static=True)
+
+    def __init__(
+        self,
+        activation: Activation,
+        inputs: int,
+        width: int,
+        outputs: int,
+        skip: int,
+        scale: float,
+        *,
+        layers: int = 4,
+        key: PRNGKeyArray,
+    ):
+        check_sizes(inputs=inputs, width=width, outputs=outputs)
+        check_scale(scale)
+        if layers < 2 or not 0 <= skip <= layers - 2:
+            raise ValueError(f"a skip passes by 0 to layers − 2 layers; got skip={skip}, layers={layers}.")
+        sizes = (inputs, *(layers - 1) * (width,), outputs)
+        keys = jax.random.split(key, layers)
+        self.weights = tuple(
+            scale * jax.random.normal(k, (b, a)) for k, a, b in zip(keys, sizes, sizes[1:], strict=False)
+        )
+        self.activation, self.skip = activation, skip
+
+    @property
+    def units(self) -> tuple[Units, ...]:
+        """The stream, then the layers that the skip passes by but for its last, then those above."""
+        s, count, law = self.skip, len(self.weights), self.activation.law
+        reads = lambda k: Slot(Parameter(k, "weights"), axis=1)  # noqa: E731
+        writes = lambda k: Slot(Parameter(k, "weights"), axis=0)  # noqa: E731
+        ends = (0, s) if s else (0,)
+        stream = Units(tuple(map(writes, ends)), tuple(reads(k + 1) for k in ends), law, name="stream")
+        others = [k for k in range(1, count - 1) if k not in ends]
+        return stream, *(Units((writes(k),), (reads(k + 1),), law, name=f"layer {k + 1}") for k in others)
+
+    @property
+    def features(self) -> Features | None:
+        """The input itself, if σ is linear."""
+        return Features(identity_features, _product) if self.activation == linear else None
+
+    def __call__(self, x: Float[Array, " inputs"]) -> Float[Array, " outputs"]:
+        """The output for one input (no batch axis)."""
+        return _apply(self, x)
+
+
+def _apply(model: SkipConnected, h: Array) -> Array:
+    stream = h
+    for k, weight in enumerate(model.weights[:-1]):
+        h = model.activation(weight @ h)
+        if k == 0:
+            stream = h
+        elif k == model.skip:
+            h = h + stream
+    return model.weights[-1] @ h
+
+
+def _product(model: SkipConnected) -> Float[Array, "outputs inputs"]:
+    return _apply(model, jnp.eye(model.weights[0].shape[1], dtype=model.weights[0].dtype))
