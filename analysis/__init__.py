@@ -1,6 +1,9 @@
 """Second floor: what happened. A trajectory becomes visits to critical points, and these a report."""
 
 from . import theory as theory
+from .comparison import Comparison as Comparison
+from .comparison import Plateau as Plateau
+from .comparison import compare as compare
 from .connections import Connection as Connection
 from .connections import SaddleGraph as SaddleGraph
 from .connections import saddle_graph as saddle_graph
@@ -21,6 +24,7 @@ from .embedding import Embedding as Embedding
 from .embedding import embed as embed
 from .escape import Escape as Escape
 from .figure import plot as plot
+from .figure import plot_comparison as plot_comparison
 from .figure import plot_loss as plot_loss
 from .figure import plot_spectrum as plot_spectrum
 from .figure import plot_speed as plot_speed

@@ -2,6 +2,7 @@
 
 from .auto import Choice as Choice
 from .auto import first_choice as first_choice
+from .descent import descend as descend
 from .events import Occurrences as Occurrences
 from .field import GradientFlow as GradientFlow
 from .field import flatten as flatten
@@ -14,6 +15,10 @@ from .hessian import UnitHessian as UnitHessian
 from .hessian import hessian_of as hessian_of
 from .loss import half_squared_error as half_squared_error
 from .loss import mean_squared_error as mean_squared_error
+from .optimiser import Optimiser as Optimiser
+from .optimiser import adam as adam
+from .optimiser import gradient_descent as gradient_descent
+from .optimiser import momentum as momentum
 from .population import gaussian_loss as gaussian_loss
 from .root_finder import PatientChord as PatientChord
 from .root_finder import implicit as implicit
