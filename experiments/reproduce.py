@@ -15,11 +15,13 @@ from rich.table import Table
 
 from .panel import Panel, Reproduced, Reproduction
 from .record import versions
+from .reproduced_attention import ATTENTION
 from .reproduced_figure_1 import FIGURE_1
 from .reproduced_figure_2 import FIGURE_2
+from .reproduced_relu import RELU
 from .run import check_writable
 
-REPRODUCTIONS: tuple[Reproduction, ...] = (*FIGURE_1, *FIGURE_2)
+REPRODUCTIONS: tuple[Reproduction, ...] = (*FIGURE_1, *FIGURE_2, *ATTENTION, *RELU)
 _BY_NAME = {item.name: item for item in REPRODUCTIONS}
 
 HEADS = ("quantity", "theory", "measured", "error", "criterion", "verdict")
