@@ -1,4 +1,4 @@
-"""The command line: `saddlescope list`, `saddlescope run NAME`."""
+"""The command line: `saddlescope list`, `saddlescope run NAME`, `saddlescope reproduce [FIGURE …]`."""
 
 import json
 import math
@@ -14,6 +14,8 @@ import tyro
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
+# Tables are wider than a terminal that is not one says it is.
+TABLE_WIDTH = 170
 # Errors of the user end with 2, as argument parsers have it; an interrupted run with the shell's code for SIGINT.
 USER_ERROR, INTERRUPTED = 2, 130
 
@@ -43,13 +45,29 @@ class Run:
     """Horizon, instead of the published one."""
 
 
+@dataclass
+class Reproduce:
+    """Reproduce published figures: prints a table of checks, writes figure, data and table, and a page of them all."""
+
+    figures: Annotated[tuple[str, ...], tyro.conf.Positional] = ()
+    """Names such as 1B, or 1 for all of Figure 1; none: all."""
+    seeds: int | None = None
+    """Number of seeds, instead of each figure's own."""
+    quick: bool = False
+    """Fewer seeds and smaller sweeps."""
+    out: Path = Path("reproductions")
+    """Folder for figures (PNG), data (NPZ) and tables (JSON); the page is put beside it."""
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Parses the command line and does what it says; returns the exit status."""
-    command = tyro.cli(List | Run, args=arguments, prog="saddlescope", description=__doc__)  # type: ignore[arg-type]
+    command = tyro.cli(List | Run | Reproduce, args=arguments, prog="saddlescope", description=__doc__)  # type: ignore[arg-type]
     # Exact flows need double precision; the library itself never touches this switch.
     jax.config.update("jax_enable_x64", True)
     warnings.showwarning = _one_line
     try:
+        if isinstance(command, Reproduce):
+            return _reproduce(command)
         return _list() if isinstance(command, List) else _run(command)
     except ValueError as error:
         print(f"saddlescope: {error}", file=sys.stderr)
@@ -106,6 +124,25 @@ def _run(command: Run) -> int:
     if interrupted(finished):
         print(f"saddlescope: interrupted at t = {finished.trajectory.ts[-1]:.6g}; kept until there.", file=sys.stderr)
         return INTERRUPTED
+    return 0
+
+
+def _reproduce(command: Reproduce) -> int:
+    os.environ.setdefault("MPLBACKEND", "Agg")
+    from .experiments.reproduce import reproduce, select, table, write_page, write_reproduction
+    from .experiments.run import check_writable
+
+    names = select(command.figures)
+    check_writable(command.out)
+    console = Console(width=None if sys.stdout.isatty() else TABLE_WIDTH)
+    failed = 0
+    for name in names:
+        reproduced = reproduce(name, command.seeds, command.quick)
+        console.print(table(reproduced))
+        write_reproduction(reproduced, command.out)
+        failed += not reproduced.passed
+        print(f"figure {name}: {reproduced.seconds:.0f} s", file=sys.stderr)
+    print(f"{len(names)} figures, {failed} with failed checks; see {write_page(command.out)}", file=sys.stderr)
     return 0
 
 

@@ -5,6 +5,9 @@ from .audit import ConservationAudit as ConservationAudit
 from .audit import conservation_audit as conservation_audit
 from .certificate import Certificate as Certificate
 from .certificate import certificate as certificate
+from .comparison import Comparison as Comparison
+from .comparison import Plateau as Plateau
+from .comparison import compare as compare
 from .connections import Connection as Connection
 from .connections import follow as follow
 from .conservation import conserved_drift as conserved_drift
@@ -28,6 +31,7 @@ from .escape import Escape as Escape
 from .exits import Exit as Exit
 from .exits import exits as exits
 from .figure import plot as plot
+from .figure import plot_comparison as plot_comparison
 from .figure import plot_loss as plot_loss
 from .figure import plot_spectrum as plot_spectrum
 from .figure import plot_speed as plot_speed

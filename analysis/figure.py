@@ -10,6 +10,7 @@ from matplotlib.figure import Figure, SubFigure
 
 from ..flows import Trajectory
 from ..models import incoming, units_of
+from .comparison import Comparison
 from .itinerary import Visit, itinerary
 
 COLOURS = ("#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377", "#bbbbbb")  # Paul Tol's bright scheme
@@ -115,6 +116,23 @@ def plot_spectrum(visit: Visit, *, number: int = 0, ax: Axes | None = None) -> A
         ax.set_ylim(-1, 1)
     ax.set_title(f"index {spectral.index}, nullity {spectral.nullity}", fontsize=FONT)
     _label(ax, "eigenvalue number", "")
+    return ax
+
+
+def plot_comparison(comparison: Comparison, *, ax: Axes | None = None) -> Axes:
+    """The losses of a flow and of an optimiser beside it, with the flow's plateaus and what became of them."""
+    ax = plt.subplots()[1] if ax is None else ax
+    flow, other = comparison.flow, comparison.other
+    for number, plateau in enumerate(comparison.plateaus):
+        ax.axhline(plateau.loss, color=colour(number), lw=5, alpha=0.35, zorder=0)
+        text = plateau.fate if plateau.ratio is None else f"{plateau.fate} ({plateau.ratio:.3g})"
+        across = ax.get_yaxis_transform()
+        ax.text(0.99, plateau.loss, text, fontsize=FONT, ha="right", va="bottom", transform=across)
+    ax.plot(flow.ts, flow.losses, color="k", lw=1.5, label="gradient flow")
+    ax.plot(other.ts, other.losses, color=COLOURS[1], lw=1.2, label=other.stats.get("method", "another flow"))
+    _label(ax, "time t", "loss L")
+    ax.margins(x=0.01)
+    ax.legend(fontsize=7, framealpha=0.9, edgecolor="none", loc="center right")
     return ax
 
 

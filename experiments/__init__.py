@@ -12,8 +12,16 @@ from .experiment import Setup as Setup
 from .images import digits as digits
 from .images import image_pair as image_pair
 from .images import mnist as mnist
+from .panel import Check as Check
+from .panel import Panel as Panel
+from .panel import Reproduced as Reproduced
+from .panel import Reproduction as Reproduction
 from .registry import experiment as experiment
 from .registry import names as names
+from .reproduce import reproduce as reproduce
+from .reproduce import reproductions as reproductions
+from .reproduce import write_page as write_page
+from .reproduce import write_reproduction as write_reproduction
 from .run import Run as Run
 from .run import load_run as load_run
 from .run import run as run

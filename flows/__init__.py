@@ -2,6 +2,7 @@
 
 from .auto import Choice as Choice
 from .auto import first_choice as first_choice
+from .descent import descend as descend
 from .events import Occurrences as Occurrences
 from .field import GradientFlow as GradientFlow
 from .field import flatten as flatten
@@ -19,6 +20,10 @@ from .mirror import mirror_flow as mirror_flow
 from .moments import in_context_population as in_context_population
 from .moments import linear_population as linear_population
 from .moments import quadratic_population as quadratic_population
+from .optimiser import Optimiser as Optimiser
+from .optimiser import adam as adam
+from .optimiser import gradient_descent as gradient_descent
+from .optimiser import momentum as momentum
 from .population import gaussian_loss as gaussian_loss
 from .root_finder import PatientChord as PatientChord
 from .root_finder import implicit as implicit

@@ -28,6 +28,7 @@ class Result(enum.Enum):
     reached_t1 = "t1 reached"
     converged = "converged: the speed fell below the convergence threshold"
     max_steps = "the maximum number of steps was reached"
+    diverged = "diverged: the iteration's loss stopped being finite"
     not_finite = "the loss or its gradient stopped being finite, or no step was short enough"
     sliding = "steps shrank without end: the flow slides along a kink, where its field is discontinuous"
     budget = "the wall-clock budget was spent"
@@ -46,7 +47,7 @@ class Trajectory(eqx.Module):
       `energies`: $\int_0^t \|\nabla L\|^2 ds$, integrated with the flow.
     - `result`: why it ended; `stats`: steps tried, accepted and rejected, tolerances, solver.
     - `initial_model`, `loss`, `data`, `solver`: what was integrated; where the data could be replaced by exact
-      sufficient statistics, loss and data are these.
+      sufficient statistics, loss and data are these. An optimiser's trajectory (`descend`) has no solver.
     - `events`: the sign changes of watched quantities, by name.
     """
 
@@ -60,7 +61,7 @@ class Trajectory(eqx.Module):
     initial_model: Any
     loss: Callable[[Any, Any], Any]
     data: Any
-    solver: dfx.AbstractSolver
+    solver: dfx.AbstractSolver | None
     events: dict[str, Occurrences] = eqx.field(default_factory=dict)
 
     @property
@@ -87,6 +88,10 @@ class Trajectory(eqx.Module):
             raise ValueError(f"t must lie in [{self.ts[0]:g}, {self.ts[-1]:g}]; got {t}.")
         before = int(np.searchsorted(self.ts, t, side="right")) - 1
         steps = Steps(self.ts, self.ys, self.energies, self.losses, self.speeds)[before : before + 1]
+        if self.solver is None:
+            if steps.ts[0] != t:
+                raise ValueError(f"an optimiser is nowhere between its steps; the record before {t} is {steps.ts[0]}.")
+            return steps
         tolerances = self.stats["rtol"], self.stats["atol"]
         return step_onto(self.flow, self.solver, steps, t, tolerances, self.data)
 
@@ -106,7 +111,7 @@ class Trajectory(eqx.Module):
     def __str__(self) -> str:
         statistics = ", on exact sufficient statistics of the data" if self.stats.get("statistics") else ""
         return (
-            f"gradient flow to t = {self.ts[-1]:.6g} ({self.result.value})\n"
+            f"{self.stats.get('method', 'gradient flow')} to t = {self.ts[-1]:.6g} ({self.result.value})\n"
             f"  loss {self.losses[0]:.6g} → {self.losses[-1]:.6g}, speed {self.speeds[-1]:.2g} at the end\n"
             f"  {self.stats['num_accepted_steps']} steps of {self.stats['solver']}, "
             f"{self.stats['num_rejected_steps']} rejected{statistics}; energy error {self.energy_error:.1e}"
@@ -142,7 +147,7 @@ def load(
     result = Result[header["result"]]
     if header["stats"]["statistics"]:
         loss, data = reduced_data(model, loss, data)
-    if solver is None:
+    if solver is None and "method" not in header["stats"]:
         solver = dfx.Tsit5()
         if header["stats"]["reason"]:
             offers = candidates(GradientFlow(start, loss), data, header["stats"]["rtol"])

@@ -80,7 +80,7 @@ def test_every_public_name_imports_and_is_documented(floor):
 
 def test_only_figure_modules_import_pyplot_in_the_library():
     users = [p.name for floor in FLOORS for p in source_files(floor) if "matplotlib" in p.read_text()]
-    assert [name for name in users if not name.endswith("figure.py")] == ["run.py"]
+    assert {name for name in users if not name.endswith("figure.py")} == {"run.py", "reproduce.py"}
 
 
 def test_the_library_never_changes_global_configuration():

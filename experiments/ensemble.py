@@ -1,0 +1,131 @@
+"""Many small flows at once: loss curves of a batch of networks, their plateaus, and when they cross levels."""
+
+from typing import Any
+
+import diffrax as dfx
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int, PRNGKeyArray
+
+from ..analysis import closest_approaches
+from ..flows import GradientFlow, flatten, statistics_loss
+from ..models import Architecture, TwoLayer, incoming, outgoing, with_units
+
+# Errors of times and losses of 1e-6 are far below the spread over seeds.
+RTOL = 1e-8
+
+
+def padded(architecture: Architecture, width: int, scale: Any, room: int, *, key: PRNGKeyArray) -> TwoLayer:
+    """A network of `width` random units and as many zero units as fill it up to `room`.
+
+    Zero units stay zero and do not act (Theorem 3 ii), so that networks of several widths make one batch.
+    """
+    model = TwoLayer(architecture, room, 1.0, key=key)
+    kept = scale * (jnp.arange(room) < width)[:, None]
+    return with_units(model, kept * incoming(model), kept * outgoing(model))
+
+
+@eqx.filter_jit
+def _curves(model, thetas, data, ts, loss, rtol, atol):
+    flow = GradientFlow(model, loss)
+
+    def record(theta, data):
+        loss, gradient = flow.value_and_gradient(theta, data)
+        return loss, jnp.linalg.norm(gradient)
+
+    def curve(theta, data, ts, atol):
+        solution = dfx.diffeqsolve(
+            dfx.ODETerm(lambda t, y, args: -jax.grad(flow.value)(y, args)),
+            dfx.Tsit5(),
+            jnp.zeros((), ts.dtype),
+            ts[-1],
+            None,
+            theta,
+            args=data,
+            saveat=dfx.SaveAt(ts=ts, fn=lambda t, y, args: record(y, args)),
+            stepsize_controller=dfx.PIDController(rtol=rtol, atol=atol),
+            max_steps=10**6,
+            throw=False,
+        )
+        assert solution.ys is not None  # as saveat asks for it
+        return solution.ys
+
+    return jax.vmap(curve)(thetas, data, ts, atol)
+
+
+class Curves(eqx.Module):
+    """Losses and speeds ‖∇L‖ of several flows at their times; infinite where a flow failed."""
+
+    ts: Float[np.ndarray, "B T"]
+    losses: Float[np.ndarray, "B T"]
+    speeds: Float[np.ndarray, "B T"]
+
+    @property
+    def plateaus(self) -> Int[np.ndarray, " B"]:
+        """How many plateaus each flow has between start and end: prominent minima of its speed, as in visits.
+
+        Speeds below 1e-5 of the largest are of the integrator's making, and so is what happens once the loss is within
+        1e-6 of its end.
+        """
+        counts = []
+        for losses, speeds in zip(self.losses, self.speeds, strict=True):
+            end = int(np.argmax(losses <= losses[-1] + 1e-6 * losses[0]))
+            found = closest_approaches(speeds[: end + 1], 1e-5 * np.max(speeds))
+            counts.append(np.sum((found > 0) & (found < end)))
+        return np.array(counts)
+
+
+def loss_curves(models: list[Any], data: list[Any], ts: Float[np.ndarray, "B T"], loss=statistics_loss) -> Curves:
+    """Integrates many flows of one shape.
+
+    **Arguments:** `models`, `data`: one per flow, all of the same shapes; `ts`: increasing times from 0, one row per
+    flow; `loss`: as for `simulate`.
+    """
+    thetas = jnp.stack([flatten(model) for model in models])
+    stacked = jax.tree.map(lambda *arrays: jnp.stack(arrays), *data)
+    # As in `simulate`: the tolerance follows the small initial weights.
+    sizes = jnp.stack([jnp.sqrt(jnp.mean(theta[theta != 0] ** 2)) for theta in thetas])
+    columns = _curves(models[0], thetas, stacked, jnp.asarray(ts), loss, RTOL, RTOL * sizes)
+    return Curves(np.asarray(ts), *(np.asarray(column) for column in columns))
+
+
+def crossings(
+    ts: Float[np.ndarray, "B T"], losses: Float[np.ndarray, "B T"], level: float | Float[np.ndarray, " B"]
+) -> Float[np.ndarray, " B"]:
+    """When each curve first falls to a level, linearly between its times; NaN where it does not."""
+    below = losses <= np.broadcast_to(level, losses.shape[:1])[:, None]
+    k = np.maximum(np.argmax(below, axis=1), 1)
+    rows = np.arange(len(losses))
+    before, after = losses[rows, k - 1], losses[rows, k]
+    weight = (before - level) / np.where(before == after, 1.0, before - after)
+    found = ts[rows, k - 1] + np.clip(weight, 0.0, 1.0) * (ts[rows, k] - ts[rows, k - 1])
+    return np.where(below.any(axis=1), found, np.nan)
+
+
+class PlateauTimes(eqx.Module):
+    """When the drops between given plateaus are half done, and how long each plateau before them lasts.
+
+    One column per drop; a plateau lasts from nine tenths of the drop before it (or time 0) to a tenth of its own.
+    """
+
+    middles: Float[np.ndarray, "B L"]
+    dwells: Float[np.ndarray, "B L"]
+
+
+def plateau_times(curves: Curves, levels: Float[np.ndarray, " L+1"], fraction: float = 0.1) -> PlateauTimes:
+    """The times of each curve for plateau levels that fall from the first plateau to the end."""
+
+    def times(shares):
+        return np.stack([crossings(curves.ts, curves.losses, level) for level in shares], axis=1)
+
+    steps = -np.diff(levels)
+    ends, starts = times(levels[:-1] - fraction * steps), times(levels[1:] + fraction * steps)
+    arrivals = np.concatenate([np.zeros((len(ends), 1)), starts[:, :-1]], axis=1)
+    return PlateauTimes(times(levels[:-1] - steps / 2), ends - arrivals)
+
+
+def seed_key(seed: int) -> Array:
+    """The random key of one seed's initial weights."""
+    return jax.random.split(jax.random.key(seed))[1]
