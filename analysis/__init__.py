@@ -53,7 +53,6 @@ from .itinerary import Visit as Visit
 from .itinerary import itinerary as itinerary
 from .joint_form import JointForm as JointForm
 from .joint_form import joint_form as joint_form
-from .kind import Kind as Kind
 from .kind import kind as kind
 from .lie_algebra import ConservedCount as ConservedCount
 from .lie_algebra import conserved_count as conserved_count
@@ -89,6 +88,7 @@ from .symmetry import symmetry_directions as symmetry_directions
 from .symmetry import unit_symmetries as unit_symmetries
 from .unstable_manifold import ManifoldSample as ManifoldSample
 from .unstable_manifold import unstable_manifold as unstable_manifold
+from .verdict import Kind as Kind
 from .visits import Passage as Passage
 from .visits import closest_approaches as closest_approaches
 from .visits import passages as passages

@@ -91,7 +91,8 @@ def certificate(
     symmetries explain the whole null space (an empty one is).
     """
     starts = jax.random.normal(jax.random.key(0), (STARTS, theta.size), theta.dtype)
-    gradient, lipschitz = (np.asarray(part) for part in _parts(GradientFlow(model, loss), theta, data, starts))
+    flow = GradientFlow(model, loss)
+    gradient, lipschitz = (np.asarray(part) for part in _parts(flow, jnp.asarray(theta), data, starts))
     values = spectral.eigenvalues
     kept = np.abs(values) > spectral.zero_threshold
     components = spectral.eigenvectors[:, kept].T @ gradient

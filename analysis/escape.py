@@ -11,8 +11,8 @@ from .critical_point import CriticalPoint
 from .dormant import DormantForm, steepness
 from .embedding import Embedding, LayeredEmbedding
 from .joint_form import JointForm
-from .kind import Kind
 from .lowest_form import LowestForm, form_along
+from .verdict import Kind
 from .visits import FRACTION, Passage
 from .width import ray_direction
 

@@ -14,7 +14,8 @@ from ..flows import flatten
 from ..models import declared_units, incoming, outgoing, with_units
 from .critical_point import CriticalPoint
 from .dormant import DormantForm, local_maximisers
-from .kind import ZERO_FORM, Kind
+from .kind import ZERO_FORM
+from .verdict import Kind
 
 # Eigenvalues closer than this share of the lowest are one.
 EQUAL = 1e-6

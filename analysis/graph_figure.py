@@ -5,8 +5,8 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from .figure import COLOURS, FONT
-from .kind import Kind
 from .saddle_graph import SaddleGraph
+from .verdict import Kind
 from .width import effective_width, leading_size
 
 # Distance between nodes of one effective width, which the axis counts in ones.

@@ -135,4 +135,6 @@ def inertia(matrix: Float[np.ndarray, "n n"], zero_threshold: float) -> Inertia:
 def _negative(matrix: np.ndarray) -> int:
     """The number of negative eigenvalues, from the block-diagonal factor."""
     _, blocks, _ = scipy.linalg.ldl(matrix)
-    return int(np.sum(scipy.linalg.eigvalsh_tridiagonal(np.diagonal(blocks).copy(), np.diagonal(blocks, 1).copy()) < 0))
+    beside = np.diagonal(blocks, 1).copy()
+    signs = np.asarray(scipy.linalg.eigh_tridiagonal(np.diagonal(blocks).copy(), beside, eigvals_only=True))
+    return int(np.sum(signs < 0))

@@ -17,7 +17,7 @@ from ..flows.statistics import reduced_data
 from .connections import Connection, gradients
 from .critical_point import CriticalPoint, solve_gradient
 from .curvature import spectrum
-from .kind import Kind
+from .verdict import Kind
 from .visits import FRACTION
 
 # The orbit is cut off where it is within this share of the distance between its ends from the target.

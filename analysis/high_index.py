@@ -14,7 +14,7 @@ from ..flows import GradientFlow, flatten, unflatten
 from ..flows.statistics import reduced_data
 from .critical_point import CriticalPoint, critical_point
 from .curvature import hessian
-from .kind import Kind
+from .verdict import Kind
 
 # The dynamics stop when the gradient is this share of one that counts as large: Newton's method does the rest.
 NEAR = 1e-6

@@ -14,8 +14,9 @@ from ..flows import Trajectory
 from ..models import incoming, layers_of
 from .critical_point import CriticalPoint, critical_point
 from .escape import Escape, escape
-from .kind import Kind, kind
+from .kind import kind
 from .scales import Scales, scales_of
+from .verdict import Kind
 from .visits import PROMINENCE, Passage, passages
 from .width import SHARE, EffectiveWidth, effective_width, leading_size
 
@@ -137,8 +138,11 @@ def remarks(visits: tuple[Visit, ...]) -> list[str]:
             if grown > 1:
                 together = f"{grown} units{where} grew together, with no plateau between."
                 lines.append(f"Visits {number - 1} to {number}: {together}")
-        if visit.kind.name in ("no critical point", "undetermined"):
+        if visit.kind.name in ("no critical point", "undetermined", "ghost", "flat channel"):
             lines.append(f"Visit {number}: {visit.kind.name}: {visit.kind.evidence}.")
+        explained = visit.kind.null_space
+        if visit.kind.form is not None and explained is not None and visit.kind.name != "degenerate saddle":
+            lines.append(f"Visit {number}: {explained}, along which {visit.kind.form}: no critical manifold.")
         if visit.escape is not None and visit.escape.seeded_by_rounding:
             lines.append(f"Visit {number}: the escape was seeded by rounding; its time says nothing about the flow.")
     return lines

@@ -1,71 +1,28 @@
 """What a critical point is, and on what evidence."""
 
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any
 
-import equinox as eqx
 import numpy as np
 from jaxtyping import Float
 
 from ..flows import flatten
 from ..models import layers_of, units_of
-from .certificate import Certificate, certificate
-from .critical_point import GRADIENT_TOLERANCE, CriticalPoint
-from .curvature import DENSE_LIMIT, Spectrum, spectrum
-from .dormant import DormantForm, dormant_form
+from .critical_point import CriticalPoint
+from .curvature import DENSE_LIMIT
+from .dormant import dormant_form
 from .embedding import Embedding, LayeredEmbedding
-from .joint_form import JointForm, joint_form
-from .lowest_form import LowestForm, lowest_form
-from .null_probe import probe_null_space
-from .null_space import NullSpace, null_space
+from .hessian_verdict import NO_UNIT_HELPS, no_unit_helps, with_hessian, zero_loss
+from .joint_form import joint_form
 from .scales import Scales
 from .slow_point import flat_channel, ghost
+from .verdict import Kind
 
-KindName = Literal[
-    "strict saddle",
-    "degenerate saddle",
-    "non-smooth saddle",
-    "minimum",
-    "flat channel",
-    "ghost",
-    "undetermined",
-    "no critical point",
-]
 # A zero of the gradient farther from the closest approach than this many times the weights' size is not simply what
 # slowed the flow down: along a flat channel the gradient vanishes at infinity.
 FAR = 2.0
-NO_UNIT_HELPS = "no unit of any size lowers the loss to first order, so none does if it is convex in the sum of units"
 # A form weaker than this share of the flow's largest speed is zero to rounding.
 ZERO_FORM = 1e-8
-
-
-class Kind(eqx.Module):
-    """The kind of a critical point.
-
-    - `name`: one of a closed list; `order`: order p of the lowest form that lets the loss fall (2 for strict and
-      non-smooth saddles, at least 3 for degenerate ones), `None` where there is none;
-    - `spectrum`: of the Hessian, `None` where the loss is not twice differentiable or the point was not found;
-    - `dormant`: the form of an added unit, or of one in each layer where several have units; `None` for models
-      without units or without a zero of φ;
-    - `evidence`: one sentence.
-    - `form`: the lowest form of the loss along null directions that symmetries do not explain, where there are such.
-    - `null_space`: how the zero eigenvalues are explained; `certificate`: how far point and index are proven. Both are
-      `None` without a spectrum.
-    """
-
-    name: KindName
-    order: int | None
-    spectrum: Spectrum | None
-    dormant: DormantForm | JointForm | None
-    evidence: str
-    form: LowestForm | None = None
-    null_space: NullSpace | None = None
-    certificate: Certificate | None = None
-
-    @property
-    def proof(self) -> str:
-        """How far the verdict is a proof: what the certificate says, or that it is numerical evidence only."""
-        return "numerical evidence only" if self.certificate is None else str(self.certificate)
 
 
 def kind(
@@ -108,10 +65,8 @@ def kind(
         return _non_smooth(point, form, escapes, scales)
     if point.theta.size > DENSE_LIMIT:
         return _without_hessian(point, form, escapes, scales)
-    spectral = spectrum(point.model, loss, data, zero_threshold=_zero_threshold(point, scales))
-    explained = null_space(spectral, point.model, data, point.embedding)
-    verdict = _smooth(point, loss, data, spectral, form, escapes, explained, scales)
-    return _with_proof(verdict, point, loss, data, explained, scales)
+    unused = escapes and point.embedding is not None and bool(np.any(point.embedding.dormant))
+    return with_hessian(point, loss, data, form, scales, escapes=unused, why="a small unit lowers the loss")
 
 
 def _without_point(point: CriticalPoint, loss, data, scales: Scales) -> Kind | None:
@@ -130,19 +85,6 @@ def _without_point(point: CriticalPoint, loss, data, scales: Scales) -> Kind | N
     return Kind("no critical point", None, None, None, reason)
 
 
-def _with_proof(verdict: Kind, point: CriticalPoint, loss, data, explained: NullSpace, scales: Scales) -> Kind:
-    """The verdict with its null space explained, unexplained zeros looked at, and its certificate."""
-    spectral, form, evidence = verdict.spectrum, verdict.form, f"{verdict.evidence}; {explained}"
-    if form is None and explained.unexplained and verdict.name == "strict saddle":
-        form = lowest_form(
-            point.model, point.theta, loss, data, spectral, basis=explained.directions, scales=scales, search=False
-        )
-    if form is not None and verdict.name != "degenerate saddle":
-        evidence += f", along which {form}"
-    proof = certificate(point.model, point.theta, loss, data, spectral, explained=explained.unexplained == 0)
-    return Kind(verdict.name, verdict.order, spectral, verdict.dormant, evidence, form, explained, proof)
-
-
 def _without_hessian(point, form, escapes, scales) -> Kind:
     """What the form of an added unit and the loss alone can tell."""
     large = f"more than {DENSE_LIMIT} parameters: no dense Hessian was made"
@@ -156,9 +98,9 @@ def _without_hessian(point, form, escapes, scales) -> Kind:
 
 def _minimum_without_hessian(point, form, escapes, scales, why: str) -> Kind | None:
     """The verdict "minimum" where no Hessian is needed for it; `why` says why there is none."""
-    if _zero_loss(point, scales):
+    if zero_loss(point, scales):
         return Kind("minimum", None, None, form, f"{why}; the loss is zero to rounding")
-    if _no_unit_helps(point, form, escapes):
+    if no_unit_helps(point, form, escapes):
         return Kind("minimum", None, None, form, f"{why}; {NO_UNIT_HELPS}")
     return None
 
@@ -169,33 +111,12 @@ def _unused(point: CriticalPoint) -> bool:
     return isinstance(embedding, Embedding) and embedding.incoming.shape[0] > embedding.incoming.shape[1]
 
 
-def _zero_threshold(point: CriticalPoint, scales: Scales) -> float | None:
-    """|λ| up to which an eigenvalue says nothing, the point being known only so far.
-
-    Where the loss is of third order a gradient of g leaves the point uncertain by √g, and its eigenvalues as much.
-    """
-    if scales.curvature is None:
-        return None
-    accuracy = max(point.gradient_norm / scales.gradient, np.finfo(float).eps)
-    return 10 * scales.curvature * float(np.sqrt(accuracy))
-
-
-def _zero_loss(point: CriticalPoint, scales: Scales) -> bool:
-    return abs(point.loss) <= 1e-14 * scales.loss
-
-
-def _no_unit_helps(point: CriticalPoint, form: DormantForm | JointForm | None, escapes: bool) -> bool:
-    """Whether M(u) vanishes for all u: the lowest order, which is what was examined, is all of a homogeneous φ."""
-    units = units_of(point.model)
-    return isinstance(form, DormantForm) and not escapes and units is not None and units.law.degree is not None
-
-
 def _several_layers(point: CriticalPoint, loss: Callable, data: Any, scales: Scales) -> Kind:
     """Units in several layers: whether the loss falls at second order, or when one is added to each of them."""
     embedding = point.embedding
     assert isinstance(embedding, LayeredEmbedding)
     form, silent = None, 1e3 * np.finfo(float).eps * scales.loss
-    if any(p.shape[0] > p.shape[1] for p, _ in embedding.layers) and not _zero_loss(point, scales):
+    if any(p.shape[0] > p.shape[1] for p, _ in embedding.layers) and not zero_loss(point, scales):
         form = joint_form(embedding.narrow, loss, data, weight_scale=scales.weight, silent=silent)
     falls = form is not None and form.order is not None
     added = (
@@ -205,20 +126,13 @@ def _several_layers(point: CriticalPoint, loss: Callable, data: Any, scales: Sca
     if not smooth or point.theta.size > DENSE_LIMIT:
         large = f"more than {DENSE_LIMIT} parameters: no dense Hessian was made"
         why = large if smooth else "no Hessian: not twice differentiable here (zero units)"
-        if _zero_loss(point, scales):
+        if zero_loss(point, scales):
             return Kind("minimum", None, None, None, f"{why}; the loss is zero to rounding")
         if form is None or form.order is None:
             return Kind("undetermined", None, None, form, f"{why}; {added}")
         name = "degenerate saddle" if form.order > 2 else "strict saddle" if smooth else "non-smooth saddle"
         return Kind(name, form.order, None, form, f"{why}; {added}, at order {form.order}")
-    spectral = spectrum(point.model, loss, data, zero_threshold=_zero_threshold(point, scales))
-    explained = null_space(spectral, point.model, data)
-    if spectral.index == 0 and form is not None and form.order is not None:
-        evidence = f"degenerate, order {form.order}: no negative eigenvalue, but {added}"
-        verdict = Kind("degenerate saddle", form.order, spectral, form, evidence)
-    else:
-        verdict = _smooth(point, loss, data, spectral, form, False, explained, scales)
-    return _with_proof(verdict, point, loss, data, explained, scales)
+    return with_hessian(point, loss, data, form, scales, escapes=falls, why=added)
 
 
 def _non_smooth(point, form, escapes, scales) -> Kind:
@@ -228,41 +142,3 @@ def _non_smooth(point, form, escapes, scales) -> Kind:
         return Kind("non-smooth saddle", 2, None, form, evidence)
     undetermined = Kind("undetermined", None, None, form, f"{lost}; no added unit lowers the loss to second order")
     return _minimum_without_hessian(point, form, escapes, scales, lost) or undetermined
-
-
-def _smooth(point, loss, data, spectral, form, escapes, explained, scales) -> Kind:
-    if spectral.index > 0:
-        evidence = f"{spectral.index} negative eigenvalues, the lowest {spectral.eigenvalues[0]:.6g}"
-        return Kind("strict saddle", 2, spectral, form, evidence)
-    dormant = point.embedding is not None and np.any(point.embedding.dormant)
-    if escapes and dormant:
-        evidence = f"degenerate, order {form.order}: no negative eigenvalue, but a small unit lowers the loss"
-        return Kind("degenerate saddle", form.order, spectral, form, evidence)
-    if _zero_loss(point, scales):
-        return Kind("minimum", None, spectral, form, "the loss is zero to rounding")
-    if spectral.nullity == 0:
-        return Kind("minimum", None, spectral, form, "the Hessian is positive definite")
-    if _no_unit_helps(point, form, escapes):
-        return Kind("minimum", None, spectral, form, f"positive semidefinite; {NO_UNIT_HELPS}")
-    return _flat(point, loss, data, spectral, form, explained, scales)
-
-
-def _flat(point, loss, data, spectral, form, explained, scales) -> Kind:
-    """A positive semidefinite Hessian with a null space that no unit explains: look along it."""
-    found = probe_null_space(point.model, point.theta, loss, data, spectral, weight_scale=scales.weight)
-    # Rounding of the loss, and the certificate of the critical point itself.
-    silent = 1e3 * np.finfo(float).eps * scales.loss
-    still = found.gradient <= 10 * GRADIENT_TOLERANCE * scales.gradient
-    if np.all(np.abs(found.changes) <= silent) and still:
-        evidence = "positive semidefinite, the null space tangent to a manifold of critical points (numerical evidence)"
-        return Kind("minimum", None, spectral, form, evidence)
-    lowest = lowest_form(point.model, point.theta, loss, data, spectral, basis=explained.directions, scales=scales)
-    if lowest.falls:
-        evidence = f"degenerate, order {lowest.order}: along a null direction of the Hessian {lowest}"
-        return Kind("degenerate saddle", lowest.order, spectral, form, evidence, lowest)
-    if lowest.rises:
-        return Kind("minimum", None, spectral, form, "positive semidefinite", lowest)
-    evidence = (
-        "positive semidefinite; along the null space the loss is neither flat nor seen to fall or rise everywhere"
-    )
-    return Kind("undetermined", None, spectral, form, evidence, lowest)

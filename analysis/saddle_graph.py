@@ -13,8 +13,9 @@ from .connections import Connection, follow
 from .critical_point import CriticalPoint, critical_point
 from .exits import exits
 from .itinerary import Visit
-from .kind import Kind, kind
+from .kind import kind
 from .scales import Scales
+from .verdict import Kind
 
 # Two critical points are one, up to symmetry, if their losses agree to this share of the first node's, and their
 # outputs to its square root: at a critical point the loss is of second order in the map.

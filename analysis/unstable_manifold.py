@@ -14,7 +14,7 @@ from ..flows import GradientFlow, unflatten
 from ..flows.statistics import reduced_data
 from .connections import DISPLACEMENT
 from .critical_point import CriticalPoint
-from .kind import Kind
+from .verdict import Kind
 
 
 class ManifoldSample(eqx.Module):

@@ -57,6 +57,13 @@ def visit_record(visit: Visit) -> dict[str, Any]:
         "nullity": None if spectral is None else spectral.nullity,
         "zero_threshold": None if spectral is None else spectral.zero_threshold,
         "order": verdict.order,
+        "null_space": verdict.null_space
+        and {
+            "symmetry": verdict.null_space.symmetry,
+            "families": verdict.null_space.families,
+            "unexplained": verdict.null_space.unexplained,
+        },
+        "proof": verdict.proof,
         "escape": left
         and {
             "rate_predicted": left.rate_predicted,

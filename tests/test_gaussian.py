@@ -234,7 +234,7 @@ def test_other_models_are_refused():
         (networks["tanh"], networks["tanh"], "tanh has no Gaussian kernel"),
         (networks["relu"], networks["erf"], "must have one activation"),
         (networks["relu"], TwoLayer(Dense(relu, 3, 1), 2, 1.0, key=keys[1]), "differ in inputs or outputs"),
-        (jnp.zeros(3), networks["relu"], "TwoLayer networks of Dense units and Committees"),
+        (jnp.zeros(3), networks["relu"], "TwoLayer networks of Dense units without biases and Committees"),
     ):
         with pytest.raises(ValueError, match=words):
             gaussian_loss(student, teacher)
