@@ -41,6 +41,20 @@ def two_layer_biased(activation):
     return network(function, (3, 2), (3,), (2, 3)), (2,)
 
 
+def deep_biased(activation):
+    """Three layers 2-2-2-1 with biases in the hidden ones."""
+
+    def function(weights, x):
+        first, b, second, c, last = weights
+        return last @ activation(second @ activation(first @ x + b) + c)
+
+    return network(function, (2, 2), (2,), (2, 2), (2,), (1, 2)), (2,)
+
+
+def with_output_bias(activation):
+    return network(lambda w, x: w[1] @ activation(w[0] @ x) + w[2], (3, 2), (1, 3), (1,)), (2,)
+
+
 def diagonal(layers, size):
     def function(weights, x):
         return jnp.prod(jnp.stack(weights), axis=0) @ x
@@ -52,13 +66,16 @@ def residual():
     return network(lambda weights, x: x + weights[1] @ jax.nn.relu(weights[0] @ x), (2, 2), (2, 2)), (2,)
 
 
-def softmax_head(rank_key, rank_value):
-    def function(weights, x):
-        query, key, value, output = weights
+def softmax_head(rank_key, rank_value, heads=1, size=3):
+    def head(query, key, value, output, x):
         scores = jax.nn.softmax((x @ query.T) @ (x @ key.T).T, axis=-1)
         return scores @ x @ value.T @ output.T
 
-    return network(function, (rank_key, 3), (rank_key, 3), (rank_value, 3), (3, rank_value)), (3, 3)
+    def function(weights, x):
+        return sum(head(*weights[4 * k : 4 * k + 4], x) for k in range(heads))
+
+    shapes = [(rank_key, size), (rank_key, size), (rank_value, size), (size, rank_value)]
+    return network(function, *(heads * shapes)), (3, size)
 
 
 def classifier():
@@ -92,6 +109,18 @@ def convolutions(activation):
     return network(function, (2, 2), (2, 3)), (7,)
 
 
+def channels(activation):
+    """Two channels in, two hidden ones, one out; kernels of length 2."""
+
+    def function(weights, x):
+        first, second = weights
+        convolve = lambda a, b: jnp.convolve(a, b, mode="valid")  # noqa: E731
+        hidden = [activation(sum(convolve(x[i], kernels[i]) for i in range(2))) for kernels in first]
+        return sum(convolve(h, kernel) for h, kernel in zip(hidden, second, strict=True))
+
+    return network(function, (2, 2, 2), (2, 2)), (2, 6)
+
+
 square = jnp.square
 identity = lambda x: x  # noqa: E731
 silu = jax.nn.silu
@@ -102,9 +131,14 @@ COUNTS = {
     "linear 1-4-2": (chain(identity, 1, 4, 2), 9),
     "linear 2-2-2-2": (chain(identity, 2, 2, 2, 2), 6),
     "linear 3-2-2-1": (chain(identity, 3, 2, 2, 1), 6),
+    "linear 2-3-2-2": (chain(identity, 2, 3, 2, 2), 9),
     "relu 2-3-1": (chain(jax.nn.relu, 2, 3, 1), 3),
     "relu with biases": (two_layer_biased(jax.nn.relu), 3),
     "relu 2-2-2-1": (chain(jax.nn.relu, 2, 2, 2, 1), 4),
+    "relu 2-2-2-1 with biases": (deep_biased(jax.nn.relu), 4),
+    "relu with a bias of the output": (with_output_bias(jax.nn.relu), 3),
+    "leaky relu 2-3-1": (chain(lambda x: jax.nn.leaky_relu(x, 0.3), 2, 3, 1), 3),
+    "squared relu 2-2-1": (chain(lambda x: jax.nn.relu(x) ** 2, 2, 2, 1), 2),
     "square 2-2-1": (chain(square, 2, 2, 1), 2),
     "cube 2-3-1": (chain(lambda x: x**3, 2, 3, 1), 3),
     "tanh 2-2-1": (chain(jnp.tanh, 2, 2, 1), 0),
@@ -114,7 +148,11 @@ COUNTS = {
     "diagonal, 3 layers of 3": (diagonal(3, 3), 6),
     "attention 1, 1": (softmax_head(1, 1), 2),
     "attention 2, 1": (softmax_head(2, 1), 4),
+    "attention 2, 2": (softmax_head(2, 2, size=2), 6),
+    "attention, two heads": (softmax_head(1, 1, heads=2), 4),
     "convolution, relu": (convolutions(jax.nn.relu), 2),
+    "convolution, relu, two channels": (channels(jax.nn.relu), 2),
+    "convolution, linear, two channels": (channels(identity), 3),
     "softmax classifier": (classifier(), 2),
     "scale-normalised": (scale_normalised(), 1),
     "bilinear gate": (gated(identity), 4),
@@ -123,7 +161,11 @@ COUNTS = {
 }
 
 
-@pytest.mark.parametrize("name", COUNTS)
+# Brackets of many parameters take long to compile.
+SLOW = {"linear 2-3-2-2", "relu 2-2-2-1 with biases", "attention 2, 1", "attention 2, 2", "attention, two heads"}
+
+
+@pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow) if n in SLOW else n for n in COUNTS])
 def test_number_of_conserved_quantities(name):
     (model, shape), expected = COUNTS[name]
     inputs = jax.random.normal(jax.random.key(1), (60, *shape))

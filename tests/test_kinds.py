@@ -82,9 +82,12 @@ def test_attention_form_at_the_origin():
     beta, x = jax.random.normal(jax.random.key(5), (30, 2)), jax.random.normal(jax.random.key(6), (30, 2))
     y = jax.random.normal(jax.random.key(7), (30, 1))
     form = dormant_form(nothing(LinearAttention(2)), half_squared_error, ((beta, x), y))
-    sizes = np.linalg.svd(np.asarray(jnp.einsum("p,pi,pj->ij", y[:, 0], beta, x) / 30), compute_uv=False)
+    left, sizes, right = np.linalg.svd(np.asarray(jnp.einsum("p,pi,pj->ij", y[:, 0], beta, x) / 30))
     assert form.order == 3
     assert form.strength == pytest.approx(sizes[0] / 2, rel=1e-9)
+    # Key and query of equal size along the leading singular vectors, up to their common sign.
+    signs = [np.concatenate([a * left[:, 0], b * right[0]]) / np.sqrt(2) for a in (1, -1) for b in (1, -1)]
+    assert max(form.incoming @ direction for direction in signs) > 1 - 1e-6
 
 
 @pytest.mark.parametrize(
