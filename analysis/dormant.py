@@ -17,6 +17,8 @@ STARTS = 24
 SEED = 0
 # Simplex search polishes maxima on kinks in up to this many dimensions; beyond it is too slow to help.
 POLISH_LIMIT = 12
+# As good as zero, but on one side of it.
+BESIDE_ZERO = 1e-30
 # Two maximisers are one if the cosine between them falls short of one by less than this.
 ALIKE = 1e-4
 
@@ -64,8 +66,8 @@ def added_unit_gradient(narrow: Any, loss: Callable, data: Any, layer: int = 0) 
     return gain
 
 
-def _taylor(function: Callable[[Array], Array], order: int) -> Callable[[Array], Array]:
-    """The Taylor term of the given order at zero, as a function."""
+def _taylor(function: Callable[[Array], Array], order: int, at: float) -> Callable[[Array], Array]:
+    """The Taylor term of the given order along a ray, at `at` times the vector, as a function of the vector."""
 
     def term(u):
         along = lambda s: function(s * u)  # noqa: E731
@@ -73,7 +75,7 @@ def _taylor(function: Callable[[Array], Array], order: int) -> Callable[[Array],
         for k in range(order):
             along = lambda s, inner=along: jax.jvp(inner, (s,), (jnp.ones_like(s),))[1]  # noqa: E731
             factorial *= k + 1
-        return along(jnp.zeros((), u.dtype)) / factorial
+        return along(jnp.asarray(at, u.dtype)) / factorial
 
     return term
 
@@ -82,7 +84,10 @@ def _taylor(function: Callable[[Array], Array], order: int) -> Callable[[Array],
 def _lowest_order(narrow, loss, data, u):
     law = declared_units(narrow).law
     gain = added_unit_gradient(narrow, loss, data)
-    return (_taylor(gain, law.order) if law.smooth else gain)(u)
+    if law.smooth:
+        return _taylor(gain, law.order, 0.0)(u)
+    # What is homogeneous is its own lowest term; else the side of a kink at zero counts on which u is.
+    return (gain if law.degree is not None else _taylor(gain, law.order, BESIDE_ZERO))(u)
 
 
 @eqx.filter_jit

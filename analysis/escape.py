@@ -10,7 +10,6 @@ from ..models import unit_vectors
 from .critical_point import CriticalPoint
 from .dormant import DormantForm, steepness
 from .embedding import Embedding, LayeredEmbedding
-from .joint_form import JointForm
 from .lowest_form import LowestForm, form_along
 from .verdict import Kind
 from .visits import FRACTION, Passage
@@ -66,7 +65,9 @@ def escape(trajectory: Trajectory, passage: Passage, point: CriticalPoint, verdi
     if verdict.name == "strict saddle" and verdict.spectrum is not None:
         rate, amplitude, overlap = _from_eigenspace(ys, point, verdict)
     elif isinstance(point.embedding, LayeredEmbedding):
-        rate, amplitude, overlap = _from_layers(trajectory, ys, point.embedding, verdict.dormant)
+        form = verdict.dormant or verdict.form
+        rate = None if form is None else form.rate
+        amplitude, overlap = _outside(trajectory, ys, point.embedding), None
     elif isinstance(verdict.dormant, DormantForm) and point.embedding is not None and np.any(point.embedding.dormant):
         rate, amplitude, overlap = _from_dormant(trajectory, ys, point, verdict.dormant, verdict.name)
     elif verdict.form is not None and verdict.form.rate is not None:
@@ -134,11 +135,11 @@ def _from_form(trajectory: Trajectory, ys, point: CriticalPoint, form: LowestFor
     return form.rate, amplitude, gain / form.lowest
 
 
-def _from_layers(trajectory: Trajectory, ys, embedding: LayeredEmbedding, form: DormantForm | JointForm | None):
-    """Units in several layers: what of all weights together lies outside the saddle's narrow network."""
+def _outside(trajectory: Trajectory, ys, embedding: LayeredEmbedding) -> Float[np.ndarray, " T"]:
+    """Units in several layers: the size of what, of all weights together, lies outside the saddle's narrow network."""
     model = trajectory.initial_model
     projected = jax.jit(jax.vmap(lambda theta: flatten(embedding.projected(unflatten(model, theta)))))(ys)
-    return None if form is None else form.rate, np.linalg.norm(ys - np.asarray(projected), axis=1), None
+    return np.linalg.norm(ys - np.asarray(projected), axis=1)
 
 
 def unit_history(model, ys: Float[np.ndarray, "T n"], layer: int = 0) -> Float[np.ndarray, "T H N"]:

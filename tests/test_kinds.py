@@ -10,7 +10,19 @@ from saddlescope.analysis import critical_point, dormant_form, itinerary, kind, 
 from saddlescope.analysis.critical_point import solve_gradient
 from saddlescope.analysis.dormant import steepness
 from saddlescope.flows import flatten, half_squared_error, simulate, unflatten
-from saddlescope.models import Dense, LinearAttention, TwoLayer, incoming, linear, quadratic, relu, tanh, with_units
+from saddlescope.models import (
+    Activation,
+    Dense,
+    LinearAttention,
+    TwoLayer,
+    UnitLaw,
+    incoming,
+    linear,
+    quadratic,
+    relu,
+    tanh,
+    with_units,
+)
 
 
 def zero(architecture, width=3):
@@ -58,6 +70,19 @@ def test_relu_form_is_maximised_over_the_circle():
     assert form.strength == pytest.approx(values.max(), rel=1e-5)
     best = circle[:, np.argmax(values)]
     assert max(row[:2] @ best for row in form.maximisers) * np.sqrt(2) == pytest.approx(1, abs=1e-8)
+
+
+def test_kinks_at_zero_count_on_the_side_where_a_unit_is():
+    """SELU at zero has two slopes, λ and λα: small units see the leaky ReLU with these."""
+    x = jax.random.normal(jax.random.key(3), (15, 2))
+    y = jax.random.normal(jax.random.key(4), (15, 1))
+    selu = Activation("selu", jax.nn.selu)
+    assert selu.law == UnitLaw(zero=True, smooth=False)
+    above, below = (float(jax.grad(jax.nn.selu)(side)) for side in (1e-30, -1e-30))
+    kinked = Activation("kinked", lambda z: jnp.where(z > 0, above * z, below * z))
+    forms = [dormant_form(nothing(Dense(each, 2)), half_squared_error, (x, y)) for each in (selu, kinked)]
+    assert forms[0].strength == pytest.approx(forms[1].strength, rel=1e-9)
+    assert forms[0].order == forms[1].order == 2
 
 
 def test_quadratic_form_at_the_origin(sample):
