@@ -35,7 +35,7 @@ def linear_schedule(x: Float[np.ndarray, "P D"], y: Float[np.ndarray, "P M"]) ->
     Source: Kunin et al. (2025), Conjecture 4.1.
     """
     cross = y.T @ x / len(x)
-    values, vectors = np.linalg.eigh(cross @ np.linalg.solve(x.T @ x / len(x), cross.T))
+    values, vectors = np.linalg.eigh(cross @ np.linalg.pinv(x.T @ x / len(x), hermitian=True) @ cross.T)
     vectors = vectors[:, ::-1]
     steps = min(cross.shape[0], np.linalg.matrix_rank(cross))
     sizes = [np.linalg.svd(cross - vectors[:, :k] @ (vectors[:, :k].T @ cross), compute_uv=False) for k in range(steps)]

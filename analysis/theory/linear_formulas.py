@@ -7,11 +7,22 @@ from .alternating import linear_schedule
 from .directions import direction_escape_times, growing_parts, mode_starts, separation_exponents, top_multiplicity
 from .low_rank import best_rank_levels, weighted_levels
 from .prediction import Formula, NotApplicable
-from .setting import architecture_of, commute, cross_matrix, dense_units, require_small, sample_of, statistics_of
+from .setting import (
+    architecture_of,
+    commute,
+    cross_matrix,
+    dense_units,
+    require_small,
+    sample_of,
+    statistics_of,
+    zero_network,
+)
 from .sigmoids import logistic_half_time
 
 # Random starts of the weighted low-rank fits, and the largest matrix for which they take seconds.
 STARTS, LARGEST_FIT = 10, 400
+# Correlations below this share of the loss are rounding.
+ROUNDING = 1e-12
 
 
 def _lemma6(model, loss, data):
@@ -63,10 +74,10 @@ def _linear_schedule(model, loss, data):
 
 def _theorem4(model, loss, data):
     cross = cross_matrix(model, loss, data)
-    require_small(model, loss, data)
     values = np.linalg.svd(cross, compute_uv=False)
-    if values[0] == 0:
+    if values[0] <= ROUNDING * abs(float(loss(zero_network(model), data))):
         raise NotApplicable("targets and features are uncorrelated: Σ_yz = 0")
+    require_small(model, loss, data)
     if top_multiplicity(values) == len(values):
         raise NotApplicable("all singular values of Σ_yz are equal: no direction is separated")
     u, v = np.asarray(incoming(model)), np.asarray(outgoing(model))

@@ -80,22 +80,31 @@ def weighted_levels(
 
     Source: Srebro & Jaakkola (2003).
     """
-    rows, columns = shape
-    random = np.random.default_rng(0)
+    (rows, columns), full = shape, min(shape)
+    random, tensor = np.random.default_rng(0), features.reshape(-1, *shape)
     levels = [float(target @ target)]
-    for rank in range(1, min(shape) + 1):
+    for rank in range(1, full):
         split = rows * rank
 
-        def residual(w, rank=rank, split=split):
-            product = w[:split].reshape(rows, rank) @ w[split:].reshape(rank, columns)
-            return features @ product.ravel() - target
+        def factors(w, rank=rank, split=split):
+            return w[:split].reshape(rows, rank), w[split:].reshape(rank, columns)
 
+        def residual(w):
+            left, right = factors(w)
+            return features @ (left @ right).ravel() - target
+
+        def jacobian(w):
+            left, right = factors(w)
+            parts = np.einsum("nij,kj->nik", tensor, right), np.einsum("nij,ik->nkj", tensor, left)
+            return np.concatenate([part.reshape(len(features), -1) for part in parts], axis=1)
+
+        settings = {"jac": jacobian, "xtol": 1e-15, "ftol": 1e-15, "gtol": 1e-15}
         answers = (
-            least_squares(residual, random.standard_normal(split + rank * columns), xtol=1e-15, ftol=1e-15, gtol=1e-15)
-            for _ in range(starts)
+            least_squares(residual, random.standard_normal(split + rank * columns), **settings) for _ in range(starts)
         )
         levels.append(float(min(2 * answer.cost for answer in answers)))
-    return tuple(levels)
+    rest = target - features @ np.linalg.lstsq(features, target, rcond=None)[0]
+    return (*levels, float(rest @ rest))
 
 
 def isotropic_quadratic_levels(inputs: int) -> tuple[float, ...]:
