@@ -49,8 +49,7 @@ def staircase(model: Any, loss: Callable, data: Any, t1: float, *, layer: int = 
 
     **Arguments:** `model`, `loss`, `data`, `t1`: as for `simulate`; `layer`: whose effective width.
     """
-    # Once converged, nothing more is to be seen.
-    flow = simulate(model, loss, data, t1=t1, rtol=RTOL, budget=120.0)
+    flow = simulate(model, loss, data, t1=t1, rtol=RTOL)
     found = [passage.index for passage in passages(flow)]
     models = [flow.model_at(index) for index in found]
     scale = max(leading_size(each, layer) for each in (*models, flow.final_model))
