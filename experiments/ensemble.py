@@ -1,5 +1,6 @@
 """Many small flows at once: loss curves of a batch of networks, their plateaus, and when they cross levels."""
 
+from collections.abc import Callable
 from typing import Any
 
 import diffrax as dfx
@@ -28,7 +29,7 @@ def padded(architecture: Architecture, width: int, scale: Any, room: int, *, key
 
 
 @eqx.filter_jit
-def _curves(model, thetas, data, ts, loss, rtol, atol):
+def _curves(model, thetas, data, ts, loss, rtol, atol, until):
     flow = GradientFlow(model, loss)
 
     def record(theta, data):
@@ -36,6 +37,8 @@ def _curves(model, thetas, data, ts, loss, rtol, atol):
         return loss, jnp.linalg.norm(gradient)
 
     def curve(theta, data, ts, atol):
+        goal = None if until is None else until * flow.value(theta, data)
+        done = None if until is None else dfx.Event(lambda t, y, args, **_: flow.value(y, args) <= goal)
         solution = dfx.diffeqsolve(
             dfx.ODETerm(lambda t, y, args: -jax.grad(flow.value)(y, args)),
             dfx.Tsit5(),
@@ -46,6 +49,7 @@ def _curves(model, thetas, data, ts, loss, rtol, atol):
             args=data,
             saveat=dfx.SaveAt(ts=ts, fn=lambda t, y, args: record(y, args)),
             stepsize_controller=dfx.PIDController(rtol=rtol, atol=atol),
+            event=done,
             max_steps=10**6,
             throw=False,
         )
@@ -77,18 +81,31 @@ class Curves(eqx.Module):
         return np.array(counts)
 
 
-def loss_curves(models: list[Any], data: list[Any], ts: Float[np.ndarray, "B T"], loss=statistics_loss) -> Curves:
+def loss_curves(
+    models: list[Any],
+    data: list[Any],
+    ts: Float[np.ndarray, "B T"],
+    loss: Callable = statistics_loss,
+    *,
+    until: float | None = None,
+) -> Curves:
     """Integrates many flows of one shape.
 
     **Arguments:** `models`, `data`: one per flow, all of the same shapes; `ts`: increasing times from 0, one row per
-    flow; `loss`: as for `simulate`.
+    flow; `loss`: as for `simulate`; `until`: stop at this share of the initial loss and stay there, since a converged
+    flow costs as much as a lively one.
     """
     thetas = jnp.stack([flatten(model) for model in models])
     stacked = jax.tree.map(lambda *arrays: jnp.stack(arrays), *data)
     # As in `simulate`: the tolerance follows the small initial weights.
     sizes = jnp.stack([jnp.sqrt(jnp.mean(theta[theta != 0] ** 2)) for theta in thetas])
-    columns = _curves(models[0], thetas, stacked, jnp.asarray(ts), loss, RTOL, RTOL * sizes)
-    return Curves(np.asarray(ts), *(np.asarray(column) for column in columns))
+    columns = _curves(models[0], thetas, stacked, jnp.asarray(ts), loss, RTOL, RTOL * sizes, until)
+    losses, speeds = (np.array(column) for column in columns)
+    if until is not None:
+        for row, speed in zip(losses, speeds, strict=True):
+            ended = ~np.isfinite(row)
+            row[ended], speed[ended] = row[~ended][-1], 0.0
+    return Curves(np.asarray(ts), losses, speeds)
 
 
 def crossings(

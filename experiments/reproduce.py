@@ -15,13 +15,24 @@ from rich.table import Table
 
 from .panel import Panel, Reproduced, Reproduction
 from .record import versions
+from .reproduced_agf import AGF
 from .reproduced_attention import ATTENTION
 from .reproduced_figure_1 import FIGURE_1
 from .reproduced_figure_2 import FIGURE_2
+from .reproduced_figure_3 import FIGURE_3
+from .reproduced_figure_6 import FIGURE_6
 from .reproduced_relu import RELU
 from .run import check_writable
 
-REPRODUCTIONS: tuple[Reproduction, ...] = (*FIGURE_1, *FIGURE_2, *ATTENTION, *RELU)
+REPRODUCTIONS: tuple[Reproduction, ...] = (
+    *FIGURE_1,
+    *FIGURE_2,
+    *FIGURE_3,
+    *FIGURE_6,
+    *ATTENTION,
+    *RELU,
+    *AGF,
+)
 _BY_NAME = {item.name: item for item in REPRODUCTIONS}
 
 HEADS = ("quantity", "theory", "measured", "error", "criterion", "verdict")
@@ -35,7 +46,7 @@ def reproductions() -> tuple[str, ...]:
 
 
 def select(names: Sequence[str] = ()) -> tuple[str, ...]:
-    """The figures that some names mean: "1B" one, "1" all panels of Figure 1, none at all everything.
+    """The figures that some names mean: "1B" one, "1" all of Figure 1, "4C" all of Figure 4, none at all everything.
 
     **Raises:** `ValueError` for a name that means nothing.
     """
@@ -43,6 +54,7 @@ def select(names: Sequence[str] = ()) -> tuple[str, ...]:
     for name in names:
         meant = [key for key in _BY_NAME if key.lower() == name.lower()]
         meant = meant or [key for key in _BY_NAME if name.isdigit() and key.rstrip("ABCDEFGH") == name]
+        meant = meant or [key for key in _BY_NAME if key.isdigit() and name.upper().rstrip("ABCDEFGH") == key]
         if not meant:
             raise ValueError(f"there is no figure {name!r} to reproduce; there are: {', '.join(_BY_NAME)}.")
         chosen += meant

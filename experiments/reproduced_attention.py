@@ -4,11 +4,10 @@ import numpy as np
 
 from ..analysis import itinerary, theory
 from ..analysis.figure import COLOURS
-from ..flows import simulate, statistics_loss
+from ..flows import in_context_population, simulate, statistics_loss
 from ..models import Dense, LinearAttention, TwoLayer, incoming, linear, outgoing
 from .ensemble import Curves, loss_curves, padded, seed_key
 from .panel import Panel, Reproduction, at_most, close, equal, farthest
-from .population import attention_population
 
 SOURCE = "Zhang, Singh, Latham & Saxe (2025), “Training dynamics of in-context learning in linear attention”"
 CONTEXT = 31
@@ -26,7 +25,7 @@ def _plot(ax, flows: dict[str, tuple[np.ndarray, np.ndarray]], levels) -> None:
 
 def _separate_panel() -> Panel:
     """Rank-one heads learn one eigendirection of Λ after the other, the largest first."""
-    data = attention_population(EIGENVALUES, CONTEXT)
+    data = in_context_population(np.diag(EIGENVALUES), CONTEXT)
     model = TwoLayer(LinearAttention(inputs=4), 8, 1e-3, key=seed_key(0))
     flow = simulate(model, statistics_loss, data, t1=6000.0)
     visits = itinerary(flow)
@@ -56,7 +55,7 @@ def _merged_panel(inputs: int = 4, context: int = 10) -> Panel:
     $u(t) = \frac{s/b}{1 + (s / b u_0 - 1) e^{-2st}}$, s = √D, b = 1 + (1 + D)/N, L = ½(D − 2su + bu²), and
     $u_0 = \sum_i c_i^2$ with $c_i = (v_i + U_i \cdot I / \sqrt D) / 2$ from the initial weights.
     """
-    data = attention_population((1.0,) * inputs, context, normalised=True, weight=0.5)
+    data = in_context_population(np.eye(inputs), context, normalised=True, weight=0.5)
     model = TwoLayer(Dense(linear, inputs=inputs**2), 8, 1e-6, key=seed_key(0))
     s, b = np.sqrt(inputs), 1 + (1 + inputs) / context
     direction = np.eye(inputs).ravel() / s
@@ -91,7 +90,7 @@ def _rank_panel(seeds: int, quick: bool) -> Panel:
     remain in between.
     """
     inputs, ranks = 4, (1, 2, 4)
-    data = attention_population(EIGENVALUES, CONTEXT, normalised=True)
+    data = in_context_population(np.diag(EIGENVALUES), CONTEXT, normalised=True)
     levels = np.array(theory.linear_attention_levels(EIGENVALUES, CONTEXT))
     levels, curves = levels / levels[0], {}
     scale, horizon = 5e-3, 5e4

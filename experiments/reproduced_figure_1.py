@@ -9,11 +9,18 @@ import numpy as np
 
 from ..analysis import Itinerary, effective_width, itinerary, plot_units, theory
 from ..analysis.figure import COLOURS
-from ..flows import Statistics, Trajectory, simulate, statistics_loss
+from ..flows import (
+    Statistics,
+    Trajectory,
+    in_context_population,
+    linear_population,
+    quadratic_population,
+    simulate,
+    statistics_loss,
+)
 from ..models import incoming, outgoing
 from .figure_1 import ATTENTION_CONTEXT, ATTENTION_EIGENVALUES, CONVOLUTION_TARGET
 from .panel import Check, Panel, Reproduction, at_least, at_most, close, equal, farthest
-from .population import attention_population, linear_population, quadratic_population
 from .registry import experiment
 from .run import run
 
@@ -37,11 +44,11 @@ def _convolution_statistics() -> Statistics:
 
 
 def _attention_statistics() -> Statistics:
-    return attention_population(ATTENTION_EIGENVALUES, ATTENTION_CONTEXT)
+    return in_context_population(np.diag(ATTENTION_EIGENVALUES), ATTENTION_CONTEXT)
 
 
 def _quadratic_statistics() -> Statistics:
-    return quadratic_population(np.eye(2) / np.sqrt(8))
+    return quadratic_population(np.eye(2), np.eye(2) / np.sqrt(8))
 
 
 class Plan(eqx.Module):

@@ -6,10 +6,10 @@ from functools import cache
 import numpy as np
 
 from ..analysis.figure import COLOURS
+from ..flows import in_context_population, linear_population
 from ..models import Dense, LinearAttention, TwoLayer, incoming, linear, low_rank_plus_noise, outgoing
 from .ensemble import Curves, PlateauTimes, loss_curves, padded, plateau_times, seed_key
 from .panel import Panel, Reproduction, at_least, at_most, close
-from .population import attention_population, linear_population
 
 SOURCE = "Zhang, Saxe & Latham (2025), Figure 2"
 LINEAR, ATTENTION = Dense(linear, inputs=3, outputs=3), LinearAttention(inputs=3)
@@ -30,7 +30,7 @@ def spectrum(power: float) -> np.ndarray:
 @cache
 def linear_curves(width: int, power: float, scale: float, seeds: int, horizon: float) -> Curves:
     """Linear networks on white inputs with singular values s_n, losses over the initial one."""
-    data = linear_population(np.eye(3), np.diag(spectrum(power)))
+    data = linear_population(np.eye(3), np.diag(spectrum(power)), weight=0.5)
     models = [padded(LINEAR, width, scale, LINEAR_ROOM, key=seed_key(seed)) for seed in range(seeds)]
     return loss_curves(models, [data] * seeds, _times(seeds, horizon))
 
@@ -58,7 +58,7 @@ def linear_middles(width: int, power: float, scale: float, seeds: int) -> np.nda
 @cache
 def attention_curves(width: int, power: float, scale: float, seeds: int, horizon: float) -> Curves:
     """Linear attention with infinite context on inputs of covariance Λ ∝ diag(√s_n), largest eigenvalue one."""
-    data = attention_population(attention_eigenvalues(power), np.inf, normalised=True, weight=0.5)
+    data = in_context_population(np.diag(attention_eigenvalues(power)), np.inf, normalised=True, weight=0.5)
     models = [padded(ATTENTION, width, scale, ATTENTION_ROOM, key=seed_key(seed)) for seed in range(seeds)]
     return loss_curves(models, [data] * seeds, _times(seeds, horizon))
 
@@ -208,7 +208,7 @@ def _relative_gap(curves: Curves, power: float) -> float:
 
 def _low_rank_panels(seeds: int, quick: bool) -> tuple[Panel, ...]:
     """C: from large weights of low rank there is no first plateau."""
-    data, ranks = linear_population(np.eye(3), np.diag(spectrum(1))), [0, 1, 2, 3]
+    data, ranks = linear_population(np.eye(3), np.diag(spectrum(1)), weight=0.5), [0, 1, 2, 3]
     size, noise, horizon = 0.1, 1e-6, 130.0
     curves = {}
     for rank in ranks:

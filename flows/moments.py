@@ -44,7 +44,7 @@ def quadratic_population(
 
 def in_context_population(
     covariance: Float[np.ndarray, "D D"],
-    context: int,
+    context: float,
     *,
     noise: float = 0.0,
     normalised: bool = False,

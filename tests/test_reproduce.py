@@ -2,9 +2,6 @@
 
 import json
 
-import equinox as eqx
-import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 from saddlescope.__main__ import main
@@ -19,18 +16,14 @@ from saddlescope.experiments import (
 )
 from saddlescope.experiments.ensemble import Curves, crossings, loss_curves, padded, plateau_times, seed_key
 from saddlescope.experiments.panel import at_least, at_most, close, equal, farthest
-from saddlescope.experiments.population import attention_population, linear_population, quadratic_population
 from saddlescope.experiments.reproduce import draw, select
-from saddlescope.flows import mean_squared_error, simulate, statistics_loss, sufficient_statistics
+from saddlescope.flows import linear_population, simulate, statistics_loss
 from saddlescope.models import (
     Dense,
-    LinearAttention,
     TwoLayer,
-    context_statistics,
     incoming,
     linear,
     outgoing,
-    quadratic,
     with_units,
 )
 
@@ -47,60 +40,9 @@ def test_checks_pass_and_fail():
         close("q", 1.0, 1.0)
 
 
-def population_and_sample(name):
-    key = jax.random.split(jax.random.key(4), 3)
-    count = 40_000
-    if name == "linear":
-        covariance, target = np.array([[1.0, 0.4], [0.4, 2.0]]), np.array([[1.0, -1.0], [0.5, 0.2]])
-        x = jax.random.multivariate_normal(key[0], jnp.zeros(2), jnp.asarray(covariance), (count,))
-        return (
-            TwoLayer(Dense(linear, 2, 2), 4, 0.7, key=key[1]),
-            linear_population(covariance, target, weight=0.5),
-            (
-                x,
-                x @ target.T,
-            ),
-        )
-    if name == "quadratic":
-        target = np.array([[1.0, 0.3], [0.3, -0.5]])
-        x = jax.random.normal(key[0], (count, 2))
-        y = jnp.einsum("pi,ij,pj->p", x, target, x)[:, None]
-        return TwoLayer(Dense(quadratic, 2), 4, 0.7, key=key[1]), quadratic_population(target), (x, y)
-    values, context = np.array([0.7, 0.3]), 5
-    x = jax.random.normal(key[0], (count, context + 1, 2)) * jnp.sqrt(jnp.asarray(values))
-    y = jnp.einsum("pnd,pd->pn", x, jax.random.normal(key[2], (count, 2)))
-    tokens = jnp.concatenate([x, y.at[:, -1].set(0.0)[..., None]], axis=-1)
-    data = (context_statistics(tokens), y[:, -1:])
-    return TwoLayer(LinearAttention(2), 4, 0.3, key=key[1]), attention_population(values, context), data
-
-
-@pytest.mark.parametrize("name", ["linear", "quadratic", "attention"])
-def test_populations_are_the_limit_of_samples(name):
-    """Loss and gradient agree within five standard errors, estimated from halves of the sample."""
-    model, population, data = population_and_sample(name)
-    exact = float(statistics_loss(model, population))
-    errors = jnp.sum((jax.vmap(model)(data[0]) - data[1]) ** 2, axis=1) / data[1].shape[1]
-    assert float(jnp.mean(errors)) == pytest.approx(exact, abs=5 * float(jnp.std(errors)) / 200)
-    sample = sufficient_statistics(model, mean_squared_error, data)
-    np.testing.assert_allclose(population.target, sample.target, atol=0.05)
-    gram = population.factor.T @ population.factor
-    np.testing.assert_allclose(gram, sample.factor.T @ sample.factor, rtol=0.1, atol=0.05 * np.max(gram))
-
-
-def test_normalised_attention_is_the_same_network_in_other_units():
-    """β / N instead of β is v → N v."""
-    model = TwoLayer(LinearAttention(2), 3, 0.5, key=jax.random.key(0))
-    values = (0.7, 0.3)
-    plain = statistics_loss(model, attention_population(values, 7))
-    key, query, v = model.parameters
-    larger = eqx.tree_at(lambda m: m.parameters, model, (key, query, 7 * v))
-    normalised = statistics_loss(larger, attention_population(values, 7, normalised=True))
-    assert float(normalised) == pytest.approx(float(plain), rel=1e-12)
-
-
 def test_a_batch_of_padded_networks_is_what_simulate_finds():
     """Zero units stay zero and do not act; the loss at the batch's times is that of single flows of the small width."""
-    data = linear_population(np.eye(2), np.diag([2.0, 1.0]))
+    data = linear_population(np.eye(2), np.diag([2.0, 1.0]), weight=0.5)
     architecture = Dense(linear, 2, 2)
     models = [padded(architecture, width, 1e-2, 6, key=seed_key(width)) for width in (3, 6)]
     ts = np.linspace(0, 8.0, 9)
@@ -111,6 +53,11 @@ def test_a_batch_of_padded_networks_is_what_simulate_finds():
         flow = simulate(model, statistics_loss, data, t1=8.0, saveat=ts[1:])
         at = np.searchsorted(flow.ts, ts)
         np.testing.assert_allclose(losses, flow.losses[at], rtol=1e-5, atol=1e-9)
+    # Stopped at half of the loss, a curve is the same until there and stays there.
+    stopped = loss_curves(models, [data] * 2, np.tile(ts, (2, 1)), until=0.5)
+    above = curves.losses > 0.5 * curves.losses[:, :1]
+    np.testing.assert_allclose(stopped.losses[above], curves.losses[above], rtol=1e-12)
+    assert np.all(np.isfinite(stopped.losses)) and np.all(stopped.losses[~above] > curves.losses[~above])
 
 
 def test_crossings_and_plateau_times_of_a_staircase():

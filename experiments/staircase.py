@@ -1,0 +1,57 @@
+"""One flow's plateaus, cheaply: where it dwelt, at which loss, and with how many units; nothing is refined."""
+
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+import numpy as np
+
+from ..analysis import effective_width, passages
+from ..analysis.figure import COLOURS
+from ..analysis.width import leading_size
+from ..flows import Trajectory, simulate
+
+# Levels and widths are read off a plateau to per cents.
+RTOL = 1e-6
+
+
+class Staircase(eqx.Module):
+    """A flow, the times of its visits, losses there over the initial one, and effective widths of one layer."""
+
+    flow: Trajectory
+    indices: tuple[int, ...]
+    fractions: np.ndarray
+    widths: tuple[int, ...]
+
+    def model(self, visit: int) -> Any:
+        """The model at a visit."""
+        return self.flow.model_at(self.indices[visit])
+
+    def draw(self, ax, levels=(), label: str | None = None, colour: int = 0) -> None:
+        """Loss over initial loss, with visits, to half as long again as it needs."""
+        for level in levels:
+            ax.axhline(level, color="0.6", lw=0.8, ls="--", zorder=0)
+        fractions = self.flow.losses / self.flow.losses[0]
+        ax.plot(self.flow.ts, fractions, color=COLOURS[colour], lw=1.3, label=label)
+        ax.plot(self.flow.ts[list(self.indices)], self.fractions, "o", color=COLOURS[colour], ms=4)
+        end = self.flow.ts[np.argmax(fractions <= fractions[-1] + 1e-3)]
+        ax.set(xlabel="time t", ylabel="loss / initial loss")
+        ax.set_xlim(0, max(1.5 * end, ax.get_xlim()[1] if colour else 0.0))
+
+    @property
+    def data(self) -> dict[str, np.ndarray]:
+        """What is drawn."""
+        return {"t": self.flow.ts, "loss": self.flow.losses, "visits": np.array(self.indices)}
+
+
+def staircase(model: Any, loss: Callable, data: Any, t1: float, *, layer: int = 0) -> Staircase:
+    """Integrates a flow and finds its visits.
+
+    **Arguments:** `model`, `loss`, `data`, `t1`: as for `simulate`; `layer`: whose effective width.
+    """
+    flow = simulate(model, loss, data, t1=t1, rtol=RTOL)
+    found = [passage.index for passage in passages(flow)]
+    models = [flow.model_at(index) for index in found]
+    scale = max(leading_size(each, layer) for each in (*models, flow.final_model))
+    widths = tuple(effective_width(each, scale=scale, layer=layer).width for each in models)
+    return Staircase(flow, tuple(found), flow.losses[found] / flow.losses[0], widths)
