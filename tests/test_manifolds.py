@@ -64,8 +64,7 @@ def related(model, kind, random):
 def steepest_rate(flow, loss, data):
     """The largest |λ| of the negative eigenvalues of the Hessian met along a flow."""
     lowest = [
-        spectrum(flow.model_at(k), loss, data).eigenvalues[0]
-        for k in np.linspace(0, len(flow.ts) - 1, 4).astype(int)
+        spectrum(flow.model_at(k), loss, data).eigenvalues[0] for k in np.linspace(0, len(flow.ts) - 1, 4).astype(int)
     ]
     return max(-min(lowest), 0.0)
 
