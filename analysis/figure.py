@@ -1,4 +1,4 @@
-"""The figure of an itinerary. Only this file imports matplotlib."""
+"""The figure of an itinerary. Only the figure files import matplotlib."""
 
 import textwrap
 from collections.abc import Sequence

@@ -11,6 +11,7 @@ from .width import effective_width, leading_size
 
 # Distance between nodes of one effective width, which the axis counts in ones.
 STEP = 0.26
+BOX = {"boxstyle": "round,pad=0.1", "fc": "white", "ec": "none", "alpha": 0.75}
 SHORT = {"strict saddle": "strict", "degenerate saddle": "degenerate", "non-smooth saddle": "non-smooth"}
 SHADES = {
     "strict saddle": COLOURS[0],
@@ -38,14 +39,12 @@ def plot_saddle_graph(graph: SaddleGraph, *, ax: Axes | None = None) -> Axes:
         style |= {"color": COLOURS[1] if thick else "0.6", "connectionstyle": "arc3,rad=0.06", "mutation_scale": 13}
         ax.annotate("", xy=end, xytext=start, arrowprops=style, zorder=1)
         middle = 0.62 * np.array(start) + 0.38 * np.array(end)
-        box = {"boxstyle": "round,pad=0.1", "fc": "white", "ec": "none", "alpha": 0.85}
-        ax.text(*middle, f"{edge.rate:.3g}", fontsize=6, color="0.35", ha="center", va="center", bbox=box, zorder=2)
+        ax.text(*middle, f"{edge.rate:.3g}", fontsize=6, color="0.35", ha="center", va="center", bbox=BOX, zorder=2)
     for number, (place, verdict) in enumerate(zip(places, graph.kinds, strict=True)):
         ax.plot(*place, "o", color=SHADES.get(verdict.name, COLOURS[6]), ms=15, zorder=3)
         ax.text(*place, str(number), color="white", fontsize=FONT, ha="center", va="center", zorder=4)
-        ax.annotate(
-            _caption(verdict), place, (0, -11), textcoords="offset points", fontsize=6, ha="center", va="top", zorder=4
-        )
+        below = {"textcoords": "offset points", "ha": "center", "va": "top", "bbox": BOX, "zorder": 2}
+        ax.annotate(_caption(verdict), place, (0, -11), fontsize=6, **below)
     for name in dict.fromkeys(verdict.name for verdict in graph.kinds):
         ax.plot([], [], "o", color=SHADES.get(name, COLOURS[6]), ms=7, label=name)
     if steps:

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import scipy.sparse as sp
 from jaxtyping import Array, Float
-from scipy.interpolate import CubicHermiteSpline
+from scipy.interpolate import CubicHermiteSpline, CubicSpline
 from scipy.sparse.linalg import splu
 
 from ..flows import GradientFlow, flatten, unflatten
@@ -83,7 +83,7 @@ class HeteroclinicOrbit(eqx.Module):
 
     def _time_of(self, fraction: float) -> float:
         level = self.losses[0] + fraction * (self.losses[-1] - self.losses[0])
-        return float(np.interp(-level, -self.losses, self.times))
+        return float(CubicSpline(self.times, self.losses).solve(level, extrapolate=False)[0])
 
     def __str__(self) -> str:
         verdict = "converged" if self.converged else "NOT converged"

@@ -17,7 +17,7 @@ from .curvature import hessian
 from .verdict import Kind
 
 # The dynamics stop when the gradient is this share of one that counts as large: Newton's method does the rest.
-NEAR = 1e-6
+NEAR = 1e-5
 # They have got lost when they are this many times their size away from where they began: they climb along the frame,
 # without end where the loss has no saddle of that index above.
 LOST = 30.0
@@ -63,8 +63,8 @@ def _run(dynamics: _Dynamics, theta: Float[Array, " n"], frame: Float[Array, "n 
         None,
         (theta, frame),
         args=data,
-        # Only the end counts, and it is solved for.
-        stepsize_controller=dfx.PIDController(rtol=1e-6, atol=1e-6),
+        # Only the end counts, but errors of single steps must not keep the gradient up.
+        stepsize_controller=dfx.PIDController(rtol=1e-7, atol=1e-8),
         event=dfx.Event(ended),
         max_steps=100_000,
         throw=False,

@@ -19,7 +19,7 @@ from .projection import distances_to_widths
 from .width import EffectiveWidth
 
 # Saved times at which distances are taken; clustering units takes about a millisecond a time and width.
-POINTS = 400
+POINTS = 200
 # Singular values below this share of the largest are zero.
 RANK = 1e-12
 

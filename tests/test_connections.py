@@ -1,4 +1,4 @@
-"""The graph of saddles of a two-layer linear network, where every node and edge is known."""
+"""The graph of saddles, where every node and edge is known: linear networks, and saddles without a useful Hessian."""
 
 from itertools import combinations
 
@@ -6,9 +6,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from saddlescope.analysis import itinerary, saddle_graph
-from saddlescope.flows import half_squared_error, simulate
-from saddlescope.models import Dense, TwoLayer, linear, scaled
+from saddlescope.analysis import exits, follow, itinerary, plot_saddle_graph, saddle_graph, theory
+from saddlescope.flows import from_moments, half_squared_error, mean_squared_error, simulate, statistics_loss
+from saddlescope.models import Dense, TwoLayer, linear, quadratic, relu, scaled
 
 STRENGTHS = (4.0, 2.0, 1.0)
 
@@ -84,3 +84,50 @@ def test_the_flow_from_small_weights_takes_a_path_in_the_graph(graph):
     assert [sorted(modes(found.points[node].loss)) for node in found.taken] == [[], [0], [0, 1], [0, 1, 2]]
     assert all(found.edge(*step) is not None for step in zip(found.taken, found.taken[1:], strict=False))
     assert "taken: " + " → ".join(map(str, found.taken)) in str(found)
+
+
+def test_two_modes_at_once(graph):
+    """Along two eigenspaces together, each part as large as makes them arrive together, the flow passes the saddle of
+    one mode by: from {} straight to the two."""
+    found, _, data = graph
+    ways = exits(found.points[0], found.kinds[0], half_squared_error, data, mixed=True)
+    pair = next(way for way in ways if way.mixed and [rate for rate, _ in way.mixed] == pytest.approx([4.0, 2.0]))
+    target, connection = follow(found.points[0], pair, half_squared_error, data, size=2.0)
+    assert target.converged and modes(target.loss) == {0, 1}
+    assert connection.leak < 1e-9
+
+
+def test_the_graph_is_drawn_with_the_path_taken_thick(graph):
+    ax = plot_saddle_graph(graph[0])
+    arrows = [text.arrow_patch for text in ax.texts if getattr(text, "arrow_patch", None) is not None]
+    assert len(arrows) == 18
+    assert sum(arrow.get_linewidth() > 2 for arrow in arrows) == 3
+    assert ax.get_xlabel() == "effective width" and ax.get_ylabel() == "loss L"
+
+
+def test_degenerate_saddles_are_left_along_the_form_of_a_small_unit():
+    r"""A quadratic network on $y \propto \|x\|^2$, population loss: one saddle of order 3 for each width. All
+    directions are equal there, so the exits are a continuum, and their targets one node up to the symmetry of the data."""
+    second, cross = np.array([[3.0, 0, 1], [0, 1, 0], [1, 0, 3]]), np.array([[4.0, 0, 4.0]]) / np.sqrt(8)
+    model = TwoLayer(Dense(quadratic, 2), 2, 0.0, key=jax.random.key(0))
+    found = saddle_graph(model, statistics_loss, from_moments(second, cross, 1.0))
+    assert found.complete
+    levels = theory.isotropic_quadratic_levels(2)
+    np.testing.assert_allclose([point.loss for point in found.points], levels, atol=1e-10)
+    assert [verdict.name for verdict in found.kinds] == ["degenerate saddle", "degenerate saddle", "minimum"]
+    assert {(edge.source, edge.target, edge.order) for edge in found.connections} == {(0, 1, 3), (1, 2, 3)}
+
+
+def test_non_smooth_saddles_are_left_along_every_local_maximiser():
+    """Figure 1D's two orthogonal points: a ray for either sample, the steeper one first or last."""
+    data = jnp.array([[1.0, 0.5], [-1.0, 2.0]]), jnp.array([[1.0], [-1.0]])
+    model = TwoLayer(Dense(relu, 2), 2, 0.0, key=jax.random.key(0))
+    found = saddle_graph(model, mean_squared_error, data)
+    assert found.complete
+    losses = [point.loss for point in found.points]
+    levels = theory.orthogonal_relu_levels(np.asarray(data[0]), np.asarray(data[1])[:, 0])
+    np.testing.assert_allclose(np.sort(losses), np.sort([*levels, levels[1]]), atol=1e-12)
+    # |y||x| for the loss without ½: either sample first, the other one then.
+    sizes = np.sort(np.linalg.norm(np.asarray(data[0]), axis=1))
+    assert len(found.connections) == 4
+    np.testing.assert_allclose(np.sort([edge.rate for edge in found.connections]), np.repeat(sizes, 2), rtol=1e-6)
