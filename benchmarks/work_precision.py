@@ -4,12 +4,12 @@ For every problem, solver and tolerance: the largest error of the trajectory ove
 norm of the parameters; the largest error of the times at which the loss falls through 3/4, 1/4 and 1/20 of its drop,
 relative to them; gradients, Hessian–vector products and Hessians, as gradient-equivalents at the cost ratios measured
 in this run; and the wall time without compilation, the shortest of five runs, made in rounds over all solvers (one run,
-where it is longer than a second). The same rtol for every solver, and atol = rtol times the
+where it is longer than half a second). The same rtol for every solver, and atol = rtol times the
 tenth percentile of the initial weights' sizes.
 
 Run: `python benchmarks/work_precision.py [--problems tanh …] [--solvers BDF …] [--quick] [--out DIR]`.
 It writes work-precision.json, work-precision.md and a figure per problem (`--tables-only`: from the report that is
-there already); the whole takes about an hour on two cores, `--quick` some minutes. Competitors that are not installed
+there already); the whole takes about forty minutes on one core, `--quick` some minutes. Competitors that are not installed
 are left out: `pip install scikit-sundae torchdiffeq`.
 """
 
@@ -37,9 +37,9 @@ TARGETS = (1e-4, 1e-6)
 # Fractions of the loss's drop at which transition times are compared.
 FRACTIONS = (0.75, 0.25, 0.05)
 # Seconds: a run that took longer is not repeated at a tighter tolerance.
-PATIENCE = 10.0
+PATIENCE = 15.0
 # Seconds: a run that took longer is timed once only; the others so many times more.
-LONG, ROUNDS = 1.0, 4
+LONG, ROUNDS = 0.5, 4
 
 
 def observed(problem, states):
@@ -72,12 +72,12 @@ def reference(name):
     problem = with_times(PROBLEMS[name]())
     atol = lambda rtol: default_atol(np.asarray(problem.theta), rtol)  # noqa: E731
     if name in ("tanh", "softplus-33", "softplus-601"):
-        first, second, rtol = OURS["Rodas5P" if name != "softplus-601" else "BDF"], OURS["BDF"], 1e-10
+        first, second, rtol = OURS["BDF" if name == "softplus-601" else "Rodas5P"], OURS["BDF"], 1e-10
     elif name == "wide":
         first, second, rtol = OURS["ExtrapolatedRKC"], OURS["KrylovRosenbrock 5"], 1e-8
     else:
         first, second, rtol = PEERS["Dopri8"], PEERS["Tsit5"], 1e-12
-    problem = with_times(problem, transition_times(problem, lambda p: first(p, 1e-8, atol(1e-8)).states))
+    problem = with_times(problem, transition_times(problem, lambda p: first(p, 1e-7, atol(1e-7)).states))
     states = first(problem, rtol, atol(rtol)).states
     other = second(problem, 10 * rtol, atol(10 * rtol)).states
     return problem, states, distance(other, states)
@@ -169,7 +169,7 @@ def run_problem(name, solvers, tolerances):
     print(f"{name}: {problem.theta.size} parameters, references agree to {agreement:.1e}, {ratios}", flush=True)
     results, runs = {}, []
     for label in solvers:
-        if label in DENSE and not problem.dense:
+        if label in problem.without or (label in DENSE and not problem.dense):
             continue
         results[label] = []
         for rtol in tolerances:
@@ -290,7 +290,7 @@ def main(
     out.mkdir(parents=True, exist_ok=True)
     if quick:
         problems = tuple(name for name in problems if name in ("tanh", "attention", "deep-linear"))
-    tolerances = (1e-4, 1e-7) if quick else (1e-4, 1e-6, 1e-8, 1e-10)
+    tolerances = (1e-4, 1e-7) if quick else (1e-3, 1e-5, 1e-7, 1e-10)
     report = json.loads((out / "work-precision.json").read_text()) if tables_only else {}
     for name in () if tables_only else problems:
         report[name] = run_problem(name, solvers, tolerances)
