@@ -4,13 +4,15 @@ For every problem, solver and tolerance: the largest error of the trajectory ove
 norm of the parameters; the largest error of the times at which the loss falls through 3/4, 1/4 and 1/20 of its drop,
 relative to them; gradients, Hessian–vector products and Hessians, as gradient-equivalents at the cost ratios measured
 in this run; and the wall time without compilation, the shortest of five runs, made in rounds over all solvers (one run,
-where it is longer than half a second). The same rtol for every solver, and atol = rtol times the
-tenth percentile of the initial weights' sizes.
+where it is longer than half a second). The same rtol for every solver, and atol = rtol times the tenth percentile of
+the initial weights' sizes.
 
 Run: `python benchmarks/work_precision.py [--problems tanh …] [--solvers BDF …] [--quick] [--out DIR]`.
 It writes work-precision.json, work-precision.md and a figure per problem (`--tables-only`: from the report that is
-there already); the whole takes about forty minutes on one core, `--quick` some minutes. Competitors that are not installed
-are left out: `pip install scikit-sundae torchdiffeq`.
+there already); the whole takes about forty minutes on one core, `--quick` some minutes. Competitors that are not
+installed are left out: `pip install scikit-sundae torchdiffeq`. On a busy machine pin it to a core of its own, at
+real-time priority (`taskset -c 1 chrt -f 10 python …`): compiled code hands over between threads, and each time an
+ordinary process may wait for a slice of another's.
 """
 
 import json
