@@ -35,8 +35,8 @@ def with_simulate(problem, solver, rtol, horizon, budget):
     flow, data = problem.flow, problem.data
     options = {"solver": solver, "rtol": rtol, "max_steps": 10**9}
     # Long enough for the default to change its solver, so that everything is compiled before the clock starts.
-    for t1, seconds in ((horizon, budget / 2), (horizon, budget)):
-        reached = simulate(flow.model, flow.loss, data, t1=t1, budget=seconds, **options)
+    for seconds in (budget / 2 if solver is None else 1.0, budget):
+        reached = simulate(flow.model, flow.loss, data, t1=horizon, budget=seconds, **options)
     return float(reached.ts[-1]), float(reached.losses[-1])
 
 

@@ -1,6 +1,7 @@
 r"""Products $\varphi_k(sJ)b$ by Lanczos vectors: J acts on vectors and is never held."""
 
 from collections.abc import Callable
+from typing import Any
 
 import equinox as eqx
 import equinox.internal as eqxi
@@ -15,6 +16,8 @@ from .phi import phi_products
 LOOK_EVERY = 4
 # Of the error that the controller allows, the share left to each Krylov approximation.
 SHARE = 0.05
+# Vectors are read in so many at a time: of 64 that there is room for, a dozen are found as a rule.
+BLOCK = 8
 
 
 class KrylovBasis(eqx.Module):
@@ -23,7 +26,7 @@ class KrylovBasis(eqx.Module):
     Rows and columns beyond the vectors found are zero.
 
     - `vectors`: $V^\top$; `projected`: T; `eigen`: its eigenvalues and vectors; `norm`: $\|a\|$; `rates`: $wV$, w the
-      rows of the quadratures; `rest`: β of $b = (a; β)$.
+      rows of the quadratures; `rest`: β of $b = (a; β)$; `count`: number of vectors found.
     """
 
     vectors: Float[Array, "m n"]
@@ -32,6 +35,7 @@ class KrylovBasis(eqx.Module):
     norm: Float[Array, ""]
     rates: Float[Array, "m q"]
     rest: Float[Array, " q"]
+    count: Int[Array, ""]
 
 
 class KrylovProducts(eqx.Module):
@@ -41,7 +45,15 @@ class KrylovProducts(eqx.Module):
         r"""$\varphi_k(sJ)b$, k = 0, …, `highest`, for the vector b whose basis is given."""
         first = jnp.zeros_like(b.eigen[0]).at[0].set(b.norm)
         small = phi_products(b.projected, b.eigen, scale, first, highest + 1)
-        return with_quadratures(small @ b.vectors, small @ b.rates, scale, b.rest)
+        main = _of_found(lambda vectors: small[:, : len(vectors)] @ vectors, b.vectors, b.count)
+        return with_quadratures(main, small @ b.rates, scale, b.rest)
+
+
+def _of_found(function: Callable[[Array], Any], vectors: Float[Array, "m n"], count: Int[Array, ""]) -> Any:
+    """The function of the vectors found, and of a few rows of zeros: room that is not used costs nothing."""
+    ends = [min(end, len(vectors)) for end in range(BLOCK, len(vectors) + BLOCK, BLOCK)]
+    branches = [lambda rows, end=end: function(rows[:end]) for end in ends]
+    return jax.lax.switch((count - 1) // BLOCK, branches, vectors)
 
 
 class _Lanczos(eqx.Module):
@@ -104,13 +116,12 @@ def lanczos(
         beta = jnp.where(m > 0, state.residual, 0.0)
         product = apply(zeros.at[:size].set(v))
         vectors = state.vectors.at[m].set(v)
-        # Against all vectors, twice: the recurrence of three loses orthogonality as soon as an outlier converges.
-        overlaps = vectors @ product[:size]
-        rest_of_product = product[:size] - overlaps @ vectors
-        again = vectors @ rest_of_product
-        rest_of_product = rest_of_product - again @ vectors
+        overlap = v @ product[:size]
+        rest_of_product = product[:size] - overlap * v - beta * vectors[before]
+        # Against all vectors once more: the recurrence of three loses orthogonality as soon as an outlier converges.
+        rest_of_product = _of_found(lambda found: rest_of_product - (found @ rest_of_product) @ found, vectors, m + 1)
         residual = _norm(rest_of_product)
-        projected = state.projected.at[m, before].add(beta).at[before, m].add(beta).at[m, m].set(overlaps[m] + again[m])
+        projected = state.projected.at[m, before].add(beta).at[before, m].add(beta).at[m, m].set(overlap)
         # Below roundoff of the product the space is invariant: nothing is left.
         exhausted = residual <= 10 * jnp.finfo(b.dtype).eps * _norm(product[:size])
         residual = jnp.where(exhausted, 0.0, residual)
@@ -134,7 +145,7 @@ def lanczos(
         max_steps=max_vectors,
         kind="checkpointed",
     )
-    basis = KrylovBasis(end.vectors, end.projected, _eigen(end.projected), norm, end.rates, rest)
+    basis = KrylovBasis(end.vectors, end.projected, _eigen(end.projected), norm, end.rates, rest, end.count)
     return basis, jax.lax.stop_gradient(vector(end)), end.count
 
 
