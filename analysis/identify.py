@@ -77,8 +77,7 @@ def _types(p: np.ndarray, q: np.ndarray, law: UnitLaw) -> tuple[str, ...]:
             names.append("ii")
         elif law.linear:
             # As many units as the narrow network has stand for it; which ones is a matter of choice.
-            names.append("iv" if len(seen) == p.shape[1] else "")
-            seen.add(len(seen))
+            names.append("iv" if names.count("") == p.shape[1] else "")
         else:
             column = int(np.flatnonzero(row_u)[0])
             kind = "iii" if law.degree == 1 and row_u[column] != 1 else "i"
