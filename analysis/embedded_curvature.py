@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from ..flows import flatten
 from ..models import declared_units, incoming, outgoing
 from .curvature import hessian
 from .dormant import added_unit_gradient
@@ -94,7 +95,9 @@ def embedded_spectrum(
     zeros = int(np.sum(embedding.dormant))
     if not law.smooth and zeros:
         raise ValueError(f"the network has {zeros} zero units, at which its units are not twice differentiable.")
-    blocks = [Block("narrow network", 1, _eigenvalues(hessian(narrow, loss, data)))]
+    # The network of no units, which all zero units embed, has no Hessian of its own.
+    whole = _eigenvalues(hessian(narrow, loss, data)) if flatten(narrow).size else np.zeros(0)
+    blocks = [Block("narrow network", 1, whole)]
     u, v = incoming(narrow, layer), outgoing(narrow, layer)
     zero = jnp.zeros((1, u.shape[1]), u.dtype), jnp.zeros((1, v.shape[1]), v.dtype)
     if law.linear:

@@ -59,9 +59,9 @@ def plot_saddle_graph(graph: SaddleGraph, *, ax: Axes | None = None) -> Axes:
 
 
 def _caption(verdict: Kind) -> str:
-    if verdict.spectrum is None:
+    if verdict.index is None:
         return SHORT.get(verdict.name, verdict.name)
-    counts = f"index {verdict.spectrum.index}, nullity {verdict.spectrum.nullity}"
+    counts = f"index {verdict.index}, nullity {verdict.nullity}"
     return counts if verdict.name != "degenerate saddle" else f"order {verdict.order}, {counts}"
 
 

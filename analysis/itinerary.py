@@ -164,7 +164,6 @@ def _row(visit: Visit) -> list[str]:
     passage, point, verdict, left = visit.passage, visit.critical_point, visit.kind, visit.escape
     widths = [f"{effective.width}{'' if effective.clear else '?'}" for effective in visit.effective_widths]
     types = [effective.embedding for effective in visit.effective_widths]
-    spectral = verdict.spectrum
     dwell = "stays" if passage.dwell is None else f"{passage.dwell:.4g}"
     if left is not None and left.dwell_predicted is not None:
         dwell += f" ({left.dwell_predicted:.4g})"
@@ -181,8 +180,8 @@ def _row(visit: Visit) -> list[str]:
         ", ".join(widths) or "–",
         ", ".join(types if len(set(types)) > 1 else types[:1]) or "–",
         verdict.name,
-        "–" if spectral is None else str(spectral.index),
-        "–" if spectral is None else str(spectral.nullity),
+        "–" if verdict.index is None else str(verdict.index),
+        "–" if verdict.nullity is None else str(verdict.nullity),
         "–" if verdict.order is None else str(verdict.order),
         rate,
         "–" if left is None else f"{left.e_folds:.1f}",

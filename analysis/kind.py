@@ -11,8 +11,9 @@ from ..models import layers_of, units_of
 from .critical_point import CriticalPoint
 from .curvature import DENSE_LIMIT
 from .dormant import dormant_form
+from .embedded_curvature import EmbeddedSpectrum, embedded_spectrum
 from .embedding import Embedding, LayeredEmbedding
-from .hessian_verdict import NO_UNIT_HELPS, no_unit_helps, with_hessian, zero_loss
+from .hessian_verdict import NO_UNIT_HELPS, no_unit_helps, with_hessian, zero_loss, zero_threshold
 from .joint_form import joint_form
 from .scales import Scales
 from .slow_point import flat_channel, ghost
@@ -64,7 +65,7 @@ def kind(
     if units is not None and not units.law.smooth and point.embedding is not None and np.any(point.embedding.dormant):
         return _non_smooth(point, form, escapes, scales)
     if point.theta.size > DENSE_LIMIT:
-        return _without_hessian(point, form, escapes, scales)
+        return _without_hessian(point, loss, data, form, escapes, scales)
     unused = escapes and point.embedding is not None and bool(np.any(point.embedding.dormant))
     return with_hessian(point, loss, data, form, scales, escapes=unused, why="a small unit lowers the loss")
 
@@ -85,15 +86,31 @@ def _without_point(point: CriticalPoint, loss, data, scales: Scales) -> Kind | N
     return Kind("no critical point", None, None, None, reason)
 
 
-def _without_hessian(point, form, escapes, scales) -> Kind:
-    """What the form of an added unit and the loss alone can tell."""
+def _without_hessian(point, loss, data, form, escapes, scales) -> Kind:
+    """What blocks as large as the narrow network, the form of an added unit, and the loss alone can tell."""
     large = f"more than {DENSE_LIMIT} parameters: no dense Hessian was made"
+    blocks = _blocks(point, loss, data, scales)
+    if blocks is not None and blocks.index:
+        return Kind("strict saddle", 2, None, form, f"{large}; by blocks of the embedding {blocks}", blocks=blocks)
     if escapes and form.order == 2 and _unused(point):
         evidence = f"{large}; a small unit lowers the loss at second order, with curvature −{form.strength:.6g}"
         return Kind("strict saddle", 2, None, form, evidence)
-    return _minimum_without_hessian(point, form, escapes, scales, large) or Kind(
-        "undetermined", None, None, form, large
-    )
+    if escapes and blocks is not None and np.any(point.embedding.dormant):
+        evidence = f"{large}; by blocks of the embedding {blocks}, but a small unit lowers the loss"
+        return Kind("degenerate saddle", form.order, None, form, evidence, blocks=blocks)
+    verdict = _minimum_without_hessian(point, form, escapes, scales, large)
+    verdict = Kind("undetermined", None, None, form, large) if verdict is None else verdict
+    return Kind(verdict.name, None, None, form, verdict.evidence, blocks=blocks)
+
+
+def _blocks(point: CriticalPoint, loss, data, scales: Scales) -> EmbeddedSpectrum | None:
+    """The inertia of a point that was found as an embedding, if it has a Hessian."""
+    embedding, units = point.embedding, units_of(point.model)
+    if not isinstance(embedding, Embedding) or units is None:
+        return None
+    if not units.law.smooth and np.any(embedding.dormant):
+        return None
+    return embedded_spectrum(embedding, loss, data, zero_threshold=zero_threshold(point, scales))
 
 
 def _minimum_without_hessian(point, form, escapes, scales, why: str) -> Kind | None:

@@ -7,6 +7,7 @@ import equinox as eqx
 from .certificate import Certificate
 from .curvature import Spectrum
 from .dormant import DormantForm
+from .embedded_curvature import EmbeddedSpectrum
 from .joint_form import JointForm
 from .lowest_form import LowestForm
 from .null_space import NullSpace
@@ -33,6 +34,7 @@ class Kind(eqx.Module):
       without units or without a zero of φ;
     - `evidence`: one sentence.
     - `form`: the lowest form of the loss along null directions that symmetries do not explain, where there are such.
+    - `blocks`: index and nullity from blocks as large as the narrow network, for networks too large for a `spectrum`.
     - `null_space`: how the zero eigenvalues are explained; `certificate`: how far point and index are proven. Both are
       `None` without a spectrum.
     """
@@ -45,6 +47,19 @@ class Kind(eqx.Module):
     form: LowestForm | None = None
     null_space: NullSpace | None = None
     certificate: Certificate | None = None
+    blocks: EmbeddedSpectrum | None = None
+
+    @property
+    def index(self) -> int | None:
+        """The number of negative eigenvalues of the Hessian, where it is known."""
+        known = self.blocks if self.spectrum is None else self.spectrum
+        return None if known is None else known.index
+
+    @property
+    def nullity(self) -> int | None:
+        """The number of zero eigenvalues of the Hessian, where it is known."""
+        known = self.blocks if self.spectrum is None else self.spectrum
+        return None if known is None else known.nullity
 
     @property
     def proof(self) -> str:

@@ -53,8 +53,8 @@ def visit_record(visit: Visit) -> dict[str, Any]:
         },
         "kind": verdict.name,
         "evidence": verdict.evidence,
-        "index": None if spectral is None else spectral.index,
-        "nullity": None if spectral is None else spectral.nullity,
+        "index": verdict.index,
+        "nullity": verdict.nullity,
         "zero_threshold": None if spectral is None else spectral.zero_threshold,
         "order": verdict.order,
         "null_space": verdict.null_space

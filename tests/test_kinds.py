@@ -158,6 +158,12 @@ def test_networks_too_large_for_a_dense_hessian():
     visits = itinerary(simulate(model, half_squared_error, data, t1=40.0, rtol=1e-8))
     assert [visit.kind.name for visit in visits] == ["strict saddle", "strict saddle", "minimum"]
     assert [visit.kind.spectrum for visit in visits] == 3 * [None]
+    # Index (H − r)(ρ − r) and nullity r² + (H − r)(4 − 2(ρ − r)) by blocks of the embedding, at any width.
+    assert [(visit.kind.index, visit.kind.nullity) for visit in visits] == [
+        (1600, 0),
+        (799, 1 + 799 * 2),
+        (0, 4 + 798 * 4),
+    ]
     assert [visit.kind.dormant.rate for visit in visits[:2]] == pytest.approx([2.0, 1.0], rel=1e-9)
     assert visits[0].escape.rate_measured == pytest.approx(2.0, rel=0.01)
 
