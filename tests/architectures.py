@@ -1,5 +1,6 @@
 """One small problem per architecture: adding a line here adds its law tests."""
 
+from collections.abc import Collection
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -118,7 +119,7 @@ NEW = {name for name in MODELS if name not in FIRST}
 SLOW = {"deep-tanh-with-biases", "relu-conv-dense", "linear-transformer", "skip-2", "relu-skip-2", "merged-attention"}
 
 
-def names(costly: tuple[str, ...] = ()) -> list:
+def names(costly: Collection[str] = ()) -> list:
     """All models as parameters of a test, the duplicates and the `costly` ones marked slow."""
     return [pytest.param(name, marks=pytest.mark.slow if name in {*SLOW, *costly} else ()) for name in MODELS]
 

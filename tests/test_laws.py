@@ -6,7 +6,7 @@ import equinox as eqx
 import jax
 import numpy as np
 import pytest
-from architectures import each_layer, names, problem
+from architectures import NEW, each_layer, names, problem
 from hypothesis import given
 from hypothesis import strategies as st
 from saddlescope.analysis import conserved_drift, effective_width, reduce
@@ -14,7 +14,8 @@ from saddlescope.flows import Result, flatten, half_squared_error, mean_squared_
 from saddlescope.models import incoming, layers_of, map_units, scaled, unit_vectors, units_of
 
 
-@pytest.mark.parametrize("name", names())
+# Of weights of size one the higher orders make stiff flows.
+@pytest.mark.parametrize("name", names(costly={"quadratic-linear", "conv-dense"}))
 @given(seed=st.integers(0, 10**6), exponent=st.floats(-3, 0))
 def test_energy_loss_and_conservation(name, seed, exponent):
     model, data = problem(name, seed)
@@ -49,7 +50,7 @@ def euler(model, loss, data, t1, steps):
     return theta
 
 
-@pytest.mark.parametrize("name", names())
+@pytest.mark.parametrize("name", names(costly=NEW - {"deep-linear", "softmax-attention"}))
 def test_agrees_with_a_tiny_euler_loop(name):
     """Euler's error is first order: halving the step and extrapolating leaves an error of the second order."""
     model, data = problem(name, 3)
