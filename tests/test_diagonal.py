@@ -1,6 +1,7 @@
 """Diagonal linear networks: exact solutions at every initial scale, and the jump process of vanishing ones."""
 
 import diffrax as dfx
+import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -19,10 +20,6 @@ def followed(x, y, alpha, times, rtol=1e-12):
     flow = simulate(DiagonalLinear(x.shape[1], alpha), half_squared_error, data(x, y), t1=times[-1], **settings)
     models = [flow.model_at(int(k)) for k in np.searchsorted(flow.ts, times)]
     return np.array([model.beta for model in models])
-
-
-def _arrays(*arrays):
-    return tuple(jnp.asarray(array) for array in arrays)
 
 
 # Coordinates that come one after the other; and a design in which the first is dropped when the third comes.
@@ -87,10 +84,9 @@ def test_index_and_nullity_of_the_saddles(design):
     for beta, gradient, index, nullity in zip(
         process.saddles, process.gradients, process.indices(), process.nullities(), strict=True
     ):
-        root = np.sqrt(np.abs(beta))
-        found = spectrum(
-            Diagonal(jnp.asarray(root), jnp.asarray(np.sign(beta) * root)), half_squared_error, data(*design)
-        )
+        root = jnp.sqrt(jnp.abs(beta))
+        model = eqx.tree_at(lambda m: m.weights, DiagonalLinear(3, 1.0), (root, jnp.sign(beta) * root))
+        found = spectrum(model, half_squared_error, data(*design))
         assert (found.index, found.nullity) == (index, nullity)
         inactive = np.abs(gradient[beta == 0])
         if index:
