@@ -7,12 +7,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from jaxtyping import Array
 from saddlescope.analysis import critical_point, itinerary, kind, spectrum, theory
 from saddlescope.experiments import fourier_template, modular_addition
 from saddlescope.flows import flatten, in_context_population, mean_squared_error, simulate, statistics_loss
-from saddlescope.models import Dense, Features, LinearAttention, TwoLayer, quadratic, with_units
-from saddlescope.models.features import outer_features
+from saddlescope.models import Dense, LinearAttention, MergedAttention, TwoLayer, quadratic, with_units
 
 VALUES, CONTEXT = (0.4, 0.3, 0.2, 0.1), 31
 
@@ -88,31 +86,13 @@ def test_levels_of_the_two_tied_directions_of_the_paper():
     assert all(visit.critical_point.converged for visit in visits)
 
 
-class Merged(eqx.Module):
-    """ŷ = Σ vᵢ βᵀ Uᵢ x_q: key and query merged."""
-
-    v: Array
-    u: Array
-
-    @property
-    def features(self):
-        return Features(outer_features, _coefficients)
-
-    def __call__(self, z):
-        beta, x = z
-        return jnp.einsum("h,hij,i,j->", self.v, self.u, beta, x)[None]
-
-
-def _coefficients(model: Merged) -> Array:
-    return jnp.einsum("h,hij->ij", model.v, model.u).reshape(1, -1)
-
-
 def test_merged_key_and_query_learn_all_directions_at_once():
     """One sigmoid: û(t) and the loss ½(D − 2su + bu²) in closed form; a single plateau."""
     inputs, context, start = 3, 10, 1e-3
     population = in_context_population(np.eye(inputs), context, normalised=True, weight=0.5)
-    weights = start * jnp.array([0.6, 0.8])
-    model = Merged(weights, weights[:, None, None] * jnp.eye(inputs) / np.sqrt(inputs))
+    weights, direction = start * np.array([[0.6], [0.8]]), np.eye(inputs).ravel() / np.sqrt(inputs)
+    model = TwoLayer(MergedAttention(inputs), 2, 0.0, key=jax.random.key(0))
+    model = with_units(model, jnp.asarray(weights * direction), jnp.asarray(weights))
     times = np.array([3.0, 4.0, 5.0, 20.0])
     flow = simulate(model, statistics_loss, population, t1=20.0, saveat=times)
     u = theory.merged_attention_strength(times, inputs, context, start**2)

@@ -5,23 +5,9 @@ import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from jaxtyping import Array
 from saddlescope.analysis import itinerary, spectrum, theory
 from saddlescope.flows import half_squared_error, mirror_flow, simulate
-
-
-class Diagonal(eqx.Module):
-    """f(x) = (u ⊙ v)·x."""
-
-    u: Array
-    v: Array
-
-    def __call__(self, x):
-        return jnp.sum(self.u * self.v * x, keepdims=True)
-
-
-def start(inputs, alpha):
-    return Diagonal(jnp.full(inputs, np.sqrt(2) * alpha), jnp.zeros(inputs))
+from saddlescope.models import DiagonalLinear
 
 
 def data(x, y):
@@ -31,9 +17,9 @@ def data(x, y):
 def followed(x, y, alpha, times, rtol=1e-12):
     """β at given times, by the flow of (u, v)."""
     settings = {"saveat": times, "rtol": rtol, "atol": rtol * alpha * 1e-3, "solver": dfx.Dopri8()}
-    flow = simulate(start(x.shape[1], alpha), half_squared_error, data(x, y), t1=times[-1], **settings)
+    flow = simulate(DiagonalLinear(x.shape[1], alpha), half_squared_error, data(x, y), t1=times[-1], **settings)
     models = [flow.model_at(int(k)) for k in np.searchsorted(flow.ts, times)]
-    return np.array([model.u * model.v for model in models])
+    return np.array([model.beta for model in models])
 
 
 # Coordinates that come one after the other; and a design in which the first is dropped when the third comes.
@@ -98,10 +84,9 @@ def test_index_and_nullity_of_the_saddles(design):
     for beta, gradient, index, nullity in zip(
         process.saddles, process.gradients, process.indices(), process.nullities(), strict=True
     ):
-        root = np.sqrt(np.abs(beta))
-        found = spectrum(
-            Diagonal(jnp.asarray(root), jnp.asarray(np.sign(beta) * root)), half_squared_error, data(*design)
-        )
+        root = jnp.sqrt(jnp.abs(beta))
+        model = eqx.tree_at(lambda m: m.weights, DiagonalLinear(3, 1.0), (root, jnp.sign(beta) * root))
+        found = spectrum(model, half_squared_error, data(*design))
         assert (found.index, found.nullity) == (index, nullity)
         inactive = np.abs(gradient[beta == 0])
         if index:
@@ -141,7 +126,7 @@ def test_jumps_of_vanishing_weights_have_the_slopes_of_the_process(design):
 
 def test_the_flow_of_the_network_itself_visits_the_saddles():
     process = theory.jump_process(*DESIGN_A)
-    flow = simulate(start(3, 1e-10), half_squared_error, data(*DESIGN_A), t1=60.0)
+    flow = simulate(DiagonalLinear(3, 1e-10), half_squared_error, data(*DESIGN_A), t1=60.0)
     visits = itinerary(flow)
     losses = [visit.critical_point.loss for visit in visits]
     np.testing.assert_allclose(losses, process.losses, atol=1e-10)

@@ -19,8 +19,11 @@ from saddlescope.flows import (
 from saddlescope.models import (
     Activation,
     Convolution,
+    Deep,
     Dense,
+    DiagonalLinear,
     LinearAttention,
+    MergedAttention,
     TwoLayer,
     UnitLaw,
     erf,
@@ -129,7 +132,7 @@ def test_convolution_and_attention_are_fitted_rank_by_rank():
     data = jnp.asarray(x), jnp.asarray(x @ np.array([[1], [1], [-1], [1]]) / np.sqrt(5))
     found = theory.predictions(small(architecture), mean_squared_error, data)
     np.testing.assert_allclose(found.named("weighted low-rank levels")["levels"], [1, 0.4, 0], atol=1e-12)
-    assert reason(found.named("Lemma 6 levels")) == "the units are Convolution, not Dense"
+    assert reason(found.named("Lemma 6 levels")) == "the units are Convolution, not Dense or MergedAttention"
     relu_units = theory.predictions(small(Convolution(relu, 4, 2, 2)), mean_squared_error, data)
     assert "not linear" in reason(relu_units.named("weighted low-rank levels"))
 
@@ -204,6 +207,51 @@ def test_leaky_units_on_an_odd_sample_are_a_slowed_linear_network(slope):
     np.testing.assert_allclose(found["levels"], theory.lemma6_levels(*map(np.asarray, data)), rtol=1e-10)
     smooth = theory.predictions(small(Dense(tanh, 2, 1)), half_squared_error, data)
     assert "not leaky ReLU" in reason(smooth.named("slowed linear network"))
+
+
+def test_merged_attention_is_a_linear_network_with_one_output():
+    """One plateau; for Λ = I one sigmoid, which starts from what the weights have along the correlation."""
+    inputs, n = 3, 10
+    population = in_context_population(np.eye(inputs), n, normalised=True, weight=0.5)
+    model = small(MergedAttention(inputs))
+    found = theory.predictions(model, statistics_loss, population)
+    levels = np.array(theory.merged_attention_levels(inputs * (1.0,), n)) / 2
+    np.testing.assert_allclose(found.named("Lemma 6 levels")["levels"], levels, rtol=1e-10)
+    along = np.trace(np.asarray(model.u), axis1=1, axis2=2) / np.sqrt(inputs)
+    start = np.sum((np.asarray(model.v[:, 0]) + along) ** 2) / 4
+    time = float(found.named("logistic mode times")["half_times"][0])
+    end = float(theory.merged_attention_strength(np.array(1e3), inputs, n, start))
+    assert theory.merged_attention_strength(np.array(time), inputs, n, start) == pytest.approx(end / 2, rel=1e-9)
+
+
+def test_deep_linear_networks():
+    model = Deep(Dense(linear, 3, 3), (4, 2), 1e-2, key=jax.random.key(0))
+    found = theory.predictions(model, half_squared_error, SPECTRAL)
+    modes = np.sort(STRENGTHS**2 / VARIANCES)[::-1]
+    expected = [modes[k:].sum() / 2 for k in range(3)]
+    np.testing.assert_allclose(found.named("levels of deep linear networks")["levels"], expected, atol=1e-12)
+    escape = found.named("escape of deep linear networks")
+    norm = np.sqrt(sum(float(jnp.sum(leaf**2)) for leaf in jax.tree.leaves(model)))
+    assert escape["dwell_exponent"] == -1
+    assert escape["earliest_escape"] == pytest.approx(np.sqrt(3) / (STRENGTHS[0] * norm), rel=1e-9)
+    assert "not a two-layer network" in reason(found.named("Lemma 6 levels"))
+    rectified = Deep(Dense(relu, 3, 3), (4, 2), 1e-2, key=jax.random.key(0))
+    found = theory.predictions(rectified, half_squared_error, SPECTRAL)
+    assert "not fully connected and linear" in reason(found.named("levels of deep linear networks"))
+
+
+def test_diagonal_networks():
+    x, y = np.array([[2.0, 1, 0], [0, 2, 1], [1, 0, 2]]), np.array([3.0, -1.5, 3])
+    data, process = (jnp.asarray(x), jnp.asarray(y)[:, None]), theory.jump_process(x, y)
+    for loss, factor in ((half_squared_error, 1.0), (mean_squared_error, 2.0)):
+        found = theory.predictions(DiagonalLinear(3, 1e-8), loss, data).named("jump process")
+        np.testing.assert_allclose(found["times"] * factor, process.times * np.log(1e8), rtol=1e-9)
+        np.testing.assert_allclose(found["levels"], factor * process.losses, atol=1e-12)
+        np.testing.assert_allclose(found["saddles"], process.saddles, atol=1e-9)
+    cases = (DiagonalLinear(3, 0.5), "not small"), (DiagonalLinear(3, 1e-8, layers=3), "not two")
+    for model, words in (*cases, (DiagonalLinear(3, 1e-8, key=jax.random.key(0)), "do not start alike")):
+        found = theory.predictions(model, half_squared_error, data)
+        assert words in reason(found.named("jump process"))
 
 
 def test_foreign_models_and_unknown_names():

@@ -12,6 +12,7 @@ from .setting import (
     commute,
     cross_matrix,
     dense_units,
+    require_linear_units,
     require_small,
     sample_of,
     statistics_of,
@@ -20,13 +21,13 @@ from .setting import (
 from .sigmoids import logistic_half_time
 
 # Random starts of the weighted low-rank fits, and the largest matrix for which they take seconds.
-STARTS, LARGEST_FIT = 10, 400
+STARTS, LARGEST_FIT = 6, 400
 # Correlations below this share of the loss are rounding.
 ROUNDING = 1e-12
 
 
 def _lemma6(model, loss, data):
-    dense_units(model, linear)
+    require_linear_units(model)
     statistics = statistics_of(model, loss, data)
     factor = np.asarray(statistics.factor)
     if np.linalg.matrix_rank(factor) < factor.shape[1]:
@@ -37,7 +38,7 @@ def _lemma6(model, loss, data):
 
 def _commuting_modes(model, loss, data):
     """Strengths s_k, input variances d_k and initial strengths of the modes, in the loss's own time."""
-    dense_units(model, linear)
+    require_linear_units(model)
     statistics = statistics_of(model, loss, data)
     require_small(model, loss, data)
     factor, cross = np.asarray(statistics.factor), cross_matrix(model, loss, data)
@@ -112,7 +113,7 @@ FORMULAS = (
     Formula(
         "Lemma 6 levels",
         "Baldi & Hornik (1989); Zhang, Saxe & Latham (2025), Lemma 6",
-        "two-layer linear network, squared error, invertible input covariance, largest modes first",
+        "two-layer linear network or merged attention, squared error, invertible input covariance, largest modes first",
         _lemma6,
     ),
     Formula(

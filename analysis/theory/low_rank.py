@@ -98,7 +98,8 @@ def weighted_levels(
             parts = np.einsum("nij,kj->nik", tensor, right), np.einsum("nij,ik->nkj", tensor, left)
             return np.concatenate([part.reshape(len(features), -1) for part in parts], axis=1)
 
-        settings = {"jac": jacobian, "xtol": 1e-15, "ftol": 1e-15, "gtol": 1e-15}
+        # Starts that end in a flat valley would spend thousands of steps on its last digits.
+        settings = {"jac": jacobian, "xtol": 1e-15, "ftol": 1e-15, "gtol": 1e-15, "max_nfev": 200}
         answers = (
             least_squares(residual, random.standard_normal(split + rank * columns), **settings) for _ in range(starts)
         )

@@ -3,10 +3,15 @@
 from collections.abc import Callable
 from typing import Any
 
-from . import linear_formulas, quadratic_formulas, relu_formulas
+from . import deep_formulas, linear_formulas, quadratic_formulas, relu_formulas
 from .prediction import Predictions
 
-FORMULAS = (*linear_formulas.FORMULAS, *quadratic_formulas.FORMULAS, *relu_formulas.FORMULAS)
+FORMULAS = (
+    *linear_formulas.FORMULAS,
+    *deep_formulas.FORMULAS,
+    *quadratic_formulas.FORMULAS,
+    *relu_formulas.FORMULAS,
+)
 
 
 def predictions(model: Any, loss: Callable, data: Any) -> Predictions:

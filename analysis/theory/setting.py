@@ -13,10 +13,12 @@ from ...models import (
     Activation,
     Architecture,
     Dense,
+    MergedAttention,
     TwoLayer,
     UnitLaw,
     features_of,
     incoming,
+    linear,
     outgoing,
     units_of,
     with_units,
@@ -41,11 +43,19 @@ def dense_units(model: Any, activation: Activation | None = None, outputs: int |
     """The architecture of a fully connected two-layer network of a given activation and number of outputs."""
     architecture = architecture_of(model, Dense)
     assert isinstance(architecture, Dense)
+    if architecture.bias:
+        raise NotApplicable("the units have biases")
     if activation is not None and architecture.activation is not activation:
         raise NotApplicable(f"the activation is {architecture.activation.name}, not {activation.name}")
     if outputs is not None and architecture.outputs != outputs:
         raise NotApplicable(f"there are {architecture.outputs} outputs, not {outputs}")
     return architecture
+
+
+def require_linear_units(model: Any) -> None:
+    r"""Refuses all but two-layer networks $\sum_i v_i (u_i \cdot z)$ with any u_i: dense linear, merged attention."""
+    if not isinstance(architecture_of(model, Dense, MergedAttention), MergedAttention):
+        dense_units(model, linear)
 
 
 def sample_of(loss: Callable, data: Any) -> tuple[np.ndarray, np.ndarray, float]:
