@@ -14,6 +14,7 @@ from ..flows import flatten
 from ..models import declared_units, incoming, outgoing, with_units
 from .critical_point import CriticalPoint
 from .dormant import DormantForm, local_maximisers
+from .embedding import Embedding
 from .kind import ZERO_FORM
 from .verdict import Kind
 
@@ -99,9 +100,9 @@ def _mixture(verdict: Kind, fast, slow) -> Exit:
 def _small_units(point: CriticalPoint, verdict: Kind, loss: Callable, data: Any) -> Iterator[Exit]:
     """One unused unit that leaves on its own, where no Hessian tells of it."""
     form, embedding = verdict.dormant, point.embedding
-    if verdict.order is None or form is None or embedding is None or not np.any(embedding.dormant):
+    if verdict.order is None or not isinstance(form, DormantForm) or not isinstance(embedding, Embedding):
         return
-    if form.strength <= ZERO_FORM:
+    if not np.any(embedding.dormant) or form.strength <= ZERO_FORM:
         return
     if form.order == 2 and declared_units(point.model).law.smooth:
         return

@@ -12,7 +12,8 @@ from ..flows import Trajectory, flatten, unflatten
 from ..models import declared_units, incoming
 from .critical_point import CriticalPoint
 from .curvature import hessian
-from .embedding import Embedding
+from .dormant import DormantForm
+from .embedding import Embedding, LayeredEmbedding
 from .escape import steady_rate, unit_history
 from .itinerary import Visit, itinerary
 from .projection import distances_to_widths
@@ -88,42 +89,39 @@ class ManifoldHistory(eqx.Module):
 
 
 def manifold_history(
-    trajectory: Trajectory, visits: Sequence[Visit] | None = None, *, widest: int | None = None
+    trajectory: Trajectory, visits: Sequence[Visit] | None = None, *, layer: int = 0, widest: int | None = None
 ) -> ManifoldHistory:
     """Distances of a flow from its invariant manifolds, and how they were left.
 
-    **Arguments:** `trajectory`: of a model with units; `visits`: its itinerary, computed if not given; `widest`:
-    largest width to look at, by default one more than the widest visit's.
+    **Arguments:** `trajectory`: of a model with units; `visits`: its itinerary, computed if not given; `layer`: of
+    units, from 0, where several have them; `widest`: largest width to look at, by default one more than any visit's.
     """
-    law = declared_units(trajectory.initial_model).law
+    law = declared_units(trajectory.initial_model, layer).law
     visits = itinerary(trajectory) if visits is None else visits
-    visited = [visit.effective_width.width for visit in visits if visit.effective_width is not None]
-    units = incoming(trajectory.initial_model).shape[0]
+    visited = [visit.effective_widths[layer].width for visit in visits]
+    units = incoming(trajectory.initial_model, layer).shape[0]
     widest = min(units, max(visited, default=0) + 1) if widest is None else widest
     if not 0 <= widest <= units:
         raise ValueError(f"the largest width must be between 0 and the number of units, {units}; got {widest}.")
     widths = tuple(range(0 if law.zero else 1, widest + 1))
     kept = np.linspace(0, len(trajectory.ts) - 1, min(POINTS, len(trajectory.ts))).astype(int)
     kept = np.unique(np.concatenate([kept, [visit.passage.index for visit in visits]]).astype(int))
-    theta = unit_history(trajectory.initial_model, trajectory.ys[kept])
+    theta = unit_history(trajectory.initial_model, trajectory.ys[kept], layer)
     distances = distances_to_widths(theta, law, widths)
-    departures = []
-    for number, (visit, later) in enumerate(zip(visits, visits[1:], strict=False)):
-        if visit.effective_width is not None and later.effective_width is not None:
-            departures.append(_departure(trajectory, number, visit, later))
-    return ManifoldHistory(trajectory.ts[kept], widths, distances, law.embedding, tuple(departures))
+    pairs = enumerate(zip(visits, visits[1:], strict=False))
+    departures = tuple(_departure(trajectory, number, visit, later, layer) for number, (visit, later) in pairs)
+    return ManifoldHistory(trajectory.ts[kept], widths, distances, law.embedding, departures)
 
 
-def _departure(trajectory: Trajectory, number: int, visit: Visit, later: Visit) -> Departure:
-    effective, following = visit.effective_width, later.effective_width
-    assert effective is not None and following is not None  # the caller looks
-    law, width, passage = declared_units(trajectory.initial_model).law, effective.width, visit.passage
+def _departure(trajectory: Trajectory, number: int, visit: Visit, later: Visit, layer: int) -> Departure:
+    effective, following = visit.effective_widths[layer], later.effective_widths[layer]
+    law, width, passage = declared_units(trajectory.initial_model, layer).law, effective.width, visit.passage
     # From the closest approach until the next one, of which the steadiest phase of growth counts.
     first, last = passage.index, later.passage.index
     end = trajectory.ts[last] if passage.departure is None else passage.departure
     last = max(int(np.searchsorted(trajectory.ts, end)), first + 2)
     kept = np.unique(np.linspace(first, min(last, len(trajectory.ts) - 1), POINTS).astype(int))
-    history = unit_history(trajectory.initial_model, trajectory.ys[kept])
+    history = unit_history(trajectory.initial_model, trajectory.ys[kept], layer)
     distances = distances_to_widths(history, law, (width,))[:, 0]
     order = visit.kind.order or 2
     measured, e_folds = steady_rate(trajectory.ts[kept], distances, order) if len(kept) > 2 else (None, 0.0)
@@ -141,10 +139,10 @@ def _predicted(visit: Visit, split: SplitSpectrum | None) -> float | None:
         lowest = float(np.min(split.normal, initial=0.0))
         return -lowest if lowest < 0 else None
     form = visit.kind.dormant
-    return None if form is None or form.strength == 0 else form.rate
+    return form.rate if isinstance(form, DormantForm) and form.strength > 0 else None
 
 
-def tangent_basis(embedding: Embedding) -> Float[np.ndarray, "n k"]:
+def tangent_basis(embedding: Embedding | LayeredEmbedding) -> Float[np.ndarray, "n k"]:
     r"""Orthonormal columns that span the wide parameters $(P_u U', P_v V')$ of an embedding, and what is outside units.
 
     The flow keeps this linear space.

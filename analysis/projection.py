@@ -15,7 +15,7 @@ from .width import EffectiveWidth, grouped, shares_of_ray
 ROUNDS = 20
 
 
-def project(model: Any, width: int) -> Embedding:
+def project(model: Any, width: int, *, layer: int = 0) -> Embedding:
     r"""The nearest point of the manifold of effective width r, as a narrow network with its embedding.
 
     The manifold is all networks that can be reduced to r units: for type iv those with rank Θ ≤ r, exactly solved by
@@ -23,19 +23,20 @@ def project(model: Any, width: int) -> Embedding:
     units equal one of r or zero, for type i those with r distinct units. The last three are clustering problems, of
     which a local optimum is found, from the groups in which the units lie already.
 
-    **Arguments:** `model`: with declared units; `width`: r, at least 1 where φ has no zero.
+    **Arguments:** `model`: with declared units; `width`: r, at least 1 where φ has no zero; `layer`: of units, from
+    0, where several have them; the others stay as they are.
 
     **Raises:** `ValueError` for a width that is negative or larger than the number of units.
 
     Source: Zhang, Saxe & Latham (2025), Theorem 3.
     """
-    theta, law = np.asarray(unit_vectors(model)), declared_units(model).law
+    theta, law = np.asarray(unit_vectors(model, layer)), declared_units(model, layer).law
     least = 0 if law.zero else 1
     if not least <= width <= len(theta):
         raise ValueError(f"the width must be between {least} and the number of units, {len(theta)}; got {width}.")
     labels = None if law.embedding == "iv" else nearest_groups(theta, law, width)
     empty = np.zeros(0)
-    effective = EffectiveWidth(width, empty, 0.0, float("nan"), law.embedding, float("nan"), labels)
+    effective = EffectiveWidth(width, empty, 0.0, float("nan"), law.embedding, float("nan"), labels, layer)
     return reduce(model, effective)
 
 
@@ -76,10 +77,9 @@ def _settled(theta: np.ndarray, law: UnitLaw, labels: np.ndarray, width: int) ->
     """Lloyd's rounds: every unit to the group, or to zero, that leaves least over of it; then the groups anew."""
     for _ in range(ROUNDS):
         costs = np.stack([_costs(theta, law, labels == number) for number in range(width)], axis=1)
-        if law.zero:
-            costs = np.column_stack([costs, np.sum(theta**2, axis=1)])
-        choice = np.argmin(costs, axis=1)
-        new = np.where(choice == width, -1, choice)
+        # What is no nearer to a group than to zero is zero: on the far side of a ray it must not turn the ray.
+        nothing = np.sum(theta**2, axis=1) if law.zero else np.full(len(theta), np.inf)
+        new = np.argmin(np.column_stack([nothing, costs]), axis=1) - 1
         if np.array_equal(new, labels):
             break
         labels = new

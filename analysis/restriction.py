@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ..flows import Trajectory, flatten, simulate, unflatten
-from ..models import incoming, outgoing, with_units
+from ..models import map_units
 from .embedding import Embedding
 from .projection import project
 
@@ -24,13 +24,14 @@ class ScaledUnitsLoss(eqx.Module):
     loss: Callable[[Any, Any], Any] = eqx.field(static=True)
     alpha: tuple[float, ...] = eqx.field(static=True)
     beta: tuple[float, ...] = eqx.field(static=True)
+    layer: int = eqx.field(static=True, default=0)
 
     def __call__(self, model: Any, data: Any) -> Array:
-        return self.loss(_scaled(model, 1 / np.array(self.alpha), 1 / np.array(self.beta)), data)
+        return self.loss(_scaled(model, 1 / np.array(self.alpha), 1 / np.array(self.beta), self.layer), data)
 
 
-def _scaled(model: Any, u: np.ndarray, v: np.ndarray) -> Any:
-    return with_units(model, incoming(model) * u[:, None], outgoing(model) * v[:, None])
+def _scaled(model: Any, u: np.ndarray, v: np.ndarray, layer: int) -> Any:
+    return map_units(model, np.diag(u), np.diag(v), layer)
 
 
 class Restriction(eqx.Module):
@@ -59,7 +60,7 @@ class Restriction(eqx.Module):
 
 
 def restricted_flow(
-    trajectory: Trajectory, width: int, *, start: int = 0, stop: int | None = None, points: int = 200
+    trajectory: Trajectory, width: int, *, layer: int = 0, start: int = 0, stop: int | None = None, points: int = 200
 ) -> Restriction:
     r"""The flow from the nearest network of a given effective width, on the manifold that it never leaves.
 
@@ -67,20 +68,21 @@ def restricted_flow(
     Where units are copies of each other (types i, ii) the narrow network's parameters are scaled to the wide one's
     metric; for types iii and iv its flow is the narrow network's as it is.
 
-    **Arguments:** `trajectory`: the full flow; `width`: at least 1; `start`, `stop`: numbers of its saved times between
-    which to compare; `points`: of how many of these.
+    **Arguments:** `trajectory`: the full flow; `width`: at least 1; `layer`: of units, from 0; `start`, `stop`: numbers
+    of its saved times between which to compare; `points`: of how many of these.
 
     **Raises:** `ValueError` for a width without units and for an empty interval.
     """
     last = len(trajectory.ts) - 1 if stop is None else stop
     if width < 1 or not 0 <= start < last < len(trajectory.ts):
         raise ValueError(f"needs a width of at least 1 and start < stop; got {width}, {start} and {last}.")
-    embedding = project(trajectory.model_at(start), width)
+    embedding = project(trajectory.model_at(start), width, layer=layer)
     columns = [np.linalg.norm(part, axis=0) for part in (embedding.incoming, embedding.outgoing)]
     # Singular vectors and the shares of rays have norm one, up to rounding.
     plain = all(np.allclose(norms, 1.0, rtol=1e-12) for norms in columns)
-    narrow = embedding.narrow if plain else _scaled(embedding.narrow, *columns)
-    loss = trajectory.loss if plain else ScaledUnitsLoss(trajectory.loss, *(tuple(map(float, n)) for n in columns))
+    narrow = embedding.narrow if plain else _scaled(embedding.narrow, *columns, layer)
+    alpha, beta = (tuple(map(float, norms)) for norms in columns)
+    loss = trajectory.loss if plain else ScaledUnitsLoss(trajectory.loss, alpha, beta, layer)
     kept = np.unique(np.linspace(start, last, min(points, last - start + 1)).astype(int))
     times = trajectory.ts[kept]
     settings = {"rtol": trajectory.stats["rtol"], "saveat": (times[1:] - times[0]).tolist()}
@@ -88,12 +90,15 @@ def restricted_flow(
     at = np.searchsorted(flow.ts, times - times[0])
     at = np.minimum(at, len(flow.ts) - 1)
 
+    def unscaled(model):
+        return model if plain else _scaled(model, *(1 / norms for norms in columns), layer)
+
     def wide(theta):
         model = unflatten(narrow, jnp.asarray(theta))
-        return np.asarray(flatten(embedding.wide(model if plain else _scaled(model, *(1 / n for n in columns)))))
+        return np.asarray(flatten(embedding.wide(unscaled(model))))
 
     path = np.stack([wide(theta) for theta in flow.ys[at]])
     gap = np.linalg.norm(trajectory.ys[kept] - path, axis=1)
-    end = unflatten(narrow, jnp.asarray(flow.ys[-1]))
-    final = Embedding(end if plain else _scaled(end, *(1 / n for n in columns)), embedding.incoming, embedding.outgoing)
+    end = unscaled(unflatten(narrow, jnp.asarray(flow.ys[-1])))
+    final = Embedding(end, embedding.incoming, embedding.outgoing, layer)
     return Restriction(width, times, gap, flow.losses[at], trajectory.losses[kept], path, final)

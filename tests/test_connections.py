@@ -107,7 +107,7 @@ def test_the_graph_is_drawn_with_the_path_taken_thick(graph):
 
 def test_degenerate_saddles_are_left_along_the_form_of_a_small_unit():
     r"""A quadratic network on $y \propto \|x\|^2$, population loss: one saddle of order 3 for each width. All
-    directions are equal there, so the exits are a continuum, and their targets one node up to the symmetry of the data."""
+    directions are equal there, so the exits are a continuum, and their targets one node up to the data's symmetry."""
     second, cross = np.array([[3.0, 0, 1], [0, 1, 0], [1, 0, 3]]), np.array([[4.0, 0, 4.0]]) / np.sqrt(8)
     model = TwoLayer(Dense(quadratic, 2), 2, 0.0, key=jax.random.key(0))
     found = saddle_graph(model, statistics_loss, from_moments(second, cross, 1.0))
