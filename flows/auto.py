@@ -24,12 +24,12 @@ GROWTH = 2.0
 # What follows models run times of the suite in benchmarks/ on one core, within a factor of two or so.
 # Steps of a flow of a few plateaus at rtol 1e-6, and the order with which they grow with the tolerance. They are those
 # of equal errors: at equal tolerances BDF's is some ten times that of Rodas5P, that of ExtrapolatedRKC a third.
-TSIT5_STEPS, RODAS_STEPS, BDF_STEPS, RKC_STEPS = (300, 5), (150, 6), (425, 6), (130, 5)
+TSIT5_STEPS, RODAS_STEPS, BDF_STEPS, RKC_STEPS, KRYLOV_STEPS = (300, 5), (150, 6), (425, 6), (130, 5), (100, 6)
 # BDF's steps per Hessian, and per factorisation; its evaluations per step.
 STEPS_PER_HESSIAN, STEPS_PER_FACTORISATION, BDF_EVALUATIONS = 20, 6, 1.8
 # Evaluations of ExtrapolatedRKC over √(radius × time × steps), and for each step at least; products for each step of
 # KrylovRosenbrock.
-RKC_EVALUATIONS, RKC_LEAST, KRYLOV_PRODUCTS = 3.5, 10, 60
+RKC_EVALUATIONS, RKC_LEAST, KRYLOV_PRODUCTS = 3.5, 10, 40
 # Operations per nanosecond; the operations that a transcendental function is worth; numbers read from memory, or pairs
 # of a triangular solve, per nanosecond.
 SPEED, TRANSCENDENTAL, BANDWIDTH = 20.0, 60.0, 4.0
@@ -69,9 +69,9 @@ def candidates(flow: GradientFlow, data: Any, rtol: float) -> dict[str, Candidat
 
     found: dict[str, Candidate] = {"ExtrapolatedRKC": Candidate(ExtrapolatedRKC(quadratures=1), rkc)}
     if n > DENSE_LIMIT:
-        # A product is worth two gradients, and is made orthogonal to some twenty vectors.
-        step = KRYLOV_PRODUCTS * (2 * gradient + 4 * 20 * n / BANDWIDTH) + STEP
-        krylov = _steps(RODAS_STEPS, rtol) * step
+        # A product costs what a gradient does, and is made orthogonal to a dozen vectors, which are read thrice.
+        step = KRYLOV_PRODUCTS * (gradient + 3 * 12 * n / BANDWIDTH) + STEP
+        krylov = _steps(KRYLOV_STEPS, rtol) * step
         return found | {"KrylovRosenbrock": Candidate(KrylovRosenbrock(quadratures=1), lambda _: krylov)}
     jacobian = FlowJacobian(hessian_of(flow, data))
     rodas, bdf = _dense_step_times(jacobian.hessian, n, gradient)
