@@ -20,11 +20,11 @@ def _diagonal_panel() -> Panel:
     y = np.array([3.0, -1.5, 3.0])
     process = theory.jump_process(x, y)
     alphas, jumps = (1e-10, 1e-40), []
+    times, beta, losses, levels = np.zeros(0), np.zeros(0), np.zeros(0), process.losses
     for alpha in alphas:
         times = np.linspace(0, 1.3 * process.times[-1], 2000)[1:] * np.log(1 / alpha)
         beta = mirror_flow(x, y, alpha, times)
         losses = np.sum((beta @ x.T - y) ** 2, axis=1) / 6
-        levels = process.losses
         middles = (levels[:-1] + levels[1:]) / 2
         jumps.append([float(crossings(times[None], losses[None], level)[0]) for level in middles])
     slopes = (np.array(jumps[1]) - jumps[0]) / np.log(alphas[0] / alphas[1])
@@ -58,12 +58,13 @@ def _linear_panel() -> Panel:
     values, vectors = np.linalg.eigh(covariance)
     x = 2 * (vectors * np.sqrt(values)) @ vectors.T
     schedule, levels = theory.linear_schedule(x, x @ target.T), np.array(theory.lemma6_levels(x, x @ target.T))
-    scales, drops = (1e-6, 1e-12), []
+    scales, drops, runs = (1e-6, 1e-12), [], []
     horizon = 2.0 * schedule[-1] * np.log(1 / scales[1])
     for scale in scales:
         model = padded(Dense(linear, 4, 4), 10, scale, 10, key=seed_key(0))
-        curves = loss_curves([model], [data], np.linspace(0, horizon, 8000)[None])
-        drops.append(plateau_times(curves, levels).middles[0])
+        runs.append(loss_curves([model], [data], np.linspace(0, horizon, 8000)[None]))
+        drops.append(plateau_times(runs[-1], levels).middles[0])
+    curves = runs[-1]
     slopes = (drops[1] - drops[0]) / np.log(scales[0] / scales[1])
     checks = [close(f"drop {k + 1} / ln 1/ε", schedule[k], slopes[k], relative=0.03) for k in range(len(schedule))]
 

@@ -88,14 +88,17 @@ def _standard_error(values: np.ndarray) -> float:
     return float(np.nanstd(values, ddof=1) / np.sqrt(len(values))) if len(values) > 1 else 0.0
 
 
-def _curves_panel(title: str, curves: dict[str, Curves], levels: np.ndarray, checks=(), note: str = "") -> Panel:
-    """Loss curves: mean over seeds would blur the steps, so each seed is a thin line."""
+def _curves_panel(
+    title: str, curves: dict[str, Curves], initial: float | None = None, checks=(), note: str = ""
+) -> Panel:
+    """Loss curves over the initial loss, by default each its own; a mean over seeds would blur the steps."""
     data = {f"{name}/{key}": getattr(each, key) for name, each in curves.items() for key in ("ts", "losses")}
     data = {key: values.astype(np.float32)[:, ::4] for key, values in data.items()}
 
     def draw(ax):
         for k, name in enumerate(curves):
-            ts, losses = data[f"{name}/ts"], data[f"{name}/losses"] / levels[0]
+            ts, losses = data[f"{name}/ts"], data[f"{name}/losses"]
+            losses = losses / (losses[:, :1] if initial is None else initial)
             for row in range(len(ts)):
                 label = name if row == 0 else None
                 ax.plot(ts[row], losses[row], color=COLOURS[k % len(COLOURS)], lw=0.6, alpha=0.6, label=label)
@@ -157,9 +160,9 @@ def _width_panels(seeds: int, quick: bool) -> tuple[Panel, ...]:
     falling = at_most("largest median / the one of fewer heads, of neighbours", 1.0, _largest_ratio(medians))
     short = {name: Curves(each.ts[:8], each.losses[:8], each.speeds[:8]) for name, each in attention.items()}
     return (
-        _curves_panel("linear, equal Hε²", curves, linear_levels(1)),
+        _curves_panel("linear, equal Hε²", curves),
         _lengths_panel("linear: plateaus", "width H", widths, gaps, predicted, log="x", checks=checks),
-        _curves_panel("attention, equal ε", short, attention_levels(1)),
+        _curves_panel("attention, equal ε", short),
         _lengths_panel("attention: plateaus", "width H", heads, spread, log="xy", checks=(shorter, falling)),
     )
 
@@ -194,9 +197,9 @@ def _spectrum_panels(seeds: int, quick: bool) -> tuple[Panel, ...]:
     )
     short = {name: Curves(each.ts[:8], each.losses[:8], each.speeds[:8]) for name, each in attention.items()}
     return (
-        _curves_panel("linear", curves, linear_levels(1)),
+        _curves_panel("linear", curves),
         _lengths_panel("linear: plateaus", "κ", powers, gaps, predicted, checks=checks),
-        _curves_panel("attention", short, attention_levels(1)),
+        _curves_panel("attention", short),
         _lengths_panel("attention: plateaus", "κ", powers, spread, checks=kept),
     )
 
@@ -236,7 +239,7 @@ def _low_rank_panels(seeds: int, quick: bool) -> tuple[Panel, ...]:
         ax.set(xlabel="rank of the initial weights", ylabel="end of the first plateau", yscale="log", xticks=ranks)
 
     ended = Panel("end of the first plateau", draw_ends, {"end": np.array(ends)}, tuple(checks))
-    return _curves_panel("linear, large weights of low rank", curves, levels), ended
+    return _curves_panel("linear, large weights of low rank", curves, float(levels[0])), ended
 
 
 def _last_above(curves: Curves, level: float) -> np.ndarray:
@@ -281,9 +284,9 @@ def _scale_panels(seeds: int, quick: bool) -> tuple[Panel, ...]:
     power = [float(np.nanmean(spread[-1]) * small[-1] / e) for e in small]
     short = {name: Curves(each.ts[:8], each.losses[:8], each.speeds[:8]) for name, each in attention.items()}
     return (
-        _curves_panel("linear", curves, linear_levels(1)),
+        _curves_panel("linear", curves),
         _lengths_panel("linear: plateaus", "ε", scales, gaps, line, log="x", checks=checks),
-        _curves_panel("attention", short, attention_levels(1)),
+        _curves_panel("attention", short),
         _lengths_panel("attention: plateaus", "ε", small, spread, power, log="xy", checks=powers),
     )
 
