@@ -39,7 +39,8 @@ def plot_saddle_graph(graph: SaddleGraph, *, ax: Axes | None = None) -> Axes:
         style |= {"color": COLOURS[1] if thick else "0.6", "connectionstyle": "arc3,rad=0.06", "mutation_scale": 13}
         ax.annotate("", xy=end, xytext=start, arrowprops=style, zorder=1)
         middle = 0.62 * np.array(start) + 0.38 * np.array(end)
-        ax.text(*middle, f"{edge.rate:.3g}", fontsize=6, color="0.35", ha="center", va="center", bbox=BOX, zorder=2)
+        style = {"fontsize": 6, "color": "0.35", "ha": "center", "va": "center", "bbox": BOX, "zorder": 2}
+        ax.text(middle[0], middle[1], f"{edge.rate:.3g}", **style)
     for number, (place, verdict) in enumerate(zip(places, graph.kinds, strict=True)):
         ax.plot(*place, "o", color=SHADES.get(verdict.name, COLOURS[6]), ms=15, zorder=3)
         ax.text(*place, str(number), color="white", fontsize=FONT, ha="center", va="center", zorder=4)

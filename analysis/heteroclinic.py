@@ -172,23 +172,26 @@ def heteroclinic_orbit(
     times, path = _first_guess(connection, target, loss, data, source.model, intervals)
     outside = spectral.eigenvectors[:, spectral.index :]
     distance = float(np.linalg.norm(connection.path[0] - source.theta))
-    end = target.theta
-    for halving in range(HALVINGS + 1):
+    edges = source.theta, outside, distance
+
+    def on_mesh(times: np.ndarray, path: np.ndarray, end: np.ndarray):
         for _ in range(2):
             # The orbit may end elsewhere on the target's manifold than where the first guess did.
             there = spectrum(unflatten(source.model, jnp.asarray(end)), loss, data)
-            ends = _Ends(source.theta, outside, distance, end, there.eigenvectors[:, : there.index])
+            ends = _Ends(*edges, end, there.eigenvectors[:, : there.index])
             path, defect = _solve(flow, data, times, path, ends)
             end = np.asarray(_nearest(source.model, path[-1], loss, data))
-        slopes = -gradients(source.model, loss, data, path)
-        spline = CubicHermiteSpline(times, path, slopes)
-        angle = _angle(spline, source.model, loss, data)
-        if angle <= tolerance or path.size * 2 > MOST_UNKNOWNS or halving == HALVINGS:
+        spline = CubicHermiteSpline(times, path, -gradients(source.model, loss, data, path))
+        rest = float(np.linalg.norm(ends.residual(path[0], path[-1])[: outside.shape[1]]) + defect)
+        return path, end, spline, _angle(spline, source.model, loss, data), rest
+
+    path, end, spline, angle, rest = on_mesh(times, path, target.theta)
+    for _ in range(HALVINGS):
+        if angle <= tolerance or path.size * 2 > MOST_UNKNOWNS:
             break
         times = np.sort(np.concatenate([times, (times[1:] + times[:-1]) / 2]))
-        path = spline(times)
-    scale = float(np.linalg.norm(end - source.theta))
-    gap = float(np.linalg.norm(ends.residual(path[0], path[-1])[: outside.shape[1]]) + defect) / scale
+        path, end, spline, angle, rest = on_mesh(times, spline(times), end)
+    gap = rest / float(np.linalg.norm(end - source.theta))
     losses = np.asarray(jax.lax.map(lambda theta: flow.value(theta, data), jnp.asarray(path)))
     arc = distance + _arc(spline)
     found = times, path, losses, arc
@@ -231,7 +234,7 @@ def _solve(flow: GradientFlow, data: Any, times, path, ends: _Ends) -> tuple[np.
     return best, least
 
 
-def _least_norm(left, right, boundary, residual) -> np.ndarray:
+def _least_norm(left: np.ndarray, right: np.ndarray, boundary, residual: np.ndarray) -> np.ndarray:
     r"""The shortest x with $Jx = r$, from $\begin{pmatrix} 1 & J^\top \\ J & -\mu \end{pmatrix}$."""
     count, n = left.shape[:2]
     rows, columns = (grid.ravel() for grid in np.meshgrid(np.arange(n), np.arange(n), indexing="ij"))
@@ -248,11 +251,11 @@ def _least_norm(left, right, boundary, residual) -> np.ndarray:
     if len(last):
         edge[len(first) :, -n:] = last
     jacobian = sp.vstack([inner, edge]).tocsr()
+    equations, unknowns = count * n + len(first) + len(last), (count + 1) * n
     size = float(np.max(np.abs(jacobian.data)))
-    damping = -DAMPING * size * sp.identity(jacobian.shape[0])
-    system = sp.bmat([[sp.identity(jacobian.shape[1]), jacobian.T], [jacobian, damping]]).tocsc()
-    solution = splu(system).solve(np.concatenate([np.zeros(jacobian.shape[1]), residual]))
-    return solution[: jacobian.shape[1]]
+    damping = -DAMPING * size * sp.identity(equations)
+    system = sp.bmat([[sp.identity(unknowns), jacobian.T], [jacobian, damping]]).tocsc()
+    return splu(system).solve(np.concatenate([np.zeros(unknowns), residual]))[:unknowns]
 
 
 def _angle(spline: CubicHermiteSpline, model: Any, loss: Callable, data: Any) -> float:

@@ -77,11 +77,11 @@ def restricted_flow(
     if width < 1 or not 0 <= start < last < len(trajectory.ts):
         raise ValueError(f"needs a width of at least 1 and start < stop; got {width}, {start} and {last}.")
     embedding = project(trajectory.model_at(start), width, layer=layer)
-    columns = [np.linalg.norm(part, axis=0) for part in (embedding.incoming, embedding.outgoing)]
+    u, v = (np.linalg.norm(part, axis=0) for part in (embedding.incoming, embedding.outgoing))
     # Singular vectors and the shares of rays have norm one, up to rounding.
-    plain = all(np.allclose(norms, 1.0, rtol=1e-12) for norms in columns)
-    narrow = embedding.narrow if plain else _scaled(embedding.narrow, *columns, layer)
-    alpha, beta = (tuple(map(float, norms)) for norms in columns)
+    plain = all(np.allclose(norms, 1.0, rtol=1e-12) for norms in (u, v))
+    narrow = embedding.narrow if plain else _scaled(embedding.narrow, u, v, layer)
+    alpha, beta = tuple(map(float, u)), tuple(map(float, v))
     loss = trajectory.loss if plain else ScaledUnitsLoss(trajectory.loss, alpha, beta, layer)
     kept = np.unique(np.linspace(start, last, min(points, last - start + 1)).astype(int))
     times = trajectory.ts[kept]
@@ -91,7 +91,7 @@ def restricted_flow(
     at = np.minimum(at, len(flow.ts) - 1)
 
     def unscaled(model):
-        return model if plain else _scaled(model, *(1 / norms for norms in columns), layer)
+        return model if plain else _scaled(model, 1 / u, 1 / v, layer)
 
     def wide(theta):
         model = unflatten(narrow, jnp.asarray(theta))

@@ -134,8 +134,12 @@ def _level(points: Sequence[CriticalPoint], loss: float) -> list[int]:
 
 def _same_map(points: Sequence[CriticalPoint], point: CriticalPoint, data: Any) -> int | None:
     one = _outputs(point.model, data)
-    for number in _level(points, point.loss) if one is not None else ():
+    if one is None:
+        return None
+    for number in _level(points, point.loss):
         other = _outputs(points[number].model, data)
+        if other is None:
+            continue
         if np.linalg.norm(one - other) <= SAME**0.5 * max(np.linalg.norm(one), np.linalg.norm(other), 1e-12):
             return number
     return None
@@ -143,7 +147,9 @@ def _same_map(points: Sequence[CriticalPoint], point: CriticalPoint, data: Any) 
 
 def _same_spectrum(points: Sequence[CriticalPoint], kinds: Sequence[Kind], point: CriticalPoint, verdict: Kind):
     one = verdict.spectrum
-    for number in _level(points, point.loss) if one is not None else ():
+    if one is None:
+        return None
+    for number in _level(points, point.loss):
         other = kinds[number].spectrum
         if other is None or (one.index, one.nullity) != (other.index, other.nullity):
             continue

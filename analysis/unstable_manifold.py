@@ -93,7 +93,7 @@ def _integrate(flow: GradientFlow, starts: Float[Array, "k n"], times: Float[Arr
             start,
             args=data,
             saveat=dfx.SaveAt(ts=times),
-            stepsize_controller=dfx.PIDController(rtol=rtol, atol=atol, step_ts=times),
+            stepsize_controller=dfx.ClipStepSizeController(dfx.PIDController(rtol=rtol, atol=atol), step_ts=times),
             max_steps=100_000,
             # A failed flow holds infinities from where it failed on, and leaves the others alone.
             throw=False,

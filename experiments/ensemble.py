@@ -37,8 +37,10 @@ def _curves(model, thetas, data, ts, loss, rtol, atol, until):
         return loss, jnp.linalg.norm(gradient)
 
     def curve(theta, data, ts, atol):
-        goal = None if until is None else until * flow.value(theta, data)
-        done = None if until is None else dfx.Event(lambda t, y, args, **_: flow.value(y, args) <= goal)
+        done = None
+        if until is not None:
+            goal = until * flow.value(theta, data)
+            done = dfx.Event(lambda t, y, args, **_: flow.value(y, args) <= goal)
         solution = dfx.diffeqsolve(
             dfx.ODETerm(lambda t, y, args: -jax.grad(flow.value)(y, args)),
             dfx.Tsit5(),
