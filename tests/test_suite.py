@@ -16,7 +16,7 @@ from problems import PROBLEMS, with_times  # noqa: E402
 pytestmark = pytest.mark.slow
 # A method of second order would take 10⁵ steps at the tolerance of the others.
 RTOL = dict.fromkeys(competitors.OURS, 1e-7) | {"RKC2": 1e-5}
-# At some kinks, and at some tolerances, its steps shrink without end; `candidates` does not offer it where there are any.
+# At some kinks its steps shrink without end; `candidates` does not offer it where there are any.
 STALLED = {("relu", "Rodas5P")}
 
 
