@@ -31,6 +31,7 @@ import matplotlib.pyplot as plt  # noqa: E402
 import numpy as np  # noqa: E402
 import tyro  # noqa: E402
 from competitors import DENSE, OURS, PEERS  # noqa: E402
+from matplotlib.ticker import NullFormatter  # noqa: E402
 from problems import PROBLEMS, with_times  # noqa: E402
 from saddlescope.flows.hessian import hessian_of  # noqa: E402
 from saddlescope.flows.simulate import default_atol  # noqa: E402
@@ -266,6 +267,9 @@ def draw(name, result, path):
             points = [(row[key], row["error"]) for row in rows if row.get("error") and row.get(key)]
             if points:
                 ax.loglog(*zip(*points, strict=True), label=label, ms=4, **style)
+    for ax in axes:
+        # Over less than two decades the ticks between them would be labelled, too, and overlap.
+        ax.xaxis.set_minor_formatter(NullFormatter())
     axes[0].set(xlabel="seconds, without compilation", ylabel="error of the trajectory", title=name)
     axes[1].set(xlabel="gradient-equivalents")
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside right upper", fontsize=8)
