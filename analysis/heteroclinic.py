@@ -174,15 +174,18 @@ def heteroclinic_orbit(
     distance = float(np.linalg.norm(connection.path[0] - source.theta))
     edges = source.theta, outside, distance
 
+    def towards(end: np.ndarray, times: np.ndarray, path: np.ndarray):
+        there = spectrum(unflatten(source.model, jnp.asarray(end)), loss, data)
+        ends = _Ends(*edges, end, there.eigenvectors[:, : there.index])
+        path, defect = _solve(flow, data, times, path, ends)
+        end = np.asarray(_nearest(source.model, path[-1], loss, data))
+        return path, end, float(np.linalg.norm(ends.residual(path[0], path[-1])[: outside.shape[1]]) + defect)
+
     def on_mesh(times: np.ndarray, path: np.ndarray, end: np.ndarray):
-        for _ in range(2):
-            # The orbit may end elsewhere on the target's manifold than where the first guess did.
-            there = spectrum(unflatten(source.model, jnp.asarray(end)), loss, data)
-            ends = _Ends(*edges, end, there.eigenvectors[:, : there.index])
-            path, defect = _solve(flow, data, times, path, ends)
-            end = np.asarray(_nearest(source.model, path[-1], loss, data))
+        # Twice, since the orbit may end elsewhere on the target's manifold than where the first guess did.
+        path, end, _ = towards(end, times, path)
+        path, end, rest = towards(end, times, path)
         spline = CubicHermiteSpline(times, path, -gradients(source.model, loss, data, path))
-        rest = float(np.linalg.norm(ends.residual(path[0], path[-1])[: outside.shape[1]]) + defect)
         return path, end, spline, _angle(spline, source.model, loss, data), rest
 
     path, end, spline, angle, rest = on_mesh(times, path, target.theta)
