@@ -50,21 +50,20 @@ def related(model, kind, random, layer=0):
     """The model with two units free and all others bound to them by a relation of one type, and the relation's error.
 
     The error is a function of the rows θ_i: zero on the manifold."""
-    u, v = np.array(incoming(model, layer)), np.array(outgoing(model, layer))
-    count = len(u)
-    if kind == "ii":
-        u[2:], v[2:] = 0.0, 0.0
-        return with_units(model, jnp.asarray(u), jnp.asarray(v), layer), lambda rows: rows[2:]
+    count = width(model, layer)
     if kind == "iv":
         shares = random.standard_normal((count - 2, 2))
+    elif kind == "ii":
+        shares = np.zeros((count - 2, 2))
     else:
         shares = np.eye(2)[random.integers(0, 2, count - 2)]
         if kind == "iii":
             positive = units_of(model, layer).law.field == "nonnegative"
             factors = random.uniform(0.5, 1.5, count - 2) * (1 if positive else random.choice([-1, 1], count - 2))
             shares = factors[:, None] * shares
-    u[2:], v[2:] = shares @ u[:2], shares @ v[:2]
-    return with_units(model, jnp.asarray(u), jnp.asarray(v), layer), lambda rows: rows[2:] - shares @ rows[:2]
+    # As a map, since one matrix may be both what units read and what they write.
+    bound = np.vstack([np.eye(2), shares]) @ np.eye(2, count)
+    return map_units(model, bound, bound, layer), lambda rows: rows[2:] - shares @ rows[:2]
 
 
 def steepest_rate(flow, loss, data):
