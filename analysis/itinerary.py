@@ -141,8 +141,9 @@ def remarks(visits: tuple[Visit, ...]) -> list[str]:
         if visit.kind.name in ("no critical point", "undetermined", "ghost", "flat channel"):
             lines.append(f"Visit {number}: {visit.kind.name}: {visit.kind.evidence}.")
         explained = visit.kind.null_space
-        if visit.kind.form is not None and explained is not None and visit.kind.name != "degenerate saddle":
-            lines.append(f"Visit {number}: {explained}, along which {visit.kind.form}: no critical manifold.")
+        form = visit.kind.form
+        if form is not None and form.order is not None and explained and visit.kind.name != "degenerate saddle":
+            lines.append(f"Visit {number}: {explained}, along which {form}: no critical manifold.")
         if visit.escape is not None and visit.escape.seeded_by_rounding:
             lines.append(f"Visit {number}: the escape was seeded by rounding; its time says nothing about the flow.")
     return lines

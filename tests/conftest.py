@@ -1,13 +1,23 @@
 """Double precision and a hypothesis profile for all tests."""
 
+import gc
 import os
 
 os.environ.setdefault("MPLBACKEND", "Agg")
 
 import hypothesis
 import jax
+import pytest
 
 jax.config.update("jax_enable_x64", True)
 # Compilation makes the first example slow; few examples, since each integrates a flow.
 hypothesis.settings.register_profile("saddlescope", deadline=None, max_examples=10, derandomize=True)
 hypothesis.settings.load_profile("saddlescope")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def let_go_of_compiled_functions():
+    """Each compiled function holds memory maps, of which Linux grants a process 65530: beyond, the compiler aborts."""
+    yield
+    jax.clear_caches()
+    gc.collect()

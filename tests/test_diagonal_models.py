@@ -48,7 +48,7 @@ def test_saddles_of_the_jump_process():
     x = np.array([[2.0, 1, 0], [0, 2, 1], [1, 0, 2]])
     y = np.array([3.0, -1.5, 3.0])
     data = jnp.asarray(x), jnp.asarray(y[:, None])
-    visits = itinerary(simulate(DiagonalLinear(3, 1e-6), half_squared_error, data, t1=60.0, rtol=1e-9))
+    visits = itinerary(simulate(DiagonalLinear(3, 1e-12), half_squared_error, data, t1=110.0, rtol=1e-9))
     assert [visit.kind.name for visit in visits] == 3 * ["strict saddle"] + ["minimum"]
     supports = [[], [0], [0, 1], [0, 1, 2]]
     for visit, support in zip(visits, supports, strict=True):
