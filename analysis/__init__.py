@@ -18,7 +18,6 @@ from .critical_point import critical_point as critical_point
 from .curvature import Spectrum as Spectrum
 from .curvature import hessian as hessian
 from .curvature import spectrum as spectrum
-from .curvature import third_order_form as third_order_form
 from .dormant import DormantForm as DormantForm
 from .dormant import dormant_form as dormant_form
 from .dormant import local_maximisers as local_maximisers
@@ -58,6 +57,7 @@ from .lie_algebra import ConservedCount as ConservedCount
 from .lie_algebra import conserved_count as conserved_count
 from .lowest_form import LowestForm as LowestForm
 from .lowest_form import lowest_form as lowest_form
+from .lowest_form import third_order_form as third_order_form
 from .manifold_figure import plot_manifolds as plot_manifolds
 from .manifolds import Departure as Departure
 from .manifolds import ManifoldHistory as ManifoldHistory

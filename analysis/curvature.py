@@ -103,21 +103,3 @@ def spectrum(model: Any, loss: Callable, data: Any, *, zero_threshold: float | N
     if zero_threshold is None:
         zero_threshold = float(np.sqrt(np.finfo(values.dtype).eps) * np.max(np.abs(values), initial=0.0))
     return Spectrum(values, vectors, zero_threshold)
-
-
-@eqx.filter_jit
-def _third_form(flow: GradientFlow, theta: Array, direction: Array, data: Any) -> Array:
-    def derivative(function):
-        return lambda s: jax.jvp(function, (s,), (jnp.ones_like(s),))[1]
-
-    along = derivative(derivative(derivative(lambda s: flow.value(theta + s * direction, data))))
-    return along(jnp.zeros((), theta.dtype)) / 6
-
-
-def third_order_form(model: Any, loss: Callable, data: Any, direction: Float[np.ndarray, " n"]) -> float:
-    r"""$F_3(d) = \frac{1}{6} \frac{d^3}{ds^3} L(\theta + s d)$ at s = 0.
-
-    On a direction d with $\nabla L = 0$ and $\nabla^2 L\, d = 0$ a non-zero value proves that the loss falls along d
-    or −d, whatever the Hessian says.
-    """
-    return float(_third_form(GradientFlow(model, loss), flatten(model), jnp.asarray(direction), data))

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float
 from scipy.optimize import minimize
 
-from ..flows import GradientFlow
+from ..flows import GradientFlow, flatten
 from .curvature import Spectrum
 from .scales import Scales
 
@@ -119,6 +119,15 @@ def form_along(
 ) -> float:
     r"""The form of order p along a direction, not relaxed: $\frac{1}{p!} \frac{d^p}{ds^p} L(\theta + s d)$ at s = 0."""
     return float(_value(GradientFlow(model, loss), jnp.asarray(theta), None, data, jnp.asarray(direction), order))
+
+
+def third_order_form(model: Any, loss: Callable, data: Any, direction: Float[np.ndarray, " n"]) -> float:
+    r"""$F_3(d) = \frac{1}{6} \frac{d^3}{ds^3} L(\theta + s d)$ at s = 0.
+
+    On a direction d with $\nabla L = 0$ and $\nabla^2 L\, d = 0$ a non-zero value proves that the loss falls along d
+    or −d, whatever the Hessian says.
+    """
+    return form_along(model, np.asarray(flatten(model)), loss, data, direction, 3)
 
 
 def lowest_form(
