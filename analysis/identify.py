@@ -4,11 +4,10 @@ from typing import Any
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, PRNGKeyArray
 
-from ..models import declared_units, incoming, outgoing, with_units
+from ..models import declared_units, incoming, map_units, outgoing
 from ..models.unit_law import EmbeddingType, UnitLaw
 from .embedding import Embedding
 
@@ -40,30 +39,31 @@ class Identification(eqx.Module):
         return f"width {width} embedded in {len(self.types)}: {', '.join(parts) or 'no further units'}"
 
 
-def identify(model: Any, *, tolerance: float = EQUAL) -> Identification | None:
-    r"""The narrow network of which a wide one is an embedding by Theorem 1, and by which types.
+def identify(model: Any, *, layer: int = 0, tolerance: float = EQUAL) -> Identification | None:
+    r"""The network, narrow in one layer, of which a wide one is an embedding by Theorem 1, and by which types.
 
     Incoming parameters alone tell which units belong together: equal ones (type i), proportional ones where φ is
     homogeneous of degree 1 (iii), all of them where φ is linear (iv). Their outgoing parameters then have to be
     multiples of one vector, as the theorem makes them; units on no invariant manifold count as well as those on one.
 
-    **Arguments:** `model`: with declared units, at a critical point; `tolerance`: differences up to this share of the
-    largest parameter are none.
+    **Arguments:** `model`: with declared units, at a critical point; `layer`: whose units are compared, from 0;
+    `tolerance`: differences up to this share of the layer's largest parameter are none.
 
-    **Returns:** the identification, or `None` where the network is no embedding of a narrower or equal one of its
-    law's types (units with equal inputs and outputs that are not proportional).
+    **Returns:** the identification with the narrowest network, or `None` where the network is no embedding of a
+    narrower or equal one of its law's types (units with equal inputs and outputs that are not proportional).
 
     Source: Zhang, Saxe & Latham (2025), Theorem 1.
     """
-    law = declared_units(model).law
-    u, v = np.asarray(incoming(model)), np.asarray(outgoing(model))
+    law = declared_units(model, layer).law
+    u, v = np.asarray(incoming(model, layer)), np.asarray(outgoing(model, layer))
     largest = max(float(np.max(np.abs(part), initial=0.0)) for part in (u, v))
     found = (_factorised if law.linear else _grouped)(u, v, law, tolerance * largest)
     if found is None:
         return None
-    narrow_u, narrow_v, p, q = found
-    embedding = Embedding(with_units(model, jnp.asarray(narrow_u), jnp.asarray(narrow_v)), p, q)
-    difference = max(float(np.max(np.abs(a - b), initial=0.0)) for a, b in ((p @ narrow_u, u), (q @ narrow_v, v)))
+    p, q = found
+    # Since P_vᵀP_u = 1, the narrow network's units are U' = P_vᵀU and V' = P_uᵀV.
+    embedding = Embedding(map_units(model, q.T, p.T, layer), p, q, layer)
+    difference = max(float(np.max(np.abs(a - b), initial=0.0)) for a, b in ((p @ q.T @ u, u), (q @ p.T @ v, v)))
     if difference > 10 * tolerance * largest:
         return None
     residual = difference / largest if largest > 0 else 0.0
@@ -87,23 +87,20 @@ def _types(p: np.ndarray, q: np.ndarray, law: UnitLaw) -> tuple[str, ...]:
 
 
 def _factorised(u: np.ndarray, v: np.ndarray, law: UnitLaw, small: float):
-    """U = P_u U', V = P_v V' with P_vᵀP_u = 1, if U, V and VᵀU have one rank."""
-    left, sizes, right = np.linalg.svd(u, full_matrices=False)
-    rank = int(np.sum(sizes > small))
-    left_v, sizes_v, right_v = np.linalg.svd(v, full_matrices=False)
-    if int(np.sum(sizes_v > small)) != rank:
-        return None
-    p = left[:, :rank] * np.sqrt(sizes[:rank])
-    q = left_v[:, :rank] * np.sqrt(sizes_v[:rank])
-    overlap = q.T @ p
-    if rank and np.linalg.svd(overlap, compute_uv=False)[-1] < EQUAL * np.linalg.norm(overlap):
-        return None
-    mixed = np.linalg.inv(overlap).T
-    narrow_u = np.sqrt(sizes[:rank])[:, None] * right[:rank]
-    # Q' = Q M with Q'ᵀP = 1 and V = Q' M⁻¹ (…).
-    narrow_v = np.linalg.inv(mixed) @ (np.sqrt(sizes_v[:rank])[:, None] * right_v[:rank])
+    """The narrowest P_u, P_v with P_vᵀP_u = 1 whose columns span those of U and V."""
+    a, b = _basis(u, small), _basis(v, small)
+    left, overlap, right = np.linalg.svd(b.T @ a)
+    rank = int(np.sum(overlap > EQUAL))
+    # What one side has and the other does not see needs a narrow unit as well: its partner is itself.
+    p, q = np.hstack([a, b @ left[:, rank:]]), np.hstack([b, a @ right[rank:].T])
     used = np.max(np.abs(np.hstack([u, v])), axis=1, initial=0.0, keepdims=True) > small
-    return narrow_u, narrow_v, np.where(used, p, 0.0), np.where(used, q @ mixed, 0.0)
+    return np.where(used, p, 0.0), np.where(used, q @ np.linalg.inv(p.T @ q), 0.0)
+
+
+def _basis(rows: np.ndarray, small: float) -> np.ndarray:
+    """Orthonormal columns that span those of a matrix, but for what is small."""
+    left, sizes, _ = np.linalg.svd(rows, full_matrices=False)
+    return left[:, sizes > small]
 
 
 def _grouped(u: np.ndarray, v: np.ndarray, law: UnitLaw, small: float):
@@ -123,7 +120,6 @@ def _grouped(u: np.ndarray, v: np.ndarray, law: UnitLaw, small: float):
             leaders.append(i)
             columns.append([(i, 1.0)])
     p, q = np.zeros((len(u), len(columns))), np.zeros((len(u), len(columns)))
-    narrow_v = np.zeros((len(columns), v.shape[1]))
     for k, members in enumerate(columns):
         total = sum((factor * v[i] for i, factor in members), np.zeros(v.shape[1]))
         if len(members) > 1 and np.max(np.abs(total)) <= small:
@@ -131,8 +127,7 @@ def _grouped(u: np.ndarray, v: np.ndarray, law: UnitLaw, small: float):
         for i, factor in members:
             p[i, k] = factor
             q[i, k] = 1.0 if len(members) == 1 else v[i] @ total / (total @ total)
-        narrow_v[k] = total
-    return u[leaders], narrow_v, p, q
+    return p, q
 
 
 def _factor(row: np.ndarray, leader: np.ndarray, law: UnitLaw) -> float | None:
@@ -153,16 +148,17 @@ def sample_family(embedding: Embedding, *, key: PRNGKeyArray) -> Embedding:
 
     **Arguments:** `embedding`; `key`: random key.
     """
-    law, (wide, width) = declared_units(embedding.narrow).law, embedding.incoming.shape
+    narrow, layer = embedding.narrow, embedding.layer
+    law, (wide, width) = declared_units(narrow, layer).law, embedding.incoming.shape
     first, second = (np.array(jax.random.normal(k, (wide, width))) for k in jax.random.split(key))
     if law.linear:
         # Nearly singular overlaps make γ of any size; a mean of one keeps them moderate.
         anchored = second + 3 * first
-        return Embedding(embedding.narrow, first, anchored @ np.linalg.inv(first.T @ anchored))
+        return Embedding(narrow, first, anchored @ np.linalg.inv(first.T @ anchored), layer)
     members = embedding.incoming != 0
     p = np.where(members, embedding.incoming, 0.0)
     if law.degree == 1:
         factors = np.exp(first) if law.field == "nonnegative" else np.where(first < 0, -1, 1) * np.exp(second)
         p = np.where(members, factors, 0.0)
     q = np.where(members, np.sign(p) * (second + 2.0), 0.0)
-    return Embedding(embedding.narrow, p, q / np.sum(p * q, axis=0))
+    return Embedding(narrow, p, q / np.sum(p * q, axis=0), layer)

@@ -10,15 +10,17 @@ from hypothesis import strategies as st
 from saddlescope.analysis import embed, identify, sample_family
 from saddlescope.flows import flatten
 from saddlescope.models import incoming, outgoing, units_of, with_units
-from test_embedding import CASES, embedding_of
+from test_embedding import CASES, FAST, embedding_of, slow_unless
+
+PARAMETERS = [pytest.param(*case, marks=slow_unless(case in FAST)) for case in CASES]
 
 
-@pytest.mark.parametrize(("name", "kind"), CASES)
+@pytest.mark.parametrize(("name", "layer", "kind"), PARAMETERS)
 @given(draw=st.data())
-def test_embeddings_are_recognised(name, kind, draw):
-    embedding, data = embedding_of(name, kind, draw.draw)
+def test_embeddings_are_recognised(name, layer, kind, draw):
+    embedding, data = embedding_of(name, layer, kind, draw.draw)
     wide, narrow = embedding.wide(), embedding.narrow
-    found = identify(wide)
+    found = identify(wide, layer=layer)
     assert found is not None and found.residual < 1e-12
     assert found.embedding.incoming.shape[1] == 2
     np.testing.assert_allclose(flatten(found.embedding.wide()), flatten(wide), atol=1e-11)
@@ -27,7 +29,7 @@ def test_embeddings_are_recognised(name, kind, draw):
     np.testing.assert_allclose(
         jax.vmap(found.embedding.narrow)(data[0]), jax.vmap(narrow)(data[0]), atol=1e-9, rtol=1e-9
     )
-    if units_of(wide).law.linear:
+    if units_of(wide, layer).law.linear:
         assert sorted(found.types) == ["", "", *[("ii" if kind == "ii" else "iv")] * (len(found.types) - 2)]
     else:
         expected = ["", "", *[kind] * (len(found.types) - 2)]
@@ -36,14 +38,14 @@ def test_embeddings_are_recognised(name, kind, draw):
         np.testing.assert_allclose(found.gamma_v, embedding.outgoing, atol=1e-9)
 
 
-@pytest.mark.parametrize(("name", "kind"), CASES)
+@pytest.mark.parametrize(("name", "layer", "kind"), PARAMETERS)
 @given(draw=st.data())
-def test_families_hold_embeddings_of_the_same_network(name, kind, draw):
-    embedding, data = embedding_of(name, kind, draw.draw)
+def test_families_hold_embeddings_of_the_same_network(name, layer, kind, draw):
+    embedding, data = embedding_of(name, layer, kind, draw.draw)
     other = sample_family(embedding, key=jax.random.key(draw.draw(st.integers(0, 1000))))
     np.testing.assert_allclose(other.outgoing.T @ other.incoming, np.eye(2), atol=1e-10)
     np.testing.assert_allclose(jax.vmap(other.wide())(data[0]), jax.vmap(other.narrow)(data[0]), atol=1e-9, rtol=1e-9)
-    if kind != "ii" or units_of(embedding.narrow).law.linear:
+    if kind != "ii" or units_of(embedding.narrow, layer).law.linear:
         assert not np.allclose(other.outgoing, embedding.outgoing)
 
 
@@ -59,8 +61,17 @@ def test_networks_that_are_no_embeddings():
     generic = identify(model)
     assert generic.types == ("", "", "", "")
     assert str(generic) == "width 4 embedded in 4: no further units"
-    linear, _ = problem("linear")
-    assert identify(with_units(linear, incoming(linear), outgoing(linear).at[:, 1].set(0.0))) is None
+
+
+def test_linear_units_that_only_one_side_sees_need_a_narrow_unit_each():
+    """U of rank 3, V of rank 1: three units are needed; two units without common effect are no narrower."""
+    model, data = problem("linear")
+    found = identify(with_units(model, incoming(model), outgoing(model).at[:, 1].set(0.0)))
+    assert found.embedding.incoming.shape == (5, 3) and found.residual < 1e-14
+    apart = with_units(model, jnp.eye(5, 3).at[1:].set(0.0), jnp.eye(5, 2, 1)[::-1].at[2:].set(0.0))
+    assert not np.any(outgoing(apart).T @ incoming(apart))
+    found = identify(apart)
+    assert found.embedding.incoming.shape[1] == 1 + np.linalg.matrix_rank(outgoing(apart)) and found.residual < 1e-14
 
 
 def test_mixed_types_are_told_apart():
