@@ -7,7 +7,6 @@ import equinox as eqx
 import equinox.internal as eqxi
 import jax
 import jax.numpy as jnp
-import jax.scipy as jsp
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
@@ -28,6 +27,9 @@ MAX_MISMATCH = 0.3
 FADING = 0.95
 # A measured rate is believed at most to this share of the former (CVODE's share).
 FLOOR = 0.3
+
+
+Factor = tuple[Float[Array, "n n"], Int[Array, " n"]]
 
 
 class System(eqx.Module):
@@ -62,14 +64,17 @@ class Counts(eqx.Module):
 
 
 class Chord(eqx.Module):
-    r"""A Jacobian J and a factorisation of $I - cJ$.
+    r"""The factors of a matrix $I - cJ$, from which those for another c can be had.
 
+    J itself is not kept: the integration's loop moves all that is kept in every step, and a second matrix would cost
+    more than multiplying the factors again when they are needed for another c.
+
+    - `factor`: lower and upper factors in one matrix, and the permutation of rows.
     - `age`: accepted steps since J was evaluated.
     - `rate`: factor by which an iteration reduces the error; 1 if unknown.
     """
 
-    jacobian: Float[Array, "n n"]
-    factor: tuple[Float[Array, "n n"], Int[Array, " n"]]
+    factor: Factor
     c: Float[Array, ""]
     age: Int[Array, ""]
     rate: Float[Array, ""]
@@ -78,21 +83,26 @@ class Chord(eqx.Module):
 
 def no_chord(size: int, dtype: Any) -> Chord:
     """The chord before the first step, too old to be used."""
-    empty, zero = jnp.zeros((size, size), dtype), jnp.asarray(0)
-    factor = (empty, jnp.zeros(size, jnp.int32))
-    scalar = jnp.zeros((), dtype)
-    return Chord(empty, factor, scalar, zero + MAX_AGE, scalar + 1, Counts(zero, zero, zero))
+    factor = (jnp.zeros((size, size), dtype), jnp.zeros(size, jnp.int32))
+    zero, scalar = jnp.asarray(0), jnp.zeros((), dtype)
+    return Chord(factor, scalar, zero + MAX_AGE, scalar + 1, Counts(zero, zero, zero))
 
 
 class _Iteration(eqx.Module):
     d: Float[Array, " n"]
     size: Float[Array, ""]
+    rate: Float[Array, ""]
     count: Int[Array, ""]
+    converged: Bool[Array, ""]
+    stuck: Bool[Array, ""]
+
+
+class _Attempt(eqx.Module):
+    d: Float[Array, " n"]
+    chord: Chord
     renew: Bool[Array, ""]
-    fresh: Bool[Array, ""]
     converged: Bool[Array, ""]
     failed: Bool[Array, ""]
-    chord: Chord
 
 
 def correct(
@@ -109,16 +119,20 @@ def correct(
     Source: Hindmarsh et al. (2005), "SUNDIALS", ACM Trans. Math. Softw. 31, section 2.1.
     """
     frozen, old = _detach((system, chord))
-    no, zero = jnp.asarray(False), jnp.zeros((), system.p.dtype)
+    no = jnp.asarray(False)
     old = eqx.tree_at(lambda chord: chord.rate, old, old.rate**FADING)
-    first = _Iteration(jnp.zeros_like(system.p), zero, jnp.asarray(0), old.age >= MAX_AGE, no, no, no, old)
     # A correction of a few units in the last place is none.
     enough = lax.stop_gradient(jnp.maximum(SHARE, size(4 * jnp.finfo(frozen.p.dtype).eps * frozen.p)))
-    last = lax.while_loop(
-        lambda it: ~(it.converged | it.failed),
-        lambda it: _detach(_iterate(frozen, it, size, enough, max_iterations)),
-        first,
-    )
+
+    def attempt(before: _Attempt) -> _Attempt:
+        chord = _renewed(frozen, before.chord, before.renew)
+        it = _iterated(frozen, chord, size, enough, max_iterations)
+        counts = chord.counts.add(it.count)
+        chord = eqx.tree_at(lambda chord: (chord.rate, chord.counts), chord, (it.rate, counts))
+        return _detach(_Attempt(it.d, chord, it.stuck, it.converged, it.stuck & before.renew))
+
+    first = _Attempt(jnp.zeros_like(frozen.p), old, old.age >= MAX_AGE, no, no)
+    last = lax.while_loop(lambda attempt: ~(attempt.converged | attempt.failed), attempt, first)
     safe = jnp.where(last.converged, last.d, 0)
     chord = eqx.tree_at(lambda chord: chord.age, last.chord, last.chord.age + 1)
     return safe, last.converged, chord
@@ -135,58 +149,79 @@ def implicit(system: System, d: Float[Array, " n"]) -> Float[Array, " n"]:
     return lax.custom_root(lambda v: system.residual(v), d, lambda _, solution: solution, solve_linear)
 
 
-def _iterate(
-    system: System, it: _Iteration, size: Callable[[Array], Array], enough: Array, max_iterations: int
+def _iterated(
+    system: System, chord: Chord, size: Callable[[Array], Array], enough: Array, max_iterations: int
 ) -> _Iteration:
-    chord = _renewed(system, it)
-    mismatch = system.c / chord.c
-    correction = 2 / (1 + mismatch) * jsp.linalg.lu_solve(chord.factor, system.residual(it.d))
-    length = size(correction)
-    first = it.count == 0
-    measured = length / jnp.where(first, 1, it.size)
-    rate = jnp.where(first, chord.rate, jnp.maximum(FLOOR * chord.rate, measured))
-    converged = jnp.minimum(rate, 1) * length <= enough
-    left = max_iterations - 1 - it.count
-    hopeless = ~first & ((measured >= 1) | (length * measured**left > enough)) | ~jnp.isfinite(length)
-    stuck = ~converged & (hopeless | (left == 0))
-    fresh = it.fresh | it.renew
-    again = stuck & ~fresh
-    chord = eqx.tree_at(lambda chord: (chord.rate, chord.counts), chord, (rate, chord.counts.add(1)))
-    return _Iteration(
-        jnp.where(again, 0, it.d + correction),
-        length,
-        jnp.where(again, 0, it.count + 1),
-        again,
-        fresh,
-        converged,
-        stuck & fresh,
-        chord,
-    )
+    """The iteration with one chord from d = 0, until it has converged or is stuck."""
+    relaxation = 2 / (1 + system.c / chord.c)
+
+    def iterate(it: _Iteration) -> _Iteration:
+        correction = relaxation * _solved(chord.factor, system.residual(it.d))
+        length = size(correction)
+        first = it.count == 0
+        measured = length / jnp.where(first, 1, it.size)
+        rate = jnp.where(first, it.rate, jnp.maximum(FLOOR * it.rate, measured))
+        converged = jnp.minimum(rate, 1) * length <= enough
+        left = max_iterations - 1 - it.count
+        hopeless = ~first & ((measured >= 1) | (length * measured**left > enough)) | ~jnp.isfinite(length)
+        return _Iteration(
+            it.d + correction, length, rate, it.count + 1, converged, ~converged & (hopeless | (left == 0))
+        )
+
+    no, zero = jnp.asarray(False), jnp.zeros((), system.p.dtype)
+    start = _Iteration(jnp.zeros_like(system.p), zero, chord.rate, jnp.asarray(0), no, no)
+    return lax.while_loop(lambda it: ~(it.converged | it.stuck), lambda it: _detach(iterate(it)), start)
 
 
-def _renewed(system: System, it: _Iteration) -> Chord:
-    """The chord with a new Jacobian if one is asked for, and refactored for c if it was for too different a c."""
-    kept = it.chord
-    refactor = it.renew | (jnp.abs(system.c / kept.c - 1) > MAX_MISMATCH)
-    jacobian = _replace(it.renew, lambda: system.jacobian(jnp.zeros_like(system.p)), kept.jacobian)
+def _renewed(system: System, kept: Chord, renew: Bool[Array, ""]) -> Chord:
+    r"""The chord with a new Jacobian if one is asked for, and for another c if it was for too different a one.
+
+    With $\rho = c'/c$ the matrix for c' is $(1 - \rho) I + \rho (I - cJ)$.
+    """
+    changed = renew | (jnp.abs(system.c / kept.c - 1) > MAX_MISMATCH)
     identity = jnp.eye(system.p.size, dtype=system.p.dtype)
-    factor = _replace(refactor, lambda: jsp.linalg.lu_factor(identity - system.c * jacobian), kept.factor)
+    ratio = system.c / kept.c
+
+    def turn(factor: Factor) -> Factor:
+        # Each of the two is done only if any member of a batch needs it; a plain cond would always do it.
+        unneeded = eqxi.unvmap_all(renew)
+        again = lax.cond(unneeded, lambda: identity, lambda: (1 - ratio) * identity + ratio * _multiplied(factor))
+        matrix = lax.cond(eqxi.unvmap_any(renew), lambda: jnp.where(renew, new(), again), lambda: again)
+        return _factorised(matrix)
+
+    def new() -> Array:
+        return identity - system.c * system.jacobian(jnp.zeros_like(system.p))
+
+    # A loop of one turn or none: what a conditional passes on unchanged would be copied.
+    start = (changed, kept.factor)
+    _, factor = lax.while_loop(lambda pair: pair[0], lambda pair: (jnp.zeros_like(changed), turn(pair[1])), start)
     return Chord(
-        jacobian,
         factor,
-        jnp.where(refactor, system.c, kept.c),
-        jnp.where(it.renew, 0, kept.age),
-        jnp.where(refactor, 1, kept.rate),
-        kept.counts.add(jacobians=it.renew.astype(int), factorisations=refactor.astype(int)),
+        jnp.where(changed, system.c, kept.c),
+        jnp.where(renew, 0, kept.age),
+        jnp.where(changed, 1, kept.rate),
+        kept.counts.add(jacobians=renew.astype(int), factorisations=changed.astype(int)),
     )
 
 
-def _replace(needed: Bool[Array, ""], compute: Callable[[], Any], kept: Any) -> Any:
-    # In a batch the work is done when any member needs it, where a plain cond would always do it.
-    def new() -> Any:
-        return jax.tree.map(lambda a, b: jnp.where(needed, a, b), compute(), kept)
+def _factorised(matrix: Float[Array, "n n"]) -> Factor:
+    factors, _, permutation = lax.linalg.lu(matrix)
+    return factors, permutation
 
-    return lax.cond(eqxi.unvmap_any(needed), new, lambda: kept)
+
+def _multiplied(factor: Factor) -> Float[Array, "n n"]:
+    """The matrix whose factors are given."""
+    factors, permutation = factor
+    lower = jnp.tril(factors, -1) + jnp.eye(len(factors), dtype=factors.dtype)
+    rows = jnp.matmul(lower, jnp.triu(factors), precision=lax.Precision.HIGHEST)
+    return jnp.zeros_like(rows).at[permutation].set(rows)
+
+
+def _solved(factor: Factor, right: Float[Array, " n"]) -> Float[Array, " n"]:
+    """The solution of a system whose matrix has these factors."""
+    factors, x = factor[0], right[factor[1]][:, None]
+    x = lax.linalg.triangular_solve(factors, x, left_side=True, lower=True, unit_diagonal=True)
+    return lax.linalg.triangular_solve(factors, x, left_side=True)[:, 0]
 
 
 def _detach(tree: Any) -> Any:
