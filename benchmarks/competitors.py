@@ -24,7 +24,7 @@ from saddlescope.flows.solvers import BDF, RKC2, ExponentialRosenbrock, Extrapol
 
 MAX_STEPS = 200_000
 # Seconds after which a run is given up. Where that is certain, it is not begun.
-LIMIT = 60.0
+LIMIT = 30.0
 
 
 class Work(NamedTuple):
@@ -127,8 +127,12 @@ def _stages(number, hessians=0):
 
 
 def _bdf(state, steps):
-    counts = state.chord.counts
+    counts = state.newton.counts
     return {"gradients": int(counts.evaluations), "hessians": int(counts.jacobians)}
+
+
+def _matrix_free(state, steps):
+    return {"gradients": int(state.newton.evaluations), "products": int(state.newton.products)}
 
 
 def _krylov(state, steps):
@@ -147,7 +151,8 @@ def auto(problem, rtol, atol):
     key = problem.name, rtol
     if key not in _CHOSEN:
         choice = first_choice(problem.flow, problem.theta, problem.data, problem.t1, rtol)
-        _CHOSEN[key] = type(choice.solver).__name__
+        free = isinstance(choice.solver, BDF) and choice.solver.matrix_free
+        _CHOSEN[key] = "BDF matrix-free" if free else type(choice.solver).__name__
         print(f"{problem.name}: auto at rtol {rtol:g} is {_CHOSEN[key]}: {choice.reason}")
     names = {"KrylovRosenbrock": "KrylovRosenbrock 5"}
     return (OURS | PEERS)[names.get(_CHOSEN[key], _CHOSEN[key])](problem, rtol, atol)
@@ -157,6 +162,7 @@ _tsit5 = with_diffrax(lambda problem: dfx.Tsit5(), _stages(6), explicit=True)
 OURS: dict[str, Any] = {
     "auto": auto,
     "BDF": with_diffrax(lambda problem: BDF(jacobian=_jacobian(problem)), _bdf),
+    "BDF matrix-free": with_diffrax(lambda problem: BDF(matrix_free=True), _matrix_free),
     "Rodas5P": with_diffrax(lambda problem: Rodas5P(True, jacobian=_jacobian(problem)), _stages(8, 1)),
     "ExponentialRosenbrock 5": with_diffrax(
         lambda problem: ExponentialRosenbrock(5, True, jacobian=_jacobian(problem)), _stages(5, 1)

@@ -1,5 +1,6 @@
 """Which solver: estimated run times of the candidates, and an explicit one until another pays."""
 
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -27,6 +28,11 @@ GROWTH = 2.0
 TSIT5_STEPS, RODAS_STEPS, BDF_STEPS, RKC_STEPS, KRYLOV_STEPS = (300, 5), (150, 6), (425, 6), (130, 5), (100, 6)
 # BDF's steps per Hessian, and per factorisation; its evaluations per step.
 STEPS_PER_HESSIAN, STEPS_PER_FACTORISATION, BDF_EVALUATIONS = 20, 6, 1.8
+# Of BDF without a matrix: evaluations per step; products, which need no transcendental functions, of this share of a
+# gradient's price; one a step for a stiffness up to the second number, and so many more for each tenfold.
+FREE_EVALUATIONS, FREE_PRODUCT, FREE_STIFFNESS, FREE_PRODUCTS = 1.15, 0.7, 1e3, 1.7
+# Numbers read and written per parameter in a step of it besides, and in a product.
+FREE_NUMBERS, PRODUCT_NUMBERS = 220, 12
 # Evaluations of ExtrapolatedRKC over √(radius × time × steps), and for each step at least; products for each step of
 # KrylovRosenbrock.
 RKC_EVALUATIONS, RKC_LEAST, KRYLOV_PRODUCTS = 3.5, 10, 40
@@ -34,8 +40,8 @@ RKC_EVALUATIONS, RKC_LEAST, KRYLOV_PRODUCTS = 3.5, 10, 40
 # of a triangular solve, per nanosecond.
 SPEED, TRANSCENDENTAL, BANDWIDTH = 20.0, 60.0, 4.0
 # In nanoseconds: a gradient within compiled code, and each matrix product in it; what a step of Tsit5, of Rodas5P or
-# ExtrapolatedRKC, and of BDF, and a stage of ExtrapolatedRKC take besides.
-CALL, PRODUCT, TSIT5_STEP, STEP, BDF_STEP, STAGE = 300.0, 400.0, 3e3, 1.5e4, 2e4, 1.5e3
+# ExtrapolatedRKC, of BDF, and of BDF without a matrix, and a stage of ExtrapolatedRKC take besides.
+CALL, PRODUCT, TSIT5_STEP, STEP, BDF_STEP, FREE_STEP, STAGE = 300.0, 400.0, 3e3, 1.5e4, 2e4, 1e4, 1.5e3
 # A change of solver on the way must promise to halve what is left.
 GAIN = 2.0
 
@@ -57,8 +63,8 @@ class Candidate(NamedTuple):
 def candidates(flow: GradientFlow, data: Any, rtol: float) -> dict[str, Candidate]:
     """The solvers that may replace the explicit one, by name; a function of model, loss, data and rtol alone.
 
-    `ExtrapolatedRKC` for any flow; with up to 1000 parameters `BDF` and, where the field has no kinks, on which its
-    stages are wasted, `Rodas5P`; beyond, `KrylovRosenbrock`.
+    `ExtrapolatedRKC` and `BDF` without a matrix for any flow; with up to 1000 parameters `BDF` with one and, where the
+    field has no kinks, on which its stages are wasted, `Rodas5P`; beyond, `KrylovRosenbrock`.
     """
     n, gradient = flatten(flow.model).size, _gradient_time(flow, data)
     rkc_steps = _steps(RKC_STEPS, rtol)
@@ -67,7 +73,16 @@ def candidates(flow: GradientFlow, data: Any, rtol: float) -> dict[str, Candidat
         evaluations = max(RKC_LEAST * rkc_steps, RKC_EVALUATIONS * (stiffness * rkc_steps) ** 0.5)
         return rkc_steps * STEP + evaluations * (gradient + STAGE + 6 * n / BANDWIDTH)
 
-    found: dict[str, Candidate] = {"ExtrapolatedRKC": Candidate(ExtrapolatedRKC(quadratures=1), rkc)}
+    def free(stiffness: float) -> float:
+        products = 1 + FREE_PRODUCTS * math.log10(max(stiffness / FREE_STIFFNESS, 1.0))
+        step = FREE_EVALUATIONS * gradient + FREE_STEP + FREE_NUMBERS * n / BANDWIDTH
+        step += products * (FREE_PRODUCT * gradient + PRODUCT_NUMBERS * n / BANDWIDTH)
+        return _steps(BDF_STEPS, rtol) * step
+
+    found: dict[str, Candidate] = {
+        "ExtrapolatedRKC": Candidate(ExtrapolatedRKC(quadratures=1), rkc),
+        "BDF matrix-free": Candidate(BDF(matrix_free=True, quadratures=1), free),
+    }
     if n > DENSE_LIMIT:
         # A product costs what a gradient does, and is made orthogonal to a dozen vectors, which are read thrice.
         step = KRYLOV_PRODUCTS * (gradient + 3 * 12 * n / BANDWIDTH) + STEP

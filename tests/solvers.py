@@ -33,6 +33,7 @@ SOLVERS: dict[str, Any] = {
     "exponential-4": _exponential(4),
     "exponential-5": _exponential(5),
     "bdf": Case(BDF(), BDF(), None),
+    "bdf-matrix-free": Case(BDF(matrix_free=True, quadratures=1), BDF(matrix_free=True), None, general=False),
     "rkc2": Case(RKC2(quadratures=1), RKC2(), 2, stiff=False, rtol=1e-6),
     "extrapolated-rkc": Case(ExtrapolatedRKC(quadratures=1), ExtrapolatedRKC(), 4, stiff=False),
     "krylov-4": Case(KrylovRosenbrock(4, quadratures=1), KrylovRosenbrock(4), 4, general=False),

@@ -265,12 +265,52 @@ def test_a_given_jacobian_is_used_and_checked():
     given = BDF(jacobian=lambda t, y, args: jnp.diag(args * (1 - 2 * y)))
     solution = solve(logistic, jnp.array([0.25]), 3.0, 1e-8, 1e-8, None, 1.0, given)
     np.testing.assert_allclose(solution.ys[0, 0], logistic_solution(3.0), rtol=1e-6)
-    assert solution.solver_state.chord.counts.jacobians < 10
+    assert solution.solver_state.newton.counts.jacobians < 10
     with pytest.raises(ValueError, match="shape"):
         solve(logistic, jnp.array([0.25]), 10.0, 1e-6, 1e-6, None, 1.0, BDF(jacobian=lambda t, y, args: jnp.eye(2)))
 
 
+def valley(t, y, stiffness):
+    """Descent from a saddle at the origin, the gradient of x² / 2 - x⁴ / 4 and of 40 stiff bonds to x."""
+    forces = jnp.geomspace(1.0, stiffness, 40) * (y[1:] - y[0])
+    return jnp.concatenate([(y[0] - y[0] ** 3 + jnp.sum(forces))[None], -forces])
+
+
+def test_without_a_matrix_the_steps_are_those_with_one():
+    """The same formula, solved to the same tolerance."""
+    y0, work = jnp.full(41, 1e-3), {}
+    for free in (False, True):
+        solver = BDF(matrix_free=free)
+        solution = solve(valley, y0, 600.0, 1e-7, 1e-10, None, jnp.asarray(1e4), solver)
+        assert solution.result == dfx.RESULTS.successful
+        work[free] = solution
+    ends = [np.asarray(work[free].ys[0]) for free in work]
+    np.testing.assert_allclose(ends[1], ends[0], rtol=1e-5)
+    np.testing.assert_allclose(ends[1], 1.0, rtol=1e-5)
+    steps = [int(work[free].stats["num_steps"]) for free in work]
+    assert steps[1] == pytest.approx(steps[0], rel=0.15)
+    newton = work[True].solver_state.newton
+    assert newton.evaluations < 2 * steps[1]
+
+
+def test_a_step_that_growth_makes_indefinite_is_shortened():
+    # At rate 1 a step of c > 1 makes I - cJ indefinite, at which conjugate gradients give up.
+    field = dfx.ODETerm(lambda t, y, args: y)
+    options = {"throw": False, "max_steps": 1000, "saveat": dfx.SaveAt(t1=True)}
+    constant = BDF(root_finder=Tolerances(1e-6, 1e-6, optx.rms_norm), matrix_free=True)
+    failed = dfx.diffeqsolve(field, constant, 0.0, 3.0, 3.0, jnp.asarray(1.0), **options)
+    assert failed.result == dfx.RESULTS.promote(optx.RESULTS.nonlinear_divergence)
+    controller = dfx.PIDController(rtol=1e-8, atol=1e-8)
+    solution = dfx.diffeqsolve(
+        field, BDF(matrix_free=True), 0.0, 3.0, 3.0, jnp.asarray(1.0), stepsize_controller=controller, **options
+    )
+    assert solution.ys is not None
+    assert float(solution.ys[0]) == pytest.approx(np.exp(3.0), rel=1e-5)
+
+
 def test_bad_arguments():
+    with pytest.raises(ValueError, match="either `matrix_free` or `jacobian`"):
+        BDF(matrix_free=True, jacobian=lambda t, y, args: jnp.eye(1))
     with pytest.raises(ValueError, match="max_order"):
         BDF(max_order=6)
     with pytest.raises(ValueError, match="root_find_max_steps"):

@@ -73,7 +73,7 @@ def test_stiff_problems_reach_the_reference_with_no_more_work_than_scipy(name):
     assert solution.result == dfx.RESULTS.successful
     # Each step commits an error up to the tolerance: what SciPy's has become by the end is the measure.
     assert error(np.asarray(solution.ys[0])) < max(10.0, 3 * error(theirs.y[:, -1]))
-    counts = solution.solver_state.chord.counts
+    counts = solution.solver_state.newton.counts
     assert solution.stats["num_steps"] <= 1.3 * (len(theirs.t) - 1)
     assert counts.evaluations <= 0.75 * theirs.nfev
     assert counts.jacobians <= theirs.njev
@@ -109,7 +109,7 @@ def test_gradient_flow_over_a_long_plateau():
     )
     assert explicit.ys is not None
     assert jnp.linalg.norm(ours.ys[0] - explicit.ys[0]) < 1e-5
-    counts = ours.solver_state.chord.counts
+    counts = ours.solver_state.newton.counts
     assert ours.stats["num_steps"] < 0.25 * explicit.stats["num_steps"]
     assert counts.evaluations < 2 * ours.stats["num_accepted_steps"]
     assert counts.jacobians < 0.05 * ours.stats["num_accepted_steps"]

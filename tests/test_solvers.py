@@ -26,7 +26,7 @@ def marked(names, slow):
 
 
 # Solvers of one class share the code that batching and differentiation go through, and its compilation is long.
-ONE_OF_EACH = list({type(case.flow): name for name, case in SOLVERS.items()}.values())
+ONE_OF_EACH = list({(type(case.flow), "free" in name): name for name, case in SOLVERS.items()}.values())
 
 
 def potential(theta):

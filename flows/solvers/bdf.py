@@ -12,9 +12,10 @@ import optimistix as optx
 from jax import lax
 from jaxtyping import Array, Float, Int, PyTree
 
-from .chord import MAX_AGE, MAX_ITERATIONS, Chord, System, correct, implicit, no_chord
+from .chord import MAX_ITERATIONS, Chord, System, correct, implicit, no_chord
 from .differences import ERROR, HIGHEST, DifferenceInterpolation, append, predict, rescale, start
-from .flat import Jacobian, flat_field
+from .flat import Jacobian, check_quadratures, flat_field
+from .newton_krylov import NewtonKrylov, correct_without_matrix, implicit_without_matrix, no_memory
 
 # The controller multiplies the step by SAFETY / (scaled error)^(1/ERROR_ORDER): Diffrax's default safety, and the
 # order of the error of the first steps, from which it also guesses the length of the first.
@@ -54,14 +55,14 @@ class State(eqx.Module):
 
     - `differences`: backward differences of the solution on steps of length `h`, negative backwards.
     - `order`: of the next step; `equal_steps`: number of steps since order or length changed.
-    - `chord`: Jacobian, factorisation and the counts of work.
+    - `newton`: what Newton's iteration keeps, and the counts of work.
     """
 
     differences: Float[Array, "8 n"]
     h: Float[Array, ""]
     order: Int[Array, ""]
     equal_steps: Int[Array, ""]
-    chord: Chord
+    newton: Chord | NewtonKrylov
 
 
 class BDF(dfx.AbstractImplicitSolver, dfx.AbstractAdaptiveSolver):
@@ -74,12 +75,16 @@ class BDF(dfx.AbstractImplicitSolver, dfx.AbstractAdaptiveSolver):
     Order and length of the next step are chosen here. The controller is told by a `y_error` of fitting size, all of
     whose components are equal shares of the tolerated error: it is to be `diffrax.PIDController` with its default
     coefficients. The step becomes longer only if by a fifth or more, after q + 1 equal steps, and shorter only after a
-    failure; in between, the factorisation is kept. Counts of work are in the state's `chord.counts`.
+    failure; in between, the factorisation is kept. Counts of work are in the state's `newton`.
 
     - `root_finder`: the `Tolerances`; by default the controller's. To be given with constant steps.
     - `root_find_max_steps`: iterations of Newton's method after which a step, or an old Jacobian, has failed.
     - `max_order`: highest order, 1–5; above 2 the formulas are stable only near the negative real axis.
     - `jacobian`: function (t, y, args) of the Jacobian of the ravelled field; by default forward differentiation.
+    - `matrix_free`: no Jacobian is held; its products with vectors, some five a step, are enough where it is symmetric,
+      but for the last `quadratures` components of the ravelled state, which do not feed back into the field. Some
+      twenty vectors of memory. Steps of more than some 10⁶ fastest times are better made with a matrix: conjugate
+      gradients then need more products than a step may have.
 
     Source: Shampine & Reichelt (1997), "The MATLAB ODE Suite", SIAM J. Sci. Comput. 18.
     """
@@ -88,6 +93,8 @@ class BDF(dfx.AbstractImplicitSolver, dfx.AbstractAdaptiveSolver):
     root_find_max_steps: int = MAX_ITERATIONS  # pyright: ignore[reportIncompatibleVariableOverride]
     max_order: int = HIGHEST
     jacobian: Jacobian | None = None
+    matrix_free: bool = False
+    quadratures: int = 0
 
     term_structure: ClassVar = dfx.AbstractTerm
     interpolation_cls: ClassVar[Callable[..., DifferenceInterpolation]] = DifferenceInterpolation
@@ -97,6 +104,8 @@ class BDF(dfx.AbstractImplicitSolver, dfx.AbstractAdaptiveSolver):
             raise ValueError(f"max_order must be between 1 and {HIGHEST}; got {self.max_order}.")
         if self.root_find_max_steps < 2:
             raise ValueError(f"root_find_max_steps must be at least 2; got {self.root_find_max_steps}.")
+        if self.matrix_free and self.jacobian is not None:
+            raise ValueError("a matrix-free BDF has no use for a Jacobian: give either `matrix_free` or `jacobian`.")
 
     def order(self, terms: Any) -> int:
         return self.max_order
@@ -110,8 +119,9 @@ class BDF(dfx.AbstractImplicitSolver, dfx.AbstractAdaptiveSolver):
     def init(self, terms: Any, t0: Any, t1: Any, y0: Any, args: Any) -> State:
         field, x = flat_field(terms, y0, args)
         h = jnp.asarray(t1 - t0, x.dtype)
-        chord = no_chord(x.size, x.dtype)
-        return State(start(x, h * field(t0, x)), h, jnp.asarray(1), jnp.asarray(0), chord)
+        check_quadratures(self.quadratures, x.size)
+        newton = no_memory(x.dtype) if self.matrix_free else no_chord(x.size, x.dtype)
+        return State(start(x, h * field(t0, x)), h, jnp.asarray(1), jnp.asarray(0), newton)
 
     def step(self, terms: Any, t0: Any, t1: Any, y0: Any, args: Any, solver_state: State, made_jump: Any) -> Any:
         field, x = flat_field(terms, y0, args)
@@ -122,12 +132,11 @@ class BDF(dfx.AbstractImplicitSolver, dfx.AbstractAdaptiveSolver):
         size = self._size(y0, field.unravel(p), field.unravel)
         system = System(field, t1, p, psi, h / leading, self.jacobian)
         constant = jnp.asarray(ERROR, x.dtype)
-        d, converged, chord = correct(
-            system, state.chord, lambda v: size(constant[state.order] * v), self.root_find_max_steps
-        )
+        tolerated = lambda v: size(constant[state.order] * v)  # noqa: E731
+        d, converged, newton = self._corrected(system, state.newton, tolerated)
         # A failed step must be harmless in derivatives too, which exist at its start.
         system = eqx.tree_at(lambda system: system.p, system, jnp.where(converged, p, x))
-        d = implicit(system, d)
+        d = (implicit_without_matrix if self.matrix_free else implicit)(system, d)
         y1 = field.unravel(system.p + d)
 
         differences = append(state.differences, state.order, d)
@@ -139,7 +148,12 @@ class BDF(dfx.AbstractImplicitSolver, dfx.AbstractAdaptiveSolver):
         inside = (jnp.arange(HIGHEST + 1) <= state.order)[:, None]
         dense_info = {"differences": jax.vmap(field.unravel)(jnp.where(inside, differences[: HIGHEST + 1], 0))}
         result = optx.RESULTS.where(converged, optx.RESULTS.successful, optx.RESULTS.nonlinear_divergence)
-        return y1, y_error, dense_info, State(differences, h, order, equal_steps, chord), dfx.RESULTS.promote(result)
+        return y1, y_error, dense_info, State(differences, h, order, equal_steps, newton), dfx.RESULTS.promote(result)
+
+    def _corrected(self, system: System, newton: Any, tolerated: Callable) -> tuple[Array, Array, Any]:
+        if self.matrix_free:
+            return correct_without_matrix(system, newton, tolerated, self.root_find_max_steps, self.quadratures)
+        return correct(system, newton, tolerated, self.root_find_max_steps)
 
     def _size(self, y0: PyTree, y1: PyTree, unravel: Callable) -> Callable[[Array], Float[Array, ""]]:
         """The norm of a flat error in a step from y0 to y1, divided by what is tolerated."""
@@ -164,8 +178,7 @@ def _onto(state: State, x: Array, h: Array, made_jump: Any, rate: Callable[[], A
     )
     order = jnp.where(restart, 1, state.order)
     equal_steps = jnp.where(restart | (jnp.abs(ratio - 1) > EQUAL), 0, state.equal_steps)
-    chord = eqx.tree_at(lambda chord: chord.age, state.chord, jnp.where(restart, MAX_AGE, state.chord.age))
-    return State(differences, h, order, equal_steps, chord)
+    return State(differences, h, order, equal_steps, state.newton.restarted(restart))
 
 
 def _choose(

@@ -80,6 +80,10 @@ class Chord(eqx.Module):
     rate: Float[Array, ""]
     counts: Counts
 
+    def restarted(self, restart: Bool[Array, ""]) -> "Chord":
+        """Too old to be used where `restart`."""
+        return eqx.tree_at(lambda chord: chord.age, self, jnp.where(restart, MAX_AGE, self.age))
+
 
 def no_chord(size: int, dtype: Any) -> Chord:
     """The chord before the first step, too old to be used."""
@@ -118,7 +122,7 @@ def correct(
 
     Source: Hindmarsh et al. (2005), "SUNDIALS", ACM Trans. Math. Softw. 31, section 2.1.
     """
-    frozen, old = _detach((system, chord))
+    frozen, old = detach((system, chord))
     no = jnp.asarray(False)
     old = eqx.tree_at(lambda chord: chord.rate, old, old.rate**FADING)
     # A correction of a few units in the last place is none.
@@ -129,7 +133,7 @@ def correct(
         it = _iterated(frozen, chord, size, enough, max_iterations)
         counts = chord.counts.add(it.count)
         chord = eqx.tree_at(lambda chord: (chord.rate, chord.counts), chord, (it.rate, counts))
-        return _detach(_Attempt(it.d, chord, it.stuck, it.converged, it.stuck & before.renew))
+        return detach(_Attempt(it.d, chord, it.stuck, it.converged, it.stuck & before.renew))
 
     first = _Attempt(jnp.zeros_like(frozen.p), old, old.age >= MAX_AGE, no, no)
     last = lax.while_loop(lambda attempt: ~(attempt.converged | attempt.failed), attempt, first)
@@ -170,7 +174,7 @@ def _iterated(
 
     no, zero = jnp.asarray(False), jnp.zeros((), system.p.dtype)
     start = _Iteration(jnp.zeros_like(system.p), zero, chord.rate, jnp.asarray(0), no, no)
-    return lax.while_loop(lambda it: ~(it.converged | it.stuck), lambda it: _detach(iterate(it)), start)
+    return lax.while_loop(lambda it: ~(it.converged | it.stuck), lambda it: detach(iterate(it)), start)
 
 
 def _renewed(system: System, kept: Chord, renew: Bool[Array, ""]) -> Chord:
@@ -224,5 +228,6 @@ def _solved(factor: Factor, right: Float[Array, " n"]) -> Float[Array, " n"]:
     return lax.linalg.triangular_solve(factors, x, left_side=True)[:, 0]
 
 
-def _detach(tree: Any) -> Any:
+def detach(tree: Any) -> Any:
+    """The tree, constant to differentiation."""
     return jax.tree.map(lambda leaf: lax.stop_gradient(leaf) if eqx.is_inexact_array(leaf) else leaf, tree)

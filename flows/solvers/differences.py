@@ -74,9 +74,9 @@ def append(differences: Float[Array, "8 n"], order: Int[Array, ""], d: Float[Arr
     """
     rows = jnp.arange(ROWS)[:, None]
     top = d - differences[order + 1]
-    # D_j + ... + D_q + d for j <= q: sums from the top.
+    # D_j + ... + D_q + d for j <= q: sums from the top, as a product, which the compiler does faster than sums.
     inside = jnp.where(rows <= order, differences, jnp.where(rows == order + 1, d, 0))
-    sums = jnp.cumsum(inside[::-1], axis=0)[::-1]
+    sums = combine(jnp.triu(jnp.ones((ROWS, ROWS), d.dtype)), inside)
     return jnp.where(rows == order + 2, top, sums)
 
 
