@@ -75,7 +75,7 @@ def test_index_and_spectrum_of_every_subset(widths, count):
             assert found.index == stronger
 
 
-@pytest.mark.parametrize("depth", [3, 4])
+@pytest.mark.parametrize("depth", [3, pytest.param(4, marks=pytest.mark.slow)])
 def test_verdicts(depth):
     """Top modes: no negative curvature, yet a saddle of order L; other subsets: strict; all modes: the minimum."""
     widths, s = (2,) * (depth + 1), S[:2]
@@ -102,7 +102,9 @@ def test_verdicts(depth):
         np.testing.assert_allclose(np.linalg.norm(layers, axis=(1, 2)), depth**-0.5, rtol=1e-5)
 
 
-@pytest.mark.parametrize(("raised", "index"), [(None, 0), (0, 2), (1, 2), (2, 2)])
+@pytest.mark.parametrize(
+    ("raised", "index"), [(None, 0), (0, 2), *(pytest.param(layer, 2, marks=pytest.mark.slow) for layer in (1, 2))]
+)
 def test_strict_and_non_strict_saddles_of_one_map(raised, index):
     """Rank one of s = (3, 2, 1), L = 3: non-strict with minimal ranks, strict if one layer has rank two."""
     model = balanced(S, (0,), (3, 3, 3, 3))

@@ -24,7 +24,7 @@ def strengths(model):
     return jnp.diag(jax.vmap(model)(jnp.eye(2))) - STRENGTHS / 2
 
 
-@pytest.mark.parametrize("solver", [None, BDF()])
+@pytest.mark.parametrize("solver", [None, pytest.param(BDF(), marks=pytest.mark.slow)])
 def test_half_times_of_modes_are_the_closed_form(solver):
     model, data = aligned()
     rtol = 1e-10 if solver is None else 1e-8

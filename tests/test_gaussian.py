@@ -167,7 +167,11 @@ def branch_point(k, p):
     return weights
 
 
-@pytest.mark.parametrize("k", BRANCH)
+# Compilation costs half a minute for each size; the ends of the branch are fast tests.
+ENDS = [min(BRANCH), max(BRANCH)]
+
+
+@pytest.mark.parametrize("k", [k if k in ENDS else pytest.param(k, marks=pytest.mark.slow) for k in BRANCH])
 def test_spurious_minima_of_relu_committees(k):
     p, loss, lowest = BRANCH[k]
     teacher = committee(relu, np.eye(k))
@@ -213,7 +217,7 @@ def test_the_branch_for_every_number_of_units():
         print(k, point.loss, verdict.spectrum.eigenvalues[0], verdict.proof)
 
 
-@pytest.mark.parametrize(("k", "index"), [(4, 2), (5, 3)])
+@pytest.mark.parametrize(("k", "index"), [(4, 2), pytest.param(5, 3, marks=pytest.mark.slow)])
 def test_below_six_units_the_branch_consists_of_saddles(k, index):
     teacher = committee(relu, np.eye(k))
     start = committee(relu, branch_point(k, [1.0, 0.0, 2 / k, 0.3, -0.6]))

@@ -28,7 +28,9 @@ def whole():
     return long_run.run(1e4)
 
 
-@pytest.mark.parametrize("solver", [dfx.Tsit5(), BDF(), KrylovRosenbrock(4, quadratures=1)])
+@pytest.mark.parametrize(
+    "solver", [dfx.Tsit5(), BDF(), pytest.param(KrylovRosenbrock(4, quadratures=1), marks=pytest.mark.slow)]
+)
 def test_chunks_take_the_steps_of_one_solve(solver):
     model, data = long_run.problem()
     flow, theta, rtol = GradientFlow(model, mean_squared_error), flatten(model), 1e-6

@@ -15,8 +15,8 @@ from saddlescope.models import Dense, TwoLayer, linear, with_units
 from solvers import SOLVERS
 from stiff_fields import hires, robertson, van_der_pol
 
-# Methods that differ from another by their coefficients alone, and one whose derivatives take a minute to compile.
-TWINS, SLOW_TO_DIFFERENTIATE = {"exponential-4", "krylov-4"}, {"krylov-5"}
+# Methods that differ from another by their coefficients alone, and those whose derivatives take a minute to compile.
+TWINS, SLOW_TO_DIFFERENTIATE = {"exponential-4", "krylov-4"}, {"krylov-5", "exponential-5"}
 STIFF_SOLVERS = [name for name, case in SOLVERS.items() if case.general and case.stiff]
 
 
