@@ -151,10 +151,9 @@ def auto(problem, rtol, atol):
     key = problem.name, rtol
     if key not in _CHOSEN:
         choice = first_choice(problem.flow, problem.theta, problem.data, problem.t1, rtol)
-        free = isinstance(choice.solver, BDF) and choice.solver.matrix_free
-        _CHOSEN[key] = "BDF matrix-free" if free else type(choice.solver).__name__
+        _CHOSEN[key] = choice.name
         print(f"{problem.name}: auto at rtol {rtol:g} is {_CHOSEN[key]}: {choice.reason}")
-    names = {"KrylovRosenbrock": "KrylovRosenbrock 5"}
+    names = {"KrylovRosenbrock": "KrylovRosenbrock 5", "MatrixFreeBDF": "BDF matrix-free"}
     return (OURS | PEERS)[names.get(_CHOSEN[key], _CHOSEN[key])](problem, rtol, atol)
 
 

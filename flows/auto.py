@@ -47,8 +47,9 @@ GAIN = 2.0
 
 
 class Choice(NamedTuple):
-    """A solver and why it was chosen."""
+    """A solver, its name among the `candidates`, and why it was chosen."""
 
+    name: str
     solver: dfx.AbstractSolver
     reason: str
 
@@ -63,8 +64,9 @@ class Candidate(NamedTuple):
 def candidates(flow: GradientFlow, data: Any, rtol: float) -> dict[str, Candidate]:
     """The solvers that may replace the explicit one, by name; a function of model, loss, data and rtol alone.
 
-    `ExtrapolatedRKC` and `BDF` without a matrix for any flow; with up to 1000 parameters `BDF` with one and, where the
-    field has no kinks, on which its stages are wasted, `Rodas5P`; beyond, `KrylovRosenbrock`.
+    `ExtrapolatedRKC` and `MatrixFreeBDF`, which is `BDF(matrix_free=True)`, for any flow; with up to 1000 parameters
+    `BDF` with a Hessian and, where the field has no kinks, on which its stages are wasted, `Rodas5P`; beyond,
+    `KrylovRosenbrock`.
     """
     n, gradient = flatten(flow.model).size, _gradient_time(flow, data)
     rkc_steps = _steps(RKC_STEPS, rtol)
@@ -81,7 +83,7 @@ def candidates(flow: GradientFlow, data: Any, rtol: float) -> dict[str, Candidat
 
     found: dict[str, Candidate] = {
         "ExtrapolatedRKC": Candidate(ExtrapolatedRKC(quadratures=1), rkc),
-        "BDF matrix-free": Candidate(BDF(matrix_free=True, quadratures=1), free),
+        "MatrixFreeBDF": Candidate(BDF(matrix_free=True, quadratures=1), free),
     }
     if n > DENSE_LIMIT:
         # A product costs what a gradient does, and is made orthogonal to a dozen vectors, which are read thrice.
@@ -120,14 +122,14 @@ def choose(
     radius = float(spectral_radius(flow, theta, data))
     if radius * dt < STABILITY_BOUND:
         return None
-    solver, expected = _fastest(offers(), GROWTH * radius * remaining)
+    name, solver, expected = _fastest(offers(), GROWTH * radius * remaining)
     if steps * _explicit_step_time(flow, data) < GAIN * expected:
         return None
     reason = (
         f"spectral radius {radius:.3g} × remaining time {remaining:.3g} = {radius * remaining:.2g}: "
         f"{steps:.2g} explicit steps to go, held short by stability; {theta.size} parameters"
     )
-    return Choice(solver, reason)
+    return Choice(name, solver, reason)
 
 
 def first_choice(flow: GradientFlow, theta: Float[Array, " n"], data: Any, horizon: float, rtol: float) -> Choice:
@@ -140,14 +142,14 @@ def first_choice(flow: GradientFlow, theta: Float[Array, " n"], data: Any, horiz
         max(_steps(TSIT5_STEPS, rtol), stiffness / LONGEST) * _explicit_step_time(flow, data)
     )
     offers = {"Tsit5": Candidate(dfx.Tsit5(), explicit), **candidates(flow, data, rtol)}
-    solver, expected = _fastest(offers, GROWTH * radius * horizon)
+    name, solver, expected = _fastest(offers, GROWTH * radius * horizon)
     reason = f"spectral radius {radius:.3g} × horizon {horizon:.3g} = {radius * horizon:.2g}, {theta.size} parameters"
-    return Choice(solver, f"{reason}: some {expected / 1e9:.2g} s")
+    return Choice(name, solver, f"{reason}: some {expected / 1e9:.2g} s")
 
 
-def _fastest(offers: dict[str, Candidate], stiffness: float) -> tuple[dfx.AbstractSolver, float]:
-    best = min(offers.values(), key=lambda candidate: candidate.time(stiffness))
-    return best.solver, best.time(stiffness)
+def _fastest(offers: dict[str, Candidate], stiffness: float) -> tuple[str, dfx.AbstractSolver, float]:
+    name = min(offers, key=lambda name: offers[name].time(stiffness))
+    return name, offers[name].solver, offers[name].time(stiffness)
 
 
 def _steps(typical: tuple[int, int], rtol: float) -> float:

@@ -72,7 +72,7 @@ class March:
         choice = choose(self.flow, theta, self.data, remaining, self._memory.dt, lambda: self._offers)
         if choice is not None:
             self.solver, self.free, self._memory, self._dt = choice.solver, False, None, self._memory.dt
-            self.name += f", from t = {now.ts[-1]:.4g} {type(choice.solver).__name__}"
+            self.name += f", from t = {now.ts[-1]:.4g} {choice.name}"
             self.reason = choice.reason
 
     def state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:

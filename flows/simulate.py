@@ -65,8 +65,8 @@ def simulate(
     - `data`: any PyTree of arrays.
     - `t1`: end of the time interval [0, t1].
     - `solver`: a Diffrax solver with error estimate. By default Tsit5, which gives way to one of the `candidates`
-      (`BDF`, `Rodas5P`, `ExtrapolatedRKC`; beyond 1000 parameters `ExtrapolatedRKC`, `KrylovRosenbrock`) once most of
-      what is left would be steps held short by stability alone; `stats["solver"]` and `stats["reason"]` say so.
+      (`BDF`, `MatrixFreeBDF`, `Rodas5P`, `ExtrapolatedRKC`, `KrylovRosenbrock`) once most of what is left would be
+      steps held short by stability alone; `stats["solver"]` and `stats["reason"]` say so.
     - `rtol`, `atol`: tolerances of the step; by default rtol is 1e-10 in float64 and atol is rtol times the size of
       the small initial weights.
     - `saveat`: increasing times in (0, t1] to step onto exactly, besides the steps that the integrator chooses.
