@@ -214,9 +214,32 @@ def unfinished(report):
     return "\n".join(lines)
 
 
+def against_peers(report):
+    """Seconds of the choice and of the best peer at the target errors, and their ratios, as markdown."""
+    head = " | ".join(f"error {target:g}: `auto`, s | best peer, s | ratio" for target in TARGETS)
+    lines = [f"| problem | {head} |", "|---" * (1 + 3 * len(TARGETS)) + "|"]
+    ratios = {target: [] for target in TARGETS}
+    for name, result in report.items():
+        cells = []
+        for target in TARGETS:
+            seconds = {
+                label: at_error(rows, target, lambda row: row["seconds"]) for label, rows in result["solvers"].items()
+            }
+            peers = {label: value for label, value in seconds.items() if label in PEERS and value}
+            best, mine = min(peers, key=peers.__getitem__, default=None), seconds.get("auto")
+            if not mine or best is None:
+                cells += ["not reached" if mine is None else f"{mine:.2g}", "no peer", ""]
+                continue
+            ratios[target].append(mine / peers[best])
+            cells += [f"{mine:.2g}", f"{peers[best]:.2g} ({best})", f"{mine / peers[best]:.2f}"]
+        lines.append(f"| `{name}` ({result['parameters']}) | " + " | ".join(cells) + " |")
+    means = [f"{np.exp(np.mean(np.log(values))):.2f}" if values else "" for values in ratios.values()]
+    return "\n".join([*lines, "| geometric mean | " + " | ".join(f" | | {mean}" for mean in means) + " |"])
+
+
 def tables(report):
-    """The report as markdown: seconds at the target errors per solver, and auto over the best peer."""
-    lines, ratios = [], {target: {} for target in TARGETS}
+    """The report as markdown: the choice against the best peer, and seconds at the target errors per solver."""
+    lines = [against_peers(report)]
     for target in TARGETS:
         names = list(report)
         lines += [f"\nSeconds (gradient-equivalents) at a trajectory error of {target:g}\n"]
@@ -229,28 +252,10 @@ def tables(report):
                 work = at_error(rows, target, lambda row: row.get("equivalents"))
                 cells.append("—" if seconds is None else f"{seconds:.3g}" + (f" ({work:.2g})" if work else ""))
             lines.append(f"| {label} | " + " | ".join(cells) + " |")
-        cells = []
-        for name in names:
-            solvers = report[name]["solvers"]
-            mine = at_error(solvers.get("auto", []), target, lambda row: row["seconds"])
-            peers = {label: at_error(solvers.get(label, []), target, lambda row: row["seconds"]) for label in PEERS}
-            peers = {label: value for label, value in peers.items() if value}
-            best = min(peers, key=peers.__getitem__, default=None)
-            if mine and best:
-                ratios[target][name] = mine / peers[best]
-                cells.append(f"{mine / peers[best]:.2f} of {best}")
-            else:
-                cells.append("no peer" if mine else "not reached")
-        lines.append("| **auto / best peer** | " + " | ".join(cells) + " |")
     lines += ["\nSeconds of compilation\n", "| solver | " + " | ".join(report) + " |", "|---" * (len(report) + 1) + "|"]
     for label in OURS:
         spent = [compilation(report[name]["solvers"].get(label, [])) for name in report]
         lines.append(f"| {label} | " + " | ".join("—" if s is None else f"{s:.2g}" for s in spent) + " |")
-    for target, values in ratios.items():
-        if values:
-            mean = float(np.exp(np.mean(np.log(list(values.values())))))
-            worst = max(values, key=values.__getitem__)
-            lines.append(f"\nAt {target:g}: geometric mean {mean:.2f}, worst {values[worst]:.2f} ({worst}).")
     return "\n".join(lines)
 
 

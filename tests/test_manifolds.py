@@ -138,7 +138,7 @@ def test_equal_units_stay_equal_bit_for_bit(name, layer):
     """Wherever the compiler treats them alike: it does four at a time, and sums over samples in another order for a
     fifth, whose gradient then differs in the last bit. The integrator itself adds nothing."""
     model, data = relation_problem(name)
-    four = np.eye(min(4, width(model, layer)), width(model, layer))
+    four = np.eye(4, width(model, layer))
     start, error = related(scaled(map_units(model, four, four, layer), 0.5), "i", np.random.default_rng(0), layer)
     flow, kept, _ = followed(start, quartic, data, name)
     for k in kept:
