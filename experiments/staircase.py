@@ -13,7 +13,6 @@ from ..flows import Trajectory, simulate
 
 # Levels and widths are read off a plateau to per cents.
 RTOL = 1e-6
-# Losses within this share of the initial one of a level count as there.
 NEAR = 0.02
 
 
@@ -68,19 +67,21 @@ def staircase(
     return _at(flow, [passage.index for passage in passages(flow)], layer)
 
 
-def at_levels(flow: Trajectory, levels: Sequence[float], *, layer: int = 0) -> Staircase:
+def at_levels(flow: Trajectory, levels: Sequence[float], *, near: float = NEAR, layer: int = 0) -> Staircase:
     """The slowest moment near each predicted level over the initial loss, or where it comes nearest to it.
 
-    For flows over kinks, where the speed jumps and its minima are no visits.
+    For flows over kinks, where the speed jumps and its minima are no visits, and for slow saddles between plateaus that
+    theory does not name.
 
-    **Arguments:** `flow`; `levels`: falling; `layer`: whose effective width.
+    **Arguments:** `flow`; `levels`: falling; `near`: the share of the initial loss within which a loss counts as at a
+    level; `layer`: whose effective width.
     """
     fractions = flow.losses / flow.losses[0]
     found = []
     for level in levels:
-        near = np.flatnonzero(np.abs(fractions - level) < NEAR)
+        there = np.flatnonzero(np.abs(fractions - level) < near)
         nearest = int(np.argmin(np.abs(fractions - level)))
-        found.append(int(near[np.argmin(flow.speeds[near])]) if near.size else nearest)
+        found.append(int(there[np.argmin(flow.speeds[there])]) if there.size else nearest)
     return _at(flow, found, layer)
 
 
