@@ -11,7 +11,6 @@ from ..flows import GradientFlow, flatten, gaussian_loss, mean_squared_error
 from ..models import (
     Activation,
     Dense,
-    SoftmaxAttention,
     TwoLayer,
     UnitLaw,
     cubic,
@@ -23,9 +22,10 @@ from ..models import (
     with_units,
     x_tanh_x,
 )
-from .ensemble import crossings, seed_key
+from .ensemble import seed_key
 from .panel import Panel, Reproduction, at_least, at_most, close, equal
-from .staircase import Staircase, staircase
+from .reproduced_softmax import softmax_panel
+from .staircase import Staircase, cosine, growth_rate, staircase
 
 SOURCE = "Zhang, Saxe & Latham (2025), Figure 4"
 SAMPLES, QUICK_SAMPLES = 8192, 1024
@@ -33,10 +33,6 @@ SAMPLES, QUICK_SAMPLES = 8192, 1024
 ONE_MINUS_COSINE = Activation("1-cos", lambda z: 1 - jnp.cos(z), UnitLaw(zero=True, order=2))
 SQUARE_TANH = Activation("z²tanh", lambda z: z**2 * jnp.tanh(z), UnitLaw(zero=True, order=3))
 FIRST, SECOND = np.array([[1.0, 0.0], [0.0, 2.0]]), np.eye(2)
-SOFTMAX = (
-    "Our own data: inputs have the mean (1, 0), so that the labels of a context are correlated with the query's. The "
-    "published inputs are centred, and that correlation, from which the values grow at once, is sampling noise."
-)
 
 
 def _teacher(activation: Activation, directions: np.ndarray) -> TwoLayer:
@@ -52,12 +48,6 @@ def _sample(activation: Activation, directions: np.ndarray, samples: int):
     return x, y / jnp.sqrt(jnp.mean(y**2))
 
 
-def _time_to(stairs: Staircase, fraction: float) -> float:
-    """When the loss first falls to a fraction of the initial one."""
-    level = fraction * stairs.flow.losses[0]
-    return float(crossings(stairs.flow.ts[None], stairs.flow.losses[None], level)[0])
-
-
 def _drawn(stairs: Staircase, model: TwoLayer, levels=(1.0,), end: float | None = None):
     """Loss curve, with the incoming weights of a model in its empty corner."""
 
@@ -68,87 +58,6 @@ def _drawn(stairs: Staircase, model: TwoLayer, levels=(1.0,), end: float | None 
         plot_units(model, number=1, ax=ax.inset_axes((0.56, 0.5, 0.42, 0.46)))
 
     return draw
-
-
-def _rate(ts: np.ndarray, sizes: np.ndarray, low: float, high: float) -> float:
-    """The exponential growth rate of sizes between two bounds."""
-    chosen = (sizes > low) & (sizes < high)
-    return float(np.polyfit(ts[chosen], np.log(sizes[chosen]), 1)[0])
-
-
-def _context(sequences: int):
-    """Tokens (x, y) of 31 examples and a query with x ~ N((1, 0), diag(2, 1)/3), w ~ N(0, I) and y = w · x."""
-    x_key, w_key = jax.random.split(jax.random.key(11))
-    x = jax.random.normal(x_key, (sequences, 32, 2)) * jnp.sqrt(jnp.array([2.0, 1.0]) / 3) + jnp.array([1.0, 0.0])
-    y = jnp.einsum("pnd,pd->pn", x, jax.random.normal(w_key, (sequences, 2)))
-    tokens = jnp.concatenate([x, y.at[:, -1].set(0.0)[..., None]], axis=-1)
-    return tokens, y[:, -1:]
-
-
-def _softmax_panel(sequences: int) -> Panel:
-    r"""Values learn from the mean token at once; then keys and queries grow together, at a rate that this sets.
-
-    At $K_i = Q_i = 0$ the output is $\bar z \cdot V$, $V = \sum_i v_i$, so that with $S = \langle \bar z \bar z^\top
-    \rangle$ and $s = \langle \bar z y \rangle$ $\dot V = -2H (SV - s)$: no plateau, whatever ε. Every head then has
-    $v_i = V^*/H$, and $\dot k = (2/H) M q$, $\dot q = (2/H) M^\top k$ with
-    $M = \langle r\, \mathrm{Cov}_n(z_n)\, V^* z_q^\top \rangle$, r the residual of $V^* = S^{-1} s$.
-    """
-    heads = 5
-    data = _context(sequences)
-    model = TwoLayer(SoftmaxAttention(2), heads, 1e-6, key=seed_key(0))
-    stairs = staircase(model, mean_squared_error, data, 120.0, saveat=np.linspace(0, 2.0, 101)[1:])
-    z, y = np.asarray(data[0]), np.asarray(data[1][:, 0])
-    mean = z.mean(axis=1)
-    eigenvalues, vectors = np.linalg.eigh(mean.T @ mean / len(y))
-    best = vectors @ (vectors.T @ (mean.T @ y / len(y)) / eigenvalues)
-    parts = eigenvalues * (vectors.T @ best) ** 2
-    floor = np.mean(y**2) - np.sum(parts)
-    centred = z - mean[:, None]
-    drive = np.einsum("p,pnd,pn,pe->de", y - mean @ best, centred, centred @ best, z[:, -1]) / z.shape[1] / len(y)
-    left, sizes, right = np.linalg.svd(drive)
-    flow = stairs.flow
-    expected = floor + np.exp(-4 * heads * np.outer(flow.ts, eigenvalues)) @ parts
-    count = model.u.size
-    norms = np.linalg.norm(flow.ys[:, : 2 * count], axis=1)
-    early = norms < 1e-2
-    last = flow.model_at(int(np.argmin(early)))
-    keys, queries, values = (np.asarray(array).reshape(heads, -1) for array in last.parameters)
-    half = floor + np.sum(parts) / 2
-    checks = (
-        close(
-            "time to lose half of the mean token's share",
-            float(crossings(flow.ts[None], expected[None], half)[0]),
-            _time_to(stairs, half / flow.losses[0]),
-            relative=0.01,
-        ),
-        at_most(
-            "largest |L(t) − closed form| / L(0) while keys are small",
-            1e-3,
-            float(np.max(np.abs(flow.losses - expected)[early]) / flow.losses[0]),
-        ),
-        at_most(
-            "spread of the heads' values then, over their size",
-            1e-2,
-            float(np.linalg.norm(values - values.mean(axis=0)) / np.linalg.norm(values)),
-        ),
-        close(
-            "growth rate of keys and queries", 2 * sizes[0] / heads, _rate(flow.ts, norms, 1e-4, 1e-2), relative=0.02
-        ),
-        close("cosine of the keys with M's singular vector", 1.0, _cosine(keys, left[:, 0]), absolute=1e-3),
-        close("cosine of the queries with M's singular vector", 1.0, _cosine(queries, right[0]), absolute=1e-3),
-    )
-
-    def draw(ax):
-        stairs.draw(ax, (1.0, floor / flow.losses[0]))
-        ax.plot(flow.ts, expected / flow.losses[0], ":", color="k", lw=1)
-        ax.set_xlim(-2, flow.ts[-1])
-
-    return Panel("A softmax attention, order 0", draw, stairs.data | {"closed": expected}, checks, SOFTMAX)
-
-
-def _cosine(rows: np.ndarray, direction: np.ndarray) -> float:
-    """|cos| of the direction along which rows lie with another."""
-    return float(abs(np.linalg.svd(rows)[2][0] @ direction) / np.linalg.norm(direction))
 
 
 def _zeroth_order_panel(letter: str, samples: int) -> Panel:
@@ -167,9 +76,7 @@ def _zeroth_order_panel(letter: str, samples: int) -> Panel:
     expected = 1 - mean + mean * np.exp(-width * stairs.flow.ts[early])
     found = stairs.flow.losses[early] / stairs.flow.losses[0]
     checks = (
-        close(
-            "time to lose half of the mean's share", np.log(2) / width, _time_to(stairs, 1 - mean / 2), relative=0.02
-        ),
+        close("time to lose half of the mean's share", np.log(2) / width, stairs.time_to(1 - mean / 2), relative=0.02),
         at_most("largest |L(t) − closed form| / L(0), t ≤ 5/H", 0.01, float(np.max(np.abs(found - expected)))),
     )
     draw = _drawn(stairs, stairs.flow.final_model, (1.0, 1 - mean), 5.0)
@@ -192,12 +99,12 @@ def _first_order_panel(letter: str, activation: Activation, samples: int) -> Pan
     sizes = np.linalg.svd(u, compute_uv=False)
     # From a hundred times the initial weights to a hundredth of those at the drop everything is linear.
     norms = np.linalg.norm(stairs.flow.ys, axis=1)
-    rate = _rate(stairs.flow.ts, norms, 100 * norms[0], 0.01 * norms[drop])
+    rate = growth_rate(stairs.flow.ts, norms, 100 * norms[0], 0.01 * norms[drop])
     checks = (
         at_most("σ₂ / σ₁ of the incoming weights at the first drop", 0.05, sizes[1] / sizes[0]),
-        close("cosine of their direction with Σ_yx", 1.0, _cosine(u, cross), absolute=1e-3),
+        close("cosine of their direction with Σ_yx", 1.0, cosine(u, cross), absolute=1e-3),
         close("growth rate before it", float(2 * np.linalg.norm(cross)), rate, relative=0.02),
-        at_least("time to lose 10 %", 1.0, _time_to(stairs, 0.9)),
+        at_least("time to lose 10 %", 1.0, stairs.time_to(0.9)),
     )
     return Panel(f"{letter} {activation.name}, order 1", _drawn(stairs, dropping), stairs.data, checks)
 
@@ -248,7 +155,7 @@ def _cubic_panel(letter: str) -> Panel:
     checks = (
         equal("effective widths", (0, 1, 2), stairs.widths),
         close("first plateau / initial loss", 0.36, float(stairs.fractions[1]), absolute=0.005),
-        close("cosine of the first unit with the diagonal", 1.0, _cosine(largest[None], np.ones(2)), absolute=0.005),
+        close("cosine of the first unit with the diagonal", 1.0, cosine(largest[None], np.ones(2)), absolute=0.005),
     )
     return Panel(f"{letter} cubic, order 3", _drawn(stairs, stairs.model(1), (1.0, 0.36)), stairs.data, checks)
 
@@ -256,7 +163,7 @@ def _cubic_panel(letter: str) -> Panel:
 def _make(seeds: int, quick: bool) -> tuple[Panel, ...]:
     samples = QUICK_SAMPLES if quick else SAMPLES
     return (
-        _softmax_panel(samples // 2),
+        softmax_panel(samples // 2),
         _zeroth_order_panel("B", samples),
         _first_order_panel("C", sine, samples),
         _first_order_panel("D", tanh, samples),

@@ -5,11 +5,13 @@ from typing import Any
 
 import equinox as eqx
 import numpy as np
+from jaxtyping import Float
 
 from ..analysis import effective_width, passages
 from ..analysis.figure import COLOURS
 from ..analysis.width import leading_size
 from ..flows import Trajectory, simulate
+from .ensemble import crossings
 
 # Levels and widths are read off a plateau to per cents.
 RTOL = 1e-6
@@ -32,6 +34,11 @@ class Staircase(eqx.Module):
     def slowest(self) -> np.ndarray:
         """The speeds at the visits over the largest one."""
         return self.flow.speeds[list(self.indices)] / np.max(self.flow.speeds)
+
+    def time_to(self, fraction: float) -> float:
+        """When the loss first falls to a fraction of the initial one, linearly between saved times; NaN if never."""
+        flow = self.flow
+        return float(crossings(flow.ts[None], flow.losses[None], fraction * flow.losses[0])[0])
 
     def draw(self, ax, levels=(), label: str | None = None, colour: int = 0) -> None:
         """Loss over initial loss, with visits, to half as long again as it needs.
@@ -90,3 +97,14 @@ def _at(flow: Trajectory, found: list[int], layer: int) -> Staircase:
     scale = max(leading_size(each, layer) for each in (*models, flow.final_model))
     widths = tuple(effective_width(each, scale=scale, layer=layer).width for each in models)
     return Staircase(flow, tuple(found), flow.losses[found] / flow.losses[0], widths)
+
+
+def growth_rate(ts: Float[np.ndarray, " T"], sizes: Float[np.ndarray, " T"], low: float, high: float) -> float:
+    """The exponential rate at which sizes grow between two bounds, by least squares."""
+    chosen = (sizes > low) & (sizes < high)
+    return float(np.polyfit(ts[chosen], np.log(sizes[chosen]), 1)[0])
+
+
+def cosine(rows: Float[np.ndarray, "R D"], direction: Float[np.ndarray, " D"]) -> float:
+    """|cos| of the angle between a direction and the one along which rows lie, by least squares."""
+    return float(abs(np.linalg.svd(rows)[2][0] @ direction) / np.linalg.norm(direction))
