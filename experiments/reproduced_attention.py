@@ -97,7 +97,7 @@ def _rank_panel(seeds: int, quick: bool) -> Panel:
     for rank in ranks:
         models = [padded(LinearAttention(inputs, rank), 9, scale, 9, key=seed_key(k)) for k in range(seeds)]
         ts = np.concatenate([[0.0], np.geomspace(1.0, horizon, 3000)])
-        curves[rank] = loss_curves(models, [data] * seeds, np.tile(ts, (seeds, 1)))
+        curves[rank] = loss_curves(models, [data] * seeds, np.tile(ts, (seeds, 1)), until=1.0001 * levels[-1])
     spent = {rank: np.array([_spent(each, levels) for each in _each(curves[rank])]) for rank in ranks}
     odd = float(np.median(spent[2][:, [0, 2]].mean(axis=1) / spent[2][:, 1]))
     rest = float(np.median(spent[4].sum(axis=1)) / np.median(spent[1].sum(axis=1)))

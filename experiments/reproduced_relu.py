@@ -42,7 +42,8 @@ def _panel(paired: bool, seeds: int) -> Panel:
     weights leave of $\sum_i v_i |u_i \cdot x|$ otherwise.
     """
     data, times = _data(), np.linspace(0.02, 1.0, 80)
-    width, scale = (20, 1e-4) if paired else (50, 1e-6)
+    # Of random units the error is that of the theorem's assumption, not of the integrator.
+    width, scale, rtol = (20, 1e-4, None) if paired else (50, 1e-6, 1e-7)
     errors, sizes, drawn = {slope: [] for slope in SLOPES}, [], {}
     for seed in range(1 if paired else seeds):
         straight = (
@@ -50,14 +51,14 @@ def _panel(paired: bool, seeds: int) -> Panel:
             if paired
             else TwoLayer(Dense(linear, 2), width, scale, key=seed_key(seed))
         )
-        slow = simulate(straight, mean_squared_error, data, t1=HORIZON, saveat=HORIZON * times)
+        slow = simulate(straight, mean_squared_error, data, t1=HORIZON, rtol=rtol, saveat=HORIZON * times)
         reference = slow.losses[np.searchsorted(slow.ts, HORIZON * times)] / slow.losses[0]
         drawn["linear"] = np.stack([HORIZON * times, reference])
         for slope in SLOPES:
             c = (1 + slope) / 2
             model = TwoLayer(Dense(_leaky(slope), 2), width, 1.0, key=seed_key(seed))
             model = with_units(model, incoming(straight) / np.sqrt(c), outgoing(straight) / np.sqrt(c))
-            flow = simulate(model, mean_squared_error, data, t1=HORIZON / c, saveat=HORIZON / c * times)
+            flow = simulate(model, mean_squared_error, data, t1=HORIZON / c, rtol=rtol, saveat=HORIZON / c * times)
             losses = flow.losses[np.searchsorted(flow.ts, HORIZON / c * times)] / flow.losses[0]
             errors[slope].append(float(np.max(np.abs(losses - reference))))
             drawn[f"slope {slope:g}"] = np.stack([HORIZON / c * times, losses])
