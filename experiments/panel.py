@@ -8,7 +8,7 @@ import numpy as np
 
 
 class Check(eqx.Module):
-    """One number against theory, under a criterion that was fixed before the run.
+    """One number against theory, under a criterion that is part of the code.
 
     - `quantity`: what it is; `theory`, `measured`: its values as they are shown;
     - `error`: how far measured is from theory, as the criterion counts it; `criterion`: what `error` or the value had
