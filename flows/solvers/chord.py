@@ -28,7 +28,7 @@ FADING = 0.95
 # A measured rate is believed at most to this share of the former (CVODE's share).
 FLOOR = 0.3
 
-
+# Lower and upper factors of a matrix in one, and the permutation of its rows.
 Factor = tuple[Float[Array, "n n"], Int[Array, " n"]]
 
 
@@ -69,7 +69,7 @@ class Chord(eqx.Module):
     J itself is not kept: the integration's loop moves all that is kept in every step, and a second matrix would cost
     more than multiplying the factors again when they are needed for another c.
 
-    - `factor`: lower and upper factors in one matrix, and the permutation of rows.
+    - `factor`: of $I - cJ$.
     - `age`: accepted steps since J was evaluated.
     - `rate`: factor by which an iteration reduces the error; 1 if unknown.
     """
@@ -125,8 +125,7 @@ def correct(
     frozen, old = detach((system, chord))
     no = jnp.asarray(False)
     old = eqx.tree_at(lambda chord: chord.rate, old, old.rate**FADING)
-    # A correction of a few units in the last place is none.
-    enough = lax.stop_gradient(jnp.maximum(SHARE, size(4 * jnp.finfo(frozen.p.dtype).eps * frozen.p)))
+    enough = acceptable(frozen, size)
 
     def attempt(before: _Attempt) -> _Attempt:
         chord = _renewed(frozen, before.chord, before.renew)
@@ -140,6 +139,18 @@ def correct(
     safe = jnp.where(last.converged, last.d, 0)
     chord = eqx.tree_at(lambda chord: chord.age, last.chord, last.chord.age + 1)
     return safe, last.converged, chord
+
+
+def acceptable(system: System, size: Callable[[Array], Array]) -> Float[Array, ""]:
+    """The size of the error that an iteration may leave."""
+    # A correction of a few units in the last place is none.
+    return lax.stop_gradient(jnp.maximum(SHARE, size(4 * jnp.finfo(system.p.dtype).eps * system.p)))
+
+
+def convergence(rate: Array, length: Array, before: Array, first: Array) -> tuple[Float[Array, ""], Float[Array, ""]]:
+    """The ratio of two corrections, and the rate of convergence to be believed: the old one after the first."""
+    measured = length / jnp.where(first, 1, before)
+    return measured, jnp.where(first, rate, jnp.maximum(FLOOR * rate, measured))
 
 
 def implicit(system: System, d: Float[Array, " n"]) -> Float[Array, " n"]:
@@ -163,8 +174,7 @@ def _iterated(
         correction = relaxation * _solved(chord.factor, system.residual(it.d))
         length = size(correction)
         first = it.count == 0
-        measured = length / jnp.where(first, 1, it.size)
-        rate = jnp.where(first, it.rate, jnp.maximum(FLOOR * it.rate, measured))
+        measured, rate = convergence(it.rate, length, it.size, first)
         converged = jnp.minimum(rate, 1) * length <= enough
         left = max_iterations - 1 - it.count
         hopeless = ~first & ((measured >= 1) | (length * measured**left > enough)) | ~jnp.isfinite(length)

@@ -10,7 +10,7 @@ import lineax as lx
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
-from .chord import FADING, FLOOR, SHARE, System, detach
+from .chord import FADING, System, acceptable, convergence, detach
 
 # The linear systems are solved until what is left is this share of what Newton's iteration may leave.
 LINEAR_SHARE = 1.0
@@ -66,8 +66,7 @@ def correct_without_matrix(
     """
     frozen, newton = detach((system, newton))
     newton = eqx.tree_at(lambda newton: newton.rate, newton, newton.rate**FADING)
-    # A correction of a few units in the last place is none.
-    enough = lax.stop_gradient(jnp.maximum(SHARE, size(4 * jnp.finfo(frozen.p.dtype).eps * frozen.p)))
+    enough = acceptable(frozen, size)
     value, apply = jax.linearize(lambda x: frozen.field(frozen.t, x), frozen.p)
     start = frozen.c * value - frozen.psi
 
@@ -78,8 +77,7 @@ def correct_without_matrix(
             apply, frozen.c, right, quadratures, lambda v: size(v) <= LINEAR_SHARE * enough
         )
         length = size(correction)
-        measured = length / jnp.where(first, 1, it.size)
-        rate = jnp.where(first, it.newton.rate, jnp.maximum(FLOOR * it.newton.rate, measured))
+        measured, rate = convergence(it.newton.rate, length, it.size, first)
         converged = solved & (jnp.minimum(rate, 1) * length <= enough)
         hopeless = (~first & (measured >= 1)) | ~jnp.isfinite(length) | ~solved
         stuck = ~converged & (hopeless | (it.count + 1 == max_iterations))
