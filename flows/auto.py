@@ -28,9 +28,9 @@ GROWTH = 2.0
 TSIT5_STEPS, RODAS_STEPS, BDF_STEPS, RKC_STEPS, KRYLOV_STEPS = (300, 5), (150, 6), (425, 6), (130, 5), (100, 6)
 # BDF's steps per Hessian, and per factorisation; its evaluations per step.
 STEPS_PER_HESSIAN, STEPS_PER_FACTORISATION, BDF_EVALUATIONS = 20, 6, 1.8
-# Of BDF without a matrix: evaluations per step; products, which need no transcendental functions, of this share of a
-# gradient's price; one a step for a stiffness up to the second number, and so many more for each tenfold.
-FREE_EVALUATIONS, FREE_PRODUCT, FREE_STIFFNESS, FREE_PRODUCTS = 1.15, 0.7, 1e3, 1.7
+# Of BDF without a matrix: evaluations per step; products per step, one for a stiffness up to the second number, and so
+# many more for each tenfold.
+FREE_EVALUATIONS, FREE_STIFFNESS, FREE_PRODUCTS = 1.1, 1e3, 1.3
 # Numbers read and written per parameter in a step of it besides, and in a product.
 FREE_NUMBERS, PRODUCT_NUMBERS = 220, 12
 # Evaluations of ExtrapolatedRKC over √(radius × time × steps), and for each step at least; products for each step of
@@ -39,8 +39,9 @@ RKC_EVALUATIONS, RKC_LEAST, KRYLOV_PRODUCTS = 3.5, 10, 40
 # Operations per nanosecond; the operations that a transcendental function is worth; numbers read from memory, or pairs
 # of a triangular solve, per nanosecond.
 SPEED, TRANSCENDENTAL, BANDWIDTH = 20.0, 60.0, 4.0
-# In nanoseconds: a gradient within compiled code, and each matrix product in it; what a step of Tsit5, of Rodas5P or
-# ExtrapolatedRKC, of BDF, and of BDF without a matrix, and a stage of ExtrapolatedRKC take besides.
+# In nanoseconds: a gradient or a product within compiled code, and each product of matrices in it; what a step of
+# Tsit5, of Rodas5P or ExtrapolatedRKC, of BDF, and of BDF without a matrix, and a stage of ExtrapolatedRKC take
+# besides.
 CALL, PRODUCT, TSIT5_STEP, STEP, BDF_STEP, FREE_STEP, STAGE = 300.0, 400.0, 3e3, 1.5e4, 2e4, 1e4, 1.5e3
 # A change of solver on the way must promise to halve what is left.
 GAIN = 2.0
@@ -68,7 +69,7 @@ def candidates(flow: GradientFlow, data: Any, rtol: float) -> dict[str, Candidat
     `BDF` with a Hessian and, where the field has no kinks, on which its stages are wasted, `Rodas5P`; beyond,
     `KrylovRosenbrock`.
     """
-    n, gradient = flatten(flow.model).size, _gradient_time(flow, data)
+    n, gradient, product = flatten(flow.model).size, _gradient_time(flow, data), _product_time(flow, data)
     rkc_steps = _steps(RKC_STEPS, rtol)
 
     def rkc(stiffness: float) -> float:
@@ -78,7 +79,7 @@ def candidates(flow: GradientFlow, data: Any, rtol: float) -> dict[str, Candidat
     def free(stiffness: float) -> float:
         products = 1 + FREE_PRODUCTS * math.log10(max(stiffness / FREE_STIFFNESS, 1.0))
         step = FREE_EVALUATIONS * gradient + FREE_STEP + FREE_NUMBERS * n / BANDWIDTH
-        step += products * (FREE_PRODUCT * gradient + PRODUCT_NUMBERS * n / BANDWIDTH)
+        step += products * (product + PRODUCT_NUMBERS * n / BANDWIDTH)
         return _steps(BDF_STEPS, rtol) * step
 
     found: dict[str, Candidate] = {
@@ -91,7 +92,7 @@ def candidates(flow: GradientFlow, data: Any, rtol: float) -> dict[str, Candidat
         krylov = _steps(KRYLOV_STEPS, rtol) * step
         return found | {"KrylovRosenbrock": Candidate(KrylovRosenbrock(quadratures=1), lambda _: krylov)}
     jacobian = FlowJacobian(hessian_of(flow, data))
-    rodas, bdf = _dense_step_times(jacobian.hessian, n, gradient)
+    rodas, bdf = _dense_step_times(jacobian.hessian, n, gradient, data)
     rodas, bdf = rodas * _steps(RODAS_STEPS, rtol), bdf * _steps(BDF_STEPS, rtol)
     found["BDF"] = Candidate(BDF(jacobian=jacobian), lambda _: bdf)
     if all(units.law.smooth for units in layers_of(flow.model)):
@@ -173,11 +174,15 @@ def _explicit_step_time(flow: GradientFlow, data: Any) -> float:
     return 6 * _gradient_time(flow, data) + TSIT5_STEP
 
 
-def _dense_step_times(hessian: Any, n: int, gradient: float) -> tuple[float, float]:
+def _dense_step_times(hessian: Any, n: int, gradient: float, data: Any) -> tuple[float, float]:
     """Estimated nanoseconds of a step of Rodas5P and of BDF."""
-    # A Hessian from its parts is worth some gradients, and its assembly; else products, ten for a gradient's price.
+    # A Hessian from its parts is worth some gradients, products of Jacobians, and its assembly; else products, ten for
+    # a gradient's price.
     matrix = n**2 / BANDWIDTH
-    hessian_time = gradient * 7 + 4 * matrix if isinstance(hessian, UnitHessian) else gradient * n / 10
+    from_parts = isinstance(hessian, UnitHessian)
+    hessian_time = (
+        7 * gradient + hessian.residuals(data) * n**2 / SPEED + 4 * matrix if from_parts else gradient * n / 10
+    )
     rodas = 8 * gradient + hessian_time + n**3 / 3 / SPEED + 16 * matrix + STEP
     bdf = BDF_EVALUATIONS * gradient + 4 * matrix + BDF_STEP
     bdf += hessian_time / STEPS_PER_HESSIAN + 2 * n**3 / 3 / SPEED / STEPS_PER_FACTORISATION
@@ -185,14 +190,28 @@ def _dense_step_times(hessian: Any, n: int, gradient: float) -> tuple[float, flo
 
 
 def _gradient_time(flow: GradientFlow, data: Any) -> float:
-    """Nanoseconds of a gradient, from the operations and products that the compiler counts before optimisation.
+    """Estimated nanoseconds of a gradient."""
+    arithmetic, transcendental = _counted(jax.grad(flow.value), flatten(flow.model), data)
+    return CALL + arithmetic + transcendental
 
-    It is counted, not measured, so that a flow that is resumed makes the same choice.
+
+def _product_time(flow: GradientFlow, data: Any) -> float:
+    """Estimated nanoseconds of a Hessian–vector product where the gradient at the point has been evaluated."""
+    theta, gradient = flatten(flow.model), jax.grad(flow.value)
+    both = lambda p, v, d: jax.jvp(lambda q: gradient(q, d), (p,), (v,))  # noqa: E731
+    # It needs no transcendental functions that the gradient did not.
+    return CALL + _counted(both, theta, theta, data)[0] - _counted(gradient, theta, data)[0]
+
+
+def _counted(function: Callable, *arguments: Any) -> tuple[float, float]:
+    """Nanoseconds of arithmetic and of transcendental functions, as the compiler counts them before optimisation.
+
+    They are counted, not measured, so that a flow that is resumed makes the same choice.
     """
-    lowered: Any = jax.jit(jax.grad(flow.value)).lower(flatten(flow.model), data)
+    lowered: Any = jax.jit(function).lower(*arguments)
     cost = lowered.cost_analysis() or {}
-    operations = cost.get("flops", 0.0) + TRANSCENDENTAL * cost.get("transcendentals", 0.0)
-    return CALL + PRODUCT * lowered.as_text().count("dot_general") + operations / SPEED
+    arithmetic = PRODUCT * lowered.as_text().count("dot_general") + cost.get("flops", 0.0) / SPEED
+    return arithmetic, TRANSCENDENTAL * cost.get("transcendentals", 0.0) / SPEED
 
 
 @eqx.filter_jit

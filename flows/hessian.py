@@ -40,6 +40,12 @@ class UnitHessian(eqx.Module):
         """The dense Hessian at θ."""
         return self._gauss_newton(theta, data) + self._curvature_of_residuals(theta, data)
 
+    def residuals(self, data: Any) -> int:
+        """The number of residuals r_j whose squares make the loss."""
+        if self.flow.loss is statistics_loss:
+            return residual_matrix(self.flow.model, data).size
+        return data[1].size
+
     def _gauss_newton(self, theta: Array, data: Any) -> Array:
         if self.flow.loss is statistics_loss:
             jacobian = jax.jacrev(lambda p: residual_matrix(unflatten(self.flow.model, p), data).ravel())(theta)

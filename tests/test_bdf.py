@@ -18,7 +18,7 @@ from saddlescope.flows.solvers.differences import (
     DifferenceInterpolation,
     append,
     predict,
-    rescale,
+    rescaling,
 )
 
 
@@ -85,7 +85,7 @@ def test_error_constants(order):
     # One step from an exact past misses the solution by ERROR ∇^(q+1) y / LEADING.
     h = 1e-2
     state, end = exact_state(order, h), logistic_solution(h)
-    p, psi, leading = predict(state.differences, jnp.asarray(order))
+    p, psi, leading = predict(state.differences, jnp.asarray(order), jnp.eye(ROWS))
     residual = (h / leading) * end * (1 - end) - psi - (end - p)
     difference = end - p
     assert leading == pytest.approx(LEADING[order])
@@ -106,11 +106,14 @@ def test_differences_of_a_polynomial(order):
         return jnp.asarray(np.stack(rows)).at[order + 1 :].set(0.0)
 
     q, here = jnp.asarray(order), differences(1.0, 0.5)
-    np.testing.assert_allclose(rescale(here, q, jnp.asarray(0.3)), differences(1.0, 0.15), atol=1e-12)
-    np.testing.assert_allclose(rescale(here, q, jnp.asarray(4.0)), differences(1.0, 2.0), rtol=1e-9, atol=1e-9)
-    np.testing.assert_allclose(append(here, q, jnp.zeros(1)), differences(1.5, 0.5), atol=1e-12)
-    np.testing.assert_allclose(predict(here, q)[0], differences(1.5, 0.5)[0], atol=1e-12)
-    dense = DifferenceInterpolation(jnp.asarray(0.5), jnp.asarray(1.0), here[:6])
+    closer, farther = rescaling(q, jnp.asarray(0.3)), rescaling(q, jnp.asarray(4.0))
+    np.testing.assert_allclose(closer @ here, differences(1.0, 0.15), atol=1e-12)
+    np.testing.assert_allclose(farther @ here, differences(1.0, 2.0), rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(append(here, q, jnp.eye(ROWS), jnp.zeros(1)), differences(1.5, 0.5), atol=1e-12)
+    np.testing.assert_allclose(append(here, q, closer, jnp.zeros(1)), differences(1.15, 0.15), atol=1e-12)
+    np.testing.assert_allclose(predict(here, q, jnp.eye(ROWS))[0], differences(1.5, 0.5)[0], atol=1e-12)
+    np.testing.assert_allclose(predict(here, q, closer)[0], differences(1.15, 0.15)[0], atol=1e-12)
+    dense = DifferenceInterpolation(jnp.asarray(0.5), jnp.asarray(1.0), here, q)
     np.testing.assert_allclose(dense.evaluate(jnp.asarray(0.7))[0], np.polyval(coefficients, 0.7), atol=1e-12)
 
 
