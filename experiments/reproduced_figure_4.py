@@ -137,7 +137,13 @@ def _higher_order_panel(
         close("first plateau / initial loss", single, float(stairs.fractions[1]), absolute=0.01),
     )
     title = f"{letter} {activation.name}, order {activation.law.order}"
-    return Panel(title, _drawn(stairs, stairs.model(1), (1.0, single)), stairs.data, checks)
+    note = ""
+    if stairs.widths[1:3] == (1, 1):
+        note = (
+            f"The first unit passes a saddle of the network of one unit, at {stairs.fractions[1]:.3g}, before it comes "
+            f"to that network's minimum, at {stairs.fractions[2]:.3g}; units are recruited one by one all the same."
+        )
+    return Panel(title, _drawn(stairs, stairs.model(1), (1.0, single)), stairs.data, checks, note)
 
 
 def _cubic_panel(letter: str) -> Panel:

@@ -121,9 +121,9 @@ KNOWN_FAILURES = {
     ("3", "two-layer linear network", "0/1: second plateau per ln 1/ε"),
     ("3", "two-layer linear network", "0/8: second plateau per ln 1/ε"),
     ("3", "two-layer linear network", "5/7: second plateau per ln 1/ε"),
+    ("4", "E 1-cos, order 2", "effective widths, first three visits"),
+    ("4", "E 1-cos, order 2", "first plateau / initial loss"),
     ("5", "D ReLU convolution + dense", "effective widths of the first layer, every seed"),
-    ("5", "D ReLU convolution + dense", "level 1 / initial loss"),
-    ("5", "D ReLU convolution + dense", "speed at a level / largest speed"),
 }
 
 
