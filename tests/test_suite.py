@@ -16,8 +16,8 @@ from problems import PROBLEMS, with_times  # noqa: E402
 pytestmark = pytest.mark.slow
 # A method of second order would take 10⁵ steps at the tolerance of the others.
 RTOL = dict.fromkeys(competitors.OURS, 1e-7) | {"RKC2": 1e-5}
-# At some kinks its steps shrink without end; `candidates` does not offer it where there are any.
-STALLED = {("relu", "Rodas5P")}
+# At tighter tolerances its steps shrink without end at some kinks; `candidates` does not offer it where there are any.
+LOOSER = {("relu", "Rodas5P"): 1e-5}
 
 
 @pytest.mark.parametrize("name", PROBLEMS)
@@ -31,11 +31,10 @@ def test_every_solver_agrees_with_dopri8(name, monkeypatch):
     for label, solver in competitors.OURS.items():
         if label == "auto" or label in problem.without or (label in competitors.DENSE and not problem.dense):
             continue
-        if (name, label) in STALLED:
-            continue
-        work = solver(problem, RTOL[label], default_atol(theta, RTOL[label]))
+        rtol = LOOSER.get((name, label), RTOL[label])
+        work = solver(problem, rtol, default_atol(theta, rtol))
         distances = np.linalg.norm(work.states - expected, axis=1) / np.linalg.norm(expected, axis=1)
-        errors[label] = float(np.max(distances)) / RTOL[label] / work.steps
+        errors[label] = float(np.max(distances)) / rtol / work.steps
         print(f"{name}, {label}: {errors[label] * work.steps:.3g} tolerances in {work.steps} steps", flush=True)
     # The errors of all steps, each within the tolerance, may add up.
     assert max(errors.values()) < 1, errors
