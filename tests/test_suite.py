@@ -27,17 +27,19 @@ def test_every_solver_agrees_with_dopri8(name, monkeypatch):
     problem = with_times(PROBLEMS[name]())
     theta = np.asarray(problem.theta)
     expected = competitors.PEERS["Dopri8"](problem, 1e-11, default_atol(theta, 1e-11)).states
-    errors = {}
+    errors, allowed = {}, {}
     for label, solver in competitors.OURS.items():
         if label == "auto" or label in problem.without or (label in competitors.DENSE and not problem.dense):
             continue
         rtol = LOOSER.get((name, label), RTOL[label])
         work = solver(problem, rtol, default_atol(theta, rtol))
         distances = np.linalg.norm(work.states - expected, axis=1) / np.linalg.norm(expected, axis=1)
-        errors[label] = float(np.max(distances)) / rtol / work.steps
-        print(f"{name}, {label}: {errors[label] * work.steps:.3g} tolerances in {work.steps} steps", flush=True)
-    # The errors of all steps, each within the tolerance, may add up.
-    assert max(errors.values()) < 1, errors
+        errors[label] = float(np.max(distances)) / rtol
+        print(f"{name}, {label}: {errors[label]:.3g} tolerances in {work.steps} steps", flush=True)
+        # The errors of all steps, each within the tolerance, may add up. Of the second order, as the errors of steps are
+        # of the third, they do by the tolerance to the power 2/3; of higher ones, and amplified on plateaus, to a few.
+        allowed[label] = work.steps if label == "RKC2" else min(work.steps, 100)
+    assert all(errors[label] < allowed[label] for label in errors), errors
 
 
 PEAK = """
