@@ -15,6 +15,7 @@ real-time priority (`taskset -c 1 chrt -f 10 python …`): compiled code hands o
 ordinary process may wait for a slice of another's.
 """
 
+import gc
 import json
 import statistics
 import time
@@ -306,6 +307,9 @@ def main(
     for name in () if tables_only else problems:
         report[name] = run_problem(name, solvers, tolerances)
         (out / "work-precision.json").write_text(json.dumps(report, indent=1))
+        # Each compiled function holds memory maps, of which Linux grants a process 65530: beyond, the compiler aborts.
+        jax.clear_caches()
+        gc.collect()
     for name, result in report.items():
         draw(name, result, out / f"{name}.png")
     (out / "work-precision.md").write_text(tables(report) + "\n" + unfinished(report) + "\n")
