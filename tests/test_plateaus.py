@@ -8,7 +8,7 @@ import pytest
 from saddlescope.flows import GradientFlow, flatten, hessian_of, mean_squared_error, simulate
 from saddlescope.flows.auto import spectral_radius
 from saddlescope.flows.hessian import FlowJacobian
-from saddlescope.flows.solvers import ExponentialRosenbrock, Rodas5P
+from saddlescope.flows.solvers import BDF, ExponentialRosenbrock, Rodas5P
 from saddlescope.models import Dense, TwoLayer, tanh
 
 
@@ -47,6 +47,7 @@ SOLVERS = {
     "default": lambda flow, data: None,
     "exponential": dense(ExponentialRosenbrock, 5, True, 1),
     "rodas5p": dense(Rodas5P, True, 1),
+    "bdf": dense(BDF),
 }
 
 
@@ -73,4 +74,5 @@ def test_steps_across_the_first_plateau_do_not_grow_with_its_length(name):
         # Explicit steps of three fastest times would be many.
         assert spectral_radius(flow, flatten(model), data) * length > 1e3
         steps.append(found.stats["num_steps"])
+    print(f"{name}: {steps[0]} and {steps[1]} steps tried")
     assert steps[1] < 1.2 * steps[0], steps

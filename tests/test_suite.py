@@ -36,8 +36,8 @@ def test_every_solver_agrees_with_dopri8(name, monkeypatch):
         distances = np.linalg.norm(work.states - expected, axis=1) / np.linalg.norm(expected, axis=1)
         errors[label] = float(np.max(distances)) / rtol
         print(f"{name}, {label}: {errors[label]:.3g} tolerances in {work.steps} steps", flush=True)
-        # The errors of all steps, each within the tolerance, may add up. Of the second order, as the errors of steps are
-        # of the third, they do by the tolerance to the power 2/3; of higher ones, and amplified on plateaus, to a few.
+        # The errors of all steps, each within the tolerance, may add up. Of order two, where the error of a step is of
+        # order three, the sum goes with the tolerance to the power 2/3; of higher ones it is amplified on plateaus.
         allowed[label] = work.steps if label == "RKC2" else min(work.steps, 100)
     assert all(errors[label] < allowed[label] for label in errors), errors
 
