@@ -22,9 +22,10 @@ from .newton_krylov import NewtonKrylov, correct_without_matrix, implicit_withou
 SAFETY, ERROR_ORDER = 0.9, 2
 # A scaled error that the controller accepts without making the step longer.
 HOLD = 0.99
-# A step's estimated error may be this part of the tolerance: where differences beyond the order are not small, as behind
-# a kink or at the end of a plateau, the estimate is some times too small. With all of the tolerance, errors behind kinks
-# were twice those of the formulas with the classical constants; with less than this part, steps are too many.
+# A step's estimated error may be this part of the tolerance: where differences beyond the order are not small, as
+# behind a kink or at the end of a plateau, the estimate is some times too small. With all of the tolerance, errors
+# behind kinks were twice those of the formulas with the classical constants; with less than this part, steps are too
+# many.
 SHARE = 0.4
 # Longer by less is not worth a new factorisation; longer by more is not safe, and the controller's default limit.
 MIN_GROWTH, MAX_GROWTH = 1.2, 10.0
