@@ -120,7 +120,9 @@ def descend(
     batches = None if batch is None else Minibatches(batch, _sample_size(data, batch, key))
     whole_loss, whole = reduced_data(model, loss, data) if statistics else (loss, data)
     landscape, theta = Landscape(model, whole_loss, whole), flatten(model)
-    sampled = None if batches is None else Landscape(model, loss, jax.tree.map(lambda array: np.asarray(array)[:batch], data))
+    sampled = (
+        None if batches is None else Landscape(model, loss, jax.tree.map(lambda array: np.asarray(array)[:batch], data))
+    )
     descent = _Descent(landscape, sampled, optimiser, batches)
     # Half an ulp of slack: t1 = 10 steps of 0.1 is ten steps.
     steps = max(math.ceil(t1 / optimiser.time * (1 - 1e-12)), 1)

@@ -83,9 +83,7 @@ class Watch:
 
         def value(t: float) -> float:
             return (
-                known[t]
-                if t in known
-                else at(step_onto(self.landscape, solver, pair[:1], t, self.tolerances).ys[-1])
+                known[t] if t in known else at(step_onto(self.landscape, solver, pair[:1], t, self.tolerances).ys[-1])
             )
 
         resolution = 4 * float(np.finfo(pair.ts.dtype).eps)

@@ -77,7 +77,8 @@ class Landscape(eqx.Module):
 
     A PyTree, to be handed to compiled functions: of model and loss they see no more than what these compute, so that
     the same computation on the same shapes is compiled once in a process, whatever weights, data, copies of the model
-    or fresh lambdas it comes from. Outside of compiled functions the methods compile themselves and return NumPy arrays.
+    or fresh lambdas it comes from. Outside of compiled functions its methods compile themselves and return NumPy
+    arrays.
 
     **Arguments:** `model`: any Equinox module with floating-point arrays, which make up θ; `loss`: scalar function of
     (model, data); `data`: any PyTree of arrays.
@@ -107,6 +108,8 @@ class Landscape(eqx.Module):
     @property
     def theta(self) -> Float[np.ndarray, " n"]:
         """The flattened weights of the model that the landscape was made of."""
+        if is_traced(self):
+            raise TypeError("compiled functions do not see a landscape's own weights; hand θ over beside it.")
         return flatten(self.model)
 
     def at(self, theta: Float[Any, " n"]) -> Any:
