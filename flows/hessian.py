@@ -138,7 +138,8 @@ def _agrees(candidate: UnitHessian, landscape: Landscape) -> bool:
     return bool(np.linalg.norm(product - exact) <= tolerance * np.linalg.norm(exact))
 
 
-@eqx.filter_jit
+# Run once: what optimising the code takes is more than it saves.
+@eqx.filter_jit(compiler_options={"xla_backend_optimization_level": 0})
 def _products(candidate: UnitHessian, landscape: Landscape, point: Array, direction: Array) -> tuple[Array, Array]:
     return candidate(point) @ direction, landscape.hessian_product(point, direction)
 

@@ -124,11 +124,12 @@ class BDF(dfx.AbstractImplicitSolver, dfx.AbstractAdaptiveSolver):
         return terms.vf(t0, y0, args)
 
     def init(self, terms: Any, t0: Any, t1: Any, y0: Any, args: Any) -> State:
-        field, x = flat_field(terms, y0, args)
-        h = jnp.asarray(t1 - t0, x.dtype)
+        _, x = flat_field(terms, y0, args)
         check_quadratures(self.quadratures, x.size)
         newton = no_memory(x.dtype) if self.matrix_free else no_chord(x.size, x.dtype)
-        return State(start(x, h * field(t0, x)), h, jnp.asarray(1), jnp.asarray(0), newton)
+        # After an endless step the first one is so much shorter that it begins anew, as it does after many failures.
+        endless = jnp.asarray(jnp.inf, x.dtype)
+        return State(start(x, jnp.zeros_like(x)), endless, jnp.asarray(1), jnp.asarray(0), newton)
 
     def step(self, terms: Any, t0: Any, t1: Any, y0: Any, args: Any, solver_state: State, made_jump: Any) -> Any:
         field, x = flat_field(terms, y0, args)
