@@ -38,6 +38,7 @@ from .figure import plot_units as plot_units
 from .graph_figure import plot_saddle_graph as plot_saddle_graph
 from .hessian_parts import Inertia as Inertia
 from .hessian_parts import hessian_block as hessian_block
+from .hessian_parts import hessian_products as hessian_products
 from .hessian_parts import inertia as inertia
 from .hessian_parts import leaf_positions as leaf_positions
 from .heteroclinic import HeteroclinicOrbit as HeteroclinicOrbit
@@ -68,7 +69,6 @@ from .manifolds import split_spectrum as split_spectrum
 from .matrix_free import Eigenpairs as Eigenpairs
 from .matrix_free import SpectralDensity as SpectralDensity
 from .matrix_free import extreme_eigenpairs as extreme_eigenpairs
-from .matrix_free import hessian_products as hessian_products
 from .matrix_free import spectral_density as spectral_density
 from .null_space import NullSpace as NullSpace
 from .null_space import null_space as null_space

@@ -97,11 +97,12 @@ def _visit(
     trajectory: Trajectory, passage: Passage, model, effective: tuple[EffectiveWidth, ...], drops, scales: Scales
 ) -> Visit:
     """One visit; `drops` are the falls of the loss on either side of it."""
-    loss, data = trajectory.loss, trajectory.data
     starts = np.asarray(incoming(model)) if effective else None
-    drop = float(np.min(drops)) if len(drops) else None
-    point = critical_point(model, loss, data, effective=effective or None, gradient_scale=scales.gradient, drop=drop)
-    verdict = kind(point, loss, data, scales=scales, starts=_few(starts))
+    drop, theta = float(np.min(drops)) if len(drops) else None, trajectory.ys[passage.index]
+    point = critical_point(
+        trajectory.landscape, theta, effective=effective or None, gradient_scale=scales.gradient, drop=drop
+    )
+    verdict = kind(point, scales=scales, starts=_few(starts))
     left = escape(trajectory, passage, point, verdict, float(drops[-1])) if len(drops) else None
     if left is not None and left.seeded_by_rounding:
         warnings.warn(
@@ -140,10 +141,10 @@ def remarks(visits: tuple[Visit, ...]) -> list[str]:
                 lines.append(f"Visits {number - 1} to {number}: {together}")
         if visit.kind.name in ("no critical point", "undetermined", "ghost", "flat channel"):
             lines.append(f"Visit {number}: {visit.kind.name}: {visit.kind.evidence}.")
-        explained = visit.kind.null_space
-        form = visit.kind.form
-        if form is not None and form.order is not None and explained and visit.kind.name != "degenerate saddle":
-            lines.append(f"Visit {number}: {explained}, along which {form}: no critical manifold.")
+        explained, form = visit.kind.null_space, visit.kind.form
+        if explained and explained.unexplained and visit.kind.name != "degenerate saddle":
+            changes = f", along which {form}: no critical manifold" if form is not None and form.order else ""
+            lines.append(f"Visit {number}: {explained}{changes}.")
         if visit.escape is not None and visit.escape.seeded_by_rounding:
             lines.append(f"Visit {number}: the escape was seeded by rounding; its time says nothing about the flow.")
     return lines

@@ -1,8 +1,6 @@
 """When a flow was near a critical point: closest approaches are minima of the speed."""
 
 import equinox as eqx
-import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 from scipy.interpolate import CubicHermiteSpline
@@ -40,37 +38,19 @@ class Passage(eqx.Module):
         return None if self.departure is None else self.departure - self.arrival
 
 
-def largest_curvature(trajectory: Trajectory, index: int = -1, iterations: int = 30) -> float:
-    """The largest |eigenvalue| of the Hessian at a saved time, from below, by power iteration on ∇²L.
-
-    Thirty iterations give it to a few per cent, which is all that a noise floor needs.
-    """
-    flow, theta = trajectory.flow, jnp.asarray(trajectory.ys[index])
-    return float(_power_iteration(flow, theta, trajectory.data, iterations))
+def largest_curvature(trajectory: Trajectory, index: int = -1) -> float:
+    """The largest |eigenvalue| of the Hessian at a saved time, from below, by power iteration."""
+    return float(trajectory.landscape.sharpness(trajectory.ys[index]))
 
 
-@eqx.filter_jit
-def _power_iteration(flow, theta, data, iterations):
-    gradient = jax.grad(flow.value)
-
-    def step(_, carry):
-        vector, _ = carry
-        image = jax.jvp(lambda p: gradient(p, data), (theta,), (vector,))[1]
-        norm = jnp.linalg.norm(image)
-        return jnp.where(norm > 0, image / norm, vector), norm
-
-    start = jax.random.normal(jax.random.key(0), theta.shape, theta.dtype)
-    return jax.lax.fori_loop(0, iterations, step, (start / jnp.linalg.norm(start), jnp.zeros((), theta.dtype)))[1]
-
-
-def noise_floor(trajectory: Trajectory) -> Float[np.ndarray, " T"]:
+def noise_floor(trajectory: Trajectory, curvature: float | None = None) -> Float[np.ndarray, " T"]:
     r"""The speed below which the integrator's error decides, $100\, \|\nabla^2 L\|(rtol \|\theta\| + atol \sqrt n)$.
 
     A step's error of size $rtol \|\theta\| + atol \sqrt n$ moves the gradient by as much times the curvature; after
     convergence the speed jitters up to the hundredfold of that. Before anything has grown, ‖θ‖ and with it the floor
     are as small as the initial weights.
     """
-    curvature = largest_curvature(trajectory)
+    curvature = largest_curvature(trajectory) if curvature is None else curvature
     error = trajectory.stats["rtol"] * np.linalg.norm(trajectory.ys, axis=1)
     error += trajectory.stats["atol"] * np.sqrt(trajectory.ys.shape[1])
     floor = np.maximum(NOISE_SAFETY * curvature * error, np.finfo(np.float64).tiny)

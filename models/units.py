@@ -1,10 +1,11 @@
 """Where the units of a model are: one declaration, from which everything above works for every architecture."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
@@ -165,6 +166,28 @@ def map_units(model: Any, p: ArrayLike, q: ArrayLike, layer: int = 0) -> Any:
             mixed = xp.moveaxis(xp.tensordot(xp.asarray(matrix, array.dtype), array, axes=(1, slot.axis)), 0, slot.axis)
             model = eqx.tree_at(slot.where, model, jnp.asarray(mixed))
     return model
+
+
+def units_matrix(model: Any, maps: Iterable[tuple[ArrayLike, ArrayLike, int]]) -> Float[np.ndarray, "n m"]:
+    r"""The matrix of `map_units`, one layer after the other, on flattened parameters: $\theta = E \theta'$.
+
+    **Arguments:** `model`: the network before, m parameters; `maps`: (P, Q, layer) for `map_units`.
+    """
+    leaves, structure = jax.tree.flatten(eqx.filter(model, eqx.is_inexact_array))
+    sizes = [leaf.size for leaf in leaves]
+    basis = np.split(np.eye(sum(sizes)), np.cumsum(sizes)[:-1]) if leaves else []
+    # Every array with an axis more in front: of the parameters' unit vectors.
+    stacked = [rows.T.reshape(sum(sizes), *leaf.shape) for rows, leaf in zip(basis, leaves, strict=True)]
+    moved = jax.tree.unflatten(structure, stacked)
+    for p, q, layer in maps:
+        units = declared_units(model, layer)
+        for matrix, slots in ((p, units.incoming), (q, units.outgoing)):
+            for slot in slots:
+                axis = slot.axis % slot.where(model).ndim + 1
+                mixed = np.moveaxis(np.tensordot(np.asarray(matrix), slot.where(moved), axes=(1, axis)), 0, axis)
+                moved = eqx.tree_at(slot.where, moved, mixed)
+    rows = [leaf.reshape(sum(sizes), math.prod(leaf.shape[1:])) for leaf in jax.tree.leaves(moved)]
+    return np.concatenate(rows, axis=1).T
 
 
 def scaled(model: Any, factor: float) -> Any:
