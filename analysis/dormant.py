@@ -7,8 +7,8 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+import scipy
 from jaxtyping import Array, Float
-from scipy.optimize import minimize
 
 from ..models import declared_units, incoming, outgoing, with_units
 
@@ -179,7 +179,7 @@ def _search(narrow, loss, data, size, starts):
     for start in (starts / np.where(norms > 0, norms, 1.0))[norms[:, 0] > 0]:
         if _image(narrow, loss, data, start)[0] == 0:
             continue  # a dead direction: the objective is flat there
-        ascended = minimize(objective, start, jac=True, method="BFGS", options={"gtol": 1e-9}).x
+        ascended = scipy.optimize.minimize(objective, start, jac=True, method="BFGS", options={"gtol": 1e-9}).x
         found.append(_image(narrow, loss, data, ascended))
     found = [item for item in found if np.isfinite(item[0]) and item[0] > 0]
     found.sort(key=lambda item: -item[0])
@@ -204,5 +204,8 @@ def _polished(narrow, loss, data, found):
         return []
     objective = _objective_of(narrow, loss, data)
     options = {"xatol": 1e-10, "fatol": 1e-15, "maxiter": 400 * size}
-    ends = (minimize(lambda w: objective(w)[0], u, method="Nelder-Mead", options=options).x for _, u, _ in found)
+    ends = (
+        scipy.optimize.minimize(lambda w: objective(w)[0], u, method="Nelder-Mead", options=options).x
+        for _, u, _ in found
+    )
     return [_image(narrow, loss, data, end) for end in ends]

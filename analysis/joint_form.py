@@ -7,8 +7,8 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+import scipy
 from jaxtyping import Array, Float
-from scipy.optimize import minimize
 
 from ..flows import GradientFlow, flatten
 from ..models import layers_of, map_units, width
@@ -69,7 +69,10 @@ def joint_form(narrow: Any, loss: Callable, data: Any, *, weight_scale: float, s
         value, slope = change(d, size)
         return value / scale, slope / scale
 
-    best = min((minimize(objective, d, jac=True, method="BFGS").x for d in falls), key=lambda d: change(d, size)[0])
+    best = min(
+        (scipy.optimize.minimize(objective, d, jac=True, method="BFGS").x for d in falls),
+        key=lambda d: change(d, size)[0],
+    )
     far, near = change(best, size)[0], change(best, size / 2)[0]
     if not (far < -silent and near < 0):
         return JointForm(None, 0.0)

@@ -7,8 +7,8 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+import scipy
 from jaxtyping import Array, Float
-from scipy.optimize import minimize
 
 from ..flows import GradientFlow, flatten
 from .curvature import Spectrum
@@ -202,7 +202,9 @@ def _extremes(form: Callable, starts: np.ndarray, scale: float, *, odd: bool) ->
 
     def search(sign: float) -> tuple[float, np.ndarray]:
         objective = lambda c: tuple(sign * part / scale for part in form(c))  # noqa: E731
-        found = [minimize(objective, c, jac=True, method="BFGS", options={"gtol": 1e-10}) for c in starts]
+        found = [
+            scipy.optimize.minimize(objective, c, jac=True, method="BFGS", options={"gtol": 1e-10}) for c in starts
+        ]
         best = min(found, key=lambda result: result.fun)
         return sign * scale * float(best.fun), best.x / np.linalg.norm(best.x)
 

@@ -8,9 +8,8 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-import scipy.sparse.linalg
+import scipy
 from jaxtyping import Array, Float
-from matfree.decomp import tridiag_sym
 
 from ..flows import GradientFlow, flatten
 from .hessian_parts import Part, hessian_operator
@@ -120,6 +119,8 @@ def _tridiagonals(
     flow: GradientFlow, theta: Float[Array, " n"], data: Any, probes: Float[Array, "p n"], depth: int, part: Part
 ) -> Float[Array, "p depth depth"]:
     product = hessian_operator(flow, theta, data, part)
+    from matfree.decomp import tridiag_sym
+
     decompose = tridiag_sym(depth, custom_vjp=False)
     return jax.lax.map(lambda probe: decompose(product, probe)[1], probes)
 

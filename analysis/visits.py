@@ -1,14 +1,18 @@
 """When a flow was near a critical point: closest approaches are minima of the speed."""
 
+from typing import TYPE_CHECKING
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+import scipy
 from jaxtyping import Float
-from scipy.interpolate import CubicHermiteSpline
-from scipy.signal import find_peaks
 
 from ..flows import Trajectory
+
+if TYPE_CHECKING:
+    from scipy.interpolate import CubicHermiteSpline
 
 # Half a decade of speed between a plateau and the transitions beside it.
 PROMINENCE = 0.5
@@ -92,7 +96,7 @@ def closest_approaches(
     depth = -np.log10(np.maximum(np.maximum(speeds, floor), tiny))
     # A wall on either side turns the ends into candidates.
     wall = depth.min() - 2 * prominence - 1
-    _, found = find_peaks(np.concatenate([[wall], depth, [wall]]), prominence=prominence, plateau_size=1)
+    _, found = scipy.signal.find_peaks(np.concatenate([[wall], depth, [wall]]), prominence=prominence, plateau_size=1)
     return found["left_edges"] - 1
 
 
@@ -106,7 +110,7 @@ def passages(trajectory: Trajectory, prominence: float = PROMINENCE) -> tuple[Pa
     floor = noise_floor(trajectory)
     indices = closest_approaches(trajectory.speeds, floor, prominence)
     losses = trajectory.losses[indices]
-    spline = CubicHermiteSpline(trajectory.ts, trajectory.losses, -(trajectory.speeds**2))
+    spline = scipy.interpolate.CubicHermiteSpline(trajectory.ts, trajectory.losses, -(trajectory.speeds**2))
     result = []
     for k, index in enumerate(indices):
         time = float(trajectory.ts[index])
@@ -122,7 +126,7 @@ def passages(trajectory: Trajectory, prominence: float = PROMINENCE) -> tuple[Pa
     return tuple(result)
 
 
-def _crossing(spline: CubicHermiteSpline, trajectory: Trajectory, level: float, first: int, last: int) -> float:
+def _crossing(spline: "CubicHermiteSpline", trajectory: Trajectory, level: float, first: int, last: int) -> float:
     """The time between two saved times at which the falling loss passes a level; dL/dt is known, so cubic."""
     losses = trajectory.losses
     below = first + int(np.argmax(losses[first : last + 1] <= level))

@@ -8,8 +8,8 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+import scipy
 from jaxtyping import Array, Bool, Float, Int
-from scipy.optimize import brentq
 
 from .field import GradientFlow, unflatten
 from .stepping import CHUNK, Steps, step_onto
@@ -90,7 +90,7 @@ class Watch:
 
         resolution = 4 * float(np.finfo(pair.ts.dtype).eps)
         try:
-            return float(brentq(value, start, end, xtol=resolution * end, rtol=resolution))  # pyright: ignore
+            return float(scipy.optimize.brentq(value, start, end, xtol=resolution * end, rtol=resolution))  # pyright: ignore
         except FloatingPointError:
             # No step short of the accepted one succeeds, as may be at a kink: the step's end is what is known.
             return end
