@@ -5,8 +5,6 @@ from .auto import first_choice as first_choice
 from .descent import descend as descend
 from .events import Occurrences as Occurrences
 from .field import GradientFlow as GradientFlow
-from .field import flatten as flatten
-from .field import unflatten as unflatten
 from .grids import linear_grid as linear_grid
 from .grids import logarithmic_grid as logarithmic_grid
 from .hessian import DenseHessian as DenseHessian
@@ -14,6 +12,9 @@ from .hessian import FlowJacobian as FlowJacobian
 from .hessian import UnitHessian as UnitHessian
 from .hessian import hessian_of as hessian_of
 from .hessian import unit_positions as unit_positions
+from .landscape import Landscape as Landscape
+from .landscape import flatten as flatten
+from .landscape import unflatten as unflatten
 from .loss import half_squared_error as half_squared_error
 from .loss import mean_squared_error as mean_squared_error
 from .mirror import mirror_flow as mirror_flow

@@ -1,5 +1,6 @@
 """Which solver: estimated run times of the candidates, and an explicit one until another pays."""
 
+import functools
 import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -11,10 +12,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from ..models import layers_of, unit_vectors
-from .field import GradientFlow, flatten
 from .hessian import FlowJacobian, UnitHessian, hessian_of
+from .landscape import Landscape
 from .solvers import BDF, ExtrapolatedRKC, KrylovRosenbrock, Rodas5P
-from .solvers.spectral_radius import cold_start, power_iteration
 
 # Parameters up to which a dense Hessian is kept and factorised: 8 MB, a factorisation takes some 50 ms.
 DENSE_LIMIT = 1000
@@ -62,14 +62,14 @@ class Candidate(NamedTuple):
     time: Callable[[float], float]
 
 
-def candidates(flow: GradientFlow, data: Any, rtol: float) -> dict[str, Candidate]:
-    """The solvers that may replace the explicit one, by name; a function of model, loss, data and rtol alone.
+def candidates(landscape: Landscape, rtol: float) -> dict[str, Candidate]:
+    """The solvers that may replace the explicit one, by name; a function of the landscape and rtol alone.
 
     `ExtrapolatedRKC` and `MatrixFreeBDF`, which is `BDF(matrix_free=True)`, for any flow; with up to 1000 parameters
     `BDF` with a Hessian and, where the field has no kinks, on which its stages are wasted, `Rodas5P`; beyond,
     `KrylovRosenbrock`.
     """
-    n, gradient, product = flatten(flow.model).size, _gradient_time(flow, data), _product_time(flow, data)
+    n, (gradient, product) = landscape.theta.size, _times(landscape)
     rkc_steps = _steps(RKC_STEPS, rtol)
 
     def rkc(stiffness: float) -> float:
@@ -91,19 +91,18 @@ def candidates(flow: GradientFlow, data: Any, rtol: float) -> dict[str, Candidat
         step = KRYLOV_PRODUCTS * (gradient + 3 * 12 * n / BANDWIDTH) + STEP
         krylov = _steps(KRYLOV_STEPS, rtol) * step
         return found | {"KrylovRosenbrock": Candidate(KrylovRosenbrock(quadratures=1), lambda _: krylov)}
-    jacobian = FlowJacobian(hessian_of(flow, data))
-    rodas, bdf = _dense_step_times(jacobian.hessian, n, gradient, data)
+    jacobian = FlowJacobian(hessian_of(landscape), landscape)
+    rodas, bdf = _dense_step_times(jacobian.hessian, n, gradient)
     rodas, bdf = rodas * _steps(RODAS_STEPS, rtol), bdf * _steps(BDF_STEPS, rtol)
     found["BDF"] = Candidate(BDF(jacobian=jacobian), lambda _: bdf)
-    if all(units.law.smooth for units in layers_of(flow.model)):
+    if all(units.law.smooth for units in layers_of(landscape.model)):
         found["Rodas5P"] = Candidate(Rodas5P(True, 1, jacobian), lambda _: rodas)
     return found
 
 
 def choose(
-    flow: GradientFlow,
-    theta: Float[Array, " n"],
-    data: Any,
+    landscape: Landscape,
+    theta: Float[Any, " n"],
     remaining: float,
     dt: float,
     offers: Callable[[], dict[str, Candidate]],
@@ -120,11 +119,11 @@ def choose(
     # No solver starts, crosses and ends a plateau in fewer.
     if steps < RODAS_STEPS[0]:
         return None
-    radius = float(spectral_radius(flow, theta, data))
+    radius = float(landscape.sharpness(theta))
     if radius * dt < STABILITY_BOUND:
         return None
     name, solver, expected = _fastest(offers(), GROWTH * radius * remaining)
-    if steps * _explicit_step_time(flow, data) < GAIN * expected:
+    if steps * _explicit_step_time(landscape) < GAIN * expected:
         return None
     reason = (
         f"spectral radius {radius:.3g} × remaining time {remaining:.3g} = {radius * remaining:.2g}: "
@@ -133,16 +132,17 @@ def choose(
     return Choice(name, solver, reason)
 
 
-def first_choice(flow: GradientFlow, theta: Float[Array, " n"], data: Any, horizon: float, rtol: float) -> Choice:
+def first_choice(landscape: Landscape, horizon: float, rtol: float) -> Choice:
     """The solver for a whole flow, judged by its first point alone: Tsit5 or one of the `candidates`.
 
     `simulate` need not judge so early. It starts explicitly and asks `choose` again after every chunk of steps.
     """
-    radius = float(spectral_radius(flow, theta, data)) * _growth_from_small_units(flow.model)
+    theta = landscape.theta
+    radius = float(landscape.sharpness(theta)) * _growth_from_small_units(landscape.model)
     explicit = lambda stiffness: (  # noqa: E731
-        max(_steps(TSIT5_STEPS, rtol), stiffness / LONGEST) * _explicit_step_time(flow, data)
+        max(_steps(TSIT5_STEPS, rtol), stiffness / LONGEST) * _explicit_step_time(landscape)
     )
-    offers = {"Tsit5": Candidate(dfx.Tsit5(), explicit), **candidates(flow, data, rtol)}
+    offers = {"Tsit5": Candidate(dfx.Tsit5(), explicit), **candidates(landscape, rtol)}
     name, solver, expected = _fastest(offers, GROWTH * radius * horizon)
     reason = f"spectral radius {radius:.3g} × horizon {horizon:.3g} = {radius * horizon:.2g}, {theta.size} parameters"
     return Choice(name, solver, f"{reason}: some {expected / 1e9:.2g} s")
@@ -170,37 +170,43 @@ def _growth_from_small_units(model: Any) -> float:
     return max(1.0, size ** (2 - total)) if size > 0 else 1.0
 
 
-def _explicit_step_time(flow: GradientFlow, data: Any) -> float:
-    return 6 * _gradient_time(flow, data) + TSIT5_STEP
+def _explicit_step_time(landscape: Landscape) -> float:
+    return 6 * _times(landscape)[0] + TSIT5_STEP
 
 
-def _dense_step_times(hessian: Any, n: int, gradient: float, data: Any) -> tuple[float, float]:
+def _dense_step_times(hessian: Any, n: int, gradient: float) -> tuple[float, float]:
     """Estimated nanoseconds of a step of Rodas5P and of BDF."""
     # A Hessian from its parts is worth some gradients, products of Jacobians, and its assembly; else products, ten for
     # a gradient's price.
     matrix = n**2 / BANDWIDTH
     from_parts = isinstance(hessian, UnitHessian)
-    hessian_time = (
-        7 * gradient + hessian.residuals(data) * n**2 / SPEED + 4 * matrix if from_parts else gradient * n / 10
-    )
+    hessian_time = 7 * gradient + hessian.count * n**2 / SPEED + 4 * matrix if from_parts else gradient * n / 10
     rodas = 8 * gradient + hessian_time + n**3 / 3 / SPEED + 16 * matrix + STEP
     bdf = BDF_EVALUATIONS * gradient + 4 * matrix + BDF_STEP
     bdf += hessian_time / STEPS_PER_HESSIAN + 2 * n**3 / 3 / SPEED / STEPS_PER_FACTORISATION
     return rodas, bdf
 
 
-def _gradient_time(flow: GradientFlow, data: Any) -> float:
-    """Estimated nanoseconds of a gradient."""
-    arithmetic, transcendental = _counted(jax.grad(flow.value), flatten(flow.model), data)
-    return CALL + arithmetic + transcendental
+def _times(landscape: Landscape) -> tuple[float, float]:
+    """Estimated nanoseconds of a gradient, and of a Hessian–vector product where the gradient has been evaluated."""
+    leaves, structure = jax.tree.flatten(eqx.filter((landscape, landscape.theta), eqx.is_array))
+    return _counted_times(structure, tuple(jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) for leaf in leaves))
 
 
-def _product_time(flow: GradientFlow, data: Any) -> float:
-    """Estimated nanoseconds of a Hessian–vector product where the gradient at the point has been evaluated."""
-    theta, gradient = flatten(flow.model), jax.grad(flow.value)
-    both = lambda p, v, d: jax.jvp(lambda q: gradient(q, d), (p,), (v,))  # noqa: E731
-    # It needs no transcendental functions that the gradient did not.
-    return CALL + _counted(both, theta, theta, data)[0] - _counted(gradient, theta, data)[0]
+@functools.lru_cache(maxsize=64)
+def _counted_times(structure: Any, shapes: tuple[jax.ShapeDtypeStruct, ...]) -> tuple[float, float]:
+    def gradient(*leaves: Any) -> Array:
+        landscape, theta = jax.tree.unflatten(structure, leaves)
+        return landscape.gradient(theta)
+
+    def product(*leaves: Any) -> tuple[Array, Array]:
+        landscape, theta = jax.tree.unflatten(structure, leaves)
+        # The primal beside the tangent, as solvers have it: products that share it are cheaper.
+        return jax.jvp(landscape.gradient, (theta,), (theta,))
+
+    arithmetic, transcendental = _counted(gradient, *shapes)
+    # A product needs no transcendental functions that the gradient did not.
+    return CALL + arithmetic + transcendental, CALL + _counted(product, *shapes)[0] - arithmetic
 
 
 def _counted(function: Callable, *arguments: Any) -> tuple[float, float]:
@@ -212,11 +218,3 @@ def _counted(function: Callable, *arguments: Any) -> tuple[float, float]:
     cost = lowered.cost_analysis() or {}
     arithmetic = PRODUCT * lowered.as_text().count("dot_general") + cost.get("flops", 0.0) / SPEED
     return arithmetic, TRANSCENDENTAL * cost.get("transcendentals", 0.0) / SPEED
-
-
-@eqx.filter_jit
-def spectral_radius(flow: GradientFlow, theta: Float[Array, " n"], data: Any) -> Float[Array, ""]:
-    r"""$\max|\lambda(\nabla^2 L)|$ at θ, from below, by power iteration."""
-    gradient = jax.grad(flow.value)
-    product = lambda v: jax.jvp(lambda p: gradient(p, data), (theta,), (v,))[1]  # noqa: E731
-    return power_iteration(product, cold_start(theta.size, theta.dtype), jnp.zeros_like(theta)).radius

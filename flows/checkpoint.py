@@ -3,7 +3,6 @@
 import hashlib
 import re
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,27 +11,39 @@ import jax
 import numpy as np
 
 from . import files
+from .landscape import Landscape
+from .traced import Traced
 
-FORMAT = 1
+FORMAT = 2
 # Seconds between two checkpoints: what a kill costs at most.
 INTERVAL = 60.0
+# Addresses of objects differ from one process to the next.
+_ADDRESS = re.compile(r" at 0x[0-9a-f]+")
 # Writing may take this share of the time, however large the file.
 SHARE = 0.05
 
 
-def fingerprint(theta: Any, data: Any, loss: Callable, solver: Any, **settings: Any) -> dict[str, str]:
-    """What a flow is a function of, part by part: hashes of arrays, names of functions, values of settings.
+def fingerprint(landscape: Landscape, solver: Any, events: dict[str, Traced], **settings: Any) -> dict[str, str]:
+    """What a flow is a function of, part by part: hashes of arrays and of what functions compute, values of settings.
 
-    **Arguments:** `theta`: initial weights; `data`, `loss`, `solver`: as given to `simulate`; `settings`: the rest.
+    **Arguments:** `landscape`; `solver`: as given to `simulate`; `events`: traced; `settings`: the rest.
     """
-    # Addresses in the names of functions differ from one process to the next.
-    name = re.sub(r" at 0x[0-9a-f]+", "", repr(solver))
-    parts = {"initial weights": _hash(theta), "data": _hash(data), "loss": f"{loss.__module__}.{loss.__qualname__}"}
-    return {**parts, "solver": name, **{key: repr(value) for key, value in settings.items()}}
+    return {
+        "initial weights": _hash(landscape.theta),
+        "data": _hash(landscape.data),
+        "loss": _computed(landscape.program),
+        "solver": _ADDRESS.sub("", repr(solver)),
+        "events": repr({name: _computed(function) for name, function in sorted(events.items())}),
+        **{key: repr(value) for key, value in settings.items()},
+    }
 
 
-def _hash(tree: Any) -> str:
-    digest = hashlib.sha256()
+def _computed(function: Traced) -> str:
+    return _hash(function.constants, _ADDRESS.sub("", function.program.text))
+
+
+def _hash(tree: Any, text: str = "") -> str:
+    digest = hashlib.sha256(text.encode())
     for leaf in jax.tree.leaves(eqx.filter(tree, eqx.is_array_like)):
         array = np.asarray(leaf)
         digest.update(f"{array.dtype}{array.shape}".encode() + array.tobytes())

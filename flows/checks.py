@@ -20,7 +20,7 @@ def check_model(model: Any) -> None:
                 f"weights must be floating point; got an array of {array.dtype} with shape {array.shape}. Convert it, "
                 "or make it a static field if it is not a weight."
             )
-        if not bool(jnp.all(jnp.isfinite(array))):
+        if not np.all(np.isfinite(np.asarray(array))):
             raise ValueError("the model's weights hold NaN or infinite values.")
     if not arrays:
         raise ValueError(f"{type(model).__name__} has no floating-point arrays: there is nothing to integrate.")

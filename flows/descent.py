@@ -14,7 +14,7 @@ import scipy
 from jaxtyping import Array, PRNGKeyArray
 
 from .checks import check_data, check_loss, check_model, check_times
-from .field import GradientFlow, flatten
+from .landscape import Landscape, flatten
 from .optimiser import Optimiser
 from .path import KEPT_NUMBERS
 from .statistics import Statistics, reduced_data
@@ -45,8 +45,8 @@ class Minibatches(eqx.Module):
 class _Descent(eqx.Module):
     """What is compiled: the field, the optimiser, and how batches are drawn (`None`: all samples)."""
 
-    flow: GradientFlow
-    sampled: GradientFlow
+    landscape: Landscape
+    sampled: Landscape | None
     optimiser: Optimiser
     batches: Minibatches | None
 
@@ -54,23 +54,23 @@ class _Descent(eqx.Module):
         order = jnp.arange(0 if self.batches is None else self.batches.count)
         return jnp.zeros((), int), theta, self.optimiser.transformation.init(theta), order
 
-    def step(self, state: tuple, data: Any, sample: Any, key: PRNGKeyArray) -> tuple:
+    def step(self, state: tuple, sample: Any, key: PRNGKeyArray) -> tuple:
         number, theta, memory, order = state
-        if self.batches is None:
-            gradient = jax.grad(self.flow.value)(theta, data)
+        if self.batches is None or self.sampled is None:
+            gradient = self.landscape.gradient(theta)
         else:
             batch, order = self.batches.draw(number, order, key, sample)
-            gradient = jax.grad(self.sampled.value)(theta, batch)
+            gradient = eqx.tree_at(lambda landscape: landscape.data, self.sampled, batch).gradient(theta)
         update, memory = self.optimiser.transformation.update(gradient, memory, theta)
         return number + 1, theta + update, memory, order
 
     @eqx.filter_jit
-    def rows(self, state: tuple, strides: Array, data: Any, sample: Any, key: PRNGKeyArray):
+    def rows(self, state: tuple, strides: Array, sample: Any, key: PRNGKeyArray):
         """The state after so many steps each time, and the records (θ, L, ‖∇L‖) there."""
 
         def row(state, stride):
-            state = jax.lax.fori_loop(0, stride, lambda _, s: self.step(s, data, sample, key), state)
-            loss, gradient = self.flow.value_and_gradient(state[1], data)
+            state = jax.lax.fori_loop(0, stride, lambda _, s: self.step(s, sample, key), state)
+            loss, gradient = self.landscape.value_and_gradient(state[1])
             return state, (state[1], loss, jnp.linalg.norm(gradient))
 
         return jax.lax.scan(row, state, strides)
@@ -119,15 +119,16 @@ def descend(
         raise ValueError(f"records must be at least 2; got {records}.")
     batches = None if batch is None else Minibatches(batch, _sample_size(data, batch, key))
     whole_loss, whole = reduced_data(model, loss, data) if statistics else (loss, data)
-    descent = _Descent(GradientFlow(model, whole_loss), GradientFlow(model, loss), optimiser, batches)
-    theta = flatten(model)
+    landscape, theta = Landscape(model, whole_loss, whole), flatten(model)
+    sampled = None if batches is None else Landscape(model, loss, jax.tree.map(lambda array: np.asarray(array)[:batch], data))
+    descent = _Descent(landscape, sampled, optimiser, batches)
     # Half an ulp of slack: t1 = 10 steps of 0.1 is ten steps.
     steps = max(math.ceil(t1 / optimiser.time * (1 - 1e-12)), 1)
     records = min(records, steps, max(KEPT_NUMBERS // theta.size, 2))
     numbers = np.round(np.linspace(0, steps, records + 1)).astype(int)
     key = jax.random.key(0) if key is None else key
     sample = data if batches is not None else None
-    rows, result = _march(descent, theta, numbers, (whole, sample, key), budget, progress_meter)
+    rows, result = _march(descent, theta, numbers, (sample, key), budget, progress_meter)
     ys, losses, speeds = rows
     ts = (numbers[: len(losses)] * optimiser.time).astype(theta.dtype)
     if result is Result.diverged:
@@ -148,7 +149,7 @@ def descend(
         "statistics": isinstance(whole, Statistics),
     }
     energies = np.asarray(scipy.integrate.cumulative_trapezoid(speeds**2, ts, initial=0.0), theta.dtype)
-    return Trajectory(ts, ys, losses, speeds, energies, result, stats, model, whole_loss, whole, None)
+    return Trajectory(ts, ys, losses, speeds, energies, result, stats, landscape, None)
 
 
 def _march(descent: _Descent, theta, numbers, arguments, budget, progress_meter):

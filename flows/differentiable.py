@@ -13,7 +13,8 @@ from jaxtyping import Array, Float
 
 from ..models import layers_of
 from .checks import check_data, check_loss, check_model, check_tolerances
-from .field import GradientFlow, flatten
+from .field import GradientFlow
+from .landscape import Landscape, flatten
 from .simulate import default_rtol
 from .stepping import parameter_norm
 
@@ -21,25 +22,24 @@ from .stepping import parameter_norm
 class Problem(eqx.Module):
     """A flow and how to integrate it: Diffrax's `solver`, `controller`, `adjoint`, and `max_steps`."""
 
-    flow: GradientFlow
+    landscape: Landscape
     solver: dfx.AbstractSolver
     controller: dfx.PIDController
     adjoint: dfx.AbstractAdjoint
     max_steps: int = eqx.field(static=True)
 
     def solve(
-        self, theta: Float[Array, " n"], data: Any, t1: Any, event: dfx.Event | None = None
+        self, theta: Float[Array, " n"], t1: Any, event: dfx.Event | None = None
     ) -> tuple[Float[Array, ""], Float[Array, " n"], dfx.RESULTS]:
         """(t, θ(t), result) of the flow from θ at time t1, or at the event if that is earlier."""
         zero = jnp.zeros((), theta.dtype)
         solution = dfx.diffeqsolve(
-            dfx.ODETerm(self.flow),
+            dfx.ODETerm(GradientFlow(self.landscape)),
             self.solver,
             zero,
             jnp.asarray(t1, theta.dtype),
             None,
             (theta, zero),
-            args=data,
             saveat=dfx.SaveAt(t1=True),
             stepsize_controller=self.controller,
             # A search is not differentiated: a plain loop serves.
@@ -62,8 +62,8 @@ def problem_of(
     atol: Any = None,
     adjoint: dfx.AbstractAdjoint | None = None,
     max_steps: int = 100_000,
-) -> tuple[Problem, Float[Array, " n"], Any]:
-    """The problem of a model's flow, the θ it starts from, and its data.
+) -> tuple[Problem, Float[Array, " n"]]:
+    """The problem of a model's flow, and the θ it starts from.
 
     **Arguments:** as for `flow_map`.
 
@@ -77,13 +77,13 @@ def problem_of(
     if not all(units.law.smooth for units in layers_of(model)):
         theta, data = _map_inexact(_not_differentiable, (theta, data))
     problem = Problem(
-        GradientFlow(stopped(model), loss),  # θ replaces the weights
+        Landscape(stopped(model), loss, data),  # θ replaces the weights
         dfx.Tsit5() if solver is None else solver,
         dfx.PIDController(rtol=rtol, atol=atol, norm=parameter_norm),
         dfx.RecursiveCheckpointAdjoint() if adjoint is None else adjoint,
         max_steps,
     )
-    return problem, theta, data
+    return problem, theta
 
 
 def _check(model: Any, loss: Callable, data: Any, adjoint: Any, max_steps: int) -> None:

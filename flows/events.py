@@ -11,8 +11,9 @@ import numpy as np
 import scipy
 from jaxtyping import Array, Bool, Float, Int
 
-from .field import GradientFlow, unflatten
+from .landscape import Landscape
 from .stepping import CHUNK, Steps, step_onto
+from .traced import Traced, trace
 
 FIELDS = ("times", "entries", "directions")
 
@@ -44,10 +45,9 @@ class Watch:
     time is as accurate as the flow. An entry that changes its sign twice within one step is not noticed.
     """
 
-    def __init__(
-        self, flow: GradientFlow, functions: Mapping[str, Callable], data: Any, tolerances: tuple[float, float]
-    ):
-        self.flow, self.functions, self.data, self.tolerances = flow, dict(functions), data, tolerances
+    def __init__(self, landscape: Landscape, functions: Mapping[str, Callable], tolerances: tuple[float, float]):
+        self.landscape, self.tolerances = landscape, tolerances
+        self.functions = {name: traced_event(landscape, function) for name, function in functions.items()}
         self.found = {name: Occurrences.none() for name in self.functions}
 
     def __call__(self, last: Steps, steps: Steps, solver: dfx.AbstractSolver) -> None:
@@ -58,7 +58,7 @@ class Watch:
             # Padded to one shape, so that it is compiled once.
             padding = max(CHUNK + 1 - len(run.ts), 0)
             ys = np.concatenate([run.ys, np.repeat(run.ys[-1:], padding, axis=0)])
-            positive = np.asarray(_positive(self.flow, function, jnp.asarray(ys)))
+            positive = np.asarray(_positive(function, ys))
             before, entries = np.nonzero(positive[1:] != positive[:-1])
             if len(before):
                 times = [
@@ -69,12 +69,12 @@ class Watch:
         # All at once, so that an interruption leaves the events of whole chunks.
         self.found = found
 
-    def _locate(self, function: Callable, pair: Steps, entry: int, solver: dfx.AbstractSolver) -> float:
+    def _locate(self, function: Traced, pair: Steps, entry: int, solver: dfx.AbstractSolver) -> float:
         """The time between two accepted steps at which one entry passes zero."""
         start, end = (float(t) for t in pair.ts)
 
         def at(theta: np.ndarray) -> float:
-            return float(_values(self.flow, function, jnp.asarray(theta))[entry])
+            return float(_values(function, theta)[entry])
 
         known = {start: at(pair.ys[0]), end: at(pair.ys[1])}
         if (known[start] > 0) == (known[end] > 0):
@@ -85,7 +85,7 @@ class Watch:
             return (
                 known[t]
                 if t in known
-                else at(step_onto(self.flow, solver, pair[:1], t, self.tolerances, self.data).ys[-1])
+                else at(step_onto(self.landscape, solver, pair[:1], t, self.tolerances).ys[-1])
             )
 
         resolution = 4 * float(np.finfo(pair.ts.dtype).eps)
@@ -110,15 +110,20 @@ def _append(found: Occurrences, times: np.ndarray, entries: np.ndarray, directio
     return jax.tree.map(lambda *arrays: np.concatenate(arrays), found, new)
 
 
-@eqx.filter_jit
-def _values(flow: GradientFlow, function: Callable, theta: Float[Array, " n"]) -> Float[Array, " m"]:
-    return jnp.ravel(jnp.asarray(function(unflatten(flow.model, theta))))
+def traced_event(landscape: Landscape, function: Callable[[Any], Any]) -> Traced:
+    """A function of the model as a function from θ to a vector, traced."""
+    return trace(lambda theta: jnp.ravel(jnp.asarray(function(landscape.at(theta)))), landscape.theta)
 
 
 @eqx.filter_jit
-def _positive(flow: GradientFlow, function: Callable, ys: Float[Array, "T n"]) -> Bool[Array, "T m"]:
+def _values(function: Traced, theta: Float[Array, " n"]) -> Float[Array, " m"]:
+    return function(theta)
+
+
+@eqx.filter_jit
+def _positive(function: Traced, ys: Float[Array, "T n"]) -> Bool[Array, "T m"]:
     # One after the other: of many entries, like every unit on every sample, only the signs fit into memory.
-    return jax.lax.map(lambda theta: jnp.ravel(jnp.asarray(function(unflatten(flow.model, theta)))) > 0, ys)
+    return jax.lax.map(lambda theta: function(theta) > 0, ys)
 
 
 def pack(events: Mapping[str, Occurrences]) -> dict[str, np.ndarray]:

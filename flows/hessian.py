@@ -6,7 +6,6 @@ Residuals that are sums over units have no second derivatives between different 
 for all units at once, from as many Hessian–vector products as one unit has parameters (Curtis, Powell & Reid 1974).
 """
 
-from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
@@ -16,9 +15,10 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from ..models import unit_vectors, units_of
-from .field import GradientFlow, flatten, unflatten
+from .landscape import Landscape, flatten, unflatten
 from .loss import half_squared_error, mean_squared_error
 from .statistics import residual_matrix, statistics_loss
+from .traced import Traced, trace
 
 # Samples whose Jacobians are held at once: 20 MB for a thousand parameters, and still one long matrix product.
 BATCH = 2048
@@ -29,45 +29,54 @@ AGREEMENT = 1e-9
 class UnitHessian(eqx.Module):
     r"""The Hessian $\nabla^2 L(\theta)$ of a squared error whose residuals are sums over units.
 
-    - `flow`: model and loss; `units`: positions in θ of the parameters of each unit; `others`: all other positions.
+    - `residuals`: (θ, sample) ↦ the residuals $r_j$ of one sample, traced; `samples`: all of them, on leading axes;
+      `weight`: w.
+    - `units`: positions in θ of the parameters of each unit; `others`: all other positions.
     """
 
-    flow: GradientFlow
+    residuals: Traced
+    samples: Any
+    weight: Float[Array, ""]
     units: Int[Array, "H d"]
     others: Int[Array, " k"]
 
-    def __call__(self, theta: Float[Array, " n"], data: Any) -> Float[Array, "n n"]:
+    def __call__(self, theta: Float[Array, " n"]) -> Float[Array, "n n"]:
         """The dense Hessian at θ."""
-        return self._gauss_newton(theta, data) + self._curvature_of_residuals(theta, data)
+        return 2 * self.weight * (self._gauss_newton(theta) + self._curvature_of_residuals(theta))
 
-    def residuals(self, data: Any) -> int:
+    @property
+    def count(self) -> int:
         """The number of residuals r_j whose squares make the loss."""
-        if self.flow.loss is statistics_loss:
-            return residual_matrix(self.flow.model, data).size
-        return data[1].size
+        return jax.eval_shape(self._all, jax.ShapeDtypeStruct((self._size,), self.weight.dtype)).size
 
-    def _gauss_newton(self, theta: Array, data: Any) -> Array:
-        if self.flow.loss is statistics_loss:
-            jacobian = jax.jacrev(lambda p: residual_matrix(unflatten(self.flow.model, p), data).ravel())(theta)
-            return 2 * jacobian.T @ jacobian
-        x, y = data
-        per_sample = jax.jacrev(lambda p, inputs: jnp.ravel(unflatten(self.flow.model, p)(inputs)))
+    @property
+    def _size(self) -> int:
+        return self.units.size + self.others.size
 
-        def product(inputs: Any) -> Array:
-            jacobian = jax.vmap(per_sample, (None, 0))(theta, inputs).reshape(-1, theta.size)
+    def _all(self, theta: Float[Array, " n"]) -> Float[Array, "P r"]:
+        return jax.vmap(self.residuals, (None, 0))(theta, self.samples)
+
+    def _gauss_newton(self, theta: Array) -> Array:
+        per_sample = jax.jacrev(self.residuals)
+
+        def product(samples: Any) -> Array:
+            jacobian = jax.vmap(per_sample, (None, 0))(theta, samples).reshape(-1, theta.size)
             return jacobian.T @ jacobian
 
-        count, batch = y.shape[0], min(BATCH, y.shape[0])
-        whole, left = divmod(count, batch)
-        cut = lambda start, size: jax.tree.map(lambda a: jax.lax.dynamic_slice_in_dim(a, start, size), x)  # noqa: E731
+        count = jax.tree.leaves(self.samples)[0].shape[0]
+        whole, left = divmod(count, batch := min(BATCH, count))
+        cut = lambda start, size: jax.tree.map(  # noqa: E731
+            lambda a: jax.lax.dynamic_slice_in_dim(a, start, size), self.samples
+        )
+        if whole == 1 and not left:
+            return product(self.samples)
         total = product(cut(count - left, left)) if left else jnp.zeros((theta.size,) * 2, theta.dtype)
-        total = jax.lax.fori_loop(0, whole, lambda i, s: s + product(cut(i * batch, batch)), total)
-        return 2 * _weight(self.flow.loss, y) * total
+        return jax.lax.fori_loop(0, whole, lambda i, s: s + product(cut(i * batch, batch)), total)
 
-    def _curvature_of_residuals(self, theta: Array, data: Any) -> Array:
-        r"""$2w \sum_j r_j \nabla^2 r_j$, the Hessian of $2w \sum_j r_j(\theta_0) r_j(\theta)$ at $\theta_0$."""
-        linearised = jax.grad(lambda p: _paired(self.flow, p, jax.lax.stop_gradient(theta), data))
-        _, product = jax.linearize(linearised, theta)
+    def _curvature_of_residuals(self, theta: Array) -> Array:
+        r"""$\sum_j r_j \nabla^2 r_j$, the Hessian of $\sum_j r_j(\theta_0) r_j(\theta)$ at $\theta_0$."""
+        fixed = jax.lax.stop_gradient(self._all(theta))
+        product = jax.linearize(jax.grad(lambda p: jnp.sum(fixed * self._all(p))), theta)[1]
         count = self.units.shape[1]
         seeds = jnp.zeros((count + self.others.size, theta.size), theta.dtype)
         seeds = seeds.at[jnp.arange(count)[:, None], self.units.T].set(1)
@@ -79,77 +88,72 @@ class UnitHessian(eqx.Module):
         return matrix.at[:, self.others].set(columns[count:].T).at[self.others, :].set(columns[count:])
 
 
-def _paired(flow: GradientFlow, theta: Array, fixed: Array, data: Any) -> Array:
-    r"""$2w \sum_j r_j(\theta_0) r_j(\theta)$."""
-    at, at_fixed = (unflatten(flow.model, p) for p in (theta, fixed))
-    if flow.loss is statistics_loss:
-        return 2 * jnp.sum(residual_matrix(at_fixed, data) * residual_matrix(at, data))
-    x, y = data
-    residuals = jax.vmap(at_fixed)(x) - y
-    return 2 * _weight(flow.loss, y) * jnp.sum(jax.lax.stop_gradient(residuals) * jax.vmap(at)(x))
-
-
-def _weight(loss: Callable, y: Array) -> float:
-    return 1 / y.size if loss is mean_squared_error else 1 / (2 * y.shape[0])
-
-
 class DenseHessian(eqx.Module):
     r"""The Hessian $\nabla^2 L(\theta)$ of any loss, one Hessian–vector product per parameter."""
 
-    flow: GradientFlow
+    landscape: Landscape
 
-    def __call__(self, theta: Float[Array, " n"], data: Any) -> Float[Array, "n n"]:
+    def __call__(self, theta: Float[Array, " n"]) -> Float[Array, "n n"]:
         """The dense Hessian at θ."""
-        return jax.jacfwd(jax.grad(self.flow.value))(theta, data)
+        return jax.jacfwd(self.landscape.gradient)(theta)
 
 
 def unit_positions(model: Any) -> Int[np.ndarray, "H d"]:
     """Where the parameters of each unit are in the flattened model, one row each."""
     theta = flatten(model)
-    return np.asarray(unit_vectors(unflatten(model, jnp.arange(theta.size, dtype=theta.dtype)))).astype(int)
+    return np.asarray(unit_vectors(unflatten(model, np.arange(theta.size, dtype=theta.dtype)))).astype(int)
 
 
-def hessian_of(flow: GradientFlow, data: Any) -> UnitHessian | DenseHessian:
-    """The cheapest exact Hessian: from its parts where loss and model allow it, which is checked at a random point.
-
-    **Arguments:** `flow`: whose model gives the shapes and the size of the weights; `data`: as in the flow.
-    """
-    if flow.loss not in (mean_squared_error, half_squared_error, statistics_loss) or units_of(flow.model) is None:
-        return DenseHessian(flow)
-    theta = flatten(flow.model)
-    units = unit_positions(flow.model)
-    others = np.setdiff1d(np.arange(theta.size), units)
-    candidate = UnitHessian(flow, jnp.asarray(units), jnp.asarray(others))
-    return candidate if _agrees(candidate, theta, data) else DenseHessian(flow)
+def hessian_of(landscape: Landscape) -> UnitHessian | DenseHessian:
+    """The cheapest exact Hessian: from its parts where loss and model allow it, which is checked at a random point."""
+    model, loss = landscape.model, landscape.loss
+    if loss not in (mean_squared_error, half_squared_error, statistics_loss) or units_of(model) is None:
+        return DenseHessian(landscape)
+    units = unit_positions(model)
+    others = np.setdiff1d(np.arange(landscape.theta.size), units)
+    candidate = UnitHessian(*_residuals(landscape), jnp.asarray(units), jnp.asarray(others))
+    return candidate if _agrees(candidate, landscape) else DenseHessian(landscape)
 
 
-def _agrees(candidate: UnitHessian, theta: Array, data: Any) -> bool:
+def _residuals(landscape: Landscape) -> tuple[Traced, Any, Float[Array, ""]]:
+    """The residuals of one sample as a function of θ, all samples, and the weight of a squared residual."""
+    model, data, theta = landscape.model, landscape.data, landscape.theta
+    if landscape.loss is statistics_loss:
+        one, samples, weight = data, jax.tree.map(lambda a: np.asarray(a)[None], data), 1.0
+        function = lambda theta, sample: residual_matrix(unflatten(model, theta), sample).ravel()  # noqa: E731
+    else:
+        x, y = samples = data
+        weight = 1 / y.size if landscape.loss is mean_squared_error else 1 / (2 * y.shape[0])
+        one = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape[1:], a.dtype), (x, y))
+        function = lambda theta, sample: jnp.ravel(unflatten(model, theta)(sample[0]) - sample[1])  # noqa: E731
+    return trace(function, theta, one), samples, np.asarray(weight, theta.dtype)  # pyright: ignore[reportReturnType]
+
+
+def _agrees(candidate: UnitHessian, landscape: Landscape) -> bool:
     """Whether the parts make the Hessian, at weights of size one, where no part of it vanishes."""
-    generator = np.random.default_rng(0)
-    point, direction = (jnp.asarray(generator.standard_normal(theta.size), theta.dtype) for _ in range(2))
-    product, exact = _products(candidate, point, direction, data)
-    tolerance = max(AGREEMENT, 1e3 * float(jnp.finfo(theta.dtype).eps))
-    return bool(jnp.linalg.norm(product - exact) <= tolerance * jnp.linalg.norm(exact))
+    generator, theta = np.random.default_rng(0), landscape.theta
+    point, direction = (generator.standard_normal(theta.size).astype(theta.dtype) for _ in range(2))
+    product, exact = (np.asarray(part) for part in _products(candidate, landscape, point, direction))
+    tolerance = max(AGREEMENT, 1e3 * float(np.finfo(theta.dtype).eps))
+    return bool(np.linalg.norm(product - exact) <= tolerance * np.linalg.norm(exact))
 
 
 @eqx.filter_jit
-def _products(candidate: UnitHessian, point: Array, direction: Array, data: Any) -> tuple[Array, Array]:
-    gradient = jax.grad(candidate.flow.value)
-    exact = jax.jvp(lambda p: gradient(p, data), (point,), (direction,))[1]
-    return candidate(point, data) @ direction, exact
+def _products(candidate: UnitHessian, landscape: Landscape, point: Array, direction: Array) -> tuple[Array, Array]:
+    return candidate(point) @ direction, landscape.hessian_product(point, direction)
 
 
 class FlowJacobian(eqx.Module):
     r"""The Jacobian of `GradientFlow` in its state, $(-\nabla^2 L, 0; 2 \nabla L^\top \nabla^2 L, 0)$, for solvers."""
 
     hessian: UnitHessian | DenseHessian
+    landscape: Landscape
 
-    def __call__(self, t: Any, state: tuple[Array, Array], data: Any) -> Float[Array, "n+1 n+1"]:
+    def __call__(self, t: Any, state: tuple[Array, Array], args: Any = None) -> Float[Array, "n+1 n+1"]:
         """The Jacobian at a state (θ, E)."""
-        del t
+        del t, args
         theta = state[0]
-        matrix = self.hessian(theta, data)
+        matrix = self.hessian(theta)
         # The compiler shares this gradient with the field's own.
-        gradient = jax.grad(self.hessian.flow.value)(theta, data)
-        rows = jnp.concatenate([-matrix, 2 * (gradient @ matrix)[None]])
+        rows = jnp.concatenate([-matrix, 2 * (self.landscape.gradient(theta) @ matrix)[None]])
         return jnp.pad(rows, ((0, 0), (0, 1)))

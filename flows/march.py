@@ -8,13 +8,12 @@ from typing import Any
 import diffrax as dfx
 import equinox as eqx
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from .auto import Candidate, candidates, choose
 from .checkpoint import Checkpoint
 from .events import Watch
-from .field import GradientFlow
+from .landscape import Landscape
 from .path import Path
 from .stepping import Continuation, Steps, advance, begin
 from .trajectory import Result
@@ -36,15 +35,14 @@ class March:
 
     def __init__(
         self,
-        flow: GradientFlow,
-        data: Any,
+        landscape: Landscape,
         tolerances: tuple[float, float],
         solver: Any,
         dt: float,
         events: Mapping[str, Callable],
     ):
-        self.watch = Watch(flow, events, data, tolerances)
-        self.flow, self.data, self.tolerances = flow, data, tolerances
+        self.watch = Watch(landscape, events, tolerances)
+        self.landscape, self.tolerances = landscape, tolerances
         self.solver, self.free = (dfx.Tsit5(), True) if solver is None else (solver, False)
         self.name, self.reason = type(self.solver).__name__, ""
         self.tried, self._dt = 0, dt
@@ -52,14 +50,14 @@ class March:
 
     @cached_property
     def _offers(self) -> dict[str, Candidate]:
-        return candidates(self.flow, self.data, self.tolerances[0])
+        return candidates(self.landscape, self.tolerances[0])
 
     def steps(self, start: Steps, stop: float) -> Steps:
         """A chunk of accepted steps from the record `start` towards `stop`."""
         if self._memory is None:
-            self._memory = begin(self.flow, self.solver, start, self._dt, self.data)
+            self._memory = begin(self.landscape, self.solver, start, self._dt, self.tolerances)
         steps, tried, self._memory = advance(
-            self.flow, self.solver, start, stop, self._memory, self.tolerances, self.data
+            self.landscape, self.solver, start, stop, self._memory, self.tolerances
         )
         self.tried += tried
         return steps
@@ -68,8 +66,7 @@ class March:
         """Changes to another solver if the rest of the flow costs less with it."""
         if not self.free or self._memory is None or remaining <= 0:
             return
-        theta = jnp.asarray(now.ys[-1])
-        choice = choose(self.flow, theta, self.data, remaining, self._memory.dt, lambda: self._offers)
+        choice = choose(self.landscape, now.ys[-1], remaining, self._memory.dt, lambda: self._offers)
         if choice is not None:
             self.solver, self.free, self._memory, self._dt = choice.solver, False, None, self._memory.dt
             self.name += f", from t = {now.ts[-1]:.4g} {choice.name}"
@@ -88,8 +85,8 @@ class March:
         self.name, self.reason, self.tried, self._dt = (state[key] for key in ("name", "reason", "tried", "dt"))
         self.watch.restore(arrays)
         if "memory-0" in arrays:
-            leaves, structure = jax.tree.flatten(begin(self.flow, self.solver, now, self._dt, self.data))
-            saved = [jnp.asarray(arrays[f"memory-{i}"]) for i in range(len(leaves))]
+            leaves, structure = jax.tree.flatten(begin(self.landscape, self.solver, now, self._dt, self.tolerances))
+            saved = [arrays[f"memory-{i}"] for i in range(len(leaves))]
             self._memory = jax.tree.unflatten(structure, saved)
 
 

@@ -10,7 +10,7 @@ import optimistix as optx
 from jaxtyping import Array, Bool, Float
 
 from .differentiable import Problem, check_number, known, problem_of, stopped
-from .field import GradientFlow, unflatten
+from .landscape import Landscape, unflatten
 
 
 class Crossing(eqx.Module):
@@ -32,12 +32,12 @@ class Crossing(eqx.Module):
 class _Below(eqx.Module):
     """The event's condition, L(θ) − level."""
 
-    flow: GradientFlow
+    landscape: Landscape
     level: Float[Array, ""]
 
     def __call__(self, t: Any, y: tuple[Array, Array], args: Any, **kwargs: Any) -> Float[Array, ""]:
         # Diffrax compares it with a Python number, so its type must be JAX's default, also for float32 weights in x64.
-        return (self.flow.value(y[0], args) - self.level).astype(jnp.result_type(float))
+        return (self.landscape.value(y[0]) - self.level).astype(jnp.result_type(float))
 
 
 class _Halving(optx.Bisection):
@@ -75,8 +75,8 @@ def flow_map(model: Any, loss: Callable[[Any, Any], Any], data: Any, t1: Any, **
     known, that is outside `jax.jit`), and on differentiation for models whose units are not smooth.
     """
     check_number("t1", t1, positive=True)
-    problem, theta, data = problem_of(model, loss, data, **options)
-    time, theta, result = problem.solve(theta, data, t1)
+    problem, theta = problem_of(model, loss, data, **options)
+    time, theta, result = problem.solve(theta, t1)
     return Crossing(time, unflatten(model, theta), dfx.is_successful(result), result)
 
 
@@ -101,8 +101,8 @@ def crossing_time(
     """
     check_number("t_max", t_max, positive=True)
     check_number("level", level)
-    problem, theta, data = problem_of(model, loss, data, **options)
-    fall = _fall(problem, theta, data, level, t_max)
+    problem, theta = problem_of(model, loss, data, **options)
+    fall = _fall(problem, theta, level, t_max)
     return Crossing(fall.time, unflatten(model, fall.theta), fall.reached, fall.result)
 
 
@@ -127,9 +127,9 @@ def dwell_time(
     check_number("lower", lower)
     if known((upper, lower)) and not upper > lower:
         raise ValueError(f"the loss falls from upper to lower; got upper={upper}, lower={lower}.")
-    problem, theta, data = problem_of(model, loss, data, **options)
-    first = _fall(problem, theta, data, upper, t_max)
-    second = _fall(problem, first.theta, data, lower, t_max - first.time)
+    problem, theta = problem_of(model, loss, data, **options)
+    first = _fall(problem, theta, upper, t_max)
+    second = _fall(problem, first.theta, lower, t_max - first.time)
     result = dfx.RESULTS.where(first.reached, second.result, first.result)
     return Crossing(second.time, unflatten(model, second.theta), first.reached & second.reached, result)
 
@@ -141,26 +141,26 @@ class _Fall(NamedTuple):
     result: dfx.RESULTS
 
 
-def _fall(problem: Problem, theta: Float[Array, " n"], data: Any, level: Any, t_max: Any) -> _Fall:
+def _fall(problem: Problem, theta: Float[Array, " n"], level: Any, t_max: Any) -> _Fall:
     """Finds the crossing on the solver's interpolant, not differentiated; goes there by steps; corrects the rest."""
-    flow, level = problem.flow, jnp.asarray(level, theta.dtype)
-    below = flow.value(theta, data) <= level
+    landscape, level = problem.landscape, jnp.asarray(level, theta.dtype)
+    below = landscape.value(theta) <= level
     end = jnp.where(below, 0.0, jnp.asarray(t_max, theta.dtype))
-    frozen = stopped((problem, theta, data, end))
+    frozen = stopped((problem, theta, end))
     # To a few units of rounding, as halving a step costs little beside making it.
     halving = _Halving(rtol=4 * float(jnp.finfo(theta.dtype).eps), atol=0.0, flip=True)
-    event = dfx.Event(_Below(frozen[0].flow, stopped(level)), halving, direction=False)
+    event = dfx.Event(_Below(frozen[0].landscape, stopped(level)), halving, direction=False)
     time, _, found = frozen[0].solve(*frozen[1:], event)
     time = stopped(time)
-    theta, result = problem.solve(theta, data, time)[1:]
+    theta, result = problem.solve(theta, time)[1:]
     reached = dfx.is_event(found) & dfx.is_successful(result)
 
     # The interpolant is less accurate than the steps. An Euler step removes its error δ to order δ², …
-    value, gradient = flow.value_and_gradient(theta, data)
+    value, gradient = landscape.value_and_gradient(theta)
     step = stopped(_newton(value, gradient, level, reached))
     theta = theta - step * gradient
     # … a Newton step corrects the time for what is left and gives it its derivative, as its slope has none.
-    value, gradient = flow.value_and_gradient(theta, data)
+    value, gradient = landscape.value_and_gradient(theta)
     # Without crossing, the time has that of t_max.
     late = jnp.where(dfx.is_successful(found), end - stopped(end), 0.0)
     moved = jnp.where(reached, _newton(value, stopped(gradient), level, reached), late)

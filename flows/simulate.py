@@ -12,10 +12,10 @@ import numpy as np
 from .checkpoint import Checkpoint, fingerprint
 from .checks import check_data, check_loss, check_model, check_times, check_tolerances
 from .events import check_events
-from .field import GradientFlow, flatten
+from .landscape import Landscape, flatten
 from .march import Limits, March, march_on
 from .statistics import Statistics, reduced_data
-from .stepping import Steps, observe
+from .stepping import Steps
 from .trajectory import Trajectory
 
 
@@ -102,13 +102,14 @@ def simulate(
         raise ValueError(f"max_steps must be at least 1; got {max_steps}.")
 
     loss, data = reduced_data(model, loss, data) if statistics else (loss, data)
-    flow = GradientFlow(model, loss)
-    start = _first(flow, theta, data)
+    landscape = Landscape(model, loss, data)
+    start = _first(landscape)
     limits = Limits(convergence, max_steps, budget)
-    march = March(flow, data, (rtol, atol), solver, _first_step(start, stops[-1]), events)
+    march = March(landscape, (rtol, atol), solver, _first_step(start, stops[-1]), events)
     settings = {"rtol": rtol, "atol": atol, "saveat": stops[:-1].tolist(), "convergence": convergence}
-    settings["events"] = sorted(events)
-    saving = None if checkpoint is None else Checkpoint(checkpoint, fingerprint(theta, data, loss, solver, **settings))
+    saving = None
+    if checkpoint is not None:
+        saving = Checkpoint(checkpoint, fingerprint(landscape, solver, march.watch.functions, **settings))
     path, result = march_on(march, start, stops, limits, saving, progress_meter)
     steps = path.steps()
     if result.failed:
@@ -124,15 +125,17 @@ def simulate(
         "statistics": isinstance(data, Statistics),
     }
     recorded = steps.ts, steps.ys, steps.losses, steps.speeds, steps.energies
-    return Trajectory(*recorded, result, stats, model, loss, data, march.solver, march.watch.found)
+    return Trajectory(*recorded, result, stats, landscape, march.solver, march.watch.found)
 
 
-def _first(flow: GradientFlow, theta: Any, data: Any) -> Steps:
-    zero = jnp.zeros((), theta.dtype)
-    y, energy, loss, speed = (np.asarray(value)[None] for value in observe(flow, (theta, zero), data))
-    if not (np.isfinite(loss[0]) and np.isfinite(speed[0])):
+def _first(landscape: Landscape) -> Steps:
+    theta = landscape.theta
+    loss, gradient = landscape.value_and_gradient(theta)
+    speed = np.linalg.norm(gradient)
+    if not (np.isfinite(loss) and np.isfinite(speed)):
         raise ValueError("the loss or its gradient is not finite at the initial weights.")
-    return Steps(np.zeros(1, theta.dtype), y, energy, loss, speed)
+    zero = np.zeros(1, theta.dtype)
+    return Steps(zero, theta[None], zero, np.asarray(loss)[None], np.asarray(speed, theta.dtype)[None])
 
 
 def _first_step(start: Steps, t1: float) -> float:

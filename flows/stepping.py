@@ -1,4 +1,4 @@
-"""A bounded number of adaptive steps, compiled once, with loss and speed recorded inside the solve."""
+"""A bounded number of adaptive steps in one compiled program, with loss and speed recorded beside them."""
 
 from typing import Any
 
@@ -7,14 +7,17 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+import optimistix as optx
+from jaxtyping import Array, Bool, Float, Int
 
 from .field import GradientFlow
+from .landscape import Landscape
 from .solvers import ResumableController
 
-# Steps per compiled call. Between calls the host may stop (budget, Ctrl-C), so a call should last seconds at most;
-# each call costs about a millisecond of dispatch.
+# Steps that one call may take; the program records as many.
 CHUNK = 128
+# A step that would end this many units of rounding before the end, or later, ends there (Diffrax's number).
+CLOSE = 100
 
 
 class Steps(eqx.Module):
@@ -35,27 +38,21 @@ def join(parts: list[Steps]) -> Steps:
     return jax.tree.map(lambda *arrays: np.concatenate(arrays), *parts)
 
 
-def _record(flow: GradientFlow, state: tuple[Array, Array], data: Any) -> tuple[Array, ...]:
-    loss, gradient = flow.value_and_gradient(state[0], data)
-    return *state, loss, jnp.linalg.norm(gradient)
-
-
-@eqx.filter_jit
-def observe(flow: GradientFlow, state: tuple[Array, Array], data: Any) -> tuple[Array, ...]:
-    """(θ, E, loss, speed) at one state."""
-    return _record(flow, state, data)
-
-
 def parameter_norm(scaled_error: tuple[Array, Array]) -> Array:
     """The norm of θ's error alone: the energy rides along, the flow must not depend on being measured."""
     return jnp.sqrt(jnp.mean(scaled_error[0] ** 2))
 
 
 class Continuation(eqx.Module):
-    """What solver and controller remember from one run of steps to the next."""
+    """What solver and controller remember from one step to the next, and where the next one would end.
+
+    - `end`: the end of the next step as proposed; `kept`: whether the last step was accepted.
+    """
 
     solver: Any
     controller: Any
+    end: Float[Array, ""]
+    kept: Bool[Array, ""]
 
     @property
     def dt(self) -> float:
@@ -63,64 +60,111 @@ class Continuation(eqx.Module):
         return float(self.controller[1])
 
 
+# What Diffrax puts where an implicit solver is to iterate to the controller's tolerances.
+_CONTROLLERS = dfx.with_stepsize_controller_tols(optx.Newton)().rtol
+
+
+def _with_tolerances(solver: dfx.AbstractSolver, controller: dfx.PIDController) -> dfx.AbstractSolver:
+    """The solver, its iteration with the controller's tolerances where it has none of its own, as `diffeqsolve` does."""
+    if not isinstance(solver, dfx.AbstractImplicitSolver):
+        return solver
+    names = [name for name in ("rtol", "atol", "norm") if getattr(solver.root_finder, name) is _CONTROLLERS]
+    pick = lambda owner: [getattr(owner, name) for name in names]  # noqa: E731
+    return eqx.tree_at(lambda solver: pick(solver.root_finder), solver, pick(controller))
+
+
 @eqx.filter_jit
-def _begin(flow, solver, state, t0, dt, data):
-    terms = dfx.ODETerm(flow)
-    one = jnp.ones((), state[0].dtype)
-    solver_state = solver.init(terms, t0, t0 + dt, state, data)
-    arrays = jax.tree.map(lambda x: jnp.asarray(x) if isinstance(x, (bool, int, float)) else x, solver_state)
-    return Continuation(arrays, ((one, one, jnp.asarray(False)), dt))
+def _begin(landscape, solver, state, t0, dt, tolerances):
+    terms, controller = dfx.ODETerm(GradientFlow(landscape)), _controller(tolerances)
+    solver = _with_tolerances(solver, controller)
+    solver_state = solver.init(terms, t0, t0 + dt, state, None)
+    end, controller_state = controller.init(terms, t0, t0 + dt, state, dt, None, solver.func, solver.error_order(terms))
+    return _typed(Continuation(solver_state, controller_state, end, True))  # pyright: ignore[reportArgumentType]
 
 
-def begin(flow: GradientFlow, solver: dfx.AbstractSolver, start: Steps, dt: float, data: Any) -> Continuation:
+def _typed(tree: Any) -> Any:
+    """Arrays of plain types: one that was made of a Python number would be of another type, and compiled again."""
+    return jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.asarray(leaf).dtype), tree)
+
+
+def _controller(tolerances: Float[Array, " 2"]) -> ResumableController:
+    return ResumableController(rtol=tolerances[0], atol=tolerances[1], norm=parameter_norm)
+
+
+def begin(
+    landscape: Landscape, solver: dfx.AbstractSolver, start: Steps, dt: float, tolerances: tuple[float, float]
+) -> Continuation:
     """The memory of a solver that starts from the single record `start` with a step of dt."""
-    t0 = jnp.asarray(start.ts[-1])
-    return _begin(flow, solver, _state(start), t0, jnp.asarray(dt, t0.dtype), data)
+    dtype = start.ts.dtype
+    t0, dt = np.asarray(start.ts[-1]), np.asarray(dt, dtype)  # pyright: ignore[reportAssignmentType]
+    return _begin(landscape, solver, _state(start), t0, dt, np.asarray(tolerances, dtype))
 
 
-def _state(start: Steps) -> tuple[Array, Array]:
-    return jnp.asarray(start.ys[-1]), jnp.asarray(start.energies[-1])
+def _state(start: Steps) -> tuple[np.ndarray, np.ndarray]:
+    return start.ys[-1], start.energies[-1]
+
+
+class _March(eqx.Module):
+    """The state of the loop over steps; `records` holds (t, θ, E, L, ‖∇L‖) of the accepted ones."""
+
+    t: Float[Array, ""]
+    state: tuple[Array, Array]
+    memory: Continuation
+    tried: Int[Array, ""]
+    accepted: Int[Array, ""]
+    failed: Bool[Array, ""]
+    records: tuple[Array, ...]
 
 
 @eqx.filter_jit
-def _advance(flow, solver, state, t0, t1, memory, rtol, atol, data):
-    solution = dfx.diffeqsolve(
-        dfx.ODETerm(flow),
-        solver,
-        t0,
-        t1,
-        jnp.minimum(memory.controller[1], t1 - t0),
-        state,
-        args=data,
-        saveat=dfx.SaveAt(
-            steps=True, fn=lambda t, y, args: _record(flow, y, args), solver_state=True, controller_state=True
-        ),
-        stepsize_controller=ResumableController(rtol=rtol, atol=atol, norm=parameter_norm),
-        solver_state=memory.solver,
-        controller_state=memory.controller,
-        max_steps=CHUNK,
-        throw=False,
-    )
-    assert solution.ts is not None and solution.ys is not None  # as saveat asks for both
-    memory = Continuation(solution.solver_state, solution.controller_state)
-    counts = solution.stats["num_steps"], solution.stats["num_accepted_steps"]
-    return solution.ts, solution.ys, memory, counts
+def _advance(landscape, solver, state, t0, t1, memory, tolerances, limit):
+    terms, controller = dfx.ODETerm(GradientFlow(landscape)), _controller(tolerances)
+    solver = _with_tolerances(solver, controller)
+    near = t1 - CLOSE * jnp.finfo(t1.dtype).eps * jnp.abs(t1)
+
+    def step(march: _March) -> _March:
+        kept, end = march.memory.kept, march.memory.end
+        end = jnp.where(end > near, jnp.where(kept, t1, march.t + 0.5 * (t1 - march.t)), end)
+        y, error, _, solver_state, outcome = solver.step(
+            terms, march.t, end, march.state, None, march.memory.solver, False
+        )
+        error = jax.tree.map(lambda x: jnp.where(jnp.isnan(x), jnp.inf, x), error)
+        kept, t, next_end, _, controller_state, refused = controller.adapt_step_size(
+            march.t, end, march.state, y, None, error, solver.error_order(terms), march.memory.controller
+        )
+        y, solver_state = _where(kept, (y, solver_state), (march.state, march.memory.solver))
+        failed = (kept & (outcome != dfx.RESULTS.successful)) | (refused != dfx.RESULTS.successful)
+        memory = Continuation(solver_state, controller_state, next_end, kept)
+        value, gradient = landscape.value_and_gradient(y[0])
+        # A rejected step's record is written beyond the end, that is nowhere.
+        row = jnp.where(kept, march.accepted, CHUNK)
+        records = tuple(
+            rows.at[row].set(new, mode="drop")
+            for rows, new in zip(march.records, (t, *y, value, jnp.linalg.norm(gradient)), strict=True)
+        )
+        return _March(t, y, memory, march.tried + 1, march.accepted + kept, failed, records)
+
+    rows = lambda like: jnp.zeros((CHUNK, *like.shape), like.dtype)  # noqa: E731
+    zero = jnp.asarray(0)
+    # The first step goes on from what is proposed, also where the former end cut it short.
+    first = _March(t0, state, memory, zero, zero, jnp.asarray(False), (*map(rows, (t0, *state, t0, t0)),))
+    last = jax.lax.while_loop(lambda march: (march.t < t1) & (march.tried < limit) & ~march.failed, step, first)
+    return last.records, _typed(last.memory), (last.tried, last.accepted)
+
+
+def _where(condition: Array, yes: Any, no: Any) -> Any:
+    return jax.tree.map(lambda a, b: jnp.where(condition, a, b), yes, no)
 
 
 def step_onto(
-    flow: GradientFlow,
-    solver: dfx.AbstractSolver,
-    start: Steps,
-    t: float,
-    tolerances: tuple[float, float],
-    data: Any,
+    landscape: Landscape, solver: dfx.AbstractSolver, start: Steps, t: float, tolerances: tuple[float, float]
 ) -> Steps:
     """The record at time t, stepped onto from the single record `start`; a `FloatingPointError` if no step succeeds."""
     if t <= start.ts[-1]:
         return start
-    steps, memory = start, begin(flow, solver, start, t - float(start.ts[-1]), data)
-    while steps.ts[-1] < jnp.asarray(t, start.ts.dtype):
-        more, _, memory = advance(flow, solver, steps[-1:], t, memory, tolerances, data)
+    steps, memory = start, begin(landscape, solver, start, t - float(start.ts[-1]), tolerances)
+    while steps.ts[-1] < np.asarray(t, start.ts.dtype):
+        more, _, memory = advance(landscape, solver, steps[-1:], t, memory, tolerances)
         if len(more.ts) == 0:
             raise FloatingPointError(f"no step from t = {steps.ts[-1]:g} towards {t:g} succeeds.")
         steps = more
@@ -128,21 +172,23 @@ def step_onto(
 
 
 def advance(
-    flow: GradientFlow,
+    landscape: Landscape,
     solver: dfx.AbstractSolver,
     start: Steps,
     t1: float,
     memory: Continuation,
     tolerances: tuple[float, float],
-    data: Any,
+    limit: int = CHUNK,
 ) -> tuple[Steps, int, Continuation]:
-    """Takes at most `CHUNK` steps from the single record `start` towards t1.
+    """Takes at most `limit` steps, up to `CHUNK`, from the single record `start` towards t1.
 
     **Returns:** the accepted steps (possibly none), the number of steps tried, and the memory to go on with.
     """
+    dtype = start.ts.dtype
     # Arrays, not Python numbers: numbers would be compiled in.
-    t0, end = jnp.asarray(start.ts[-1]), jnp.asarray(t1, dtype=start.ts.dtype)
-    rtol, atol = (jnp.asarray(value) for value in tolerances)
-    ts, ys, memory, (tried, accepted) = _advance(flow, solver, _state(start), t0, end, memory, rtol, atol, data)
+    t0, end, number = np.asarray(start.ts[-1]), np.asarray(t1, dtype), np.asarray(limit)
+    records, memory, (tried, accepted) = _advance(
+        landscape, solver, _state(start), t0, end, memory, np.asarray(tolerances, dtype), number
+    )
     count = int(accepted)
-    return Steps(*(np.asarray(array)[:count] for array in (ts, *ys))), int(tried), memory
+    return Steps(*(np.array(array[:count]) for array in map(np.asarray, records))), int(tried), memory

@@ -7,14 +7,13 @@ from typing import Any
 
 import diffrax as dfx
 import equinox as eqx
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
 from . import files
 from .auto import candidates
 from .events import Occurrences, pack, unpack
-from .field import GradientFlow, flatten, unflatten
+from .landscape import Landscape, flatten, unflatten
 from .statistics import reduced_data
 from .stepping import Steps, step_onto
 
@@ -46,7 +45,7 @@ class Trajectory(eqx.Module):
     - `ts`: times; `ys`: parameters θ at these times, flattened; `losses`: $L$; `speeds`: $\|\nabla L\|$;
       `energies`: $\int_0^t \|\nabla L\|^2 ds$, integrated with the flow.
     - `result`: why it ended; `stats`: steps tried, accepted and rejected, tolerances, solver.
-    - `initial_model`, `loss`, `data`, `solver`: what was integrated; where the data could be replaced by exact
+    - `landscape`, `solver`: what was integrated, from the landscape's own θ; where the data could be replaced by exact
       sufficient statistics, loss and data are these. An optimiser's trajectory (`descend`) has no solver.
     - `events`: the sign changes of watched quantities, by name.
     """
@@ -58,16 +57,24 @@ class Trajectory(eqx.Module):
     energies: Float[np.ndarray, " T"]
     result: Result
     stats: dict[str, Any]
-    initial_model: Any
-    loss: Callable[[Any, Any], Any]
-    data: Any
+    landscape: Landscape
     solver: dfx.AbstractSolver | None
     events: dict[str, Occurrences] = eqx.field(default_factory=dict)
 
     @property
-    def flow(self) -> GradientFlow:
-        """The vector field."""
-        return GradientFlow(self.initial_model, self.loss)
+    def initial_model(self) -> Any:
+        """The model at time 0."""
+        return self.landscape.model
+
+    @property
+    def loss(self) -> Callable[[Any, Any], Any]:
+        """The loss that was integrated."""
+        return self.landscape.loss
+
+    @property
+    def data(self) -> Any:
+        """The data that it was integrated on."""
+        return self.landscape.data
 
     @property
     def energy_error(self) -> float:
@@ -93,15 +100,15 @@ class Trajectory(eqx.Module):
                 raise ValueError(f"an optimiser is nowhere between its steps; the record before {t} is {steps.ts[0]}.")
             return steps
         tolerances = self.stats["rtol"], self.stats["atol"]
-        return step_onto(self.flow, self.solver, steps, t, tolerances, self.data)
+        return step_onto(self.landscape, self.solver, steps, t, tolerances)
 
     def model(self, t: float) -> Any:
         """The model at time t."""
-        return unflatten(self.initial_model, jnp.asarray(self.evaluate(t)))
+        return self.landscape.at(self.evaluate(t))
 
     def model_at(self, index: int) -> Any:
         """The model at saved time number `index`."""
-        return unflatten(self.initial_model, jnp.asarray(self.ys[index]))
+        return self.landscape.at(self.ys[index])
 
     @property
     def final_model(self) -> Any:
@@ -143,14 +150,15 @@ def load(
     ts, ys, losses, speeds, energies = (arrays[name] for name in ARRAYS)
     if ys.shape[1] != flatten(model).size:
         raise ValueError(f"{path} holds {ys.shape[1]} parameters; the model has {flatten(model).size}.")
-    start = unflatten(model, jnp.asarray(ys[0]))
+    start = unflatten(model, ys[0])
     result = Result[header["result"]]
     if header["stats"]["statistics"]:
         loss, data = reduced_data(model, loss, data)
+    landscape = Landscape(start, loss, data)
     if solver is None and "method" not in header["stats"]:
         solver = dfx.Tsit5()
         if header["stats"]["reason"]:
-            offers = candidates(GradientFlow(start, loss), data, header["stats"]["rtol"])
+            offers = candidates(landscape, header["stats"]["rtol"])
             solver = offers[header["stats"]["solver"].split()[-1]].solver
     events = unpack(arrays, header["events"])
-    return Trajectory(ts, ys, losses, speeds, energies, result, header["stats"], start, loss, data, solver, events)
+    return Trajectory(ts, ys, losses, speeds, energies, result, header["stats"], landscape, solver, events)

@@ -79,7 +79,7 @@ class Deep(eqx.Module):
         """Those of the first layer, if everything above is linear and has no biases."""
         first = self.architecture.features
         affine = bool(self.biases) or self.offset is not None
-        if first is None or affine or any(activation != linear for activation in self.activations):
+        if first is None or affine or not all(activation.law.linear for activation in self.activations):
             return None
         return Features(first.of_input, _coefficients)
 
@@ -115,6 +115,6 @@ def _coefficients(model: Deep) -> Float[Array, "outputs F"]:
     first = model.architecture.features
     assert first is not None  # whoever declares features has those
     product = first.coefficients(model)
-    for connection in model.connections:
-        product = connection.T @ product
+    for activation, connection in zip(model.activations, model.connections, strict=True):
+        product = connection.T @ activation(product)
     return product

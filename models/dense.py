@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from .activation import Activation, linear, quadratic
+from .activation import Activation
 from .architecture import check_sizes
 from .features import Features, identity_features, product_features, symmetric_coefficients
 from .unit_law import UnitLaw
@@ -50,9 +50,10 @@ class Dense(eqx.Module):
 
     @property
     def features(self) -> Features | None:
-        if self.activation is linear and not self.bias:
+        law = self.activation.law
+        if law.linear and not self.bias:
             return Features(identity_features, _linear_coefficients)
-        if self.activation is quadratic and not self.bias:
+        if law.degree == 2 and law.field == "real" and not self.bias:
             return Features(product_features, _quadratic_coefficients)
         return None
 
@@ -110,19 +111,24 @@ class Convolution(eqx.Module):
 
     @property
     def features(self) -> Features | None:
-        return Features(self.flat_windows, _convolution_coefficients) if self.activation is linear else None
+        return Features(self.flat_windows, _convolution_coefficients) if self.activation.law.linear else None
 
 
 def _linear_coefficients(model: Any) -> Array:
     u, v = model.parameters
-    return v.T @ u
+    return _at_one(model) * (v.T @ u)
 
 
 def _quadratic_coefficients(model: Any) -> Array:
     u, v = model.parameters
-    return symmetric_coefficients(jnp.einsum("ho,hi,hj->oij", v, u, u))
+    return _at_one(model) * symmetric_coefficients(jnp.einsum("ho,hi,hj->oij", v, u, u))
 
 
 def _convolution_coefficients(model: Any) -> Array:
     u, v = model.parameters
-    return jnp.einsum("hpo,hk->opk", v, u).reshape(v.shape[2], -1)
+    return _at_one(model) * jnp.einsum("hpo,hk->opk", v, u).reshape(v.shape[2], -1)
+
+
+def _at_one(model: Any) -> Array:
+    """σ(1): a homogeneous σ is that times a power."""
+    return model.architecture.activation(jnp.ones((), model.parameters[0].dtype))

@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from .activation import Activation, linear
+from .activation import Activation
 from .architecture import check_scale, check_sizes
 from .features import Features, identity_features
 from .two_layer import Parameter
@@ -68,7 +68,7 @@ class SkipConnected(eqx.Module):
     @property
     def features(self) -> Features | None:
         """The input itself, if σ is linear."""
-        return Features(identity_features, _product) if self.activation == linear else None
+        return Features(identity_features, _product) if self.activation.law.linear else None
 
     def __call__(self, x: Float[Array, " inputs"]) -> Float[Array, " outputs"]:
         """The output for one input (no batch axis)."""

@@ -6,6 +6,8 @@ from typing import Any
 
 import equinox as eqx
 import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
 from jaxtyping import Array, ArrayLike, Float
 
 from .unit_law import UnitLaw
@@ -94,10 +96,17 @@ def width(model: Any, layer: int = 0) -> int:
     return slot.where(model).shape[slot.axis]
 
 
-def _rows(model: Any, slots: tuple[Slot, ...]) -> Float[Array, "H N"]:
-    blocks = [jnp.moveaxis(slot.where(model), slot.axis, 0) for slot in slots]
+def _numpy(*arrays: Any) -> Any:
+    """NumPy where all values are known, so that nothing is compiled for rearranging them; else JAX's."""
+    return jnp if any(isinstance(array, Tracer) for array in arrays) else np
+
+
+def _rows(model: Any, slots: tuple[Slot, ...]) -> Float[Any, "H N"]:
+    arrays = [slot.where(model) for slot in slots]
+    xp = _numpy(*arrays)
+    blocks = [xp.moveaxis(xp.asarray(array), slot.axis, 0) for array, slot in zip(arrays, slots, strict=True)]
     # The row length is spelled out, since -1 is undefined for a network of no units.
-    return jnp.concatenate([block.reshape(block.shape[0], math.prod(block.shape[1:])) for block in blocks], axis=1)
+    return xp.concatenate([block.reshape(block.shape[0], math.prod(block.shape[1:])) for block in blocks], axis=1)
 
 
 def incoming(model: Any, layer: int = 0) -> Float[Array, "H Nu"]:
@@ -112,7 +121,8 @@ def outgoing(model: Any, layer: int = 0) -> Float[Array, "H Nv"]:
 
 def unit_vectors(model: Any, layer: int = 0) -> Float[Array, "H Nu+Nv"]:
     """The full parameters θ_i = [u_i, v_i] of every unit of a layer, one row each."""
-    return jnp.concatenate([incoming(model, layer), outgoing(model, layer)], axis=1)
+    u, v = incoming(model, layer), outgoing(model, layer)
+    return _numpy(u, v).concatenate([u, v], axis=1)
 
 
 def with_units(model: Any, u: Float[Array, "h Nu"], v: Float[Array, "h Nv"], layer: int = 0) -> Any:
@@ -137,7 +147,7 @@ def _replace(model: Any, slots: tuple[Slot, ...], rows: Float[Array, "h N"]) -> 
         del shape[slot.axis]
         size = math.prod(shape)
         block = rows[:, start : start + size].reshape(rows.shape[0], *shape)
-        model = eqx.tree_at(slot.where, model, jnp.moveaxis(block, 0, slot.axis))
+        model = eqx.tree_at(slot.where, model, jnp.asarray(_numpy(block).moveaxis(block, 0, slot.axis)))
         start += size
     return model
 
@@ -150,8 +160,10 @@ def map_units(model: Any, p: ArrayLike, q: ArrayLike, layer: int = 0) -> Any:
     units = declared_units(model, layer)
     for matrix, slots in ((p, units.incoming), (q, units.outgoing)):
         for slot in slots:
-            mixed = jnp.tensordot(jnp.asarray(matrix), slot.where(model), axes=(1, slot.axis))
-            model = eqx.tree_at(slot.where, model, jnp.moveaxis(mixed, 0, slot.axis))
+            array = slot.where(model)
+            xp = _numpy(matrix, array)
+            mixed = xp.moveaxis(xp.tensordot(xp.asarray(matrix, array.dtype), array, axes=(1, slot.axis)), 0, slot.axis)
+            model = eqx.tree_at(slot.where, model, jnp.asarray(mixed))
     return model
 
 
@@ -164,4 +176,4 @@ def scaled(model: Any, factor: float) -> Any:
             places.setdefault(id(slot.where(model)), slot.where)
     wheres = tuple(places.values())
     pick = lambda tree: [where(tree) for where in wheres]  # noqa: E731
-    return eqx.tree_at(pick, model, [factor * array for array in pick(model)])
+    return eqx.tree_at(pick, model, [jnp.asarray(factor * _numpy(array).asarray(array)) for array in pick(model)])

@@ -16,7 +16,7 @@ def _deep_linear(model) -> Deep:
     if not isinstance(model, Deep):
         raise NotApplicable(f"the model is a {type(model).__name__}, not a deep network")
     first = model.architecture
-    if not (isinstance(first, Dense) and first.activation is linear) or any(a is not linear for a in model.activations):
+    if not (isinstance(first, Dense) and first.activation == linear) or any(a != linear for a in model.activations):
         raise NotApplicable("a layer is not fully connected and linear")
     if model.features is None or not model.connections:
         raise NotApplicable("the network has biases, or only two layers")

@@ -93,7 +93,7 @@ def _theorem4(model, loss, data):
 
 def _weighted(model, loss, data):
     architecture = architecture_of(model, Convolution, LinearAttention)
-    if isinstance(architecture, Convolution) and architecture.activation is not linear:
+    if isinstance(architecture, Convolution) and architecture.activation != linear:
         raise NotApplicable(f"the activation is {architecture.activation.name}, not linear")
     statistics = statistics_of(model, loss, data)
     if isinstance(architecture, Convolution):

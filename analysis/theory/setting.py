@@ -45,7 +45,7 @@ def dense_units(model: Any, activation: Activation | None = None, outputs: int |
     assert isinstance(architecture, Dense)
     if architecture.bias:
         raise NotApplicable("the units have biases")
-    if activation is not None and architecture.activation is not activation:
+    if activation is not None and architecture.activation != activation:
         raise NotApplicable(f"the activation is {architecture.activation.name}, not {activation.name}")
     if outputs is not None and architecture.outputs != outputs:
         raise NotApplicable(f"there are {architecture.outputs} outputs, not {outputs}")

@@ -1,0 +1,165 @@
+"""The loss landscape: a model's structure, its loss and its data as one function of the flattened parameters."""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
+from jaxtyping import Array, Float
+
+from .solvers.spectral_radius import cold_start, power_iteration
+from .traced import Traced, trace
+
+# Hessian–vector products at a time: bounds memory at a few copies of the data's hidden layer.
+BLOCK = 16
+
+
+def flatten(model: Any) -> Float[Any, " n"]:
+    """All inexact arrays of a model as one vector θ, in the order of its leaves.
+
+    A NumPy array where the values are known, so that nothing is compiled for it; under a transformation of JAX's an
+    array of JAX's.
+    """
+    leaves = jax.tree.leaves(eqx.filter(model, eqx.is_inexact_array))
+    numpy = jnp if any(isinstance(leaf, Tracer) for leaf in leaves) else np
+    return numpy.concatenate([numpy.ravel(numpy.asarray(leaf)) for leaf in leaves])
+
+
+def unflatten(model: Any, theta: Float[Any, " n"]) -> Any:
+    """The model with its inexact arrays taken from the vector θ; inverse of `flatten`."""
+    dynamic, static = eqx.partition(model, eqx.is_inexact_array)
+    leaves, structure = jax.tree.flatten(dynamic)
+    theta = theta if isinstance(theta, Tracer) else np.asarray(theta)
+    filled, start = [], 0
+    for leaf in leaves:
+        filled.append(jnp.asarray(theta[start : start + leaf.size].reshape(leaf.shape).astype(leaf.dtype)))
+        start += leaf.size
+    return eqx.combine(jax.tree.unflatten(structure, filled), static)
+
+
+def is_traced(tree: Any) -> bool:
+    """Whether values are unknown, as they are under a transformation of JAX's."""
+    return any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(tree))
+
+
+class Origin:
+    """Where a landscape comes from; compiled functions do not see it, so that all are equal."""
+
+    def __init__(self, model: Any, loss: Callable[[Any, Any], Any]):
+        self.model, self.loss = model, loss
+
+    def __hash__(self) -> int:
+        return 0
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Origin)
+
+
+def _compiled(method: Callable) -> Callable:
+    """A method that is compiled where its arguments are known, with NumPy arrays out, and inlined under tracing."""
+    jitted = eqx.filter_jit(method)
+
+    @functools.wraps(method)
+    def call(self: Any, *arguments: Any) -> Any:
+        if is_traced((self, arguments)):
+            return method(self, *arguments)
+        return jax.tree.map(np.asarray, jitted(self, *arguments))
+
+    return call
+
+
+class Landscape(eqx.Module):
+    r"""The loss $L(\theta)$ of a model on its data as a function of the flattened parameters θ, and its derivatives.
+
+    A PyTree, to be handed to compiled functions: of model and loss they see no more than what these compute, so that
+    the same computation on the same shapes is compiled once in a process, whatever weights, data, copies of the model
+    or fresh lambdas it comes from. Outside of compiled functions the methods compile themselves and return NumPy arrays.
+
+    **Arguments:** `model`: any Equinox module with floating-point arrays, which make up θ; `loss`: scalar function of
+    (model, data); `data`: any PyTree of arrays.
+
+    - `data`: as given; `program`: (θ, data) ↦ L, traced; `origin`: model and loss.
+    """
+
+    data: Any
+    program: Traced
+    origin: Origin = eqx.field(static=True)
+
+    def __init__(self, model: Any, loss: Callable[[Any, Any], Any], data: Any):
+        theta = jax.eval_shape(flatten, eqx.filter(model, eqx.is_inexact_array))
+        self.program = trace(lambda theta, data: loss(unflatten(model, theta), data), theta, data)
+        self.data, self.origin = data, Origin(model, loss)
+
+    @property
+    def model(self) -> Any:
+        """The model that the landscape was made of, with its weights."""
+        return self.origin.model
+
+    @property
+    def loss(self) -> Callable[[Any, Any], Any]:
+        """The loss as a function of (model, data)."""
+        return self.origin.loss
+
+    @property
+    def theta(self) -> Float[np.ndarray, " n"]:
+        """The flattened weights of the model that the landscape was made of."""
+        return flatten(self.model)
+
+    def at(self, theta: Float[Any, " n"]) -> Any:
+        """The model with the parameters θ."""
+        return unflatten(self.model, theta)
+
+    def value(self, theta: Float[Any, " n"]) -> Float[Any, ""]:
+        """The loss L(θ)."""
+        return self.program(theta, self.data) if is_traced((self, theta)) else self.value_and_gradient(theta)[0]
+
+    def gradient(self, theta: Float[Any, " n"]) -> Float[Any, " n"]:
+        """The gradient ∇L(θ)."""
+        return jax.grad(self.value)(theta) if is_traced((self, theta)) else self.value_and_gradient(theta)[1]
+
+    @_compiled
+    def value_and_gradient(self, theta: Float[Any, " n"]) -> tuple[Float[Any, ""], Float[Any, " n"]]:
+        """The loss L(θ) and its gradient ∇L(θ)."""
+        return jax.value_and_grad(self.value)(theta)
+
+    @_compiled
+    def values_and_gradients(self, thetas: Float[Any, "k n"]) -> tuple[Float[Any, " k"], Float[Any, "k n"]]:
+        """Losses and gradients at several points."""
+        return jax.vmap(self.value_and_gradient)(thetas)
+
+    @_compiled
+    def _products(self, theta: Array, directions: Float[Array, "n k"]) -> Float[Array, "n k"]:
+        product = jax.linearize(self.gradient, theta)[1]
+        return jax.vmap(product, in_axes=1, out_axes=1)(directions)
+
+    def hessian_product(self, theta: Float[Any, " n"], direction: Float[Any, " n"]) -> Float[Any, " n"]:
+        r"""The product $\nabla^2 L(\theta)\, d$ with one direction d."""
+        if is_traced((self, theta, direction)):
+            return jax.jvp(self.gradient, (theta,), (direction,))[1]
+        return self.hessian_products(theta, np.asarray(direction)[:, None])[:, 0]
+
+    def hessian_products(self, theta: Float[Any, " n"], directions: Float[Any, "n k"]) -> Float[Any, "n k"]:
+        r"""The products of $\nabla^2 L(\theta)$ with several directions, as columns."""
+        if is_traced((self, theta, directions)):
+            return self._products(theta, directions)
+        directions = np.asarray(directions, theta.dtype)
+        # In blocks of one size, filled up with zeros, so that one program serves any number.
+        count, size = directions.shape[1], min(BLOCK, len(theta))
+        padded = np.pad(directions, ((0, 0), (0, -count % size)))
+        blocks = [self._products(theta, padded[:, k : k + size]) for k in range(0, count, size)]
+        return np.concatenate(blocks, axis=1)[:, :count] if blocks else directions
+
+    def hessian(self, theta: Float[Any, " n"]) -> Float[Any, "n n"]:
+        r"""The dense Hessian $\nabla^2 L(\theta)$ by products, one for each parameter."""
+        matrix = self.hessian_products(theta, np.eye(theta.size, dtype=theta.dtype))
+        return (matrix + matrix.T) / 2
+
+    @_compiled
+    def sharpness(self, theta: Float[Any, " n"]) -> Float[Any, ""]:
+        r"""$\max|\lambda(\nabla^2 L)|$ at θ, from below and to about a tenth, by power iteration."""
+        start = cold_start(theta.size, theta.dtype)
+        return power_iteration(lambda v: self.hessian_product(theta, v), start, jnp.zeros_like(theta)).radius
