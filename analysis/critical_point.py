@@ -5,8 +5,8 @@ from typing import Any
 
 import equinox as eqx
 import numpy as np
+import scipy
 from jaxtyping import Float
-from scipy import optimize
 
 from ..flows import Landscape, flatten, unflatten
 from ..models import layers_of
@@ -64,9 +64,7 @@ class CriticalPoint(eqx.Module):
         return self.landscape.at(self.start)
 
 
-def solve_gradient(
-    landscape: Landscape | NarrowLandscape, theta: Float[np.ndarray, " n"]
-) -> Float[np.ndarray, " n"]:
+def solve_gradient(landscape: Landscape | NarrowLandscape, theta: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
     """A nearby zero of the gradient, a saddle as well as a minimum.
 
     Levenberg–Marquardt on ∇L, then Newton steps with the pseudo-inverse of the Hessian; whichever of start and results
@@ -84,7 +82,7 @@ def solve_gradient(
 def damped(landscape: Landscape | NarrowLandscape, theta: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
     """The result of Levenberg–Marquardt's method on the gradient."""
     with np.errstate(all="ignore"):
-        found = optimize.least_squares(
+        found = scipy.optimize.least_squares(
             landscape.gradient, theta, landscape.hessian, method="lm", xtol=1e-12, ftol=1e-15, gtol=1e-15, max_nfev=100
         )
     return found.x
@@ -115,7 +113,7 @@ def descend_to_critical_point(
     scale = np.max(np.abs(landscape.gradient(theta)))
     options = {"gtol": 1e-9 * max(scale, np.finfo(float).tiny), "maxiter": 1000}
     with np.errstate(all="ignore"):
-        return optimize.minimize(landscape.value_and_gradient, theta, jac=True, method="BFGS", options=options).x
+        return scipy.optimize.minimize(landscape.value_and_gradient, theta, jac=True, method="BFGS", options=options).x
 
 
 def _candidates(narrow: NarrowLandscape) -> Iterator[np.ndarray]:

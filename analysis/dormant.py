@@ -4,8 +4,8 @@ from typing import Any
 
 import equinox as eqx
 import numpy as np
+import scipy
 from jaxtyping import Float, Int
-from scipy.optimize import minimize
 
 from ..flows import Landscape, gradient_series
 from ..flows.taylor import ORDER
@@ -199,9 +199,7 @@ def _distinct(found):
     return kept
 
 
-def steepness(
-    landscape: Landscape, embedding: Embedding | None, direction: Float[np.ndarray, " Nu+Nv"]
-) -> float:
+def steepness(landscape: Landscape, embedding: Embedding | None, direction: Float[np.ndarray, " Nu+Nv"]) -> float:
     r"""$-F_p(u, v) = \langle M(u), v \rangle$ for an added unit of the given parameters."""
     unit = added_unit(landscape, embedding)
     return float(unit.lowest(direction[: unit.u.size]) @ direction[unit.u.size :])
@@ -217,7 +215,9 @@ def _search(unit: AddedUnit, starts: np.ndarray | None):
     for start in (starts / np.where(norms > 0, norms, 1.0))[norms[:, 0] > 0]:
         if _image(unit, start)[0] == 0:
             continue  # a dead direction: the objective is flat there
-        ascended = minimize(_objective, start, args=(unit,), jac=True, method="BFGS", options={"gtol": 1e-9}).x
+        ascended = scipy.optimize.minimize(
+            _objective, start, args=(unit,), jac=True, method="BFGS", options={"gtol": 1e-9}
+        ).x
         found.append(_image(unit, ascended))
     found = [item for item in found if np.isfinite(item[0]) and item[0] > 0]
     found.sort(key=lambda item: -item[0])
@@ -248,6 +248,7 @@ def _polished(unit: AddedUnit, found):
         return []
     options = {"xatol": 1e-10, "fatol": 1e-15, "maxiter": 400 * size}
     ends = (
-        minimize(lambda w: _objective(w, unit)[0], u, method="Nelder-Mead", options=options).x for _, u, _ in found
+        scipy.optimize.minimize(lambda w: _objective(w, unit)[0], u, method="Nelder-Mead", options=options).x
+        for _, u, _ in found
     )
     return [_image(unit, end) for end in ends]

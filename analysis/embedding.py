@@ -9,7 +9,6 @@ from jaxtyping import ArrayLike, Float
 from ..models import declared_units, map_units, width
 from ..models.unit_law import EmbeddingType
 
-
 # P_u, P_v, and the layer whose units they map.
 LayerMap = tuple[Float[np.ndarray, "H r"], Float[np.ndarray, "H r"], int]
 

@@ -7,7 +7,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-import scipy.linalg
+import scipy
 from jaxtyping import Array, Float, Int
 
 from ..flows import Landscape, flatten, unflatten
@@ -52,7 +52,10 @@ def linearised(landscape: Landscape) -> Traced:
     theta = landscape.theta
     try:
         return trace(
-            lambda d, theta, data: landscape.loss(Linearised(landscape.at(theta), d), data), theta, theta, landscape.data
+            lambda d, theta, data: landscape.loss(Linearised(landscape.at(theta), d), data),
+            theta,
+            theta,
+            landscape.data,
         )
     except AttributeError as error:
         raise ValueError(

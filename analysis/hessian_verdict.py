@@ -19,9 +19,7 @@ NO_UNIT_HELPS = "no unit of any size lowers the loss to first order, so none doe
 Form = DormantForm | JointForm | None
 
 
-def with_hessian(
-    point: CriticalPoint, form: Form, scales: Scales, *, escapes: bool, why: str = ""
-) -> Kind:
+def with_hessian(point: CriticalPoint, form: Form, scales: Scales, *, escapes: bool, why: str = "") -> Kind:
     """The verdict on a point whose loss is twice differentiable and small enough for a dense Hessian.
 
     **Arguments:** `point`; `form`: of added units; `scales`; `escapes`: whether the form lets units
@@ -93,9 +91,7 @@ def _flat(point, spectral, form, explained, scales) -> Kind:
     return Kind("undetermined", None, spectral, form, evidence, lowest)
 
 
-def _with_proof(
-    verdict: Kind, spectral: Spectrum, point: CriticalPoint, explained: NullSpace, scales: Scales
-) -> Kind:
+def _with_proof(verdict: Kind, spectral: Spectrum, point: CriticalPoint, explained: NullSpace, scales: Scales) -> Kind:
     """The verdict with its null space explained, and what can be asked of it besides."""
     evidence = f"{verdict.evidence}; {explained}"
     if verdict.form is not None and verdict.name != "degenerate saddle":

@@ -2,7 +2,7 @@
 
 import equinox as eqx
 import numpy as np
-from scipy.optimize import minimize
+import scipy
 
 from ..flows import Landscape, flatten, unflatten
 from ..models import layers_of, map_units, width
@@ -71,7 +71,10 @@ def joint_form(
         value, slope = change(d, size)
         return value / scale, slope / scale
 
-    best = min((minimize(objective, d, jac=True, method="BFGS").x for d in falls), key=lambda d: change(d, size)[0])
+    best = min(
+        (scipy.optimize.minimize(objective, d, jac=True, method="BFGS").x for d in falls),
+        key=lambda d: change(d, size)[0],
+    )
     far, near = change(best, size)[0], change(best, size / 2)[0]
     if not (far < -silent and near < 0):
         return JointForm(None, 0.0)

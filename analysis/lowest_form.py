@@ -2,8 +2,8 @@
 
 import equinox as eqx
 import numpy as np
+import scipy
 from jaxtyping import Float
-from scipy.optimize import minimize
 
 from ..flows import Landscape, gradient_series
 from ..flows.taylor import ORDER
@@ -185,7 +185,10 @@ def _extremes(
 
     def search(sign: float) -> tuple[float, np.ndarray]:
         options = {"gtol": 1e-10}
-        found = [minimize(objective, c, args=(sign,), jac=True, method="BFGS", options=options) for c in starts]
+        found = [
+            scipy.optimize.minimize(objective, c, args=(sign,), jac=True, method="BFGS", options=options)
+            for c in starts
+        ]
         best = min(found, key=lambda result: result.fun)
         return sign * scale * float(best.fun), best.x / np.linalg.norm(best.x)
 

@@ -6,9 +6,8 @@ from typing import Any, Literal
 import equinox as eqx
 import jax
 import numpy as np
-import scipy.sparse.linalg
+import scipy
 from jaxtyping import Array, Float
-from matfree.decomp import tridiag_sym
 
 from ..flows import Landscape
 from .hessian_parts import HessianOperator, Part, hessian_products
@@ -97,9 +96,9 @@ def extreme_eigenpairs(
 
 
 @eqx.filter_jit
-def _tridiagonals(
-    operator: HessianOperator, probes: Float[Array, "p n"], depth: int
-) -> Float[Array, "p depth depth"]:
+def _tridiagonals(operator: HessianOperator, probes: Float[Array, "p n"], depth: int) -> Float[Array, "p depth depth"]:
+    from matfree.decomp import tridiag_sym
+
     product = operator.product()
     decompose = tridiag_sym(depth, custom_vjp=False)
     return jax.lax.map(lambda probe: decompose(product, probe)[1], probes)

@@ -102,6 +102,12 @@ def _numpy(*arrays: Any) -> Any:
     return jnp if any(isinstance(array, Tracer) for array in arrays) else np
 
 
+def as_jax(array: Any) -> Array:
+    """An array of JAX's, for which nothing is compiled."""
+    # `jnp.asarray` would compile a program for every shape.
+    return array if isinstance(array, jax.Array) else jax.device_put(array)
+
+
 def _rows(model: Any, slots: tuple[Slot, ...]) -> Float[Any, "H N"]:
     arrays = [slot.where(model) for slot in slots]
     xp = _numpy(*arrays)
@@ -148,7 +154,7 @@ def _replace(model: Any, slots: tuple[Slot, ...], rows: Float[Array, "h N"]) -> 
         del shape[slot.axis]
         size = math.prod(shape)
         block = rows[:, start : start + size].reshape(rows.shape[0], *shape)
-        model = eqx.tree_at(slot.where, model, jnp.asarray(_numpy(block).moveaxis(block, 0, slot.axis)))
+        model = eqx.tree_at(slot.where, model, as_jax(_numpy(block).moveaxis(block, 0, slot.axis)))
         start += size
     return model
 
@@ -164,7 +170,7 @@ def map_units(model: Any, p: ArrayLike, q: ArrayLike, layer: int = 0) -> Any:
             array = slot.where(model)
             xp = _numpy(matrix, array)
             mixed = xp.moveaxis(xp.tensordot(xp.asarray(matrix, array.dtype), array, axes=(1, slot.axis)), 0, slot.axis)
-            model = eqx.tree_at(slot.where, model, jnp.asarray(mixed))
+            model = eqx.tree_at(slot.where, model, as_jax(mixed))
     return model
 
 
@@ -199,4 +205,4 @@ def scaled(model: Any, factor: float) -> Any:
             places.setdefault(id(slot.where(model)), slot.where)
     wheres = tuple(places.values())
     pick = lambda tree: [where(tree) for where in wheres]  # noqa: E731
-    return eqx.tree_at(pick, model, [jnp.asarray(factor * _numpy(array).asarray(array)) for array in pick(model)])
+    return eqx.tree_at(pick, model, [as_jax(factor * _numpy(array).asarray(array)) for array in pick(model)])
