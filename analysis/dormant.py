@@ -113,7 +113,7 @@ class AddedUnit:
         q = self.law.order
         if 2 * q - 1 > ORDER:
             raise ValueError(f"a law of order {q} needs a degree; without one orders to {(ORDER + 1) // 2} are known.")
-        # Along s u + s^q M the coefficient of order 2q - 1 differs by the Hessian's coefficient of order q - 1, times M.
+        # Along s u + s^q M the coefficient of order 2q - 1 differs by the Hessian's of order q - 1, times M.
         difference = self._series(u, image)[2 * q - 1] - self._series(u)[2 * q - 1]
         return image, -difference[self.u]
 
