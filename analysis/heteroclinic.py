@@ -1,16 +1,14 @@
 """A heteroclinic orbit, from one critical point to another, as a boundary-value problem."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-import scipy.sparse as sp
+import scipy
 from jaxtyping import Array, Float
-from scipy.interpolate import CubicHermiteSpline, CubicSpline
-from scipy.sparse.linalg import splu
 
 from ..flows import GradientFlow, flatten, unflatten
 from ..flows.statistics import reduced_data
@@ -19,6 +17,9 @@ from .critical_point import CriticalPoint, solve_gradient
 from .curvature import spectrum
 from .verdict import Kind
 from .visits import FRACTION
+
+if TYPE_CHECKING:
+    from scipy.interpolate import CubicHermiteSpline
 
 # The orbit is cut off where it is within this share of the distance between its ends from the target.
 CUT = 1e-3
@@ -83,7 +84,7 @@ class HeteroclinicOrbit(eqx.Module):
 
     def _time_of(self, fraction: float) -> float:
         level = self.losses[0] + fraction * (self.losses[-1] - self.losses[0])
-        return float(CubicSpline(self.times, self.losses).solve(level, extrapolate=False)[0])
+        return float(scipy.interpolate.CubicSpline(self.times, self.losses).solve(level, extrapolate=False)[0])
 
     def __str__(self) -> str:
         verdict = "converged" if self.converged else "NOT converged"
@@ -185,7 +186,7 @@ def heteroclinic_orbit(
         # Twice, since the orbit may end elsewhere on the target's manifold than where the first guess did.
         path, end, _ = towards(end, times, path)
         path, end, rest = towards(end, times, path)
-        spline = CubicHermiteSpline(times, path, -gradients(source.model, loss, data, path))
+        spline = scipy.interpolate.CubicHermiteSpline(times, path, -gradients(source.model, loss, data, path))
         return path, end, spline, _angle(spline, source.model, loss, data), rest
 
     path, end, spline, angle, rest = on_mesh(times, path, target.theta)
@@ -214,7 +215,7 @@ def _first_guess(connection: Connection, target: CriticalPoint, loss, data, mode
     monitor = times / times[-1] + arc / arc[-1]
     mesh = np.interp(np.linspace(0, 2, intervals + 1), monitor, times)
     mesh[0], mesh[-1] = times[0], times[-1]
-    return mesh, CubicHermiteSpline(times, path, -gradients(model, loss, data, path))(mesh)
+    return mesh, scipy.interpolate.CubicHermiteSpline(times, path, -gradients(model, loss, data, path))(mesh)
 
 
 def _solve(flow: GradientFlow, data: Any, times, path, ends: _Ends) -> tuple[np.ndarray, float]:
@@ -247,6 +248,7 @@ def _least_norm(left: np.ndarray, right: np.ndarray, boundary, residual: np.ndar
         np.tile((offsets + rows).ravel(), 2),
         np.concatenate([(offsets + columns).ravel(), (offsets + n + columns).ravel()]),
     )
+    sp = scipy.sparse
     inner = sp.csr_matrix((entries, place), shape=(count * n, (count + 1) * n))
     first, last = boundary
     edge = sp.lil_matrix((len(first) + len(last), (count + 1) * n))
@@ -258,10 +260,10 @@ def _least_norm(left: np.ndarray, right: np.ndarray, boundary, residual: np.ndar
     size = float(np.max(np.abs(jacobian.data)))
     damping = -DAMPING * size * sp.identity(equations)
     system = sp.bmat([[sp.identity(unknowns), jacobian.T], [jacobian, damping]]).tocsc()
-    return splu(system).solve(np.concatenate([np.zeros(unknowns), residual]))[:unknowns]
+    return sp.linalg.splu(system).solve(np.concatenate([np.zeros(unknowns), residual]))[:unknowns]
 
 
-def _angle(spline: CubicHermiteSpline, model: Any, loss: Callable, data: Any) -> float:
+def _angle(spline: "CubicHermiteSpline", model: Any, loss: Callable, data: Any) -> float:
     """The largest angle between tangent and −∇L at the quarters of the mesh's intervals, where nothing was imposed."""
     times = spline.x
     quarters = np.sort(np.concatenate([times[:-1] + share * np.diff(times) for share in (0.25, 0.75)]))
@@ -271,7 +273,7 @@ def _angle(spline: CubicHermiteSpline, model: Any, loss: Callable, data: Any) ->
     return float(np.max(2 * np.arcsin(np.minimum(np.linalg.norm(units[0] - units[1], axis=1) / 2, 1.0))))
 
 
-def _arc(spline: CubicHermiteSpline) -> np.ndarray:
+def _arc(spline: "CubicHermiteSpline") -> np.ndarray:
     """Arc length from the first point, by Gauss's rule of four points on every interval."""
     nodes, weights = np.polynomial.legendre.leggauss(4)
     steps = np.diff(spline.x)

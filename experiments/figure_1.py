@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from ..analysis import theory
+from ..catalogue import EXPERIMENTS
 from ..flows import mean_squared_error
 from ..models import Convolution, Dense, LinearAttention, linear, quadratic, relu
 from .data import gaussian_inputs, in_context_regression
@@ -88,11 +89,10 @@ _linear_convolution = Convolution(linear, inputs=4, kernel=2, stride=2)
 _relu_convolution = Convolution(relu, inputs=4, kernel=2, stride=2)
 
 # Horizons: twice what the slowest of several seeds needed to converge.
-EXPERIMENTS = (
+SETUPS = (
     Experiment(
         "linear",
-        "fully connected linear network: rank by rank",
-        "Zhang, Saxe & Latham (2025), Figure 1B",
+        *EXPERIMENTS["linear"],
         Dense(linear, inputs=2, outputs=2),
         50,
         1e-6,
@@ -103,8 +103,7 @@ EXPERIMENTS = (
     ),
     Experiment(
         "linear-conv",
-        "linear convolutional network: kernel by kernel",
-        "Zhang, Saxe & Latham (2025), Figure 1C",
+        *EXPERIMENTS["linear-conv"],
         _linear_convolution,
         50,
         1e-6,
@@ -115,8 +114,7 @@ EXPERIMENTS = (
     ),
     Experiment(
         "relu",
-        "fully connected ReLU network: kink by kink",
-        "Zhang, Saxe & Latham (2025), Figure 1D",
+        *EXPERIMENTS["relu"],
         Dense(relu, inputs=2, outputs=1),
         50,
         1e-6,
@@ -127,8 +125,7 @@ EXPERIMENTS = (
     ),
     Experiment(
         "relu-conv",
-        "convolutional ReLU network: kernel by kernel",
-        "Zhang, Saxe & Latham (2025), Figure 1E",
+        *EXPERIMENTS["relu-conv"],
         _relu_convolution,
         50,
         1e-6,
@@ -139,8 +136,7 @@ EXPERIMENTS = (
     ),
     Experiment(
         "attention",
-        "linear self-attention: head by head",
-        "Zhang, Saxe & Latham (2025), Figure 1F",
+        *EXPERIMENTS["attention"],
         LinearAttention(inputs=2, rank=1),
         10,
         5e-3,
@@ -151,8 +147,7 @@ EXPERIMENTS = (
     ),
     Experiment(
         "quadratic",
-        "quadratic network: neuron by neuron",
-        "Zhang, Saxe & Latham (2025), Figure 1G",
+        *EXPERIMENTS["quadratic"],
         Dense(quadratic, inputs=2, outputs=1),
         10,
         5e-3,

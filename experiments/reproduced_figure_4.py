@@ -1,10 +1,12 @@
 """Figure 4: other activations, by the lowest Taylor order of a unit's output in its incoming weights."""
 
+from functools import cache
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from scipy.optimize import minimize
+import scipy
 
 from ..analysis import plot_units
 from ..flows import GradientFlow, flatten, gaussian_loss, mean_squared_error
@@ -29,10 +31,19 @@ from .staircase import Staircase, cosine, growth_rate, staircase
 
 SOURCE = "Zhang, Saxe & Latham (2025), Figure 4"
 SAMPLES, QUICK_SAMPLES = 8192, 1024
-# The paper's formulas of E and H are not legible in the sources that we have; these have their orders.
-ONE_MINUS_COSINE = Activation("1-cos", lambda z: 1 - jnp.cos(z), UnitLaw(zero=True, order=2))
-SQUARE_TANH = Activation("z²tanh", lambda z: z**2 * jnp.tanh(z), UnitLaw(zero=True, order=3))
 FIRST, SECOND = np.array([[1.0, 0.0], [0.0, 2.0]]), np.eye(2)
+
+
+# The paper's formulas of E and H are not legible in the sources that we have; these have their orders.
+@cache
+def _one_minus_cosine() -> Activation:
+    # Not at import: values of the function are compared with its law, which takes seconds to compile.
+    return Activation("1-cos", lambda z: 1 - jnp.cos(z), UnitLaw(zero=True, order=2))
+
+
+@cache
+def _square_tanh() -> Activation:
+    return Activation("z²tanh", lambda z: z**2 * jnp.tanh(z), UnitLaw(zero=True, order=3))
 
 
 def _teacher(activation: Activation, directions: np.ndarray) -> TwoLayer:
@@ -121,7 +132,7 @@ def _single_unit_level(model: TwoLayer, data) -> float:
         value, gradient = of_parameters(jnp.asarray(theta), data)
         return float(value), np.asarray(gradient)
 
-    return float(minimize(objective, np.asarray(flatten(single)), jac=True, method="BFGS").fun)
+    return float(scipy.optimize.minimize(objective, np.asarray(flatten(single)), jac=True, method="BFGS").fun)
 
 
 def _higher_order_panel(
@@ -173,10 +184,10 @@ def _make(seeds: int, quick: bool) -> tuple[Panel, ...]:
         _zeroth_order_panel("B", samples),
         _first_order_panel("C", sine, samples),
         _first_order_panel("D", tanh, samples),
-        _higher_order_panel("E", ONE_MINUS_COSINE, FIRST, 5e-4, 5000.0, samples),
+        _higher_order_panel("E", _one_minus_cosine(), FIRST, 5e-4, 5000.0, samples),
         _higher_order_panel("F", x_tanh_x, FIRST, 1e-4, 1e4, samples),
         _cubic_panel("G"),
-        _higher_order_panel("H", SQUARE_TANH, SECOND, 2e-2, 2e4, samples),
+        _higher_order_panel("H", _square_tanh(), SECOND, 2e-2, 2e4, samples),
     )
 
 

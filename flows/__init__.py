@@ -38,6 +38,8 @@ from .statistics import from_moments as from_moments
 from .statistics import from_sample as from_sample
 from .statistics import statistics_loss as statistics_loss
 from .statistics import sufficient_statistics as sufficient_statistics
+from .taylor import gradient_series as gradient_series
+from .taylor import third_products as third_products
 from .trajectory import Result as Result
 from .trajectory import Trajectory as Trajectory
 from .trajectory import load as load

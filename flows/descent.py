@@ -10,8 +10,8 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+import scipy
 from jaxtyping import Array, PRNGKeyArray
-from scipy.integrate import cumulative_trapezoid
 
 from .checks import check_data, check_loss, check_model, check_times
 from .landscape import Landscape, flatten
@@ -120,7 +120,9 @@ def descend(
     batches = None if batch is None else Minibatches(batch, _sample_size(data, batch, key))
     whole_loss, whole = reduced_data(model, loss, data) if statistics else (loss, data)
     landscape, theta = Landscape(model, whole_loss, whole), flatten(model)
-    sampled = None if batches is None else Landscape(model, loss, jax.tree.map(lambda array: np.asarray(array)[:batch], data))
+    sampled = (
+        None if batches is None else Landscape(model, loss, jax.tree.map(lambda array: np.asarray(array)[:batch], data))
+    )
     descent = _Descent(landscape, sampled, optimiser, batches)
     # Half an ulp of slack: t1 = 10 steps of 0.1 is ten steps.
     steps = max(math.ceil(t1 / optimiser.time * (1 - 1e-12)), 1)
@@ -148,7 +150,7 @@ def descend(
         "reason": "",
         "statistics": isinstance(whole, Statistics),
     }
-    energies = np.asarray(cumulative_trapezoid(speeds**2, ts, initial=0.0), theta.dtype)
+    energies = np.asarray(scipy.integrate.cumulative_trapezoid(speeds**2, ts, initial=0.0), theta.dtype)
     return Trajectory(ts, ys, losses, speeds, energies, result, stats, landscape, None)
 
 

@@ -8,8 +8,8 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+import scipy
 from jaxtyping import Array, Bool, Float, Int
-from scipy.optimize import brentq
 
 from .landscape import Landscape
 from .stepping import CHUNK, Steps, step_onto
@@ -83,14 +83,12 @@ class Watch:
 
         def value(t: float) -> float:
             return (
-                known[t]
-                if t in known
-                else at(step_onto(self.landscape, solver, pair[:1], t, self.tolerances).ys[-1])
+                known[t] if t in known else at(step_onto(self.landscape, solver, pair[:1], t, self.tolerances).ys[-1])
             )
 
         resolution = 4 * float(np.finfo(pair.ts.dtype).eps)
         try:
-            return float(brentq(value, start, end, xtol=resolution * end, rtol=resolution))  # pyright: ignore
+            return float(scipy.optimize.brentq(value, start, end, xtol=resolution * end, rtol=resolution))  # pyright: ignore
         except FloatingPointError:
             # No step short of the accepted one succeeds, as may be at a kink: the step's end is what is known.
             return end

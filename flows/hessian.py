@@ -98,10 +98,10 @@ class DenseHessian(eqx.Module):
         return jax.jacfwd(self.landscape.gradient)(theta)
 
 
-def unit_positions(model: Any) -> Int[np.ndarray, "H d"]:
-    """Where the parameters of each unit are in the flattened model, one row each."""
+def unit_positions(model: Any, layer: int = 0) -> Int[np.ndarray, "H d"]:
+    """Where the parameters of each unit of a layer are in the flattened model, one row each."""
     theta = flatten(model)
-    return np.asarray(unit_vectors(unflatten(model, np.arange(theta.size, dtype=theta.dtype)))).astype(int)
+    return np.asarray(unit_vectors(unflatten(model, np.arange(theta.size, dtype=theta.dtype)), layer)).astype(int)
 
 
 def hessian_of(landscape: Landscape) -> UnitHessian | DenseHessian:

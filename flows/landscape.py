@@ -11,6 +11,7 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, Float
 
+from ..models.units import as_jax
 from .solvers.spectral_radius import cold_start, power_iteration
 from .traced import Traced, trace
 
@@ -36,7 +37,7 @@ def unflatten(model: Any, theta: Float[Any, " n"]) -> Any:
     theta = theta if isinstance(theta, Tracer) else np.asarray(theta)
     filled, start = [], 0
     for leaf in leaves:
-        filled.append(jnp.asarray(theta[start : start + leaf.size].reshape(leaf.shape).astype(leaf.dtype)))
+        filled.append(as_jax(theta[start : start + leaf.size].reshape(leaf.shape).astype(leaf.dtype)))
         start += leaf.size
     return eqx.combine(jax.tree.unflatten(structure, filled), static)
 

@@ -56,9 +56,7 @@ class March:
         """A chunk of accepted steps from the record `start` towards `stop`."""
         if self._memory is None:
             self._memory = begin(self.landscape, self.solver, start, self._dt, self.tolerances)
-        steps, tried, self._memory = advance(
-            self.landscape, self.solver, start, stop, self._memory, self.tolerances
-        )
+        steps, tried, self._memory = advance(self.landscape, self.solver, start, stop, self._memory, self.tolerances)
         self.tried += tried
         return steps
 

@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ..models import features_of
+from ..models.units import as_jax
 from .loss import half_squared_error, mean_squared_error
 
 
@@ -53,7 +54,7 @@ def from_sample(z: Float[np.ndarray, "P F"], y: Float[np.ndarray, "P outputs"], 
     # Features may depend on each other: then the shortest of the best coefficients serves as well as any.
     target = np.linalg.lstsq(r, targets, rcond=None)[0]
     constant = np.sum((targets - r @ target) ** 2)
-    return Statistics(jnp.asarray(r[:count]), jnp.asarray(target.T), jnp.asarray(constant))
+    return Statistics(*map(as_jax, (r[:count], target.T, constant)))
 
 
 def from_moments(
@@ -69,7 +70,7 @@ def from_moments(
     factor = np.sqrt(weight * np.maximum(values, 0.0))[:, None] * vectors.T
     target = cross @ np.linalg.pinv(second, hermitian=True)
     constant = weight * max(total - float(np.sum(target * cross)), 0.0)
-    return Statistics(jnp.asarray(factor), jnp.asarray(target), jnp.asarray(constant))
+    return Statistics(*map(as_jax, (factor, target, np.asarray(constant))))
 
 
 def reduced_data(model: Any, loss: Callable, data: Any) -> tuple[Callable, Any]:

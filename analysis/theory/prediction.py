@@ -1,15 +1,12 @@
 """What a formula says of a given model, loss and data: values, or why it does not apply."""
 
-import io
-import re
 from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
 import numpy as np
-from rich.box import SIMPLE_HEAD
-from rich.console import Console
-from rich.table import Table
+
+from ..rendering import new_table, plain_text
 
 # Columns of the printed table: wide enough for a sentence beside the name.
 WIDTH = 160
@@ -64,13 +61,12 @@ class Predictions(tuple[Prediction, ...]):
         return Predictions(prediction for prediction in self if prediction.applicable)
 
     def __str__(self) -> str:
-        table = Table("formula", "verdict", box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+        columns = ("formula", "verdict")
+        table = new_table(columns, left=columns)
         for prediction in self:
             verdict = _summary(prediction) if prediction.applicable else f"not applicable, because {prediction.reason}"
             table.add_row(prediction.name, verdict)
-        console = Console(file=io.StringIO(), width=WIDTH, force_terminal=False)
-        console.print(table)
-        return re.sub(r" +\n", "\n", console.file.getvalue())  # type: ignore[attr-defined]
+        return plain_text(table, width=WIDTH)
 
 
 def _summary(prediction: Prediction) -> str:
