@@ -13,6 +13,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 from ..analysis import closest_approaches
 from ..flows import GradientFlow, flatten, statistics_loss
 from ..models import Architecture, TwoLayer, incoming, outgoing, with_units
+from .data import seed_keys
 
 # Errors of times and losses of 1e-6 are far below the spread over seeds.
 RTOL = 1e-8
@@ -24,7 +25,7 @@ def padded(architecture: Architecture, width: int, scale: Any, room: int, *, key
     Zero units stay zero and do not act (Theorem 3 ii), so that networks of several widths make one batch.
     """
     model = TwoLayer(architecture, room, 1.0, key=key)
-    kept = scale * (jnp.arange(room) < width)[:, None]
+    kept = scale * (np.arange(room) < width)[:, None]
     return with_units(model, kept * incoming(model), kept * outgoing(model))
 
 
@@ -147,4 +148,4 @@ def plateau_times(curves: Curves, levels: Float[np.ndarray, " L+1"], fraction: f
 
 def seed_key(seed: int) -> Array:
     """The random key of one seed's initial weights."""
-    return jax.random.split(jax.random.key(seed))[1]
+    return seed_keys(seed)[1]

@@ -5,7 +5,6 @@ published curve, the one that does is used; each function says so.
 """
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
@@ -13,10 +12,11 @@ from ..analysis import theory
 from ..catalogue import EXPERIMENTS
 from ..flows import mean_squared_error
 from ..models import Convolution, Dense, LinearAttention, linear, quadratic, relu
-from .data import in_context_regression
+from .data import gaussian_inputs, in_context_regression
 from .experiment import Experiment
 
 SAMPLES = 8192
+CONVOLUTION_VARIANCES = np.array([1.0, 1.0, 2.0, 1.0])
 CONVOLUTION_TARGET = np.array([1.0, 1.0, -1.0, 1.0]) / np.sqrt(5)
 ATTENTION_CONTEXT = 31
 ATTENTION_EIGENVALUES = (0.5, 0.5)
@@ -32,28 +32,28 @@ def linear_data(key: PRNGKeyArray) -> Pair:
     sampling noise, and the saddle that the sample has in the nearly flat valley between them would be decided by that
     noise instead of by the set-up.
     """
-    x = jax.random.multivariate_normal(key, jnp.zeros(2), jnp.array([[1.0, 1.0], [1.0, 4.0]]), (SAMPLES,))
-    values, vectors = jnp.linalg.eigh(x.T @ x / SAMPLES)
-    return x, x @ (vectors / jnp.sqrt(values)) @ vectors.T
+    x = gaussian_inputs(SAMPLES, np.array([[1.0, 1.0], [1.0, 4.0]]), key=key)
+    values, vectors = np.linalg.eigh(x.T @ x / SAMPLES)
+    return jax.device_put((x, x @ (vectors / np.sqrt(values)) @ vectors.T))
 
 
 def linear_convolution_data(key: PRNGKeyArray) -> Pair:
     r"""$x \sim N(0, diag(1, 1, 2, 1))$, $y = w^* \cdot x$, $w^* = (1, 1, -1, 1)/\sqrt 5$."""
-    x = jax.random.normal(key, (SAMPLES, 4)) * jnp.sqrt(jnp.array([1.0, 1.0, 2.0, 1.0]))
-    return x, x @ CONVOLUTION_TARGET[:, None]
+    x = gaussian_inputs(SAMPLES, np.diag(CONVOLUTION_VARIANCES), key=key)
+    return jax.device_put((x, x @ CONVOLUTION_TARGET[:, None]))
 
 
 def relu_data(key: PRNGKeyArray) -> Pair:
     """Two orthogonal points, (1, ½) ↦ 1 and (−1, 2) ↦ −1, as in Boursier et al. (2022), Figure 3."""
     del key
-    return jnp.array([[1.0, 0.5], [-1.0, 2.0]]), jnp.array([[1.0], [-1.0]])
+    return jax.device_put((np.array([[1.0, 0.5], [-1.0, 2.0]]), np.array([[1.0], [-1.0]])))
 
 
 def relu_convolution_data(key: PRNGKeyArray) -> Pair:
     r"""Four points on the axes with the covariance and target of the linear convolution."""
     del key
-    x = jnp.diag(2 * jnp.sqrt(jnp.array([1.0, 1.0, 2.0, 1.0])))
-    return x, x @ CONVOLUTION_TARGET[:, None]
+    x = np.diag(2 * np.sqrt(CONVOLUTION_VARIANCES))
+    return jax.device_put((x, x @ CONVOLUTION_TARGET[:, None]))
 
 
 def attention_data(key: PRNGKeyArray) -> tuple[tuple[Array, Array], Array]:
@@ -72,9 +72,9 @@ def quadratic_data(key: PRNGKeyArray) -> Pair:
     The paper prints the unnormalised target, whose drops come two to three times as early as in its animation and
     whose final weights are larger than drawn there; the normalised one matches both.
     """
-    x = jax.random.normal(key, (SAMPLES, 2))
-    y = jnp.sum(x**2, axis=1, keepdims=True)
-    return x, y / jnp.sqrt(jnp.mean(y**2))
+    x = gaussian_inputs(SAMPLES, np.eye(2), key=key)
+    y = np.sum(x**2, axis=1, keepdims=True)
+    return jax.device_put((x, y / np.sqrt(np.mean(y**2))))
 
 
 def _windows_levels(architecture: Convolution):

@@ -97,8 +97,8 @@ def width(model: Any, layer: int = 0) -> int:
     return slot.where(model).shape[slot.axis]
 
 
-def _numpy(*arrays: Any) -> Any:
-    """NumPy where all values are known, so that nothing is compiled for rearranging them; else JAX's."""
+def array_namespace(*arrays: Any) -> Any:
+    """NumPy where all values are known, so that nothing is compiled for small changes to them; else `jax.numpy`."""
     return jnp if any(isinstance(array, Tracer) for array in arrays) else np
 
 
@@ -110,7 +110,7 @@ def as_jax(array: Any) -> Array:
 
 def _rows(model: Any, slots: tuple[Slot, ...]) -> Float[Any, "H N"]:
     arrays = [slot.where(model) for slot in slots]
-    xp = _numpy(*arrays)
+    xp = array_namespace(*arrays)
     blocks = [xp.moveaxis(xp.asarray(array), slot.axis, 0) for array, slot in zip(arrays, slots, strict=True)]
     # The row length is spelled out, since -1 is undefined for a network of no units.
     return xp.concatenate([block.reshape(block.shape[0], math.prod(block.shape[1:])) for block in blocks], axis=1)
@@ -129,7 +129,7 @@ def outgoing(model: Any, layer: int = 0) -> Float[Array, "H Nv"]:
 def unit_vectors(model: Any, layer: int = 0) -> Float[Array, "H Nu+Nv"]:
     """The full parameters θ_i = [u_i, v_i] of every unit of a layer, one row each."""
     u, v = incoming(model, layer), outgoing(model, layer)
-    return _numpy(u, v).concatenate([u, v], axis=1)
+    return array_namespace(u, v).concatenate([u, v], axis=1)
 
 
 def with_units(model: Any, u: Float[Array, "h Nu"], v: Float[Array, "h Nv"], layer: int = 0) -> Any:
@@ -154,7 +154,7 @@ def _replace(model: Any, slots: tuple[Slot, ...], rows: Float[Array, "h N"]) -> 
         del shape[slot.axis]
         size = math.prod(shape)
         block = rows[:, start : start + size].reshape(rows.shape[0], *shape)
-        model = eqx.tree_at(slot.where, model, as_jax(_numpy(block).moveaxis(block, 0, slot.axis)))
+        model = eqx.tree_at(slot.where, model, as_jax(array_namespace(block).moveaxis(block, 0, slot.axis)))
         start += size
     return model
 
@@ -168,7 +168,7 @@ def map_units(model: Any, p: ArrayLike, q: ArrayLike, layer: int = 0) -> Any:
     for matrix, slots in ((p, units.incoming), (q, units.outgoing)):
         for slot in slots:
             array = slot.where(model)
-            xp = _numpy(matrix, array)
+            xp = array_namespace(matrix, array)
             mixed = xp.moveaxis(xp.tensordot(xp.asarray(matrix, array.dtype), array, axes=(1, slot.axis)), 0, slot.axis)
             model = eqx.tree_at(slot.where, model, as_jax(mixed))
     return model
@@ -205,4 +205,4 @@ def scaled(model: Any, factor: float) -> Any:
             places.setdefault(id(slot.where(model)), slot.where)
     wheres = tuple(places.values())
     pick = lambda tree: [where(tree) for where in wheres]  # noqa: E731
-    return eqx.tree_at(pick, model, [as_jax(factor * _numpy(array).asarray(array)) for array in pick(model)])
+    return eqx.tree_at(pick, model, [as_jax(factor * array_namespace(array).asarray(array)) for array in pick(model)])
