@@ -127,6 +127,8 @@ class Landscape(eqx.Module):
     @property
     def theta(self) -> Float[np.ndarray, " n"]:
         """The flattened weights of the model that the landscape was made of."""
+        if self.traced:
+            raise TypeError("compiled functions do not see a landscape's own weights; hand θ over beside it.")
         return flatten(self.model)
 
     def at(self, theta: Float[Any, " n"]) -> Any:
