@@ -55,7 +55,7 @@ class Connection(eqx.Module):
 
     @property
     def rate(self) -> float:
-        """c of the departure; for p = 2 the −λ of the eigenvalue along whose eigenvectors it leaves, the larger of two."""
+        """c of the departure; for p = 2 the −λ of the eigenvalue along whose eigenvectors it leaves."""
         return self.exit.rate
 
     @property
