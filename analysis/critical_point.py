@@ -80,12 +80,14 @@ def solve_gradient(landscape: Landscape | NarrowLandscape, theta: Float[np.ndarr
 
 
 def damped(landscape: Landscape | NarrowLandscape, theta: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
-    """The result of Levenberg–Marquardt's method on the gradient."""
+    """The result of a trust-region method on the squared gradient, which moves along no orbit of symmetries."""
+    options = {"xtol": 1e-12, "ftol": 1e-15, "gtol": 1e-15, "max_nfev": 100}
     with np.errstate(all="ignore"):
-        found = scipy.optimize.least_squares(
-            landscape.gradient, theta, landscape.hessian, method="lm", xtol=1e-12, ftol=1e-15, gtol=1e-15, max_nfev=100
-        )
-    return found.x
+        try:
+            # In the weights' own metric; the method of MINPACK would scale each by its column of the Hessian.
+            return scipy.optimize.least_squares(landscape.gradient, theta, landscape.hessian, method="trf", **options).x
+        except (ValueError, np.linalg.LinAlgError):
+            return theta  # a gradient or Hessian that is not finite
 
 
 def _polished(landscape: Landscape | NarrowLandscape, theta: np.ndarray) -> np.ndarray:

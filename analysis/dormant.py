@@ -1,5 +1,6 @@
 """How the loss depends on one more, small unit: the form that governs escape through dormant units."""
 
+from dataclasses import dataclass
 from typing import Any
 
 import equinox as eqx
@@ -54,7 +55,8 @@ class DormantForm(eqx.Module):
         return self.strength * (q / p) ** (q / 2) * p**0.5
 
 
-class AddedUnit(eqx.Module):
+@dataclass(frozen=True)
+class AddedUnit:
     r"""What a small unit (u, v) added to a network does to the loss, $L = L_0 - \langle M(u), v \rangle + O(v^2)$.
 
     - `narrow`: the landscape of the network with a zero unit more, the last; `theta`: its parameters.
@@ -111,7 +113,7 @@ class AddedUnit(eqx.Module):
         q = self.law.order
         if 2 * q - 1 > ORDER:
             raise ValueError(f"a law of order {q} needs a degree; without one orders to {(ORDER + 1) // 2} are known.")
-        # Along s u + s^q M the coefficient of order 2q - 1 differs by what is linear in M: the Hessian's of order q - 1.
+        # Along s u + s^q M the coefficient of order 2q - 1 differs by the Hessian's of order q - 1, times M.
         difference = self._series(u, image)[2 * q - 1] - self._series(u)[2 * q - 1]
         return image, -difference[self.u]
 
@@ -246,9 +248,9 @@ def _polished(unit: AddedUnit, found):
     size = unit.u.size
     if unit.law.smooth or size > POLISH_LIMIT:
         return []
-    options = {"xatol": 1e-10, "fatol": 1e-15, "maxiter": 400 * size}
+    options = {"xatol": 1e-10, "fatol": 1e-15 * max(found[0][0], 1e-300) if found else 1e-15, "maxiter": 400 * size}
     ends = (
-        scipy.optimize.minimize(lambda w: _objective(w, unit)[0], u, method="Nelder-Mead", options=options).x
+        scipy.optimize.minimize(lambda w: -_image(unit, w)[0], u, method="Nelder-Mead", options=options).x
         for _, u, _ in found
     )
     return [_image(unit, end) for end in ends]

@@ -103,7 +103,8 @@ def hessian_products(
 ) -> Callable[[np.ndarray], np.ndarray]:
     """The function from a block of directions, as columns, to the products of the Hessian, or a part of it, with them.
 
-    **Arguments:** `landscape`; `part`: "whole", "gauss-newton" or "residual"; `theta`: θ, by default the landscape's own.
+    **Arguments:** `landscape`; `part`: "whole", "gauss-newton" or "residual"; `theta`: θ, by default the landscape's
+    own.
 
     **Raises:** `ValueError` for the parts of a loss that reads more of a model than its outputs.
     """

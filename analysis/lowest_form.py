@@ -1,5 +1,7 @@
 """The lowest order at which the loss changes along the null space of a Hessian, and the steepest way down."""
 
+from dataclasses import dataclass
+
 import equinox as eqx
 import numpy as np
 import scipy
@@ -69,7 +71,8 @@ class LowestForm(eqx.Module):
         return -self.order * self.lowest if self.order is not None and self.falls else None
 
 
-class _Reduction(eqx.Module):
+@dataclass(frozen=True)
+class _Reduction:
     """The loss along curves through a critical point that are relaxed off the null space, order by order."""
 
     landscape: Landscape
@@ -94,7 +97,7 @@ class _Reduction(eqx.Module):
         return gradient_series(self.landscape, self.theta, curve)[order - 1]
 
     def form(self, d: Float[np.ndarray, " n"], order: int) -> tuple[float, Float[np.ndarray, " n"]]:
-        r"""$F_p(d)$ and its gradient in d, which is $g_{p-1}$ on the null space, so that $F_p = g_{p-1} \cdot d / p$."""
+        r"""$F_p(d) = g_{p-1} \cdot d / p$ and its gradient in d, which is $g_{p-1}$ on the null space."""
         slope = self.gradient_coefficient(d, order)
         return float(slope @ d) / order, slope
 

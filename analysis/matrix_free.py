@@ -71,7 +71,8 @@ def extreme_eigenpairs(
     A block of vectors sees equal eigenvalues as what they are, up to its own size: an eigenvalue that occurs more
     often fills the block, and its vectors are a sample of the eigenspace.
 
-    **Arguments:** `landscape`; `theta`: θ, by default the landscape's own; `end`; `part`: as in `hessian_products`; `count`: number of pairs;
+    **Arguments:** `landscape`; `theta`: θ, by default the landscape's own; `end`; `part`: as in `hessian_products`;
+    `count`: number of pairs;
     `max_iterations`; `seed`: of the start.
 
     **Raises:** `ValueError` where the block would be more than a fifth of the space; `spectrum` is for those.
@@ -119,7 +120,8 @@ def spectral_density(
     unbiased estimate of the density's moments. Few distinct eigenvalues end a Krylov space early, and the rule is then
     exact for that vector.
 
-    **Arguments:** `landscape`; `theta`: θ, by default the landscape's own; `part`: as in `hessian_products`; `probes`: number of random vectors, at
+    **Arguments:** `landscape`; `theta`: θ, by default the landscape's own; `part`: as in `hessian_products`;
+    `probes`: number of random vectors, at
     least 2; `depth`: products for each; `seed`.
 
     Source: Ubaru, Chen & Saad (2017), "Fast estimation of tr(f(A)) via stochastic Lanczos quadrature".

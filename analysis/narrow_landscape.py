@@ -1,8 +1,8 @@
 """The landscape of a narrow network as a part of a wide one, so that all widths share what is compiled for one."""
 
+from dataclasses import dataclass
 from typing import Any
 
-import equinox as eqx
 import numpy as np
 from jaxtyping import Float
 
@@ -12,7 +12,8 @@ from .curvature import DENSE_LIMIT
 from .embedding import Embedding, LayeredEmbedding, LayerMap
 
 
-class NarrowLandscape(eqx.Module):
+@dataclass(frozen=True)
+class NarrowLandscape:
     r"""$L(E \theta')$ as a function of a narrow network's flattened parameters θ'.
 
     - `landscape`: L, of a wider network; `matrix`: E; `model`: the narrow network.

@@ -94,7 +94,7 @@ class Kind(eqx.Module):
 
     @functools.cached_property
     def unexplained_form(self) -> LowestForm | None:
-        """The lowest form of the loss along the null directions that symmetries do not explain, where there are such."""
+        """The lowest form of the loss along the null directions that symmetries do not explain, if any."""
         if self.form is not None or self.further is None or not self.further.null_space.unexplained:
             return self.form
         return self.further.form()

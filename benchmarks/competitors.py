@@ -18,7 +18,7 @@ import numpy as np
 import scipy.integrate
 from problems import Problem
 from saddlescope.flows import implicit
-from saddlescope.flows.auto import first_choice, spectral_radius
+from saddlescope.flows.auto import first_choice
 from saddlescope.flows.hessian import hessian_of
 from saddlescope.flows.solvers import BDF, RKC2, ExponentialRosenbrock, ExtrapolatedRKC, KrylovRosenbrock, Rodas5P
 
@@ -40,29 +40,28 @@ class Work(NamedTuple):
 class Plain(eqx.Module):
     """The flow without its energy, and the Jacobian of that."""
 
-    flow: Any
+    landscape: Any
     hessian: Any = None
 
-    def __call__(self, t, theta, data):
-        return -jax.grad(self.flow.value)(theta, data)
+    def __call__(self, t, theta, args):
+        return -self.landscape.gradient(theta)
 
-    def jacobian(self, t, theta, data):
-        return -self.hessian(theta, data)
+    def jacobian(self, t, theta, args):
+        return -self.hessian(theta)
 
 
 @eqx.filter_jit
-def _solve(problem, solver, rtol, atol, times, onto):
+def _solve(landscape, theta, solver, rtol, atol, times, onto):
     controller: Any = dfx.PIDController(rtol=rtol, atol=atol)
     if onto:
         controller = dfx.ClipStepSizeController(controller, step_ts=times)
     return dfx.diffeqsolve(
-        dfx.ODETerm(Plain(problem.flow)),
+        dfx.ODETerm(Plain(landscape)),
         solver,
         0.0,
         times[-1],
         1e-3,
-        problem.theta,
-        args=problem.data,
+        theta,
         saveat=dfx.SaveAt(ts=times, solver_state=True),
         stepsize_controller=controller,
         max_steps=MAX_STEPS,
@@ -79,7 +78,8 @@ def with_diffrax(
         solver = _made(make, problem)
         if explicit:
             _refuse_beyond_limit(problem, _made(_least_gradients, problem))
-        solution = _solve(problem, solver, jnp.asarray(rtol), jnp.asarray(atol), jnp.asarray(problem.times), explicit)
+        numbers = jnp.asarray(rtol), jnp.asarray(atol), jnp.asarray(problem.times)
+        solution = _solve(problem.landscape, problem.theta, solver, *numbers, explicit)
         steps = int(solution.stats["num_steps"])
         good = bool(solution.result == dfx.RESULTS.successful)
         return Work(np.asarray(solution.ys) if good else None, steps, **count(solution.solver_state, steps))
@@ -104,7 +104,7 @@ def _gradient_seconds(problem):
 
     def timed():
         began = time.perf_counter()
-        jax.block_until_ready(_fixed(problem, jnp.asarray(0.0), jnp.asarray([count]), 1))
+        jax.block_until_ready(_fixed(problem.landscape, problem.theta, jnp.asarray(0.0), jnp.asarray([count]), 1))
         return time.perf_counter() - began
 
     return min(timed() for _ in range(3)) / count
@@ -119,7 +119,7 @@ def _made(make, problem):
 
 
 def _jacobian(problem):
-    return Plain(problem.flow, hessian_of(problem.flow, problem.data)).jacobian
+    return Plain(problem.landscape, hessian_of(problem.landscape)).jacobian
 
 
 def _stages(number, hessians=0):
@@ -150,7 +150,7 @@ def auto(problem, rtol, atol):
     """Ours: the solver that `first_choice` picks, before the clock starts."""
     key = problem.name, rtol
     if key not in _CHOSEN:
-        choice = first_choice(problem.flow, problem.theta, problem.data, problem.t1, rtol)
+        choice = first_choice(problem.landscape, problem.t1, rtol)
         _CHOSEN[key] = choice.name
         print(f"{problem.name}: auto at rtol {rtol:g} is {_CHOSEN[key]}: {choice.reason}")
     names = {"KrylovRosenbrock": "KrylovRosenbrock 5", "MatrixFreeBDF": "BDF matrix-free"}
@@ -179,7 +179,7 @@ def python_field(problem):
     def field(t, y):
         if time.perf_counter() - began > LIMIT:
             raise TimeoutError(f"given up after {LIMIT:g} s")
-        return -np.asarray(gradient(y, problem.data))
+        return -np.asarray(gradient(y))
 
     return field
 
@@ -187,22 +187,25 @@ def python_field(problem):
 def python_jacobian(problem):
     """−∇²L as a function of (t, θ)."""
     hessian = _made(_compiled_hessian, problem)
-    return lambda t, y: -np.asarray(hessian(y, problem.data))
+    return lambda t, y: -np.asarray(hessian(y))
 
 
 # Plain `jax.jit`, whose calls from Python cost the least; called once, as a solver may do so late on its way.
 def _compiled_gradient(problem):
-    return _called(jax.jit(jax.grad(problem.flow.value)), problem)
+    return _called(lambda landscape, theta: landscape.gradient(theta), problem.landscape, problem)
 
 
 def _compiled_hessian(problem):
-    hessian = hessian_of(problem.flow, problem.data)
-    return _called(jax.jit(lambda theta, data: hessian(theta, data)), problem)
+    return _called(lambda hessian, theta: hessian(theta), hessian_of(problem.landscape), problem)
 
 
-def _called(function, problem):
-    jax.block_until_ready(function(problem.theta, problem.data))
-    return function
+def _called(function, owner, problem):
+    """The function of the owner's arrays and θ, compiled; the former are on the device already."""
+    leaves, structure = jax.tree.flatten(owner)
+    leaves = jax.device_put(leaves)
+    compiled = jax.jit(lambda theta, leaves: function(jax.tree.unflatten(structure, leaves), theta))
+    jax.block_until_ready(compiled(problem.theta, leaves))
+    return lambda theta: compiled(theta, leaves)
 
 
 def with_scipy(method):
@@ -271,11 +274,11 @@ def torchdiffeq(problem, rtol, atol):
 
 
 @eqx.filter_jit
-def _fixed(problem, step, counts, order):
-    field = Plain(problem.flow)
+def _fixed(landscape, start, step, counts, order):
+    field = Plain(landscape)
 
     def advance(_, theta):
-        f = lambda y: field(0.0, y, problem.data)  # noqa: E731
+        f = lambda y: field(0.0, y, None)  # noqa: E731
         a = f(theta)
         if order == 1:
             return theta + step * a
@@ -287,7 +290,7 @@ def _fixed(problem, step, counts, order):
         theta = jax.lax.fori_loop(0, count, advance, theta)
         return theta, theta
 
-    return jax.lax.scan(segment, problem.theta, counts)[1]
+    return jax.lax.scan(segment, start, counts)[1]
 
 
 def with_fixed_steps(order):
@@ -302,7 +305,7 @@ def with_fixed_steps(order):
         counts = np.maximum(np.diff(np.concatenate([[0.0], problem.times])) / step, 1).round().astype(int)
         total = int(counts.sum())
         _refuse_beyond_limit(problem, order * total)
-        states = _fixed(problem, jnp.asarray(step), jnp.asarray(counts), order)
+        states = _fixed(problem.landscape, problem.theta, jnp.asarray(step), jnp.asarray(counts), order)
         return Work(np.asarray(states), total, order * total)
 
     return run
@@ -310,14 +313,12 @@ def with_fixed_steps(order):
 
 def _sharpness(problem):
     """The larger spectral radius of the flow's start and end; of its start, where the end takes minutes to find."""
-    start = float(spectral_radius(problem.flow, problem.theta, problem.data))
+    start = float(problem.landscape.sharpness(problem.theta))
     if "RKC2" in problem.without:
         return start
     whole = problem._replace(times=problem.t1 * np.linspace(0, 1, len(problem.times) + 1)[1:])
     end = OURS["RKC2"](whole, 1e-3, 1e-6).states
-    return (
-        start if end is None else max(start, float(spectral_radius(problem.flow, jnp.asarray(end[-1]), problem.data)))
-    )
+    return start if end is None else max(start, float(problem.landscape.sharpness(end[-1])))
 
 
 PEERS: dict[str, Any] = {

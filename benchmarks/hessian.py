@@ -21,18 +21,18 @@ import tyro  # noqa: E402
 from problems import Perceptron  # noqa: E402
 from rich.console import Console  # noqa: E402
 from rich.table import Table  # noqa: E402
-from saddlescope.flows import GradientFlow, flatten, hessian_of, mean_squared_error  # noqa: E402
+from saddlescope.flows import Landscape, hessian_of, mean_squared_error  # noqa: E402
 from saddlescope.flows.hessian import DenseHessian  # noqa: E402
 
 REPEATS = 9
 
 
 def problem(width, samples):
-    """The flow of a student of the given width, and data of a teacher of four units."""
+    """The landscape of a student of the given width, on data of a teacher of four units."""
     keys = jax.random.split(jax.random.key(0), 3)
     x = jax.random.normal(keys[0], (samples, 2))
     teacher = Perceptron(2, 4, 1.0, key=keys[1])
-    return GradientFlow(Perceptron(2, width, 1.0, key=keys[2]), mean_squared_error), (x, jax.vmap(teacher)(x))
+    return Landscape(Perceptron(2, width, 1.0, key=keys[2]), mean_squared_error, (x, jax.vmap(teacher)(x)))
 
 
 def milliseconds(function, *arguments):
@@ -56,15 +56,13 @@ def main(samples: tuple[int, ...] = (10, 1000, 10_000)) -> None:
     table = Table("parameters", "samples", "gradient", "jax.hessian", "products", "hessian_of", "ratio", "difference")
     for width in (10, 50, 100):
         for count in samples:
-            flow, data = problem(width, count)
-            theta, ours = flatten(flow.model), hessian_of(flow, data)
-            whole = jax.hessian(flow.value)
-            times = [
-                milliseconds(function, theta, data)
-                for function in (jax.grad(flow.value), whole, DenseHessian(flow), ours)
-            ]
-            exact = jax.jit(whole)(theta, data)
-            difference = jnp.max(jnp.abs(ours(theta, data) - exact)) / jnp.max(jnp.abs(exact))
+            landscape = problem(width, count)
+            theta, ours = jnp.asarray(landscape.theta), hessian_of(landscape)
+            whole = jax.hessian(landscape.value)
+            functions = landscape.gradient, whole, DenseHessian(landscape), ours
+            times = [milliseconds(function, theta) for function in functions]
+            exact = jax.jit(whole)(theta)
+            difference = jnp.max(jnp.abs(ours(theta) - exact)) / jnp.max(jnp.abs(exact))
             cells = [f"{t:.3g}" for t in times] + [f"{times[1] / times[3]:.1f}", f"{float(difference):.1e}"]
             table.add_row(str(theta.size), str(count), *cells)
     Console().print(table)

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from saddlescope.experiments import experiment
-from saddlescope.flows import GradientFlow, flatten, half_squared_error, mean_squared_error
+from saddlescope.flows import Landscape, half_squared_error, mean_squared_error
 from saddlescope.flows.statistics import reduced_data
 from saddlescope.models import Dense, Slot, TwoLayer, UnitLaw, Units, linear, tanh
 
@@ -21,8 +21,7 @@ class Problem(NamedTuple):
     """
 
     name: str
-    flow: GradientFlow
-    data: Any
+    landscape: Landscape
     t1: float
     dense: bool = True
     without: tuple[str, ...] = ()
@@ -30,7 +29,7 @@ class Problem(NamedTuple):
 
     @property
     def theta(self):
-        return flatten(self.flow.model)
+        return self.landscape.theta
 
 
 def with_times(problem, extra=()):
@@ -93,7 +92,7 @@ def linear_power_law():
     y = x @ jax.random.normal(keys[1], (8, 8)) + 0.1 * jax.random.normal(keys[2], (400, 8))
     model = TwoLayer(Dense(linear, 8, 8), 10, 1e-3, key=keys[3])
     loss, data = reduced_data(model, half_squared_error, (x, y))
-    return Problem("linear", GradientFlow(model, loss), data, 3000.0)
+    return Problem("linear", Landscape(model, loss, data), 3000.0)
 
 
 def tanh_teacher():
@@ -102,7 +101,7 @@ def tanh_teacher():
     x = jax.random.normal(keys[0], (500, 4))
     y = jax.vmap(TwoLayer(Dense(tanh, 4, 1), 4, 1.0, key=keys[1]))(x)
     model = TwoLayer(Dense(tanh, 4, 1), 10, 1e-2, key=keys[2])
-    return Problem("tanh", GradientFlow(model, mean_squared_error), (x, y), 1e5)
+    return Problem("tanh", Landscape(model, mean_squared_error, (x, y)), 1e5)
 
 
 def softplus_teacher(inputs, width, t1):
@@ -111,10 +110,11 @@ def softplus_teacher(inputs, width, t1):
     x = jax.random.normal(keys[0], (10_000, inputs))
     y = jax.vmap(Perceptron(inputs, 4, 1.0, key=keys[1]))(x)
     model = Perceptron(inputs, width, 1.0, key=keys[2])
-    count = flatten(model).size
+    landscape = Landscape(model, mean_squared_error, (x, y))
+    count = landscape.theta.size
     slow = ("ExponentialRosenbrock 5", "KrylovRosenbrock 5", "RKC2", "ExtrapolatedRKC", "Kvaerno5")
     without = slow if count > 100 else ()
-    return Problem(f"softplus-{count}", GradientFlow(model, mean_squared_error), (x, y), t1, without=without)
+    return Problem(f"softplus-{count}", landscape, t1, without=without)
 
 
 def relu_figure():
@@ -125,14 +125,14 @@ def relu_figure():
     """
     setup = experiment("relu").setup(0)
     loss, data = reduced_data(setup.model, setup.loss, setup.data)
-    return Problem("relu", GradientFlow(setup.model, loss), data, setup.t1)
+    return Problem("relu", Landscape(setup.model, loss, data), setup.t1)
 
 
 def attention():
     """The linear-attention set-up of Figure 1F, on exact statistics of its sample."""
     setup = experiment("attention").setup(0)
     loss, data = reduced_data(setup.model, setup.loss, setup.data)
-    return Problem("attention", GradientFlow(setup.model, loss), data, setup.t1)
+    return Problem("attention", Landscape(setup.model, loss, data), setup.t1)
 
 
 def deep_linear():
@@ -142,7 +142,7 @@ def deep_linear():
     x = jnp.sqrt(5.0) * jnp.eye(5)
     q, _ = jnp.linalg.qr(jax.random.normal(keys[4], (5, 5)))
     y = x @ (q * jnp.linspace(1.0, 0.2, 5)) @ q.T
-    return Problem("deep-linear", GradientFlow(Chain(layers), half_squared_error), (x, y), 1000.0)
+    return Problem("deep-linear", Landscape(Chain(layers), half_squared_error, (x, y)), 1000.0)
 
 
 def wide():
@@ -151,7 +151,7 @@ def wide():
     x = jax.random.normal(keys[0], (100, 199)) / jnp.arange(1, 200) ** 0.5
     y = jax.vmap(TwoLayer(Dense(tanh, 199, 1), 4, 1.0, key=keys[1]))(x)
     model = TwoLayer(Dense(tanh, 199, 1), 500, 1e-2, key=keys[2])
-    return Problem("wide", GradientFlow(model, mean_squared_error), (x, y), 1e4, dense=False)
+    return Problem("wide", Landscape(model, mean_squared_error, (x, y)), 1e4, dense=False)
 
 
 PROBLEMS: dict[str, Callable[[], Problem]] = {

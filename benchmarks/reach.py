@@ -36,11 +36,11 @@ SCIPY = {"LSODA": scipy.integrate.LSODA, "SciPy BDF": scipy.integrate.BDF, "Rada
 
 def with_simulate(problem, solver, rtol, horizon, budget):
     """The time reached, by `simulate`."""
-    flow, data = problem.flow, problem.data
+    model, loss, data = problem.landscape.model, problem.landscape.loss, problem.landscape.data
     options = {"solver": solver, "rtol": rtol, "max_steps": 10**9}
     # Long enough for the default to change its solver, so that everything is compiled before the clock starts.
     for seconds in (budget / 2 if solver is None else 1.0, budget):
-        reached = simulate(flow.model, flow.loss, data, t1=horizon, budget=seconds, **options)
+        reached = simulate(model, loss, data, t1=horizon, budget=seconds, **options)
     return float(reached.ts[-1]), float(reached.losses[-1])
 
 
@@ -106,7 +106,7 @@ def main(
         for inputs, width, budget in settings.values():
             problem = softplus_teacher(inputs, width, horizon)
             t, end = run(problem, rtol, horizon, budget)
-            loss = end if np.ndim(end) == 0 else problem.flow.value(jax.numpy.asarray(end), problem.data)
+            loss = end if np.ndim(end) == 0 else problem.landscape.value(end)
             cells.append(f"{t:.3g}, {float(loss):.3g}")
             print(name, cells[-1], flush=True)
         table.add_row(name, *cells)

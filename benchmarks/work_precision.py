@@ -48,13 +48,8 @@ LONG, ROUNDS = 0.5, 4
 
 def observed(problem, states):
     """Loss and speed at every state."""
-
-    @eqx.filter_jit
-    def one(flow, theta, data):
-        loss, gradient = flow.value_and_gradient(theta, data)
-        return loss, jnp.linalg.norm(gradient)
-
-    return np.array([one(problem.flow, jnp.asarray(theta), problem.data) for theta in states]).T
+    pairs = [problem.landscape.value_and_gradient(theta) for theta in states]
+    return np.array([(loss, np.linalg.norm(gradient)) for loss, gradient in pairs]).T
 
 
 def transition_times(problem, solve):
@@ -133,14 +128,13 @@ def repeat(problem, rows):
 
 def cost_ratios(problem):
     """Wall time of a Hessian–vector product and of a Hessian over that of a gradient."""
-    theta, data, flow = problem.theta, problem.data, problem.flow
-    gradient = jax.jit(jax.grad(flow.value))
-    calls = [lambda: gradient(theta, data)]
-    product = jax.jit(lambda p, d: jax.jvp(lambda q: jax.grad(flow.value)(q, d), (p,), (p,))[1])
-    calls.append(lambda: product(theta, data))
+    theta, landscape = jnp.asarray(problem.theta), jax.device_put(problem.landscape)
+    gradient = eqx.filter_jit(landscape.gradient)
+    product = eqx.filter_jit(landscape.hessian_product)
+    calls = [lambda: gradient(theta), lambda: product(theta, theta)]
     if problem.dense:
-        hessian = eqx.filter_jit(hessian_of(flow, data))
-        calls.append(lambda: hessian(theta, data))
+        hessian = eqx.filter_jit(hessian_of(landscape))
+        calls.append(lambda: hessian(theta))
 
     def timed(call):
         jax.block_until_ready(call())

@@ -13,6 +13,7 @@ from ..models import features_of
 from ..models.units import as_jax
 from .landscape import Landscape
 from .loss import half_squared_error, mean_squared_error
+from .traced import Traced, trace
 
 
 class Statistics(eqx.Module):
@@ -86,6 +87,11 @@ def reduced_landscape(landscape: Landscape) -> Landscape:
     return landscape if data is landscape.data else Landscape(landscape.model, loss, data)
 
 
+@eqx.filter_jit
+def _features(of_input: Traced, x: Any) -> Float[Array, "P F"]:
+    return jax.vmap(of_input)(x)
+
+
 def sufficient_statistics(model: Any, loss: Callable, data: Any) -> Statistics | None:
     """Exact statistics that can stand for a sample, or `None` where there are none or they would not be smaller."""
     features = features_of(model)
@@ -93,7 +99,8 @@ def sufficient_statistics(model: Any, loss: Callable, data: Any) -> Statistics |
         return None
     x, y = data
     outputs = y.reshape(y.shape[0], -1)
-    z = jax.vmap(features.of_input)(x)
+    one = jax.tree.map(lambda array: jax.ShapeDtypeStruct(array.shape[1:], array.dtype), x)
+    z = np.asarray(_features(trace(features.of_input, one), x))
     if z.shape[0] <= z.shape[1] + outputs.shape[1]:
         return None
     weight = 1 / y.size if loss is mean_squared_error else 1 / (2 * y.shape[0])

@@ -65,7 +65,7 @@ _CONTROLLERS = dfx.with_stepsize_controller_tols(optx.Newton)().rtol
 
 
 def _with_tolerances(solver: dfx.AbstractSolver, controller: dfx.PIDController) -> dfx.AbstractSolver:
-    """The solver, its iteration with the controller's tolerances where it has none of its own, as `diffeqsolve` does."""
+    """The solver, iterating to the controller's tolerances where it has none of its own, as in `diffeqsolve`."""
     if not isinstance(solver, dfx.AbstractImplicitSolver):
         return solver
     names = [name for name in ("rtol", "atol", "norm") if getattr(solver.root_finder, name) is _CONTROLLERS]

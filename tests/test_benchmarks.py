@@ -30,7 +30,7 @@ def test_sizes_and_times(name):
     assert problem.theta.size == COUNTS[name]
     assert 0.5 in problem.times and problem.times[-1] == problem.t1
     assert np.all(np.diff(problem.times) > 0)
-    shape = jax.eval_shape(problem.flow.value, problem.theta, problem.data)
+    shape = jax.eval_shape(problem.landscape.value, problem.theta)
     assert shape.shape == ()
 
 

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from architectures import MODELS, NEW, SLOW, problem
-from saddlescope.flows import GradientFlow, flatten, half_squared_error, mean_squared_error
+from saddlescope.flows import Landscape, half_squared_error, mean_squared_error
 from saddlescope.flows.hessian import BATCH, DenseHessian, UnitHessian, hessian_of
 from saddlescope.flows.statistics import reduced_data
 from saddlescope.models import Dense, TwoLayer, layers_of, tanh
@@ -24,21 +24,21 @@ def test_the_parts_make_the_hessian(name, reduced):
         loss, data = reduced_data(model, loss, data)
         if loss is half_squared_error:
             pytest.skip("no smaller statistics: the same case as the sample's")
-    flow = GradientFlow(model, loss)
-    hessian = hessian_of(flow, data)
+    landscape = Landscape(model, loss, data)
+    hessian = hessian_of(landscape)
     # In deep networks the first layer's units may act on each other, as is found out.
     assert isinstance(hessian, UnitHessian) or len(layers_of(model)) != 1
-    expected = jax.hessian(lambda theta: flow.value(theta, data))(flatten(model))
-    found = eqx.filter_jit(hessian)(flatten(model), data)
+    expected = jax.hessian(landscape.value)(landscape.theta)
+    found = eqx.filter_jit(hessian)(landscape.theta)
     np.testing.assert_allclose(found, expected, atol=1e-12 * float(jnp.max(jnp.abs(expected))))
 
 
 def test_batches_of_samples_make_the_same_hessian():
     model = TwoLayer(Dense(tanh, 2, 2), 3, 1.0, key=jax.random.key(0))
     x = jax.random.normal(jax.random.key(1), (2 * BATCH + 5, 2))
-    flow, data = GradientFlow(model, mean_squared_error), (x, jnp.sin(x))
-    expected = eqx.filter_jit(DenseHessian(flow))(flatten(model), data)
-    found = eqx.filter_jit(hessian_of(flow, data))(flatten(model), data)
+    landscape = Landscape(model, mean_squared_error, (x, jnp.sin(x)))
+    expected = eqx.filter_jit(DenseHessian(landscape))(landscape.theta)
+    found = eqx.filter_jit(hessian_of(landscape))(landscape.theta)
     np.testing.assert_allclose(found, expected, atol=1e-12 * float(jnp.max(jnp.abs(expected))))
 
 
@@ -52,8 +52,7 @@ class Coupled(TwoLayer):
 def test_units_that_interact_are_found_out():
     model = Coupled(Dense(tanh, 2, 1), 3, 1.0, key=jax.random.key(0))
     x = jax.random.normal(jax.random.key(1), (10, 2))
-    flow, data = GradientFlow(model, mean_squared_error), (x, x[:, :1])
-    assert isinstance(hessian_of(flow, data), DenseHessian)
+    assert isinstance(hessian_of(Landscape(model, mean_squared_error, (x, x[:, :1]))), DenseHessian)
 
 
 def test_other_losses_are_differentiated():
@@ -62,8 +61,8 @@ def test_other_losses_are_differentiated():
     def quartic(model, data):
         return jnp.mean((jax.vmap(model)(data[0]) - data[1]) ** 4)
 
-    flow = GradientFlow(model, quartic)
-    hessian = hessian_of(flow, data)
+    landscape = Landscape(model, quartic, data)
+    hessian = hessian_of(landscape)
     assert isinstance(hessian, DenseHessian)
-    expected = jax.hessian(lambda theta: flow.value(theta, data))(flatten(model))
-    np.testing.assert_allclose(hessian(flatten(model), data), expected, atol=1e-12)
+    expected = jax.hessian(landscape.value)(landscape.theta)
+    np.testing.assert_allclose(hessian(landscape.theta), expected, atol=1e-12)

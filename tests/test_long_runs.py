@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import long_run
 import numpy as np
 import pytest
-from saddlescope.flows import GradientFlow, flatten, mean_squared_error, simulate, stepping
+from saddlescope.flows import GradientFlow, Landscape, mean_squared_error, simulate, stepping
 from saddlescope.flows.solvers import BDF, KrylovRosenbrock, ResumableController
 from saddlescope.flows.trajectory import ARRAYS
 
@@ -33,23 +33,23 @@ def whole():
 )
 def test_chunks_take_the_steps_of_one_solve(solver):
     model, data = long_run.problem()
-    flow, theta, rtol = GradientFlow(model, mean_squared_error), flatten(model), 1e-6
+    landscape, rtol = Landscape(model, mean_squared_error, data), 1e-6
+    theta = landscape.theta
     tolerances, t1, dt = (rtol, 1e-3 * rtol), 400.0, 0.01
     chunked = [stepping.Steps(*(np.asarray(a)[None] for a in (0.0, theta, 0.0, 0.0, 0.0)))]
-    memory = stepping.begin(flow, solver, chunked[0], dt, data)
+    memory = stepping.begin(landscape, solver, chunked[0], dt, tolerances)
     while chunked[-1].ts[-1] < t1:
-        steps, _, memory = stepping.advance(flow, solver, chunked[-1][-1:], t1, memory, tolerances, data)
+        steps, _, memory = stepping.advance(landscape, solver, chunked[-1][-1:], t1, memory, tolerances)
         chunked.append(steps)
     assert len(chunked) > 2
     found = stepping.join(chunked)
     solution = eqx.filter_jit(dfx.diffeqsolve)(
-        dfx.ODETerm(flow),
+        dfx.ODETerm(GradientFlow(landscape)),
         solver,
         0.0,
         jnp.asarray(t1),
         jnp.asarray(dt),
-        (theta, jnp.zeros(())),
-        args=data,
+        (jnp.asarray(theta), jnp.zeros(())),
         saveat=dfx.SaveAt(steps=True),
         stepsize_controller=ResumableController(*(jnp.asarray(a) for a in tolerances), norm=stepping.parameter_norm),
     )

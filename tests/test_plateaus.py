@@ -5,9 +5,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from saddlescope.flows import GradientFlow, flatten, hessian_of, mean_squared_error, simulate
-from saddlescope.flows.auto import spectral_radius
-from saddlescope.flows.hessian import FlowJacobian
+from saddlescope.flows import FlowJacobian, Landscape, hessian_of, mean_squared_error, simulate
 from saddlescope.flows.solvers import BDF, ExponentialRosenbrock, Rodas5P
 from saddlescope.models import Dense, TwoLayer, tanh
 
@@ -37,14 +35,14 @@ def teacher_and_student(strength):
 
 
 def dense(solver, *arguments):
-    def make(flow, data):
-        return solver(*arguments, jacobian=FlowJacobian(hessian_of(flow, data)))
+    def make(landscape):
+        return solver(*arguments, jacobian=FlowJacobian(hessian_of(landscape), landscape))
 
     return make
 
 
 SOLVERS = {
-    "default": lambda flow, data: None,
+    "default": lambda landscape: None,
     "exponential": dense(ExponentialRosenbrock, 5, True, 1),
     "rodas5p": dense(Rodas5P, True, 1),
     "bdf": dense(BDF),
@@ -56,7 +54,7 @@ def test_steps_across_the_first_plateau_do_not_grow_with_its_length(name):
     steps = []
     for length in (1e3, 1e6):
         model, data = teacher_and_student(1 / length)
-        flow = GradientFlow(model, mean_squared_error)
+        landscape = Landscape(model, mean_squared_error, data)
         found = simulate(
             model,
             mean_squared_error,
@@ -64,7 +62,7 @@ def test_steps_across_the_first_plateau_do_not_grow_with_its_length(name):
             t1=1.3 * length,
             saveat=[0.5 * length],
             rtol=1e-6,
-            solver=SOLVERS[name](flow, data),
+            solver=SOLVERS[name](landscape),
         )
         plateau = float(jnp.var(data[1]))
         at_half = found.losses[np.searchsorted(found.ts, 0.5 * length)]
@@ -72,7 +70,7 @@ def test_steps_across_the_first_plateau_do_not_grow_with_its_length(name):
         assert at_half == pytest.approx(plateau, rel=0.02)
         assert found.losses[-1] < 0.5 * plateau
         # Explicit steps of three fastest times would be many.
-        assert spectral_radius(flow, flatten(model), data) * length > 1e3
+        assert landscape.sharpness(landscape.theta) * length > 1e3
         steps.append(found.stats["num_steps"])
     print(f"{name}: {steps[0]} and {steps[1]} steps tried")
     assert steps[1] < 1.2 * steps[0], steps

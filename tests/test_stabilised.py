@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from saddlescope.flows.field import GradientFlow, flatten, unflatten
+from saddlescope.flows import GradientFlow, Landscape
 from saddlescope.flows.solvers.chebyshev import RKC2
 from saddlescope.flows.solvers.extrapolated_chebyshev import ExtrapolatedRKC
 from saddlescope.flows.solvers.spectral_radius import cold_start, power_iteration, radius
@@ -137,7 +137,7 @@ def test_spectral_radius_of_random_symmetric_matrices():
 
 
 def teacher_student(teacher_units=4, students=10, samples=500, scale=1e-2):
-    """A tanh network that learns another one: its flow, initial state (θ, E) and data."""
+    """A tanh network that learns another one."""
     keys = jax.random.split(jax.random.key(0), 5)
     x = jax.random.normal(keys[0], (samples, 4))
     y = jnp.tanh(x @ jax.random.normal(keys[1], (4, teacher_units))) @ jax.random.normal(keys[2], (teacher_units,))
@@ -147,55 +147,55 @@ def teacher_student(teacher_units=4, students=10, samples=500, scale=1e-2):
     def loss(model, data):
         return jnp.mean((jnp.tanh(data[0] @ model[0].T) @ model[1] - data[1]) ** 2)
 
-    return GradientFlow((w, a), loss), (flatten((w, a)), jnp.zeros(())), (x, y)
+    return Landscape((w, a), loss, (x, y))
 
 
 def of_parameters(scaled_error):
     return jnp.sqrt(jnp.mean(scaled_error[0] ** 2))
 
 
-@eqx.filter_jit
-def solve_flow(flow, solver, state, data, t1, tolerances, **options):
+def solve_flow(landscape, solver, t1, tolerances, **options):
     """A solve of a gradient flow, the energy without a say in the step length."""
     options = {"saveat": dfx.SaveAt(t1=True, solver_state=True), "max_steps": 50_000} | options
     controller = dfx.PIDController(*tolerances, norm=of_parameters)
-    return dfx.diffeqsolve(
-        dfx.ODETerm(flow), solver, 0.0, t1, None, state, data, stepsize_controller=controller, **options
+    field, state = dfx.ODETerm(GradientFlow(landscape)), (jnp.asarray(landscape.theta), jnp.zeros(()))
+    return eqx.filter_jit(dfx.diffeqsolve)(
+        field, solver, 0.0, t1, None, state, stepsize_controller=controller, **options
     )
 
 
 @pytest.fixture(scope="module")
 def plateau():
-    """The teacher–student flow to t = 1e4, its end by Dopri8, and the evaluations that Tsit5 spends at 1e-4."""
-    flow, state, data = teacher_student()
-    end = solve_flow(flow, dfx.Dopri8(), state, data, 1e4, (1e-10, 1e-12)).ys[0][0]
-    explicit = solve_flow(flow, dfx.Tsit5(), state, data, 1e4, (1e-4, 1e-6))
-    return flow, state, data, end, 6 * explicit.stats["num_steps"]
+    """The teacher–student flow's end at t = 1e4 by Dopri8, and the evaluations that Tsit5 spends at 1e-4."""
+    landscape = teacher_student()
+    end = solve_flow(landscape, dfx.Dopri8(), 1e4, (1e-10, 1e-12)).ys[0][0]
+    explicit = solve_flow(landscape, dfx.Tsit5(), 1e4, (1e-4, 1e-6))
+    return landscape, end, 6 * explicit.stats["num_steps"]
 
 
 @pytest.mark.parametrize("quadratures", [0, 1])
 def test_spectral_radius_along_a_flow(quadratures):
-    flow, state, data = teacher_student(samples=50)
+    landscape = teacher_student(samples=50)
     solver = RKC2(quadratures=quadratures)
-    hessian = jax.jit(jax.hessian(flow.value))
+    hessian = jax.jit(jax.hessian(landscape.value))
     for t1 in (1.0, 30.0, 100.0):
-        solution = solve_flow(flow, solver, state, data, jnp.asarray(t1), (1e-4, 1e-6))
-        sharpness = jnp.max(jnp.abs(jnp.linalg.eigvalsh(hessian(solution.ys[0][0], data))))
+        solution = solve_flow(landscape, solver, jnp.asarray(t1), (1e-4, 1e-6))
+        sharpness = jnp.max(jnp.abs(jnp.linalg.eigvalsh(hessian(solution.ys[0][0]))))
         assert float(radius(solution.solver_state)) == pytest.approx(float(sharpness), rel=0.03)
 
 
 @each_solver
 def test_plateau_costs_a_fraction_of_an_explicit_method(name, plateau):
-    flow, state, data, expected, explicit_cost = plateau
+    landscape, expected, explicit_cost = plateau
     tolerances = (1e-4, 1e-6)
     saveat = dfx.SaveAt(steps=True, solver_state=True)
-    solution = solve_flow(flow, SOLVERS[name](quadratures=1), state, data, 1e4, tolerances, saveat=saveat)
+    solution = solve_flow(landscape, SOLVERS[name](quadratures=1), 1e4, tolerances, saveat=saveat)
     accepted = int(solution.stats["num_accepted_steps"])
     thetas, energies = solution.ys[0][:accepted], solution.ys[1][:accepted]
     assert jnp.linalg.norm(thetas[-1] - expected) < GAINS[name] * 1e-4 * jnp.linalg.norm(expected)
-    losses = jax.vmap(flow.value, (0, None))(thetas, data)
-    assert jnp.all(jnp.diff(losses) < 1e-4 * losses[:-1])
-    dissipated = float(flow.value(state[0], data) - losses[-1])
+    losses, _ = landscape.values_and_gradients(thetas)
+    assert np.all(np.diff(losses) < 1e-4 * losses[:-1])
+    dissipated = float(landscape.value(landscape.theta) - losses[-1])
     assert float(energies[-1]) == pytest.approx(dissipated, rel=GAINS[name] * 1e-4)
     # A product costs two evaluations at most, as a forward derivative does.
     cost = solution.solver_state.evaluations + 2 * solution.solver_state.spectrum.products
@@ -213,21 +213,21 @@ def deep_linear(scale=0.1):
     def loss(model, data):
         return jnp.sum((model[2] @ model[1] @ model[0] - data) ** 2) / 2
 
-    return GradientFlow(layers, loss), (flatten(layers), jnp.zeros(())), target
+    return Landscape(layers, loss, target)
 
 
 @shared
 def test_balancedness_is_kept_to_tolerance(name):
-    flow, state, target = deep_linear()
-    solution = solve_flow(flow, SOLVERS[name](quadratures=1), state, target, 40.0, (1e-5, 1e-7))
+    landscape = deep_linear()
+    solution = solve_flow(landscape, SOLVERS[name](quadratures=1), 40.0, (1e-5, 1e-7))
 
     def balance(theta):
-        first, second, third = unflatten(flow.model, theta)
+        first, second, third = landscape.at(theta)
         return jnp.stack([first @ first.T - second.T @ second, second @ second.T - third.T @ third])
 
     theta = solution.ys[0][0]
-    assert flow.value(theta, target) < 1e-6
-    assert jnp.max(jnp.abs(balance(theta) - balance(state[0]))) < GAINS[name] * 1e-5
+    assert landscape.value(theta) < 1e-6
+    assert jnp.max(jnp.abs(balance(theta) - balance(landscape.theta))) < GAINS[name] * 1e-5
 
 
 # Field, initial state, end, and sizes of the components that matter (Hairer & Wanner 1996, chapter IV.10).
