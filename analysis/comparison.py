@@ -3,8 +3,6 @@
 from typing import TYPE_CHECKING, Literal
 
 import equinox as eqx
-import jax
-import jax.numpy as jnp
 import numpy as np
 import scipy
 from jaxtyping import Float
@@ -100,13 +98,8 @@ def compare(flow: Trajectory, other: Trajectory, *, same: float = SAME, skipped:
 
 def _positions(flow: Trajectory, ts: np.ndarray) -> np.ndarray:
     """The flow's weights at given times, by the cubic through its steps and their velocities."""
-    velocities = -np.asarray(_gradients(flow.flow, jnp.asarray(flow.ys), flow.data))
+    velocities = -flow.landscape.values_and_gradients(flow.ys)[1]
     return scipy.interpolate.CubicHermiteSpline(flow.ts, flow.ys, velocities)(ts)
-
-
-@eqx.filter_jit
-def _gradients(field, ys, data):
-    return jax.lax.map(lambda theta: field.value_and_gradient(theta, data)[1], ys)
 
 
 def _plateaus(flow: Trajectory, other: Trajectory, same: float, skipped: float) -> tuple[Plateau, ...]:

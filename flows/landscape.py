@@ -15,7 +15,7 @@ from ..models.units import as_jax
 from .solvers.spectral_radius import cold_start, power_iteration
 from .traced import Traced, trace
 
-# Hessian–vector products at a time: bounds memory at a few copies of the data's hidden layer.
+# Hessian–vector products, or points, at a time: bounds memory at a few copies of the data's hidden layer.
 BLOCK = 16
 
 
@@ -152,9 +152,19 @@ class Landscape(eqx.Module):
         return jax.value_and_grad(self.value)(theta)
 
     @_compiled
+    def _values_and_gradients(self, thetas: Float[Any, "k n"]) -> tuple[Float[Any, " k"], Float[Any, "k n"]]:
+        return jax.vmap(self.value_and_gradient)(thetas)
+
     def values_and_gradients(self, thetas: Float[Any, "k n"]) -> tuple[Float[Any, " k"], Float[Any, "k n"]]:
         """Losses and gradients at several points."""
-        return jax.vmap(self.value_and_gradient)(thetas)
+        if self._inlined(thetas):
+            return self._values_and_gradients(thetas)
+        # In blocks of one size, filled up with the last point, so that one program serves any number.
+        count = len(thetas)
+        padded = np.concatenate([thetas, np.repeat(thetas[-1:], -count % BLOCK, axis=0)])
+        blocks = [self._values_and_gradients(padded[k : k + BLOCK]) for k in range(0, count, BLOCK)]
+        values, gradients = (np.concatenate(parts)[:count] for parts in zip(*blocks, strict=True))
+        return values, gradients
 
     @_compiled
     def _product(self, theta: Array, direction: Float[Array, " n"]) -> Float[Array, " n"]:

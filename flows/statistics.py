@@ -11,6 +11,7 @@ from jaxtyping import Array, Float
 
 from ..models import features_of
 from ..models.units import as_jax
+from .landscape import Landscape
 from .loss import half_squared_error, mean_squared_error
 from .traced import Traced, trace
 
@@ -78,6 +79,12 @@ def reduced_data(model: Any, loss: Callable, data: Any) -> tuple[Callable, Any]:
     """(`statistics_loss`, statistics) where these can stand for the sample, else loss and data as they are."""
     statistics = sufficient_statistics(model, loss, data)
     return (loss, data) if statistics is None else (statistics_loss, statistics)
+
+
+def reduced_landscape(landscape: Landscape) -> Landscape:
+    """The same landscape on exact sufficient statistics of its data, where these can stand for the sample."""
+    loss, data = reduced_data(landscape.model, landscape.loss, landscape.data)
+    return landscape if data is landscape.data else Landscape(landscape.model, loss, data)
 
 
 @eqx.filter_jit
