@@ -14,6 +14,7 @@ from .curvature import DENSE_LIMIT
 from .embedding import Embedding, LayeredEmbedding
 from .narrow_landscape import NarrowLandscape, narrow_landscape
 from .reduction import reduce_layers
+from .threads import in_one_thread
 from .width import EffectiveWidth
 
 # Certificate: ‖∇L‖∞ in the wide network, relative to the largest speed of the flow.
@@ -138,6 +139,7 @@ def _candidates(narrow: NarrowLandscape) -> Iterator[np.ndarray]:
     yield nearest
 
 
+@in_one_thread
 def critical_point(
     landscape: Landscape,
     theta: Float[Any, " n"] | None = None,

@@ -98,7 +98,9 @@ def _visit(
     point = critical_point(
         trajectory.landscape, theta, effective=effective or None, gradient_scale=scales.gradient, drop=drop
     )
-    verdict = kind(point, scales=scales, starts=_few(starts))
+    # A stiff solver that the flow has ended with is compiled already.
+    solver = trajectory.solver if trajectory.stats.get("reason") else None
+    verdict = kind(point, scales=scales, starts=_few(starts), solver=solver)
     left = escape(trajectory, passage, point, verdict, float(drops[-1])) if len(drops) else None
     if left is not None and left.seeded_by_rounding:
         warnings.warn(

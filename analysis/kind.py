@@ -1,6 +1,7 @@
 """What a critical point is, and on what evidence."""
 
 import numpy as np
+from diffrax import AbstractSolver
 from jaxtyping import Float
 
 from ..models import layers_of, units_of
@@ -13,6 +14,7 @@ from .hessian_verdict import NO_UNIT_HELPS, no_unit_helps, with_hessian, zero_lo
 from .joint_form import joint_form
 from .scales import Scales
 from .slow_point import flat_channel, ghost
+from .threads import in_one_thread
 from .verdict import Kind
 
 # A zero of the gradient farther from the closest approach than this many times the weights' size is not simply what
@@ -22,11 +24,13 @@ FAR = 2.0
 ZERO_FORM = 1e-8
 
 
+@in_one_thread
 def kind(
     point: CriticalPoint,
     *,
     scales: Scales | None = None,
     starts: Float[np.ndarray, "k Nu"] | None = None,
+    solver: AbstractSolver | None = None,
 ) -> Kind:
     r"""Decides what a critical point is.
 
@@ -41,12 +45,13 @@ def kind(
     goes on for ever is in a flat channel, and a minimum of the speed that is not zero is a ghost.
 
     **Arguments:** `point`; `scales`: sizes that count as large, by default 1; `starts`: incoming
-    parameters from which to search for the steepest dormant unit.
+    parameters from which to search for the steepest dormant unit; `solver`: with which a flow is followed that may go
+    on for ever, by default `simulate`'s choice.
     """
     scales = Scales() if scales is None else scales
     if not point.refined:
         return Kind("undetermined", None, None, None, f"not refined: more than {DENSE_LIMIT} parameters")
-    elsewhere = _without_point(point, scales)
+    elsewhere = _without_point(point, scales, solver)
     if elsewhere is not None:
         return elsewhere
     if isinstance(point.embedding, LayeredEmbedding):
@@ -64,12 +69,12 @@ def kind(
     return with_hessian(point, form, scales, escapes=unused, why="a small unit lowers the loss")
 
 
-def _without_point(point: CriticalPoint, scales: Scales) -> Kind | None:
+def _without_point(point: CriticalPoint, scales: Scales, solver: AbstractSolver | None) -> Kind | None:
     """The verdict where there is no critical point, or none nearby."""
     far = point.distance > FAR * float(np.linalg.norm(point.start))
     if point.converged and not far:
         return None
-    found = flat_channel(point.landscape, point.start)
+    found = flat_channel(point.landscape, point.start, solver=solver)
     if found is None and not point.converged:
         found = ghost(point.landscape, point.start, curvature=scales.curvature or 1.0, gradient=scales.gradient)
     if found is not None:

@@ -6,6 +6,7 @@ from typing import Any, Literal
 import equinox as eqx
 import numpy as np
 import scipy
+from diffrax import AbstractSolver
 from jaxtyping import Float
 
 from ..flows import Landscape, simulate, third_products
@@ -89,14 +90,16 @@ def ghost(
     return SlowPoint("ghost", landscape, end, speed, passage, evidence)
 
 
-def flat_channel(landscape: Landscape, theta: Float[Any, " n"] | None = None) -> SlowPoint | None:
+def flat_channel(
+    landscape: Landscape, theta: Float[Any, " n"] | None = None, *, solver: AbstractSolver | None = None
+) -> SlowPoint | None:
     """The flat channel that a point is in, if its flow goes on for ever.
 
     The flow is followed for three decades of time. It is in a channel if in each decade the weights move at least
     about as far as in the one before, and grow, while speed and loss fall.
 
     **Arguments:** `landscape`; `theta`: the closest approach, or the last point of a flow, by default the landscape's
-    own parameters.
+    own parameters; `solver`: for the flow, by default `simulate`'s choice.
     """
     theta = landscape.theta if theta is None else np.asarray(theta)
     value, gradient = landscape.value_and_gradient(theta)
@@ -106,8 +109,8 @@ def flat_channel(landscape: Landscape, theta: Float[Any, " n"] | None = None) ->
     times = size / speed * 10.0 ** np.arange(DECADES + 1)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a flow that ends early shows in its result
-        settings = {"t1": times[-1], "saveat": times[:-1], "rtol": 1e-6, "max_steps": MAX_STEPS}
-        flow = simulate(landscape.at(theta), landscape.loss, landscape.data, **settings)
+        settings: dict[str, Any] = {"t1": times[-1], "saveat": times[:-1], "rtol": 1e-6, "max_steps": MAX_STEPS}
+        flow = simulate(landscape.at(theta), landscape.loss, landscape.data, solver=solver, **settings)
     if flow.result.failed:
         return None
     index = np.searchsorted(flow.ts, times)

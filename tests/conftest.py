@@ -4,6 +4,8 @@ import gc
 import os
 
 os.environ.setdefault("MPLBACKEND", "Agg")
+# Several test processes share few cores: threads of BLAS would only wait for each other.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import hypothesis
 import jax
