@@ -27,6 +27,9 @@ NEAR = 1e-3
 LEVEL = 0.2
 # Eigenvalues below this share of the largest are taken for zero: the square root of what double precision resolves.
 RANK = 1e-7
+# Steps of the damped method at most, and the factors by which its damping falls after a step that made the gradient
+# smaller, and grows after one that did not.
+MAX_DAMPED, SOFTENED, STIFFENED = 100, 3.5, 4.0
 # Newton steps after which a point is taken as it is; quadratic convergence needs five.
 MAX_NEWTON = 40
 
@@ -81,14 +84,33 @@ def solve_gradient(landscape: Landscape | NarrowLandscape, theta: Float[np.ndarr
 
 
 def damped(landscape: Landscape | NarrowLandscape, theta: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
-    """The result of a trust-region method on the squared gradient, which moves along no orbit of symmetries."""
-    options = {"xtol": 1e-12, "ftol": 1e-15, "gtol": 1e-15, "max_nfev": 100}
-    with np.errstate(all="ignore"):
-        try:
-            # In the weights' own metric; the method of MINPACK would scale each by its column of the Hessian.
-            return scipy.optimize.least_squares(landscape.gradient, theta, landscape.hessian, method="trf", **options).x
-        except (ValueError, np.linalg.LinAlgError):
-            return theta  # a gradient or Hessian that is not finite
+    r"""The result of Levenberg–Marquardt's method on the gradient, steps $-(H^2 + \lambda)^{-1} H \nabla L$.
+
+    Beside a critical point the Hessian is small but not zero along the orbits of symmetries. The damping falls slowly
+    from the largest eigenvalue on, so that by the time it lets such directions move there is nothing left to gain; the
+    trust-region methods of SciPy begin with steps as long as θ itself, or scale each coordinate by itself.
+    """
+    gradient, damping = landscape.gradient(theta), None
+    for _ in range(MAX_DAMPED):
+        size = np.linalg.norm(gradient)
+        if not np.isfinite(size) or size == 0:
+            break
+        matrix = landscape.hessian(theta)
+        if not np.all(np.isfinite(matrix)):
+            break
+        values, vectors = np.linalg.eigh(matrix)
+        largest = float(np.max(np.abs(values)))
+        damping = largest**2 if damping is None else damping
+        step = -vectors @ (values * (vectors.T @ gradient) / (values**2 + damping))
+        trial = landscape.gradient(theta + step)
+        if np.linalg.norm(trial) < size:
+            theta, gradient, damping = theta + step, trial, damping / SOFTENED
+        else:
+            damping *= STIFFENED
+        # A step of rounding, or a damping that makes it one: nothing more is to be had.
+        if np.linalg.norm(step) <= 1e-15 * np.linalg.norm(theta) or damping > largest**2 / np.finfo(float).eps:
+            break
+    return theta
 
 
 def _polished(landscape: Landscape | NarrowLandscape, theta: np.ndarray) -> np.ndarray:
