@@ -90,6 +90,9 @@ def _configure() -> None:
 
     # Exact flows need double precision; the library itself never touches this switch.
     jax.config.update("jax_enable_x64", True)
+    from .flows import keep_compiled
+
+    keep_compiled()
     os.environ.setdefault("MPLBACKEND", "Agg")
 
 

@@ -2,6 +2,7 @@
 
 from .auto import Choice as Choice
 from .auto import first_choice as first_choice
+from .compilation import keep_compiled as keep_compiled
 from .descent import descend as descend
 from .events import Occurrences as Occurrences
 from .field import GradientFlow as GradientFlow

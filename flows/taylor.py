@@ -43,9 +43,14 @@ def _series(landscape: Landscape, theta: Array, curve: Float[Array, "5 n"]) -> F
 
 
 def _nested(landscape: Landscape, theta: Array, curve: Float[Array, "5 n"]) -> Float[Array, "6 n"]:
-    powers = np.arange(1, ORDER + 1)
-    function = lambda s: landscape.gradient(theta + s**powers @ curve)  # noqa: E731
-    zero, rows = jnp.zeros((), theta.dtype), []
+    def along(s: Array) -> Array:
+        displacement = jnp.zeros_like(theta)
+        # By Horner's rule: derivatives of powers are not finite at zero.
+        for row in curve[::-1]:
+            displacement = s * (displacement + row)
+        return landscape.gradient(theta + displacement)
+
+    function, zero, rows = along, jnp.zeros((), theta.dtype), []
     for k in range(ORDER + 1):
         rows.append(function(zero) / math.factorial(k))
         function = lambda s, inner=function: jax.jvp(inner, (s,), (jnp.ones_like(s),))[1]  # noqa: E731

@@ -123,8 +123,9 @@ def test_figures_are_imported_when_asked_for():
 
 
 def test_the_library_never_changes_global_configuration():
+    """But for the one function that is there to do so."""
     for floor in FLOORS:
-        for path in source_files(floor):
+        for path in set(source_files(floor)) - {ROOT / "flows" / "compilation.py"}:
             calls = [
                 ast.unparse(node.func) for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)
             ]
