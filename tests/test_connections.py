@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from saddlescope.analysis import exits, follow, itinerary, plot_saddle_graph, saddle_graph, theory
-from saddlescope.flows import from_moments, half_squared_error, mean_squared_error, simulate, statistics_loss
+from saddlescope.flows import Landscape, from_moments, half_squared_error, mean_squared_error, simulate, statistics_loss
 from saddlescope.models import Dense, TwoLayer, linear, quadratic, relu, scaled
 
 STRENGTHS = (4.0, 2.0, 1.0)
@@ -21,7 +21,7 @@ def graph():
     data = jnp.asarray(x), jnp.asarray(x @ (rotation * np.array(STRENGTHS)) @ rotation.T)
     model = TwoLayer(Dense(linear, 3, 3), 4, 1.0, key=jax.random.key(0))
     visits = itinerary(simulate(scaled(model, 1e-4), half_squared_error, data, t1=60.0))
-    return saddle_graph(scaled(model, 0.0), half_squared_error, data, visits=visits, size=2.0), model, data
+    return saddle_graph(Landscape(scaled(model, 0.0), half_squared_error, data), visits=visits, size=2.0), model, data
 
 
 def modes(loss):
@@ -110,7 +110,7 @@ def test_degenerate_saddles_are_left_along_the_form_of_a_small_unit():
     directions are equal there, so the exits are a continuum, and their targets one node up to the data's symmetry."""
     second, cross = np.array([[3.0, 0, 1], [0, 1, 0], [1, 0, 3]]), np.array([[4.0, 0, 4.0]]) / np.sqrt(8)
     model = TwoLayer(Dense(quadratic, 2), 2, 0.0, key=jax.random.key(0))
-    found = saddle_graph(model, statistics_loss, from_moments(second, cross, 1.0))
+    found = saddle_graph(Landscape(model, statistics_loss, from_moments(second, cross, 1.0)))
     assert found.complete
     levels = theory.isotropic_quadratic_levels(2)
     np.testing.assert_allclose([point.loss for point in found.points], levels, atol=1e-10)
@@ -122,7 +122,7 @@ def test_non_smooth_saddles_are_left_along_every_local_maximiser():
     """Figure 1D's two orthogonal points: a ray for either sample, the steeper one first or last."""
     data = jnp.array([[1.0, 0.5], [-1.0, 2.0]]), jnp.array([[1.0], [-1.0]])
     model = TwoLayer(Dense(relu, 2), 2, 0.0, key=jax.random.key(0))
-    found = saddle_graph(model, mean_squared_error, data)
+    found = saddle_graph(Landscape(model, mean_squared_error, data))
     assert found.complete
     losses = [point.loss for point in found.points]
     levels = theory.orthogonal_relu_levels(np.asarray(data[0]), np.asarray(data[1])[:, 0])

@@ -17,7 +17,7 @@ from saddlescope.analysis import (
     reduce_layers,
     spectrum,
 )
-from saddlescope.flows import flatten, half_squared_error, simulate
+from saddlescope.flows import Landscape, flatten, half_squared_error, simulate
 from saddlescope.models import (
     Convolution,
     Deep,
@@ -130,7 +130,7 @@ def test_order_of_the_origin(name):
     model, order = ORIGINS[name]
     x, y = white_data()
     data = x, y[:, :1] if name.startswith("a convolution") else y + x**2
-    verdict = kind(critical_point(model, half_squared_error, data), half_squared_error, data)
+    verdict = kind(critical_point(Landscape(model, half_squared_error, data)))
     assert verdict.order == order
     assert verdict.name == ("strict saddle" if order == 2 else "degenerate saddle")
 
@@ -156,10 +156,10 @@ def test_a_minimum_lets_no_small_units_fall():
 def test_a_saddle_with_a_negative_eigenvalue_is_strict():
     """The second mode without the first: index 1 for depth 3 as well, the pair of modes in the wrong order."""
     model = balanced([0.0, 1.0])
-    spectral = spectrum(model, half_squared_error, white_data())
+    spectral = spectrum(Landscape(model, half_squared_error, white_data()))
     assert spectral.index == 1
-    point = critical_point(model, half_squared_error, white_data())
-    verdict = kind(point, half_squared_error, white_data())
+    point = critical_point(Landscape(model, half_squared_error, white_data()))
+    verdict = kind(point)
     assert (verdict.name, verdict.order) == ("strict saddle", 2)
     assert point.loss == pytest.approx(2.0, rel=1e-12)
 

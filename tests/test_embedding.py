@@ -11,7 +11,7 @@ from architectures import MODELS, NEW, SLOW, layers, problem
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from saddlescope.analysis import copies_manifolds, embed, embedded_spectrum, spectrum, zero_loss_manifolds
-from saddlescope.flows import half_squared_error
+from saddlescope.flows import Landscape, half_squared_error
 from saddlescope.models import incoming, map_units, outgoing, units_of, width
 
 
@@ -92,7 +92,7 @@ def smooth_sums():
 def test_inertia_from_blocks_is_that_of_the_dense_hessian(name, layer, kind, draw):
     embedding, data = embedding_of(name, layer, kind, draw.draw)
     blocks = embedded_spectrum(embedding, quartic, data)
-    dense = spectrum(embedding.wide(), quartic, data)
+    dense = spectrum(Landscape(embedding.wide(), quartic, data))
     # Congruence keeps signs, not sizes: both need a gap, or the count means nothing.
     sizes = np.abs(dense.eigenvalues)
     clear = (sizes > 1e-6 * sizes.max()) | (sizes < 1e-11 * sizes.max())
@@ -111,7 +111,7 @@ def test_embeddings_follow_one_another():
     assert width(both.wide()) == width(model) + 4
     assert both.dormant.tolist() == [False] * (width(model) + 1) + [True] * 3
     np.testing.assert_allclose(jax.vmap(both.wide())(data[0]), jax.vmap(model)(data[0]), atol=1e-13)
-    dense = spectrum(both.wide(), half_squared_error, data)
+    dense = spectrum(Landscape(both.wide(), half_squared_error, data))
     blocks = embedded_spectrum(both, half_squared_error, data)
     assert (blocks.index, blocks.nullity) == (dense.index, dense.nullity)
 

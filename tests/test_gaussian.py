@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from saddlescope.analysis import critical_point, kind, lowest_form, spectrum
 from saddlescope.analysis.critical_point import solve_gradient
-from saddlescope.flows import flatten, gaussian_loss, simulate, unflatten
+from saddlescope.flows import Landscape, flatten, gaussian_loss, simulate, unflatten
 from saddlescope.models import Committee, Dense, TwoLayer, cubic, erf, linear, quadratic, relu, sine, tanh
 
 SMOOTH = [linear, quadratic, cubic, sine, erf]
@@ -83,7 +83,7 @@ def test_symmetric_plateau_of_the_error_function_committee(k, n):
     r"""Saad & Solla (1995): $w_i = R \sum_n v_n$, $R = 1/\sqrt{K(2K - 1)}$; loss and whole Hessian spectrum."""
     teacher = committee(erf, np.eye(k, n))
     plateau = committee(erf, np.full((k, 1), 1 / np.sqrt(k * (2 * k - 1))) * np.eye(k, n).sum(axis=0))
-    point = critical_point(plateau, gaussian_loss, teacher)
+    point = critical_point(Landscape(plateau, gaussian_loss, teacher))
     assert point.gradient_norm < 1e-14
     assert point.loss == pytest.approx(k / np.pi * (np.pi / 6 - k * np.arcsin(1 / (2 * k))), abs=1e-14)
     rate = 2 / np.pi * k / ((2 * k + 1) * np.sqrt(4 * k**2 - 1))
@@ -91,9 +91,9 @@ def test_symmetric_plateau_of_the_error_function_committee(k, n):
     parts = [(-rate, (k - 1) ** 2), (0, (k - 1) * (n - k + 1)), (mu - rate, k - 1), (mu, n - k)]
     parts.append((mu * (2 * k - 1) / (2 * k + 1), 1))
     expected = np.sort(np.concatenate([np.full(count, value) for value, count in parts]))
-    found = spectrum(plateau, gaussian_loss, teacher)
+    found = spectrum(Landscape(plateau, gaussian_loss, teacher))
     np.testing.assert_allclose(found.eigenvalues, expected, atol=1e-12)
-    verdict = kind(point, gaussian_loss, teacher)
+    verdict = kind(point)
     assert (verdict.name, verdict.spectrum.index) == ("strict saddle", (k - 1) ** 2)
     # E[e φ″] = 0 for the error function: the zero modes belong to no critical manifold, the loss rises at fourth order.
     assert verdict.null_space.unexplained == (k - 1) * (n - k + 1)
@@ -105,8 +105,8 @@ def test_zero_modes_of_the_committee_plateau_are_quartic():
     """Two units, two inputs: beside the closed-form point the relaxed loss rises like F₄ δ⁴, by two computations."""
     teacher, k = committee(erf, np.eye(2)), 2
     plateau = committee(erf, np.full((k, 1), 1 / np.sqrt(k * (2 * k - 1))) * np.ones((1, 2)))
-    theta, spectral = np.asarray(flatten(plateau)), spectrum(plateau, gaussian_loss, teacher)
-    form = lowest_form(plateau, theta, gaussian_loss, teacher, spectral)
+    theta, spectral = np.asarray(flatten(plateau)), spectrum(Landscape(plateau, gaussian_loss, teacher))
+    form = lowest_form(Landscape(plateau, gaussian_loss, teacher), theta, spectral)
     assert (form.order, form.dimension, form.rises) == (4, 1, True)
     # Relax what is not null by minimisation and Newton steps at finite distance, and extrapolate.
     kept, null = spectral.eigenvectors[:, np.abs(spectral.eigenvalues) > 1e-9], spectral.null_space[:, 0]
@@ -175,11 +175,11 @@ ENDS = [min(BRANCH), max(BRANCH)]
 def test_spurious_minima_of_relu_committees(k):
     p, loss, lowest = BRANCH[k]
     teacher = committee(relu, np.eye(k))
-    point = critical_point(committee(relu, branch_point(k, p)), gaussian_loss, teacher)
+    point = critical_point(Landscape(committee(relu, branch_point(k, p)), gaussian_loss, teacher))
     assert point.converged and point.gradient_norm < 1e-13
     np.testing.assert_allclose(point.model.weights, branch_point(k, p), atol=1e-10)
     assert point.loss == pytest.approx(loss, abs=1e-11)
-    verdict = kind(point, gaussian_loss, teacher)
+    verdict = kind(point)
     assert (verdict.name, verdict.spectrum.index) == ("minimum", 0)
     assert verdict.spectrum.eigenvalues[0] == pytest.approx(lowest, abs=1e-9)
 
@@ -204,14 +204,14 @@ def test_the_branch_for_every_number_of_units():
         p = scipy.optimize.root(gradient, p, jac=jax.jit(jax.jacfwd(gradient)), tol=1e-14).x
         teacher = committee(relu, np.eye(k))
         model = branch_model(jnp.asarray(p), k)
-        point = critical_point(model, gaussian_loss, teacher)
+        point = critical_point(Landscape(model, gaussian_loss, teacher))
         assert point.gradient_norm < 1e-13 and point.distance < 1e-9
         if k in BRANCH:
             np.testing.assert_allclose(p, BRANCH[k][0], atol=1e-10)
             assert point.loss == pytest.approx(BRANCH[k][1], abs=1e-11)
         if k == 20:
             assert point.loss == pytest.approx(0.011275581948, abs=1e-11)
-        verdict = kind(point, gaussian_loss, teacher)
+        verdict = kind(point)
         index = {4: 2, 5: 3}.get(k, 0)
         assert (verdict.name, verdict.spectrum.index) == ("strict saddle" if index else "minimum", index), k
         print(k, point.loss, verdict.spectrum.eigenvalues[0], verdict.proof)
@@ -224,10 +224,10 @@ def test_below_six_units_the_branch_consists_of_saddles(k, index):
     solved = solve_gradient(start, gaussian_loss, teacher)
     # Beside the saddle, the solver comes back to it instead of sliding to a minimum.
     noise = 1e-2 * np.random.default_rng(0).standard_normal((k, k))
-    point = critical_point(committee(relu, solved.weights + noise), gaussian_loss, teacher)
+    point = critical_point(Landscape(committee(relu, solved.weights + noise), gaussian_loss, teacher))
     assert point.gradient_norm < 1e-13
     assert point.loss > 1e-3
-    verdict = kind(point, gaussian_loss, teacher)
+    verdict = kind(point)
     assert (verdict.name, verdict.spectrum.index) == ("strict saddle", index)
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from jaxtyping import Array
 from saddlescope.analysis import critical_point, high_index_saddle, kind, saddle_below, spectrum
-from saddlescope.flows import half_squared_error
+from saddlescope.flows import Landscape, half_squared_error
 from saddlescope.models import Dense, TwoLayer, linear
 
 
@@ -36,7 +36,7 @@ def test_every_index_of_a_product_of_double_wells(index):
         start = Point(0.4 * jax.random.normal(jax.random.key(seed), (3,)))
         point = high_index_saddle(start, wells, TILT, index)
         assert point.converged
-        assert spectrum(point.model, wells, TILT).index == index
+        assert spectrum(Landscape(point.model, wells, TILT)).index == index
         top = [np.min(np.abs(x - roots(t)[True])) < 1e-8 for x, t in zip(point.theta, TILT, strict=True)]
         assert sum(top) == index
         for x, t, at_top in zip(point.theta, TILT, top, strict=True):
@@ -56,15 +56,15 @@ def test_siblings_of_the_visited_saddles_of_a_linear_network():
     x = np.sqrt(3) * np.eye(3)
     data = jnp.asarray(x), jnp.asarray(x @ (rotation * strengths) @ rotation.T)
     model = TwoLayer(Dense(linear, 3, 3), 4, 0.0, key=jax.random.key(0))
-    origin = critical_point(model, half_squared_error, data)
-    verdict = kind(origin, half_squared_error, data)
+    origin = critical_point(Landscape(model, half_squared_error, data))
+    verdict = kind(origin)
     for mode in (1, 2):
         index = 6 + mode
         point = saddle_below(origin, verdict, half_squared_error, data, index, size=2.0)
         assert point.converged
         others = np.delete(strengths, mode)
         assert point.loss == pytest.approx(np.sum(others**2) / 2, rel=1e-9)
-        assert spectrum(point.model, half_squared_error, data).index == index
+        assert spectrum(Landscape(point.model, half_squared_error, data)).index == index
         # The map is the one mode, and nothing else.
         u, v = np.asarray(point.model.u), np.asarray(point.model.v)
         expected = strengths[mode] * np.outer(rotation[:, mode], rotation[:, mode])
@@ -76,6 +76,6 @@ def test_bad_indices_are_refused():
     for index in (0, 4):
         with pytest.raises(ValueError, match="index must be between 1 and the number of parameters, 3"):
             high_index_saddle(start, wells, TILT, index)
-    point = critical_point(start, wells, TILT)
+    point = critical_point(Landscape(start, wells, TILT))
     with pytest.raises(ValueError, match="below that of the saddle, 0"):
-        saddle_below(point, kind(point, wells, TILT), wells, TILT, 1)
+        saddle_below(point, kind(point), wells, TILT, 1)

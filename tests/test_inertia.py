@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from saddlescope.analysis import dormant_form, spectrum
 from saddlescope.analysis.critical_point import descend, solve_gradient
-from saddlescope.flows import flatten, half_squared_error
+from saddlescope.flows import Landscape, flatten, half_squared_error
 from saddlescope.models import Dense, TwoLayer, incoming, outgoing, tanh, with_units
 
 
@@ -35,11 +35,11 @@ def test_a_zero_unit_adds_the_spectrum_of_its_own_block(outputs, seed):
     residual = jax.vmap(model)(x) - y
     sizes = np.linalg.svd(np.asarray(residual.T @ x / len(x)), compute_uv=False)
     block = np.concatenate([sizes, -sizes, np.zeros(3 + outputs - 2 * len(sizes))])
-    narrow = spectrum(model, half_squared_error, data).eigenvalues
-    wide = spectrum(with_zero_units(model, 2), half_squared_error, data).eigenvalues
+    narrow = spectrum(Landscape(model, half_squared_error, data)).eigenvalues
+    wide = spectrum(Landscape(with_zero_units(model, 2), half_squared_error, data)).eigenvalues
     np.testing.assert_allclose(wide, np.sort(np.concatenate([narrow, block, block])), atol=1e-12)
     # The same number by another way: the form of an added unit.
-    assert dormant_form(model, half_squared_error, data).strength == pytest.approx(sizes[0], rel=1e-10)
+    assert dormant_form(Landscape(model, half_squared_error, data)).strength == pytest.approx(sizes[0], rel=1e-10)
 
 
 def inertia(eigenvalues, threshold=1e-7):
@@ -64,7 +64,7 @@ def test_a_split_unit_adds_the_inertia_of_its_residual_block(share, seed):
     second = -2 * activation * (1 - activation**2)
     g = np.asarray(jnp.einsum("p,pi,pj->ij", v[0, 0] * error * second, x, x) / len(x))
     split = with_units(model, jnp.vstack([u, u[:1]]), jnp.vstack([share * v[:1], v[1:], (1 - share) * v[:1]]))
-    narrow = spectrum(model, half_squared_error, data).eigenvalues
-    wide = spectrum(split, half_squared_error, data).eigenvalues
+    narrow = spectrum(Landscape(model, half_squared_error, data)).eigenvalues
+    wide = spectrum(Landscape(split, half_squared_error, data)).eigenvalues
     expected = inertia(narrow) + inertia(share * (1 - share) * np.linalg.eigvalsh(g)) + np.array([0, 0, 1])
     np.testing.assert_array_equal(inertia(wide), expected)

@@ -9,7 +9,7 @@ from jaxtyping import Array
 from saddlescope.analysis import critical_point, dormant_form, itinerary, kind, spectrum, theory, third_order_form
 from saddlescope.analysis.critical_point import solve_gradient
 from saddlescope.analysis.dormant import steepness
-from saddlescope.flows import flatten, half_squared_error, simulate, unflatten
+from saddlescope.flows import Landscape, flatten, half_squared_error, simulate, unflatten
 from saddlescope.models import (
     Activation,
     Dense,
@@ -46,14 +46,14 @@ def sample():
 def test_first_order_units_escape_along_singular_vectors(activation, sample):
     """M(u) = σ'(0) Σ_yx u at the origin."""
     x, y = sample
-    form = dormant_form(nothing(Dense(activation, 3, 2)), half_squared_error, sample)
+    form = dormant_form(Landscape(nothing(Dense(activation, 3, 2)), half_squared_error, sample))
     left, sizes, right = np.linalg.svd(np.asarray(y.T @ x / len(x)))
     assert form.order == 2
     assert form.strength == pytest.approx(sizes[0], rel=1e-10)
     assert form.rate == pytest.approx(sizes[0], rel=1e-10)
     assert abs(form.incoming @ right[0]) == pytest.approx(1, abs=1e-10)
     assert abs(form.outgoing @ left[:, 0]) == pytest.approx(1, abs=1e-10)
-    values = spectrum(zero(Dense(activation, 3, 2)), half_squared_error, sample).eigenvalues
+    values = spectrum(Landscape(zero(Dense(activation, 3, 2)), half_squared_error, sample)).eigenvalues
     assert values[0] == pytest.approx(-form.rate, rel=1e-10)
 
 
@@ -61,7 +61,7 @@ def test_relu_form_is_maximised_over_the_circle():
     """Against a fine grid of directions."""
     x = jax.random.normal(jax.random.key(3), (15, 2))
     y = jax.random.normal(jax.random.key(4), (15, 1))
-    form = dormant_form(nothing(Dense(relu, 2)), half_squared_error, (x, y))
+    form = dormant_form(Landscape(nothing(Dense(relu, 2)), half_squared_error, (x, y)))
     angles = np.linspace(0, 2 * np.pi, 200_001)
     circle = np.stack([np.cos(angles), np.sin(angles)])
     values = np.abs(np.asarray(y[:, 0]) @ np.maximum(np.asarray(x) @ circle, 0)) / 15
@@ -80,7 +80,7 @@ def test_kinks_at_zero_count_on_the_side_where_a_unit_is():
     assert selu.law == UnitLaw(zero=True, smooth=False)
     above, below = (float(jax.grad(jax.nn.selu)(side)) for side in (1e-30, -1e-30))
     kinked = Activation("kinked", lambda z: jnp.where(z > 0, above * z, below * z))
-    forms = [dormant_form(nothing(Dense(each, 2)), half_squared_error, (x, y)) for each in (selu, kinked)]
+    forms = [dormant_form(Landscape(nothing(Dense(each, 2)), half_squared_error, (x, y))) for each in (selu, kinked)]
     assert forms[0].strength == pytest.approx(forms[1].strength, rel=1e-9)
     assert forms[0].order == forms[1].order == 2
 
@@ -88,7 +88,7 @@ def test_kinks_at_zero_count_on_the_side_where_a_unit_is():
 def test_quadratic_form_at_the_origin(sample):
     """M(u) = uᵀ⟨y xxᵀ⟩u: the eigenvalue of largest size; order 3."""
     x, y = sample[0], sample[1][:, :1]
-    form = dormant_form(nothing(Dense(quadratic, 3)), half_squared_error, (x, y))
+    form = dormant_form(Landscape(nothing(Dense(quadratic, 3)), half_squared_error, (x, y)))
     values, vectors = np.linalg.eigh(np.asarray(jnp.einsum("p,pi,pj->ij", y[:, 0], x, x) / len(x)))
     top = np.argmax(np.abs(values))
     assert form.order == 3
@@ -106,7 +106,7 @@ def test_attention_form_at_the_origin():
     """M(k, q) = kᵀ⟨y β x_qᵀ⟩q: the largest singular value, halved by ‖k‖² + ‖q‖² = 1."""
     beta, x = jax.random.normal(jax.random.key(5), (30, 2)), jax.random.normal(jax.random.key(6), (30, 2))
     y = jax.random.normal(jax.random.key(7), (30, 1))
-    form = dormant_form(nothing(LinearAttention(2)), half_squared_error, ((beta, x), y))
+    form = dormant_form(Landscape(nothing(LinearAttention(2)), half_squared_error, ((beta, x), y)))
     left, sizes, right = np.linalg.svd(np.asarray(jnp.einsum("p,pi,pj->ij", y[:, 0], beta, x) / 30))
     assert form.order == 3
     assert form.strength == pytest.approx(sizes[0] / 2, rel=1e-9)
@@ -125,8 +125,8 @@ def test_attention_form_at_the_origin():
     ],
 )
 def test_the_origin_is_never_a_minimum(architecture, name, order, sample):
-    point = critical_point(zero(architecture), half_squared_error, sample)
-    verdict = kind(point, half_squared_error, sample)
+    point = critical_point(Landscape(zero(architecture), half_squared_error, sample))
+    verdict = kind(point)
     assert (verdict.name, verdict.order) == (name, order)
     if name == "non-smooth saddle":
         assert verdict.spectrum is None
@@ -145,7 +145,7 @@ def test_best_linear_fit_is_a_minimum_though_its_loss_is_not_zero(sample):
     u = np.vstack([root[:, None] * right, pad * np.ones((1, 3))])
     v = np.vstack([root[:, None] * left.T, pad * np.ones((1, 2))])
     model = with_units(zero(Dense(linear, 3, 2)), jnp.asarray(u), jnp.asarray(v))
-    verdict = kind(critical_point(model, half_squared_error, sample), half_squared_error, sample)
+    verdict = kind(critical_point(Landscape(model, half_squared_error, sample)))
     assert verdict.name == "minimum"
     assert "no unit of any size" in verdict.evidence
 
@@ -194,7 +194,7 @@ class Three(eqx.Module):
 )
 def test_models_without_units(loss, name, order):
     model = Three(jnp.zeros(3))
-    verdict = kind(critical_point(model, loss, ()), loss, ())
+    verdict = kind(critical_point(Landscape(model, loss, ())))
     assert (verdict.name, verdict.order) == (name, order)
 
 
@@ -227,13 +227,15 @@ def test_third_order_form_is_the_third_derivative():
     steps = np.array([-2, -1, 1, 2]) * 1e-2
     losses = [float(half_squared_error(unflatten(model, theta + h * direction), (x, y))) for h in steps]
     difference = np.dot([-0.5, 1, -1, 0.5], losses) / 1e-6
-    assert third_order_form(model, half_squared_error, (x, y), direction) == pytest.approx(difference / 6, rel=2e-2)
+    assert third_order_form(Landscape(model, half_squared_error, (x, y)), direction) == pytest.approx(
+        difference / 6, rel=2e-2
+    )
 
 
 def test_third_order_agrees_with_the_dormant_form():
     """Two computations of one quantity: at the origin F₃ along the steepest unit is −U."""
     x, y = jax.random.normal(jax.random.key(1), (9, 2)), jax.random.normal(jax.random.key(2), (9, 1))
-    form = dormant_form(nothing(Dense(quadratic, 2)), half_squared_error, (x, y))
+    form = dormant_form(Landscape(nothing(Dense(quadratic, 2)), half_squared_error, (x, y)))
     wide = zero(Dense(quadratic, 2), width=1)
-    cubic = third_order_form(wide, half_squared_error, (x, y), form.maximisers[0])
+    cubic = third_order_form(Landscape(wide, half_squared_error, (x, y)), form.maximisers[0])
     assert cubic == pytest.approx(-form.rate / 3, rel=1e-6)

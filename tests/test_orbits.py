@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from jaxtyping import Array
 from saddlescope.analysis import critical_point, exits, follow, heteroclinic_orbit, kind, spectrum, unstable_manifold
-from saddlescope.flows import half_squared_error
+from saddlescope.flows import Landscape, half_squared_error
 from saddlescope.models import Dense, TwoLayer, linear, with_units
 from scipy.special import ellipe
 
@@ -27,8 +27,10 @@ def network():
         rows = np.zeros((2, 2))
         for unit, mode in enumerate(learned):
             rows[unit] = np.sqrt(STRENGTHS[mode]) * rotation[:, mode]
-        point = critical_point(with_units(template, jnp.asarray(rows), jnp.asarray(rows)), half_squared_error, data)
-        return point, kind(point, half_squared_error, data)
+        point = critical_point(
+            Landscape(with_units(template, jnp.asarray(rows), jnp.asarray(rows)), half_squared_error, data)
+        )
+        return point, kind(point)
 
     return data, saddle
 
@@ -108,11 +110,11 @@ def test_an_orbit_that_no_symmetry_keeps():
     """From the maximum to a saddle of index 2 along the weakest direction: its orbit bends into the stronger ones, the
     flow in the slice is only a first guess, and the energy that the orbit dissipates must be the drop in loss."""
     data = jnp.array([0.15])
-    top = critical_point(Point(jnp.zeros(3)), coupled, data)
-    source = top, kind(top, coupled, data)
+    top = critical_point(Landscape(Point(jnp.zeros(3)), coupled, data))
+    source = top, kind(top)
     assert source[1].spectrum.index == 3
     target, guess = connection(source, -source[1].spectrum.eigenvalues[2], coupled, data, 1.0)
-    assert spectrum(target.model, coupled, data).index == 2
+    assert spectrum(Landscape(target.model, coupled, data)).index == 2
     assert guess.leak > 1e-3
     orbit = heteroclinic_orbit(*source, guess, target, coupled, data)
     assert orbit.converged and orbit.gap < 1e-9

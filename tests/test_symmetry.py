@@ -10,7 +10,7 @@ import pytest
 from architectures import problem
 from saddlescope.analysis import embed, null_space, reduce, spectrum, symmetry_directions, unit_symmetries
 from saddlescope.analysis.critical_point import descend, solve_gradient
-from saddlescope.flows import flatten, half_squared_error, unflatten
+from saddlescope.flows import Landscape, flatten, half_squared_error, unflatten
 from saddlescope.models import Dense, TwoLayer, linear, tanh, with_units
 
 # Dimension of a unit's algebra: a rescaling for each pair of homogeneous slots; for attention GL(rank), and one.
@@ -67,7 +67,7 @@ def test_null_spaces_of_linear_networks(inputs, outputs, rank, extra):
     for r in range(rank + 1):
         for kept in combinations(range(rank), r):
             model, data = linear_point(strengths, kept, width, inputs, outputs)
-            spectral = spectrum(model, half_squared_error, data)
+            spectral = spectrum(Landscape(model, half_squared_error, data))
             found = null_space(spectral, model, data)
             assert found.nullity == r**2 + (width - r) * (inputs + outputs - 2 * (rank - r))
             assert found.symmetry == 2 * width * r - r**2
@@ -87,11 +87,16 @@ def test_split_units_have_flat_families():
     gradient = eqx.filter_grad(half_squared_error)(narrow, data)
     assert float(jnp.max(jnp.abs(flatten(gradient)))) < 1e-12
     embedding = embed(narrow, "i", gamma_v=[0.3, 0.5])
-    found = null_space(spectrum(embedding.wide(), half_squared_error, data), embedding.wide(), data, embedding)
+    found = null_space(
+        spectrum(Landscape(embedding.wide(), half_squared_error, data)), embedding.wide(), data, embedding
+    )
     assert (found.nullity, found.symmetry, found.families, found.unexplained) == (2, 0, 2, 0)
     assert "2 by the embedding's family" in str(found)
     # Without the embedding nothing is known of them.
-    assert null_space(spectrum(embedding.wide(), half_squared_error, data), embedding.wide(), data).unexplained == 2
+    assert (
+        null_space(spectrum(Landscape(embedding.wide(), half_squared_error, data)), embedding.wide(), data).unexplained
+        == 2
+    )
 
 
 def test_reduced_points_know_their_families():
