@@ -34,9 +34,9 @@ def test_every_index_of_a_product_of_double_wells(index):
     """A saddle of index k has k coordinates at the maxima of their wells; the start is generic."""
     for seed in range(3):
         start = Point(0.4 * jax.random.normal(jax.random.key(seed), (3,)))
-        point = high_index_saddle(start, wells, TILT, index)
+        point = high_index_saddle(Landscape(start, wells, TILT), index)
         assert point.converged
-        assert spectrum(Landscape(point.model, wells, TILT)).index == index
+        assert spectrum(point.landscape, point.theta).index == index
         top = [np.min(np.abs(x - roots(t)[True])) < 1e-8 for x, t in zip(point.theta, TILT, strict=True)]
         assert sum(top) == index
         for x, t, at_top in zip(point.theta, TILT, top, strict=True):
@@ -46,7 +46,7 @@ def test_every_index_of_a_product_of_double_wells(index):
 def test_what_climbs_without_end_is_not_called_a_saddle():
     """Below index 3 everywhere the loss rises along the third direction for ever."""
     start = Point(jnp.array([1.5, 1.4, -1.6]))
-    assert not high_index_saddle(start, wells, TILT, 3).converged
+    assert not high_index_saddle(Landscape(start, wells, TILT), 3).converged
 
 
 def test_siblings_of_the_visited_saddles_of_a_linear_network():
@@ -60,11 +60,11 @@ def test_siblings_of_the_visited_saddles_of_a_linear_network():
     verdict = kind(origin)
     for mode in (1, 2):
         index = 6 + mode
-        point = saddle_below(origin, verdict, half_squared_error, data, index, size=2.0)
+        point = saddle_below(origin, index, verdict=verdict, size=2.0)
         assert point.converged
         others = np.delete(strengths, mode)
         assert point.loss == pytest.approx(np.sum(others**2) / 2, rel=1e-9)
-        assert spectrum(Landscape(point.model, half_squared_error, data)).index == index
+        assert spectrum(point.landscape, point.theta).index == index
         # The map is the one mode, and nothing else.
         u, v = np.asarray(point.model.u), np.asarray(point.model.v)
         expected = strengths[mode] * np.outer(rotation[:, mode], rotation[:, mode])
@@ -75,7 +75,7 @@ def test_bad_indices_are_refused():
     start = Point(jnp.ones(3))
     for index in (0, 4):
         with pytest.raises(ValueError, match="index must be between 1 and the number of parameters, 3"):
-            high_index_saddle(start, wells, TILT, index)
+            high_index_saddle(Landscape(start, wells, TILT), index)
     point = critical_point(Landscape(start, wells, TILT))
     with pytest.raises(ValueError, match="below that of the saddle, 0"):
-        saddle_below(point, kind(point), wells, TILT, 1)
+        saddle_below(point, 1)
