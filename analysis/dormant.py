@@ -201,7 +201,9 @@ def _distinct(found):
     return kept
 
 
-def steepness(landscape: Landscape, embedding: Embedding | None, direction: Float[np.ndarray, " Nu+Nv"]) -> float:
+def steepness(
+    landscape: Landscape, direction: Float[np.ndarray, " Nu+Nv"], *, embedding: Embedding | None = None
+) -> float:
     r"""$-F_p(u, v) = \langle M(u), v \rangle$ for an added unit of the given parameters."""
     unit = added_unit(landscape, embedding)
     return float(unit.lowest(direction[: unit.u.size]) @ direction[unit.u.size :])

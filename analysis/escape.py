@@ -120,7 +120,7 @@ def _from_dormant(trajectory: Trajectory, ys, point: CriticalPoint, form: Dorman
     amplitude = np.linalg.norm(rows, axis=2)
     winner = int(np.argmax(amplitude[-1]))
     direction = rows[-1, winner] / amplitude[-1, winner]
-    gain = steepness(trajectory.landscape, point.embedding, direction)
+    gain = steepness(trajectory.landscape, direction, embedding=point.embedding)
     return form.rate, amplitude[:, winner], gain * form.order / form.rate
 
 
