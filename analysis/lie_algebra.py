@@ -100,8 +100,9 @@ def _bracket(outputs: Callable, theta: Array, combinations: Float[Array, "depth 
 
 def _commutator(x: Callable, y: Callable) -> Callable:
     def commutator(point: Array) -> Array:
-        along_x = jax.jvp(y, (point,), (x(point),))[1]
-        return along_x - jax.jvp(x, (point,), (y(point),))[1]
+        # The value of y, itself a bracket, comes with its derivative: evaluated once at each depth, not twice.
+        value, along_x = jax.jvp(y, (point,), (x(point),))
+        return along_x - jax.jvp(x, (point,), (value,))[1]
 
     return commutator
 

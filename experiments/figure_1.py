@@ -80,7 +80,7 @@ def quadratic_data(key: PRNGKeyArray) -> Pair:
 def _windows_levels(architecture: Convolution):
     def levels(data: Pair) -> tuple[float, ...]:
         x, y = data
-        return theory.windowed_levels(np.asarray(architecture.windows(x)), np.asarray(y[:, 0]))
+        return theory.windowed_levels(architecture.windows(np.asarray(x)), np.asarray(y)[:, 0])
 
     return levels
 
@@ -121,7 +121,7 @@ SETUPS = (
         40.0,
         relu_data,
         mean_squared_error,
-        lambda data: theory.orthogonal_relu_levels(np.asarray(data[0]), np.asarray(data[1][:, 0])),
+        lambda data: theory.orthogonal_relu_levels(np.asarray(data[0]), np.asarray(data[1])[:, 0]),
     ),
     Experiment(
         "relu-conv",

@@ -2,14 +2,13 @@
 
 from functools import cache
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 import scipy
 
 from ..analysis import plot_units
-from ..flows import GradientFlow, flatten, gaussian_loss, mean_squared_error
+from ..flows import Landscape, gaussian_loss, mean_squared_error
 from ..models import (
     Activation,
     Dense,
@@ -24,6 +23,7 @@ from ..models import (
     with_units,
     x_tanh_x,
 )
+from .data import gaussian_inputs
 from .ensemble import seed_key
 from .panel import Panel, Reproduction, at_least, at_most, close, equal
 from .reproduced_softmax import softmax_panel
@@ -49,14 +49,14 @@ def _square_tanh() -> Activation:
 def _teacher(activation: Activation, directions: np.ndarray) -> TwoLayer:
     """y = φ(x; u₁*) + φ(x; u₂*)."""
     model = TwoLayer(Dense(activation, inputs=2), 2, 1.0, key=jax.random.key(0))
-    return with_units(model, jnp.asarray(directions), jnp.ones((2, 1)))
+    return with_units(model, directions, np.ones((2, 1)))
 
 
 def _sample(activation: Activation, directions: np.ndarray, samples: int):
     """Standard normal inputs, targets with unit second moment, as for Figure 1G."""
-    x = jax.random.normal(jax.random.key(11), (samples, 2))
-    y = jax.vmap(_teacher(activation, directions))(x)
-    return x, y / jnp.sqrt(jnp.mean(y**2))
+    x = gaussian_inputs(samples, np.eye(2), key=jax.random.key(11))
+    y = np.asarray(jax.jit(jax.vmap(_teacher(activation, directions)))(x))
+    return jax.device_put((x, y / np.sqrt(np.mean(y**2))))
 
 
 def _drawn(stairs: Staircase, model: TwoLayer, levels=(1.0,), end: float | None = None):
@@ -125,14 +125,8 @@ def _single_unit_level(model: TwoLayer, data) -> float:
     u, v = np.asarray(incoming(model)), np.asarray(outgoing(model))
     largest = int(np.argmax(np.linalg.norm(u, axis=1)))
     single = TwoLayer(model.architecture, 1, 1.0, key=jax.random.key(0))
-    single = with_units(single, jnp.asarray(u[[largest]]), jnp.asarray(v[[largest]]))
-    of_parameters = eqx.filter_jit(GradientFlow(single, mean_squared_error).value_and_gradient)
-
-    def objective(theta):
-        value, gradient = of_parameters(jnp.asarray(theta), data)
-        return float(value), np.asarray(gradient)
-
-    return float(scipy.optimize.minimize(objective, np.asarray(flatten(single)), jac=True, method="BFGS").fun)
+    single = Landscape(with_units(single, u[[largest]], v[[largest]]), mean_squared_error, data)
+    return float(scipy.optimize.minimize(single.value_and_gradient, single.theta, jac=True, method="BFGS").fun)
 
 
 def _higher_order_panel(

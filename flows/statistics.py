@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ..models import features_of
+from ..models import Features, features_of
 from ..models.units import as_jax
 from .landscape import Landscape
 from .loss import half_squared_error, mean_squared_error
@@ -87,6 +87,12 @@ def reduced_landscape(landscape: Landscape) -> Landscape:
     return landscape if data is landscape.data else Landscape(landscape.model, loss, data)
 
 
+def features_on(features: Features, x: Any) -> Float[np.ndarray, "P F"]:
+    """The features of every input of a sample."""
+    one = jax.tree.map(lambda array: jax.ShapeDtypeStruct(array.shape[1:], array.dtype), x)
+    return np.asarray(_features(trace(features.of_input, one), x))
+
+
 @eqx.filter_jit
 def _features(of_input: Traced, x: Any) -> Float[Array, "P F"]:
     return jax.vmap(of_input)(x)
@@ -99,9 +105,8 @@ def sufficient_statistics(model: Any, loss: Callable, data: Any) -> Statistics |
         return None
     x, y = data
     outputs = y.reshape(y.shape[0], -1)
-    one = jax.tree.map(lambda array: jax.ShapeDtypeStruct(array.shape[1:], array.dtype), x)
-    z = np.asarray(_features(trace(features.of_input, one), x))
+    z = features_on(features, x)
     if z.shape[0] <= z.shape[1] + outputs.shape[1]:
         return None
     weight = 1 / y.size if loss is mean_squared_error else 1 / (2 * y.shape[0])
-    return from_sample(np.asarray(z), np.asarray(outputs), weight)
+    return from_sample(z, np.asarray(outputs), weight)

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from saddlescope.analysis import closest_approaches, hessian, itinerary, passages
 from saddlescope.analysis.visits import _prominent_maxima, largest_curvature, noise_floor
-from saddlescope.flows import half_squared_error, simulate
+from saddlescope.flows import Landscape, half_squared_error, simulate
 from saddlescope.models import Dense, TwoLayer, linear, relu
 from scipy.signal import find_peaks
 
@@ -71,7 +71,7 @@ def test_curvature_and_floor():
     model = TwoLayer(Dense(linear, 3, 2), 4, 0.5, key=jax.random.key(1))
     data = x, x @ jax.random.normal(jax.random.key(2), (3, 2))
     flow = simulate(model, half_squared_error, data, t1=5.0)
-    exact = np.max(np.abs(np.linalg.eigvalsh(hessian(flow.final_model, half_squared_error, data))))
+    exact = np.max(np.abs(np.linalg.eigvalsh(hessian(Landscape(flow.final_model, half_squared_error, data)))))
     assert largest_curvature(flow) == pytest.approx(exact, rel=0.1)
     assert np.all(noise_floor(flow) >= exact * flow.stats["rtol"] * np.linalg.norm(flow.ys, axis=1))
 

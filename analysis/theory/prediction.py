@@ -6,6 +6,7 @@ from typing import Any
 import equinox as eqx
 import numpy as np
 
+from ...flows import Landscape
 from ..rendering import new_table, plain_text
 
 # Columns of the printed table: wide enough for a sentence beside the name.
@@ -76,16 +77,16 @@ def _summary(prediction: Prediction) -> str:
 
 
 class Formula(eqx.Module):
-    """A formula of the theory: `evaluate(model, loss, data)` returns named values or raises `NotApplicable`."""
+    """A formula of the theory: `evaluate(landscape)` returns named values or raises `NotApplicable`."""
 
     name: str = eqx.field(static=True)
     source: str = eqx.field(static=True)
     assumptions: str = eqx.field(static=True)
-    evaluate: Callable[[Any, Callable, Any], dict[str, Any]] = eqx.field(static=True)
+    evaluate: Callable[[Landscape], dict[str, Any]] = eqx.field(static=True)
 
-    def __call__(self, model: Any, loss: Callable, data: Any) -> Prediction:
+    def __call__(self, landscape: Landscape) -> Prediction:
         try:
-            found = self.evaluate(model, loss, data)
+            found = self.evaluate(landscape)
         except NotApplicable as failure:
             return Prediction(self.name, self.source, self.assumptions, False, failure.reason, {})
         values = {name: np.asarray(value) for name, value in found.items()}
