@@ -23,20 +23,33 @@ folder = keep_compiled(sys.argv[1])
 answer = jax.jit(lambda x: jnp.linalg.norm(jnp.tanh(x @ x.T)))(jnp.arange(12.0).reshape(3, 4) / 10)
 print(folder, float(answer), counts["cache_hits"], counts["cache_misses"], sep="|")
 """
+# Prints how many programs of a flow were not found.
+FLOW = """
+import collections, sys
+import jax, jax.numpy as jnp
+counts = collections.Counter()
+jax.monitoring.register_event_listener(lambda name, **_: counts.update([name.split("/")[-1]]))
+from saddlescope.flows import half_squared_error, keep_compiled, simulate
+from saddlescope.models import Dense, TwoLayer, relu
+keep_compiled(sys.argv[1])
+model = TwoLayer(Dense(relu, 2), 3, 1e-2, key=jax.random.key(0))
+flow = simulate(model, half_squared_error, (jnp.eye(2), jnp.ones((2, 1))), t1=float(sys.argv[2]))
+print(counts["compile_requests_use_cache"] - counts["cache_hits"])
+"""
 X = np.arange(12.0).reshape(3, 4) / 10
 VARIABLES = ("SADDLESCOPE_CACHE", "JAX_COMPILATION_CACHE_DIR", "JAX_ENABLE_COMPILATION_CACHE")
 SETTINGS = ("compilation_cache_dir", "enable_compilation_cache")
 
 
-def start(folder, **options):
+def start(folder, *arguments, program=PROGRAM, **options):
     environment = {key: value for key, value in os.environ.items() if key not in VARIABLES}
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    return subprocess.Popen([sys.executable, "-c", PROGRAM, str(folder)], env=environment, **pipes, **options)
+    options |= {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "env": environment}
+    return subprocess.Popen([sys.executable, "-c", program, str(folder), *arguments], **options)
 
 
 def finish(process):
     """(folder, programs found, programs compiled, standard error) of a process, whose answer is checked."""
-    out, said = process.communicate(timeout=100)
+    out, said = process.communicate(timeout=300)
     assert process.returncode == 0, said
     folder, answer, found, compiled = out.strip().split("|")
     np.testing.assert_allclose(float(answer), np.linalg.norm(np.tanh(X @ X.T)), rtol=1e-6)
@@ -134,3 +147,13 @@ def test_what_was_not_used_for_longest_is_deleted(unset, tmp_path):
     assert sorted(os.listdir(tmp_path)) == ["0-cache", "1-cache", "2-cache", "3-cache"]
     with pytest.raises(ValueError, match="must not be negative"):
         keep_compiled(tmp_path, limit=-1)
+
+
+def test_a_flow_of_another_process_is_not_compiled_again(tmp_path):
+    """No program of it calls back to Python, as those do that JAX does not keep."""
+
+    def compiled(t1):
+        return int(start(tmp_path, t1, program=FLOW).communicate(timeout=300)[0])
+
+    assert compiled("2") > 1
+    assert compiled("3") == 0

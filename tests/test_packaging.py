@@ -88,7 +88,7 @@ HEAVY |= {f"scipy.{part}" for part in ("signal", "stats", "interpolate", "integr
 def imported(code):
     """What a fresh process has imported after some code, and what it wrote."""
     lines = f"{code}\nimport sys\nprint(*sys.modules, file=sys.stderr)"
-    process = subprocess.run([sys.executable, "-c", lines], capture_output=True, text=True, timeout=100)
+    process = subprocess.run([sys.executable, "-c", lines], capture_output=True, text=True, timeout=300)
     return set(process.stderr.splitlines()[-1].split()), process.stdout
 
 
