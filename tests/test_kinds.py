@@ -98,7 +98,7 @@ def test_quadratic_form_at_the_origin(sample):
     assert form.rate == pytest.approx(3 * form.strength * (2 / 3) / np.sqrt(3))
     for row in form.maximisers:
         assert np.linalg.norm(row) == pytest.approx(1)
-        gain = steepness(landscape, None, row)
+        gain = steepness(landscape, row)
         assert gain * 3 == pytest.approx(form.rate, rel=1e-6)
 
 

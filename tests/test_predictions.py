@@ -86,9 +86,9 @@ def test_a_population_gives_what_its_sample_tends_to():
 
 
 def test_assumptions_of_linear_formulas_are_checked():
-    formula = lambda name, model, data, loss=half_squared_error: theory.predictions(Landscape(model, loss, data)).named(
-        name
-    )  # noqa: E731
+    def formula(name, model, data, loss=half_squared_error):
+        return theory.predictions(Landscape(model, loss, data)).named(name)
+
     model = small(Dense(linear, 3, 3))
     x, y = SPECTRAL
     tied = spectral_regression(np.array([1.0, 1.0, 0.5]))
