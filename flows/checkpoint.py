@@ -14,7 +14,7 @@ from . import files
 from .landscape import Landscape
 from .traced import Traced
 
-FORMAT = 2
+FORMAT = 3
 # Seconds between two checkpoints: what a kill costs at most.
 INTERVAL = 60.0
 # Addresses of objects differ from one process to the next.

@@ -50,24 +50,22 @@ class Watch:
         self.functions = {name: traced_event(landscape, function) for name, function in functions.items()}
         self.found = {name: Occurrences.none() for name in self.functions}
 
-    def __call__(self, last: Steps, steps: Steps, solver: dfx.AbstractSolver) -> None:
-        """Looks at the accepted steps (one or more) that follow the record `last`."""
-        found = dict(self.found)
-        for name, function in self.functions.items():
-            run = jax.tree.map(lambda *arrays: np.concatenate(arrays), last, steps)
-            # Padded to one shape, so that it is compiled once.
-            padding = max(CHUNK + 1 - len(run.ts), 0)
-            ys = np.concatenate([run.ys, np.repeat(run.ys[-1:], padding, axis=0)])
-            positive = np.asarray(_positive(function, ys))
-            before, entries = np.nonzero(positive[1:] != positive[:-1])
-            if len(before):
-                times = [
-                    self._locate(function, run[k : k + 2], int(e), solver) for k, e in zip(before, entries, strict=True)
-                ]
-                directions = np.where(positive[before + 1, entries], 1, -1)
-                found[name] = _append(found[name], np.array(times), entries, directions)
-        # All at once, so that an interruption leaves the events of whole chunks.
-        self.found = found
+    def look(self, last: Steps, steps: Steps, solver: dfx.AbstractSolver) -> dict[str, Occurrences]:
+        """What has been found once the accepted steps (one or more) that follow the record `last` are looked at."""
+        run = jax.tree.map(lambda *arrays: np.concatenate(arrays), last, steps)
+        return {name: self._look(name, run, solver) for name in self.functions}
+
+    def _look(self, name: str, run: Steps, solver: dfx.AbstractSolver) -> Occurrences:
+        function = self.functions[name]
+        # Padded to one shape, so that it is compiled once.
+        ys = np.pad(run.ys, ((0, CHUNK + 1 - len(run.ts)), (0, 0)))
+        positive = np.asarray(_positive(function, ys, np.asarray(len(run.ts))))[: len(run.ts)]
+        before, entries = np.nonzero(positive[1:] != positive[:-1])
+        if len(before) == 0:
+            return self.found[name]
+        times = [self._locate(function, run[k : k + 2], int(e), solver) for k, e in zip(before, entries, strict=True)]
+        directions = np.where(positive[before + 1, entries], 1, -1)
+        return _append(self.found[name], np.array(times), entries, directions)
 
     def _locate(self, function: Traced, pair: Steps, entry: int, solver: dfx.AbstractSolver) -> float:
         """The time between two accepted steps at which one entry passes zero."""
@@ -119,9 +117,11 @@ def _values(function: Traced, theta: Float[Array, " n"]) -> Float[Array, " m"]:
 
 
 @eqx.filter_jit
-def _positive(function: Traced, ys: Float[Array, "T n"]) -> Bool[Array, "T m"]:
+def _positive(function: Traced, ys: Float[Array, "T n"], count: Int[Array, ""]) -> Bool[Array, "T m"]:
+    """Which entries are positive at the first `count` points."""
     # One after the other: of many entries, like every unit on every sample, only the signs fit into memory.
-    return jax.lax.map(lambda theta: function(theta) > 0, ys)
+    signs = jnp.zeros((len(ys), *jax.eval_shape(function, ys[0]).shape), bool)
+    return jax.lax.fori_loop(0, count, lambda k, signs: signs.at[k].set(function(ys[k]) > 0), signs)
 
 
 def pack(events: Mapping[str, Occurrences]) -> dict[str, np.ndarray]:

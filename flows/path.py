@@ -11,32 +11,35 @@ FIELDS = ("ts", "ys", "energies", "losses", "speeds")
 
 
 class Path:
-    """Accumulates accepted steps: all of them, or every second, fourth, … once they would fill memory.
+    """Accumulates accepted steps: all of them, or those whose number is even, a multiple of four, … to fit into memory.
 
-    The first and last step and the times to step onto are always kept.
+    The first and last step and the times to step onto are always kept. Which others are depends on the number of steps
+    alone, not on the runs in which they come.
     """
 
     def __init__(self, first: Steps, stops: np.ndarray, limit: int = KEPT_NUMBERS):
         self.last = first
         self.accepted = 0
-        self._parts = [first]
+        self._parts, self._numbers = [first], [np.zeros(1, int)]
         self._stops = stops
         self._limit = max(limit // first.ys.shape[1], 4)
         self._stride = 1
 
     def extend(self, steps: Steps) -> None:
         """Appends a run of steps (not empty)."""
-        numbers = self.accepted + 1 + np.arange(len(steps.ts))
-        self._parts.append(steps[(numbers % self._stride == 0) | np.isin(steps.ts, self._stops)])
+        self._append(steps, self.accepted + 1 + np.arange(len(steps.ts)))
         self.accepted += len(steps.ts)
         self.last = steps[-1:]
-        if sum(len(part.ts) for part in self._parts) > self._limit:
-            self._thin()
+        while sum(map(len, self._numbers)) > self._limit and self._stride <= self.accepted:
+            kept, numbers = join(self._parts), np.concatenate(self._numbers)
+            self._stride *= 2
+            self._parts, self._numbers = [], []
+            self._append(kept, numbers)
 
-    def _thin(self) -> None:
-        kept = join(self._parts)
-        self._stride *= 2
-        self._parts = [kept[(np.arange(len(kept.ts)) % 2 == 0) | np.isin(kept.ts, self._stops)]]
+    def _append(self, steps: Steps, numbers: np.ndarray) -> None:
+        kept = (numbers % self._stride == 0) | np.isin(steps.ts, self._stops)
+        self._parts.append(steps[kept])
+        self._numbers.append(numbers[kept])
 
     def steps(self) -> Steps:
         """Everything that is kept, in order of time."""
@@ -47,7 +50,7 @@ class Path:
         """What `restored` needs: numbers, and arrays."""
         runs = {"kept": join(self._parts), "last": self.last}
         arrays = {f"{run}-{field}": getattr(steps, field) for run, steps in runs.items() for field in FIELDS}
-        return {"accepted": self.accepted, "stride": self._stride}, arrays
+        return {"accepted": self.accepted, "stride": self._stride}, arrays | {"kept": np.concatenate(self._numbers)}
 
     @classmethod
     def restored(cls, state: dict[str, int], arrays: dict[str, np.ndarray], stops: np.ndarray) -> "Path":
@@ -55,4 +58,5 @@ class Path:
         kept, last = (Steps(*(arrays[f"{run}-{field}"] for field in FIELDS)) for run in ("kept", "last"))
         path = cls(kept, stops)
         path.last, path.accepted, path._stride = last, state["accepted"], state["stride"]
+        path._numbers = [arrays["kept"]]
         return path

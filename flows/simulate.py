@@ -1,5 +1,6 @@
 """Exact gradient flow of a model."""
 
+import time
 import warnings
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -14,6 +15,7 @@ from .checks import check_data, check_loss, check_model, check_times, check_tole
 from .events import check_events
 from .landscape import Landscape, flatten
 from .march import Limits, March, march_on
+from .patience import Patience
 from .statistics import Statistics, reduced_data
 from .stepping import Steps
 from .trajectory import Trajectory
@@ -72,7 +74,7 @@ def simulate(
     - `saveat`: increasing times in (0, t1] to step onto exactly, besides the steps that the integrator chooses.
     - `convergence`: stop once $\|\nabla L\|$ falls below this after having been above it; `None`: run to t1.
     - `max_steps`: number of steps, rejected ones included, after which to stop.
-    - `budget`: wall-clock seconds after which to stop.
+    - `budget`: wall-clock seconds after which to stop, also within a step, but not before the first gradient.
     - `statistics`: for squared errors of models that declare features, integrate with exact sufficient statistics
       instead of the sample (the same loss, at a cost that does not depend on the number of samples); the trajectory's
       `loss` and `data` are then `statistics_loss` and the `Statistics`.
@@ -81,14 +83,15 @@ def simulate(
     - `checkpoint`: a file to which the flow's whole state is written every minute and at the end. Where it exists, the
       flow goes on from it, and ends with the same bits as an uninterrupted one; with a larger t1 than before, from the
       old t1, onto which the last step was cut. Delete it to start again.
-    - `progress_meter`: called with (t, loss) now and then.
+    - `progress_meter`: called with (t, loss) every two seconds or more often.
 
-    **Returns:** a `Trajectory`; its `result` names why it ended. A failure (non-finite values, too many steps,
-    interruption by Ctrl-C) keeps everything computed until then.
+    **Returns:** a `Trajectory`; its `result` names why it ended. A failure (non-finite values, too many steps, a spent
+    budget, interruption by Ctrl-C) keeps what was computed until then, but for half a second or one step.
 
     **Raises:** `ValueError` for weights, data, loss, tolerances or times that make no sense, and for the checkpoint of
     another flow.
     """
+    began = time.monotonic()
     check_model(model)
     check_data(data)
     check_loss(loss, model, data)
@@ -97,20 +100,21 @@ def simulate(
     atol = default_atol(np.asarray(theta), rtol) if atol is None else atol
     check_tolerances(rtol, atol, theta.dtype)
     check_events(events := events or {}, model)
-    stops = check_times(t1, saveat)
+    stops = check_times(t1, saveat).astype(theta.dtype)
     if max_steps < 1:
         raise ValueError(f"max_steps must be at least 1; got {max_steps}.")
 
     loss, data = reduced_data(model, loss, data) if statistics else (loss, data)
     landscape = Landscape(model, loss, data)
-    start = _first(landscape)
-    limits = Limits(convergence, max_steps, budget)
-    march = March(landscape, (rtol, atol), solver, _first_step(start, stops[-1]), events)
-    settings = {"rtol": rtol, "atol": atol, "saveat": stops[:-1].tolist(), "convergence": convergence}
-    saving = None
-    if checkpoint is not None:
-        saving = Checkpoint(checkpoint, fingerprint(landscape, solver, march.watch.functions, **settings))
-    path, result = march_on(march, start, stops, limits, saving, progress_meter)
+    with Patience() as patience:
+        start = patience.wait(_first, landscape)
+        patience.end = began + budget if budget is not None else patience.end
+        march = March(landscape, (rtol, atol), solver, _first_step(start, stops[-1]), events, patience)
+        settings = {"rtol": rtol, "atol": atol, "saveat": stops[:-1].tolist(), "convergence": convergence}
+        saving = None
+        if checkpoint is not None:
+            saving = Checkpoint(checkpoint, fingerprint(landscape, solver, march.watch.functions, **settings))
+        path, result = march_on(march, start, stops, Limits(convergence, max_steps), saving, progress_meter)
     steps = path.steps()
     if result.failed:
         warnings.warn(f"gradient flow stopped early at t = {steps.ts[-1]:.6g}: {result.value}.", stacklevel=2)

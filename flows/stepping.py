@@ -1,6 +1,7 @@
 """A bounded number of adaptive steps in one compiled program, with loss and speed recorded beside them."""
 
-from typing import Any
+import functools
+from typing import Any, NamedTuple
 
 import diffrax as dfx
 import equinox as eqx
@@ -14,7 +15,7 @@ from .field import GradientFlow
 from .landscape import Landscape
 from .solvers import ResumableController
 
-# Steps that one call may take; the program records as many.
+# Steps that one call may take: the program records as many.
 CHUNK = 128
 # A step that would end this many units of rounding before the end, or later, ends there (Diffrax's number).
 CLOSE = 100
@@ -46,18 +47,29 @@ def parameter_norm(scaled_error: tuple[Array, Array]) -> Array:
 class Continuation(eqx.Module):
     """What solver and controller remember from one step to the next, and where the next one would end.
 
-    - `end`: the end of the next step as proposed; `kept`: whether the last step was accepted.
+    - `end`: the end of the next step as proposed; `kept`: whether the last step was accepted; `fresh`: whether nothing
+      is remembered yet.
     """
 
     solver: Any
     controller: Any
-    end: Float[Array, ""]
-    kept: Bool[Array, ""]
+    end: Float[Any, ""]
+    kept: Bool[Any, ""]
+    fresh: Bool[Any, ""]
 
     @property
     def dt(self) -> float:
         """The step proposed next."""
         return float(self.controller[1])
+
+
+class Leg(NamedTuple):
+    """Accepted steps (possibly none), the number of steps tried, the memory to go on with, and whether that is over."""
+
+    steps: Steps
+    tried: int
+    memory: Continuation
+    ended: bool
 
 
 # What Diffrax puts where an implicit solver is to iterate to the controller's tolerances.
@@ -73,13 +85,14 @@ def _with_tolerances(solver: dfx.AbstractSolver, controller: dfx.PIDController) 
     return eqx.tree_at(lambda solver: pick(solver.root_finder), solver, pick(controller))
 
 
-@eqx.filter_jit
-def _begin(landscape, solver, state, t0, dt, tolerances):
+def _initial(landscape, solver, state, t0, end, tolerances) -> Continuation:
+    """The memory of a solver whose first step ends at `end`."""
     terms, controller = dfx.ODETerm(GradientFlow(landscape)), _controller(tolerances)
     solver = _with_tolerances(solver, controller)
-    solver_state = solver.init(terms, t0, t0 + dt, state, None)
-    end, controller_state = controller.init(terms, t0, t0 + dt, state, dt, None, solver.func, solver.error_order(terms))
-    return _typed(Continuation(solver_state, controller_state, end, True))  # pyright: ignore[reportArgumentType]
+    solver_state = solver.init(terms, t0, end, state, None)
+    order = solver.error_order(terms)
+    end, controller_state = controller.init(terms, t0, end, state, end - t0, None, solver.func, order)
+    return _typed(Continuation(solver_state, controller_state, end, True, False))  # pyright: ignore
 
 
 def _typed(tree: Any) -> Any:
@@ -94,10 +107,30 @@ def _controller(tolerances: Float[Array, " 2"]) -> ResumableController:
 def begin(
     landscape: Landscape, solver: dfx.AbstractSolver, start: Steps, dt: float, tolerances: tuple[float, float]
 ) -> Continuation:
-    """The memory of a solver that starts from the single record `start` with a step of dt."""
+    """The memory of a solver that starts from the single record `start` with a step of dt.
+
+    It is empty, and filled by the first call; not absent, so that one program takes the first steps and all others.
+    """
     dtype = start.ts.dtype
-    t0, dt = np.asarray(start.ts[-1]), np.asarray(dt, dtype)  # pyright: ignore[reportAssignmentType]
-    return _begin(landscape, solver, _state(start), t0, dt, np.asarray(tolerances, dtype))
+    t0 = np.asarray(start.ts[-1])
+    end = np.asarray(t0 + dt, dtype)
+    arrays, static = eqx.partition(
+        (landscape, solver, _state(start), t0, end, np.asarray(tolerances, dtype)), eqx.is_array
+    )
+    leaves, structure = jax.tree.flatten(arrays)
+    others, rest = jax.tree.flatten(static)
+    shapes = _memory_shapes(structure, tuple((a.shape, np.dtype(a.dtype)) for a in leaves), rest, tuple(others))
+    empty = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
+    return Continuation(empty.solver, empty.controller, end, np.asarray(True), np.asarray(True))
+
+
+# Searches for events begin anew again and again.
+@functools.lru_cache(maxsize=64)
+def _memory_shapes(structure: Any, shapes: Any, rest: Any, others: Any) -> Continuation:
+    def initial(leaves: Any) -> Continuation:
+        return _initial(*eqx.combine(jax.tree.unflatten(structure, leaves), jax.tree.unflatten(rest, others)))
+
+    return jax.eval_shape(initial, [jax.ShapeDtypeStruct(*shape) for shape in shapes])
 
 
 def _state(start: Steps) -> tuple[np.ndarray, np.ndarray]:
@@ -109,16 +142,20 @@ class _March(eqx.Module):
 
     t: Float[Array, ""]
     state: tuple[Array, Array]
+    speed: Float[Array, ""]
     memory: Continuation
     tried: Int[Array, ""]
     accepted: Int[Array, ""]
-    failed: Bool[Array, ""]
+    ended: Bool[Array, ""]
     records: tuple[Array, ...]
 
 
 @eqx.filter_jit
-def _advance(landscape, solver, state, t0, t1, memory, tolerances, limit):
+def _advance(landscape, solver, state, speed, t0, t1, memory, tolerances, convergence, limit):
     terms, controller = dfx.ODETerm(GradientFlow(landscape)), _controller(tolerances)
+    memory = jax.lax.cond(
+        memory.fresh, lambda: _initial(landscape, solver, state, t0, memory.end, tolerances), lambda: memory
+    )
     solver = _with_tolerances(solver, controller)
     near = t1 - CLOSE * jnp.finfo(t1.dtype).eps * jnp.abs(t1)
 
@@ -133,23 +170,25 @@ def _advance(landscape, solver, state, t0, t1, memory, tolerances, limit):
             march.t, end, march.state, y, None, error, solver.error_order(terms), march.memory.controller
         )
         y, solver_state = _where(kept, (y, solver_state), (march.state, march.memory.solver))
-        failed = (kept & (outcome != dfx.RESULTS.successful)) | (refused != dfx.RESULTS.successful)
-        memory = Continuation(solver_state, controller_state, next_end, kept)
+        memory = Continuation(solver_state, controller_state, next_end, kept, march.memory.fresh)
         value, gradient = landscape.value_and_gradient(y[0])
+        speed = jnp.linalg.norm(gradient)
+        over = (speed < convergence) & (march.speed >= convergence) | ~jnp.isfinite(value) | ~jnp.isfinite(speed)
+        ended = kept & (over | (outcome != dfx.RESULTS.successful)) | (refused != dfx.RESULTS.successful)
         # A rejected step's record is written beyond the end, that is nowhere.
         row = jnp.where(kept, march.accepted, CHUNK)
         records = tuple(
-            rows.at[row].set(new, mode="drop")
-            for rows, new in zip(march.records, (t, *y, value, jnp.linalg.norm(gradient)), strict=True)
+            rows.at[row].set(new, mode="drop") for rows, new in zip(march.records, (t, *y, value, speed), strict=True)
         )
-        return _March(t, y, memory, march.tried + 1, march.accepted + kept, failed, records)
+        return _March(t, y, speed, memory, march.tried + 1, march.accepted + kept, ended, records)
 
     rows = lambda like: jnp.zeros((CHUNK, *like.shape), like.dtype)  # noqa: E731
     zero = jnp.asarray(0)
+    records = (*map(rows, (t0, *state, speed, speed)),)
     # The first step goes on from what is proposed, also where the former end cut it short.
-    first = _March(t0, state, memory, zero, zero, jnp.asarray(False), (*map(rows, (t0, *state, t0, t0)),))
-    last = jax.lax.while_loop(lambda march: (march.t < t1) & (march.tried < limit) & ~march.failed, step, first)
-    return last.records, _typed(last.memory), (last.tried, last.accepted)
+    first = _March(t0, state, speed, memory, zero, zero, jnp.asarray(False), records)
+    last = jax.lax.while_loop(lambda march: (march.t < t1) & (march.tried < limit) & ~march.ended, step, first)
+    return last.records, _typed(last.memory), (last.tried, last.accepted, last.ended)
 
 
 def _where(condition: Array, yes: Any, no: Any) -> Any:
@@ -162,13 +201,13 @@ def step_onto(
     """The record at time t, stepped onto from the single record `start`; a `FloatingPointError` if no step succeeds."""
     if t <= start.ts[-1]:
         return start
-    steps, memory = start, begin(landscape, solver, start, t - float(start.ts[-1]), tolerances)
-    while steps.ts[-1] < np.asarray(t, start.ts.dtype):
-        more, _, memory = advance(landscape, solver, steps[-1:], t, memory, tolerances)
-        if len(more.ts) == 0:
-            raise FloatingPointError(f"no step from t = {steps.ts[-1]:g} towards {t:g} succeeds.")
-        steps = more
-    return steps[-1:]
+    memory = begin(landscape, solver, start, t - float(start.ts[-1]), tolerances)
+    while start.ts[-1] < np.asarray(t, start.ts.dtype):
+        leg = advance(landscape, solver, start, t, memory, tolerances)
+        if leg.ended or len(leg.steps.ts) == 0:
+            raise FloatingPointError(f"no step from t = {start.ts[-1]:g} towards {t:g} succeeds.")
+        start, memory = leg.steps[-1:], leg.memory
+    return start
 
 
 def advance(
@@ -178,17 +217,20 @@ def advance(
     t1: float,
     memory: Continuation,
     tolerances: tuple[float, float],
+    convergence: float | None = None,
     limit: int = CHUNK,
-) -> tuple[Steps, int, Continuation]:
-    """Takes at most `limit` steps, up to `CHUNK`, from the single record `start` towards t1.
+) -> Leg:
+    r"""Takes at most `limit` steps, up to `CHUNK`, from the single record `start` towards t1.
 
-    **Returns:** the accepted steps (possibly none), the number of steps tried, and the memory to go on with.
+    It ends for good at a step after which loss or speed are not finite, the last of the accepted ones, or the speed has
+    fallen below `convergence` from above.
     """
     dtype = start.ts.dtype
     # Arrays, not Python numbers: numbers would be compiled in.
-    t0, end, number = np.asarray(start.ts[-1]), np.asarray(t1, dtype), np.asarray(limit)
-    records, memory, (tried, accepted) = _advance(
-        landscape, solver, _state(start), t0, end, memory, np.asarray(tolerances, dtype), number
+    numbers = (np.asarray(number, dtype) for number in (start.speeds[-1], start.ts[-1], t1))
+    threshold = np.asarray(-np.inf if convergence is None else convergence, dtype)
+    records, memory, counts = _advance(
+        landscape, solver, _state(start), *numbers, memory, np.asarray(tolerances, dtype), threshold, np.asarray(limit)
     )
-    count = int(accepted)
-    return Steps(*(np.array(array[:count]) for array in map(np.asarray, records))), int(tried), memory
+    tried, accepted, ended = (int(count) for count in counts)
+    return Leg(Steps(*(np.array(np.asarray(rows)[:accepted]) for rows in records)), tried, memory, bool(ended))

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import long_run
 import numpy as np
 import pytest
-from saddlescope.flows import GradientFlow, Landscape, mean_squared_error, simulate, stepping
+from saddlescope.flows import GradientFlow, Landscape, march, mean_squared_error, path, simulate, stepping
 from saddlescope.flows.solvers import BDF, KrylovRosenbrock, ResumableController
 from saddlescope.flows.trajectory import ARRAYS
 
@@ -39,8 +39,9 @@ def test_chunks_take_the_steps_of_one_solve(solver):
     chunked = [stepping.Steps(*(np.asarray(a)[None] for a in (0.0, theta, 0.0, 0.0, 0.0)))]
     memory = stepping.begin(landscape, solver, chunked[0], dt, tolerances)
     while chunked[-1].ts[-1] < t1:
-        steps, _, memory = stepping.advance(landscape, solver, chunked[-1][-1:], t1, memory, tolerances)
-        chunked.append(steps)
+        leg = stepping.advance(landscape, solver, chunked[-1][-1:], t1, memory, tolerances)
+        chunked.append(leg.steps)
+        memory = leg.memory
     assert len(chunked) > 2
     found = stepping.join(chunked)
     solution = eqx.filter_jit(dfx.diffeqsolve)(
@@ -58,11 +59,11 @@ def test_chunks_take_the_steps_of_one_solve(solver):
     assert np.array_equal(found.ys[1:], solution.ys[0][:count])
 
 
-# Before the solver changes, about there, and after.
-@pytest.mark.parametrize("chunks", [1, pytest.param(2, marks=pytest.mark.slow)])
-def test_a_killed_run_goes_on_with_the_same_bits(chunks, whole, tmp_path):
+# Before the solver changes, in the middle of a round of steps, and after.
+@pytest.mark.parametrize("time", [20, pytest.param(60, marks=pytest.mark.slow)])
+def test_a_killed_run_goes_on_with_the_same_bits(time, whole, tmp_path):
     path = tmp_path / "flow.npz"
-    program = [sys.executable, str(Path(long_run.__file__)), str(path), str(chunks)]
+    program = [sys.executable, str(Path(long_run.__file__)), str(path), str(time)]
     killed = subprocess.run(program, capture_output=True, timeout=300)
     assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
     assert path.exists()
@@ -72,6 +73,38 @@ def test_a_killed_run_goes_on_with_the_same_bits(chunks, whole, tmp_path):
     longer = long_run.run(2e4, checkpoint=path)
     assert longer.ts[-1] == 2e4
     assert np.array_equal(longer.ts[: len(whole.ts)], whole.ts)
+
+
+def outgoing_signs(model):
+    return model.v
+
+
+@pytest.fixture(scope="module")
+def watched():
+    return long_run.run(1e4, saveat=[5.0, 5.1, 300.0], events={"signs": outgoing_signs})
+
+
+@pytest.mark.parametrize("length", [1, 7, stepping.CHUNK])
+def test_where_calls_end_changes_no_bit(length, watched, tmp_path, monkeypatch):
+    """Over stops, events, a change of solver, and a resumption in the middle of a round."""
+    monkeypatch.setattr(march.March, "steps_of_call", lambda self: length)
+    options = {"saveat": [5.0, 5.1, 300.0], "events": {"signs": outgoing_signs}, "checkpoint": tmp_path / "flow.npz"}
+    for most in (100, 200):
+        with pytest.warns(UserWarning, match="maximum number of steps"):
+            part = long_run.run(1e4, max_steps=most, **options)
+        assert part.stats["num_steps"] == most
+    found = long_run.run(1e4, **options)
+    assert "from t" in found.stats["solver"] and len(found.events["signs"]) > 0
+    same_bits(found, watched)
+    assert np.array_equal(found.events["signs"].times, watched.events["signs"].times)
+
+
+def test_where_calls_end_changes_no_thinned_path(monkeypatch):
+    monkeypatch.setattr(path.Path.__init__, "__defaults__", (100 * 50,))
+    whole = long_run.run(1e4)
+    assert len(whole.ts) < 110 < whole.stats["num_accepted_steps"]
+    monkeypatch.setattr(march.March, "steps_of_call", lambda self: 7)
+    same_bits(long_run.run(1e4), whole)
 
 
 def test_checkpoints_of_other_flows_are_refused(tmp_path):

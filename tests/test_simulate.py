@@ -163,6 +163,7 @@ def test_stop_at_max_steps_and_budget(problem):
     with pytest.warns(UserWarning, match="maximum number of steps"):
         flow = simulate(problem[0], half_squared_error, problem[1], t1=1e4, max_steps=100)
     assert flow.result is Result.max_steps
+    assert flow.stats["num_steps"] == 100
     assert 0 < flow.ts[-1] < 1e4
     with pytest.warns(UserWarning, match="budget"):
         began = time.monotonic()
@@ -200,7 +201,7 @@ def test_interruption_keeps_what_was_computed(problem, monkeypatch):
 
     def interrupted(*arguments):
         calls.append(None)
-        if len(calls) > 2:
+        if len(calls) > 3:
             raise KeyboardInterrupt
         return original(*arguments)
 
