@@ -71,6 +71,6 @@ def conserved_drift(trajectory: Trajectory) -> float | None:
 
 
 @eqx.filter_jit
-def _largest_change(quantities: Traced, start: Float[Array, " k"], thetas: Float[Array, "T n"]) -> Float[Array, ""]:
+def _largest_change(quantities: Traced, start: Float[Any, " k"], thetas: Float[Any, "T n"]) -> Float[Array, ""]:
     # One time after the other: for type iv there are H² quantities.
     return jnp.max(jax.lax.map(lambda theta: jnp.max(jnp.abs(quantities(theta) - start)), thetas))

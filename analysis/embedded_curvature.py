@@ -1,6 +1,7 @@
 """The Hessian at an embedded point, block by block: as large as the narrow network, whatever the width."""
 
 from collections.abc import Callable
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -155,11 +156,11 @@ def _block(
 @eqx.filter_jit
 def _second(
     landscape: Landscape,
-    theta: Float[Array, " n"],
-    incoming_map: Float[Array, "n Nu"],
-    outgoing_map: Float[Array, "n Nv"],
-    u: Float[Array, " Nu"],
-    v: Float[Array, " Nv"],
+    theta: Float[Any, " n"],
+    incoming_map: Float[Any, "n Nu"],
+    outgoing_map: Float[Any, "n Nv"],
+    u: Float[Any, " Nu"],
+    v: Float[Any, " Nv"],
 ) -> tuple[Float[Array, "Nu Nu"], Float[Array, "Nv Nu"]]:
     """∂²m/∂u² and ∂²m/∂v∂u at (u, v)."""
     slope = lambda u: outgoing_map.T @ landscape.gradient(theta + incoming_map @ u)  # noqa: E731

@@ -94,7 +94,7 @@ class HessianOperator(eqx.Module):
 
 
 @eqx.filter_jit
-def _products(operator: HessianOperator, directions: Float[Array, "n k"]) -> Float[Array, "n k"]:
+def _products(operator: HessianOperator, directions: Float[Any, "n k"]) -> Float[Array, "n k"]:
     return jax.vmap(operator.product(), in_axes=1, out_axes=1)(directions)
 
 

@@ -1,12 +1,12 @@
 """A heteroclinic orbit, from one critical point to another, as a boundary-value problem."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import equinox as eqx
 import jax
 import numpy as np
 import scipy
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
 from ..flows import Landscape
 from ..flows.statistics import reduced_landscape
@@ -105,7 +105,7 @@ def _collocation(landscape: Landscape, path: Float[np.ndarray, "N+1 n"], steps: 
 
 
 @eqx.filter_jit
-def _defects(landscape: Landscape, path: Float[Array, "N+1 n"], steps: Float[Array, " N"]):
+def _defects(landscape: Landscape, path: Float[Any, "N+1 n"], steps: Float[Any, " N"]):
     def defect(a, b, h):
         fa, fb = -landscape.gradient(a), -landscape.gradient(b)
         middle = -landscape.gradient((a + b) / 2 + h / 8 * (fa - fb))

@@ -29,7 +29,7 @@ DISPLACEMENT = 1e-2
 
 class _Dynamics(eqx.Module):
     landscape: Landscape
-    rate: Array
+    rate: Any
 
     def __call__(self, t: Any, state: tuple[Array, Array], args: Any = None) -> tuple[Array, Array]:
         theta, frame = state
@@ -45,7 +45,7 @@ class _Dynamics(eqx.Module):
 
 
 @eqx.filter_jit
-def _run(dynamics: _Dynamics, theta: Float[Array, " n"], frame: Float[Array, "n k"], limits: Float[Array, "3"]):
+def _run(dynamics: _Dynamics, theta: Float[Array, " n"], frame: Float[Any, "n k"], limits: Float[Any, "3"]):
     """The end of the dynamics, and whether the gradient is small there."""
     t1, near, lost = limits
 

@@ -84,11 +84,11 @@ def _count(outputs: Traced, theta: Float[np.ndarray, " D"], max_depth: int) -> C
 
 
 @eqx.filter_jit
-def _brackets(outputs: Traced, theta: Array, weights: Float[Array, "k depth P"]) -> Float[Array, "k D"]:
+def _brackets(outputs: Traced, theta: Any, weights: Float[Any, "k depth P"]) -> Float[Array, "k D"]:
     return jax.vmap(lambda combinations: _bracket(outputs, theta, combinations))(weights)
 
 
-def _bracket(outputs: Callable, theta: Array, combinations: Float[Array, "depth P"]) -> Float[Array, " D"]:
+def _bracket(outputs: Callable, theta: Any, combinations: Float[Array, "depth P"]) -> Float[Array, " D"]:
     def field(combination: Array) -> Callable[[Array], Array]:
         return jax.grad(lambda point: outputs(point) @ combination)
 

@@ -105,8 +105,9 @@ def saddle_graph(
         verdict = kind(point, scales=scales) if verdict is None else verdict
         known = _same_spectrum(points, kinds, point, verdict)
         if known is None and len(points) < max_nodes:
-            for nodes, new in ((points, point), (kinds, verdict), (maps, own)):
-                nodes.append(new)
+            points.append(point)
+            kinds.append(verdict)
+            maps.append(own)
             return len(points) - 1
         return known
 

@@ -79,7 +79,7 @@ class _OneUnit(eqx.Module):
 
 
 @eqx.filter_jit
-def _conditions(function: Callable[[Array], Array], points: Float[Array, "t n"]) -> Float[Array, "t k n n+1"]:
+def _conditions(function: Callable[[Array], Array], points: Float[Any, "t n"]) -> Float[Array, "t k n n+1"]:
     """Rows of the linear system J(θ) A [θ, 1] = 0 for the entries of A."""
 
     def rows(theta: Array) -> Array:

@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Callable
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import threadpoolctl
 
@@ -10,7 +10,8 @@ import threadpoolctl
 # costs more than it saves: ten times as much where all cores are busy.
 SMALL = 400
 
-P, R = ParamSpec("P"), TypeVar("R")
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 def in_one_thread(function: Callable[P, R]) -> Callable[P, R]:
@@ -18,7 +19,8 @@ def in_one_thread(function: Callable[P, R]) -> Callable[P, R]:
 
     @functools.wraps(function)
     def call(*arguments: P.args, **settings: P.kwargs) -> R:
-        if arguments[0].theta.size > SMALL:  # type: ignore[attr-defined]
+        about: Any = arguments[0]
+        if about.theta.size > SMALL:
             return function(*arguments, **settings)
         with threadpoolctl.threadpool_limits(1, "blas"):
             return function(*arguments, **settings)

@@ -79,7 +79,7 @@ def unstable_manifold(
 
 
 @eqx.filter_jit
-def _integrate(landscape: Landscape, starts: Float[Array, "k n"], times: Float[Array, " T"], tolerances):
+def _integrate(landscape: Landscape, starts: Float[Array, "k n"], times: Float[Any, " T"], tolerances):
     rtol, atol = tolerances
 
     def single(start):

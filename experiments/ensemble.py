@@ -32,11 +32,11 @@ def padded(architecture: Architecture, width: int, scale: Any, room: int, *, key
 @eqx.filter_jit
 def _curves(
     whole: Landscape,
-    thetas: Float[Array, "B n"],
+    thetas: Float[Any, "B n"],
     data: Any,
-    ts: Float[Array, "B T"],
-    atols: Float[Array, " B"],
-    until: Float[Array, ""] | None,
+    ts: Float[Any, "B T"],
+    atols: Float[Any, " B"],
+    until: Float[Any, ""] | None,
 ) -> tuple[Float[Array, "B T"], Float[Array, "B T"]]:
     """Losses and speeds along flows on a landscape with each one's own data."""
 
@@ -44,7 +44,7 @@ def _curves(
         loss, gradient = landscape.value_and_gradient(theta)
         return loss, jnp.linalg.norm(gradient)
 
-    def curve(theta: Array, data: Any, ts: Array, atol: Array):
+    def curve(theta: Array, data: Any, ts: Any, atol: Array):
         landscape = eqx.tree_at(lambda each: each.data, whole, data)
         done = None
         if until is not None:

@@ -80,7 +80,7 @@ def quadratic_data(key: PRNGKeyArray) -> Pair:
 def _windows_levels(architecture: Convolution):
     def levels(data: Pair) -> tuple[float, ...]:
         x, y = data
-        return theory.windowed_levels(architecture.windows(np.asarray(x)), np.asarray(y)[:, 0])
+        return theory.windowed_levels(np.asarray(architecture.windows(np.asarray(x))), np.asarray(y)[:, 0])
 
     return levels
 

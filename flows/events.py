@@ -112,12 +112,12 @@ def traced_event(landscape: Landscape, function: Callable[[Any], Any]) -> Traced
 
 
 @eqx.filter_jit
-def _values(function: Traced, theta: Float[Array, " n"]) -> Float[Array, " m"]:
+def _values(function: Traced, theta: Float[Any, " n"]) -> Float[Array, " m"]:
     return function(theta)
 
 
 @eqx.filter_jit
-def _positive(function: Traced, ys: Float[Array, "T n"], count: Int[Array, ""]) -> Bool[Array, "T m"]:
+def _positive(function: Traced, ys: Float[Any, "T n"], count: Int[Any, ""]) -> Bool[Array, "T m"]:
     """Which entries are positive at the first `count` points."""
     # One after the other: of many entries, like every unit on every sample, only the signs fit into memory.
     signs = jnp.zeros((len(ys), *jax.eval_shape(function, ys[0]).shape), bool)

@@ -139,7 +139,7 @@ def _agrees(candidate: UnitHessian, landscape: Landscape) -> bool:
 
 
 @eqx.filter_jit
-def _products(candidate: UnitHessian, landscape: Landscape, point: Array, direction: Array) -> tuple[Array, Array]:
+def _products(candidate: UnitHessian, landscape: Landscape, point: Any, direction: Any) -> tuple[Array, Array]:
     return candidate(point) @ direction, landscape.hessian_product(point, direction)
 
 

@@ -227,10 +227,19 @@ def advance(
     """
     dtype = start.ts.dtype
     # Arrays, not Python numbers: numbers would be compiled in.
-    numbers = (np.asarray(number, dtype) for number in (start.speeds[-1], start.ts[-1], t1))
+    speed, t0, end = (np.asarray(number, dtype) for number in (start.speeds[-1], start.ts[-1], t1))
     threshold = np.asarray(-np.inf if convergence is None else convergence, dtype)
     records, memory, counts = _advance(
-        landscape, solver, _state(start), *numbers, memory, np.asarray(tolerances, dtype), threshold, np.asarray(limit)
+        landscape,
+        solver,
+        _state(start),
+        speed,
+        t0,
+        end,
+        memory,
+        np.asarray(tolerances, dtype),
+        threshold,
+        np.asarray(limit),
     )
     tried, accepted, ended = (int(count) for count in counts)
     return Leg(Steps(*(np.array(np.asarray(rows)[:accepted]) for rows in records)), tried, memory, bool(ended))

@@ -32,7 +32,7 @@ def gradient_series(
 
 
 @eqx.filter_jit
-def _series(landscape: Landscape, theta: Array, curve: Float[Array, "5 n"]) -> Float[Array, "6 n"]:
+def _series(landscape: Landscape, theta: Any, curve: Float[Any, "5 n"]) -> Float[Array, "6 n"]:
     factorials = np.array([math.factorial(k) for k in range(1, ORDER + 1)])
     derivatives = [factorial * row for factorial, row in zip(factorials, curve, strict=True)]
     try:
@@ -42,7 +42,7 @@ def _series(landscape: Landscape, theta: Array, curve: Float[Array, "5 n"]) -> F
     return jnp.stack([value, *(row / factorial for row, factorial in zip(series, factorials, strict=True))])
 
 
-def _nested(landscape: Landscape, theta: Array, curve: Float[Array, "5 n"]) -> Float[Array, "6 n"]:
+def _nested(landscape: Landscape, theta: Any, curve: Float[Any, "5 n"]) -> Float[Array, "6 n"]:
     def along(s: Array) -> Array:
         displacement = jnp.zeros_like(theta)
         # By Horner's rule: derivatives of powers are not finite at zero.
@@ -65,7 +65,7 @@ def third_products(
 
 
 @eqx.filter_jit
-def _third_products(landscape: Landscape, theta: Array, directions: Float[Array, "n k"]) -> Float[Array, "n k"]:
+def _third_products(landscape: Landscape, theta: Any, directions: Float[Any, "n k"]) -> Float[Array, "n k"]:
     def third(d: Array) -> Any:
         return jax.jvp(lambda point: landscape.hessian_product(point, d), (theta,), (d,))[1]
 

@@ -145,7 +145,7 @@ class SoftmaxAttention(eqx.Module):
         return None
 
 
-def context_statistics(tokens: Float[Array, "P N+1 D+1"]) -> tuple[Float[Array, "P D"], Float[Array, "P D"]]:
+def context_statistics(tokens: Float[Any, "P N+1 D+1"]) -> tuple[Float[Array, "P D"], Float[Array, "P D"]]:
     r"""What linear attention reads of each sequence: $(\beta, x_q)$ with $\beta = \sum_n y_n x_n$.
 
     **Arguments:** `tokens`: sequences of tokens $(x_n, y_n)$, the last one the query with label zero.

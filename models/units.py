@@ -132,7 +132,7 @@ def unit_vectors(model: Any, layer: int = 0) -> Float[Array, "H Nu+Nv"]:
     return array_namespace(u, v).concatenate([u, v], axis=1)
 
 
-def with_units(model: Any, u: Float[Array, "h Nu"], v: Float[Array, "h Nv"], layer: int = 0) -> Any:
+def with_units(model: Any, u: Float[Any, "h Nu"], v: Float[Any, "h Nv"], layer: int = 0) -> Any:
     """The same model with other units in a layer, possibly of another number h; parameters outside them stay.
 
     **Raises:** `ValueError` for another number of units that feed on each other: an array that is both incoming and
