@@ -9,10 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-import jax
 import tyro
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from .catalogue import EXPERIMENTS, check_experiment, select_figures
 
 # Tables are wider than a terminal that is not one says it is.
 TABLE_WIDTH = 170
@@ -62,8 +61,6 @@ class Reproduce:
 def main(arguments: list[str] | None = None) -> int:
     """Parses the command line and does what it says; returns the exit status."""
     command = tyro.cli(List | Run | Reproduce, args=arguments, prog="saddlescope", description=__doc__)  # type: ignore[arg-type]
-    # Exact flows need double precision; the library itself never touches this switch.
-    jax.config.update("jax_enable_x64", True)
     warnings.showwarning = _one_line
     try:
         if isinstance(command, Reproduce):
@@ -82,16 +79,29 @@ def _one_line(message: Warning | str, *_: Any, **__: Any) -> None:
 
 
 def _list() -> int:
-    from .experiments import experiment, names
-
-    for name in names():
-        item = experiment(name)
-        print(f"{name:12s} {item.title}  [{item.source}]")
+    for name, (title, source) in EXPERIMENTS.items():
+        print(f"{name:12s} {title}  [{source}]")
     return 0
 
 
-def _run(command: Run) -> int:
+def _configure() -> None:
+    """What holds for the whole process. Called when the names are known to be right, since it imports JAX."""
+    import jax
+
+    # Exact flows need double precision; the library itself never touches this switch.
+    jax.config.update("jax_enable_x64", True)
+    from .flows import keep_compiled
+
+    keep_compiled()
     os.environ.setdefault("MPLBACKEND", "Agg")
+
+
+def _run(command: Run) -> int:
+    check_experiment(command.name)
+    _configure()
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
     from .experiments.run import interrupted, run, write, write_json, write_trajectory
 
     horizon, target = _refuse_early(command)
@@ -128,11 +138,13 @@ def _run(command: Run) -> int:
 
 
 def _reproduce(command: Reproduce) -> int:
-    os.environ.setdefault("MPLBACKEND", "Agg")
-    from .experiments.reproduce import reproduce, select, table, write_page, write_reproduction
+    names = select_figures(command.figures)
+    _configure()
+    from rich.console import Console
+
+    from .experiments.reproduce import reproduce, table, write_page, write_reproduction
     from .experiments.run import check_writable
 
-    names = select(command.figures)
     check_writable(command.out)
     console = Console(width=None if sys.stdout.isatty() else TABLE_WIDTH)
     failed = 0

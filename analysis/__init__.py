@@ -1,5 +1,7 @@
 """Second floor: what happened. A trajectory becomes visits to critical points, and these a report."""
 
+from typing import TYPE_CHECKING
+
 from . import theory as theory
 from .audit import ConservationAudit as ConservationAudit
 from .audit import conservation_audit as conservation_audit
@@ -29,15 +31,9 @@ from .embedding import embed as embed
 from .escape import Escape as Escape
 from .exits import Exit as Exit
 from .exits import exits as exits
-from .figure import plot as plot
-from .figure import plot_comparison as plot_comparison
-from .figure import plot_loss as plot_loss
-from .figure import plot_spectrum as plot_spectrum
-from .figure import plot_speed as plot_speed
-from .figure import plot_units as plot_units
-from .graph_figure import plot_saddle_graph as plot_saddle_graph
 from .hessian_parts import Inertia as Inertia
 from .hessian_parts import hessian_block as hessian_block
+from .hessian_parts import hessian_products as hessian_products
 from .hessian_parts import inertia as inertia
 from .hessian_parts import leaf_positions as leaf_positions
 from .heteroclinic import HeteroclinicOrbit as HeteroclinicOrbit
@@ -58,7 +54,6 @@ from .lie_algebra import conserved_count as conserved_count
 from .lowest_form import LowestForm as LowestForm
 from .lowest_form import lowest_form as lowest_form
 from .lowest_form import third_order_form as third_order_form
-from .manifold_figure import plot_manifolds as plot_manifolds
 from .manifolds import Departure as Departure
 from .manifolds import ManifoldHistory as ManifoldHistory
 from .manifolds import SplitSpectrum as SplitSpectrum
@@ -68,7 +63,6 @@ from .manifolds import split_spectrum as split_spectrum
 from .matrix_free import Eigenpairs as Eigenpairs
 from .matrix_free import SpectralDensity as SpectralDensity
 from .matrix_free import extreme_eigenpairs as extreme_eigenpairs
-from .matrix_free import hessian_products as hessian_products
 from .matrix_free import spectral_density as spectral_density
 from .null_space import NullSpace as NullSpace
 from .null_space import null_space as null_space
@@ -95,3 +89,39 @@ from .visits import passages as passages
 from .width import EffectiveWidth as EffectiveWidth
 from .width import effective_width as effective_width
 from .width import effective_widths as effective_widths
+
+if TYPE_CHECKING:
+    from .figure import plot as plot
+    from .figure import plot_comparison as plot_comparison
+    from .figure import plot_loss as plot_loss
+    from .figure import plot_spectrum as plot_spectrum
+    from .figure import plot_speed as plot_speed
+    from .figure import plot_units as plot_units
+    from .graph_figure import plot_saddle_graph as plot_saddle_graph
+    from .manifold_figure import plot_manifolds as plot_manifolds
+
+# What imports matplotlib, which takes half a second, is itself imported when it is first asked for.
+_FIGURES = {
+    "plot": ".figure",
+    "plot_comparison": ".figure",
+    "plot_loss": ".figure",
+    "plot_spectrum": ".figure",
+    "plot_speed": ".figure",
+    "plot_units": ".figure",
+    "plot_saddle_graph": ".graph_figure",
+    "plot_manifolds": ".manifold_figure",
+}
+
+# Hidden from type checkers, which would take every name for one that `__getattr__` knows.
+if not TYPE_CHECKING:
+    __all__ = [*(name for name in globals() if name[0] != "_" and name != "TYPE_CHECKING"), *_FIGURES]
+
+    def __getattr__(name: str):
+        from importlib import import_module
+
+        if name not in _FIGURES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return getattr(import_module(_FIGURES[name], __name__), name)
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *__all__})

@@ -1,10 +1,14 @@
 """The conservation audit of a flow: what its architecture conserves, and what the integrator did to it."""
 
+from typing import Any
+
 import equinox as eqx
 import jax
 import numpy as np
+from jaxtyping import Array, Float
 
 from ..flows import Trajectory, flatten
+from ..flows.traced import Traced, trace
 from .conservation import conserved_drift, conserved_quantities
 from .lie_algebra import ConservedCount, count_of_outputs
 from .symmetry import outputs_on
@@ -50,17 +54,23 @@ def conservation_audit(trajectory: Trajectory) -> ConservationAudit:
     Source: Marcotte, Gribonval & Peyré (2023), "Abide by the law and follow the flow".
     """
     model, outputs = trajectory.initial_model, outputs_on(trajectory.data)
-    size, count = flatten(model).size, None
+    size, count = trajectory.ys.shape[1], None
     if outputs is not None and size <= COUNT_LIMIT:
         count = count_of_outputs(model, outputs)
     return ConservationAudit(known_rank(model), count, conserved_drift(trajectory), trajectory.stats["rtol"])
 
 
-def known_rank(model) -> int:
+def known_rank(model: Any) -> int:
     """The number of independent conserved quantities among the known ones: the rank of their gradients."""
-    theta = jax.random.normal(jax.random.key(0), flatten(model).shape, flatten(model).dtype)
-    gradients = np.asarray(jax.jacrev(lambda p: conserved_quantities(model, p))(theta))
+    flat = flatten(model)
+    theta = np.random.default_rng(0).standard_normal(flat.size).astype(flat.dtype)
+    gradients = np.asarray(_jacobian(trace(lambda point: conserved_quantities(model, point), theta), theta))
     if gradients.size == 0:
         return 0
     values = np.linalg.svd(gradients, compute_uv=False)
     return int(np.sum(values > RANK * values[0]))
+
+
+@eqx.filter_jit
+def _jacobian(function: Traced, theta: Float[Array, " n"]) -> Float[Array, "k n"]:
+    return jax.jacrev(function)(theta)

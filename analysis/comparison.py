@@ -1,21 +1,18 @@
 """Where an optimiser departs from the flow: distance over time, and what became of each plateau."""
 
-import io
-import re
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import equinox as eqx
-import jax
-import jax.numpy as jnp
 import numpy as np
+import scipy
 from jaxtyping import Float
-from rich.box import SIMPLE_HEAD
-from rich.console import Console
-from rich.table import Table
-from scipy.interpolate import CubicHermiteSpline
 
 from ..flows import Trajectory
+from .rendering import new_table, plain_text
 from .visits import FRACTION, passages
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 Fate = Literal["kept", "lengthened", "left early", "skipped", "not left", "not reached"]
 
@@ -58,23 +55,19 @@ class Comparison(eqx.Module):
     plateaus: tuple[Plateau, ...]
 
     def __str__(self) -> str:
-        console = Console(file=io.StringIO(), width=120, force_terminal=False)
-        console.print(self.table())
         worst = int(np.argmax(self.distances))
         size = np.linalg.norm(self.other.ys[worst])
-        console.print(
+        remark = (
             f"{self.other.stats.get('method', 'gradient flow')}: {self.other.result.value}. Farthest from the flow at "
             f"t = {self.ts[worst]:.4g}, by {self.distances[worst]:.3g} at ‖θ‖ = {size:.3g}; at the end by "
-            f"{self.distances[-1]:.3g}.",
-            soft_wrap=True,
+            f"{self.distances[-1]:.3g}."
         )
-        return re.sub(r" +\n", "\n", console.file.getvalue())  # type: ignore[attr-defined]
+        return plain_text(self.table(), remark, width=120)
 
-    def table(self) -> Table:
+    def table(self) -> "Table":
         """The plateaus as a rich table."""
-        result = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
-        for name in ("#", "loss", "dwell of the flow", "dwell here", "ratio", "fate"):
-            result.add_column(name, justify="left" if name == "fate" else "right")
+        columns = ("#", "loss", "dwell of the flow", "dwell here", "ratio", "fate")
+        result = new_table(columns, left=("fate",))
         for k, plateau in enumerate(self.plateaus):
             numbers = (plateau.loss, plateau.dwell, plateau.other_dwell, plateau.ratio)
             shown = ("–" if number is None else f"{number:.4g}" for number in numbers)
@@ -105,13 +98,8 @@ def compare(flow: Trajectory, other: Trajectory, *, same: float = SAME, skipped:
 
 def _positions(flow: Trajectory, ts: np.ndarray) -> np.ndarray:
     """The flow's weights at given times, by the cubic through its steps and their velocities."""
-    velocities = -np.asarray(_gradients(flow.flow, jnp.asarray(flow.ys), flow.data))
-    return CubicHermiteSpline(flow.ts, flow.ys, velocities)(ts)
-
-
-@eqx.filter_jit
-def _gradients(field, ys, data):
-    return jax.lax.map(lambda theta: field.value_and_gradient(theta, data)[1], ys)
+    velocities = -flow.landscape.values_and_gradients(flow.ys)[1]
+    return scipy.interpolate.CubicHermiteSpline(flow.ts, flow.ys, velocities)(ts)
 
 
 def _plateaus(flow: Trajectory, other: Trajectory, same: float, skipped: float) -> tuple[Plateau, ...]:

@@ -4,13 +4,11 @@ from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
-import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ..flows import GradientFlow, flatten, simulate, unflatten
-from ..flows.statistics import reduced_data
+from ..flows import flatten, simulate, unflatten
+from ..flows.statistics import reduced_landscape
 from .critical_point import CriticalPoint, critical_point
 from .exits import Exit
 from .visits import closest_approaches, noise_floor
@@ -24,29 +22,41 @@ ALGEBRAIC_DISPLACEMENT = 1e-2
 PATIENCE = 30.0
 # A flow has arrived when it is slower than this share of its expected speed at full size.
 ARRIVED = 1e-8
-# Points of a path at which the gradient is evaluated in one call.
-BATCH = 256
 
 
 class Connection(eqx.Module):
     r"""A piece of the flow from a saddle to the critical point that it comes near next.
 
-    - `source`, `target`: numbers of the nodes in a graph.
-    - `order`, `rate`: p and c of the departure $\dot r = c\, r^{p-1}$; for p = 2 the rate is −λ of the eigenvalue along
-      whose eigenvectors it leaves, the larger one of two.
+    - `exit`: how it leaves the saddle; `end`: the critical point, solved for.
     - `times`, `path`: the flow, from the displaced saddle to the closest approach; `losses`: along it.
     - `leak`: the largest share of the gradient, along the path, in the stronger unstable directions of the source that
       were kept out of the flow: at rounding level the path is one of the full flow; otherwise it is a first guess.
+    - `source`, `target`: numbers of the nodes in a graph; −1 outside of one.
     """
 
-    source: int
-    target: int
-    order: int
-    rate: float
+    exit: Exit
+    end: CriticalPoint
     times: Float[np.ndarray, " T"]
     path: Float[np.ndarray, "T n"]
     losses: Float[np.ndarray, " T"]
     leak: float
+    source: int = -1
+    target: int = -1
+
+    @property
+    def start(self) -> CriticalPoint:
+        """The saddle."""
+        return self.exit.point
+
+    @property
+    def order(self) -> int:
+        r"""p of the departure $\dot r = c\, r^{p-1}$."""
+        return self.exit.order
+
+    @property
+    def rate(self) -> float:
+        """c of the departure; for p = 2 the −λ of the eigenvalue along whose eigenvectors it leaves."""
+        return self.exit.rate
 
     @property
     def duration(self) -> float:
@@ -74,43 +84,25 @@ class SlicedLoss(eqx.Module):
         return self.loss(unflatten(model, base + projection @ (theta - base)), data)
 
 
-def gradients(model: Any, loss: Callable, data: Any, path: Float[np.ndarray, "T n"]) -> Float[np.ndarray, "T n"]:
-    """∇L along a path of flattened parameters."""
-    # Padded to few lengths, so that it is compiled for few.
-    padding = -len(path) % BATCH
-    padded = np.concatenate([path, np.repeat(path[-1:], padding, axis=0)])
-    return np.asarray(_gradients(GradientFlow(model, loss), jnp.asarray(padded), data))[: len(path)]
-
-
-@eqx.filter_jit
-def _gradients(flow: GradientFlow, path: Float[Array, "T n"], data: Any) -> Float[Array, "T n"]:
-    return jax.lax.map(lambda theta: flow.value_and_gradient(theta, data)[1], path)
-
-
-def follow(
-    point: CriticalPoint, way: Exit, loss: Callable, data: Any, *, size: float = 1.0, rtol: float = 1e-9
-) -> tuple[CriticalPoint, Connection]:
-    r"""The critical point that the flow comes near first when it leaves another one by one of its exits.
+def follow(way: Exit, *, size: float = 1.0, rtol: float = 1e-9) -> Connection:
+    r"""The flow that leaves a saddle by one of its exits, to the critical point that it comes near first.
 
     The directions that the exit names as stronger are kept out of the flow. Where they are kept out by a symmetry, as
     in linear networks, they would come in by rounding alone, and what is followed is an orbit of the full flow;
     `leak` measures it. Elsewhere the path is a first guess for `heteroclinic_orbit`.
 
-    **Arguments:** `point`; `way`: one of its `exits`; `loss`, `data`; `size`: of the weights at full use; the flow
-    starts a thousandth of it away, a hundredth for orders p ≥ 3; `rtol`: of the flow.
-
-    **Returns:** the target, solved for, and the connection, whose node numbers are −1.
+    **Arguments:** `way`: one of a saddle's `exits`; `size`: of the weights at full use; the flow starts a thousandth of
+    it away, a hundredth for orders p ≥ 3; `rtol`: of the flow.
     """
-    loss, data = reduced_data(point.model, loss, data)
+    base, landscape = way.point.theta, reduced_landscape(way.point.landscape)
     near = (DISPLACEMENT if way.order == 2 else ALGEBRAIC_DISPLACEMENT) * size
-    start = point.theta + way.displacement(near)
     leaving = np.log(size / near) if way.order == 2 else near ** (2 - way.order) / (way.order - 2)
     slowest = way.mixed[-1][0] if way.mixed else way.rate
-    projection = np.eye(point.theta.size) - way.stronger @ way.stronger.T
-    sliced = SlicedLoss(loss), (jnp.asarray(point.theta), jnp.asarray(projection), data)
+    projection = np.eye(base.size) - way.stronger @ way.stronger.T
     flow = simulate(
-        unflatten(point.model, jnp.asarray(start)),
-        *sliced,
+        landscape.at(base + way.displacement(near)),
+        SlicedLoss(landscape.loss),
+        (base, projection, landscape.data),
         t1=float(PATIENCE * leaving / slowest),
         rtol=rtol,
         convergence=ARRIVED * slowest * size ** (way.order - 1),
@@ -118,12 +110,10 @@ def follow(
     indices = closest_approaches(flow.speeds, noise_floor(flow))
     last = next((int(i) for i in indices if i > 0), len(flow.ts) - 1)
     path = flow.ys[: last + 1]
-    slopes = gradients(point.model, loss, data, path)
+    slopes = landscape.values_and_gradients(path)[1]
     scale = np.linalg.norm(slopes, axis=1)
     # Next to either end the gradient is small and its direction that of rounding.
     moving = scale > 1e-3 * np.max(scale)
     leaks = np.linalg.norm(slopes @ way.stronger, axis=1)[moving] / scale[moving]
-    target = critical_point(flow.model_at(last), loss, data, gradient_scale=float(np.max(flow.speeds)))
-    leak = float(np.max(leaks, initial=0.0))
-    measured = flow.ts[: last + 1], path, flow.losses[: last + 1], leak
-    return target, Connection(-1, -1, way.order, way.rate, *measured)
+    end = critical_point(landscape, path[-1], gradient_scale=float(np.max(flow.speeds)))
+    return Connection(way, end, flow.ts[: last + 1], path, flow.losses[: last + 1], float(np.max(leaks, initial=0.0)))

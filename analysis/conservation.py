@@ -9,8 +9,12 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ..flows import Trajectory, unflatten
+from ..flows.traced import Traced, evaluate, trace
 from ..models import Units, incoming, layers_of, outgoing
 from .escape import unit_history
+
+# Saved times that one call looks at: of one size, so that flows of any number of steps share what is compiled.
+BLOCK = 256
 
 
 def conserved_quantities(model: Any, theta: Float[Array, " n"]) -> Float[Array, " k"]:
@@ -53,17 +57,20 @@ def conserved_drift(trajectory: Trajectory) -> float | None:
     θ_i are the parameters of a unit, or all of them where the model has no units. `None` where the model has no known
     conserved quantity.
     """
-    model = trajectory.initial_model
-    start = conserved_quantities(model, jnp.asarray(trajectory.ys[0]))
+    model, ys = trajectory.initial_model, trajectory.ys
+    quantities = trace(lambda theta: conserved_quantities(model, theta), ys[0])
+    start = np.asarray(evaluate(quantities, ys[0]))
     if start.size == 0:
         return None
     layers = range(len(layers_of(model)))
-    histories = [unit_history(model, trajectory.ys, layer) for layer in layers] or [trajectory.ys[:, None]]
+    histories = [unit_history(model, ys, layer) for layer in layers] or [ys[:, None]]
     scale = max(float(np.max(np.sum(history**2, axis=2))) for history in histories)
-    return float(jnp.max(_changes(model, start, trajectory.ys))) / scale if scale > 0 else 0.0
+    padded = np.concatenate([ys, np.repeat(ys[-1:], -len(ys) % BLOCK, axis=0)])
+    changes = [_largest_change(quantities, start, padded[k : k + BLOCK]) for k in range(0, len(padded), BLOCK)]
+    return float(np.max(changes)) / scale if scale > 0 else 0.0
 
 
 @eqx.filter_jit
-def _changes(model, start, ys):
+def _largest_change(quantities: Traced, start: Float[Any, " k"], thetas: Float[Any, "T n"]) -> Float[Array, ""]:
     # One time after the other: for type iv there are H² quantities.
-    return jax.lax.map(lambda theta: jnp.max(jnp.abs(conserved_quantities(model, theta) - start)), ys)
+    return jnp.max(jax.lax.map(lambda theta: jnp.max(jnp.abs(quantities(theta) - start)), thetas))

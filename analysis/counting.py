@@ -2,7 +2,7 @@
 
 from math import comb, factorial
 
-from scipy.special import stirling2
+import scipy
 
 
 def copies_manifolds(narrow: int, wide: int) -> int:
@@ -14,7 +14,7 @@ def copies_manifolds(narrow: int, wide: int) -> int:
     Source: Şimşek et al. (2021), "Geometry of the loss landscape in overparameterized neural networks".
     """
     _check(narrow, wide)
-    return factorial(narrow) * int(stirling2(wide, narrow, exact=True))
+    return factorial(narrow) * int(scipy.special.stirling2(wide, narrow, exact=True))
 
 
 def zero_loss_manifolds(narrow: int, wide: int) -> int:
@@ -31,7 +31,7 @@ def zero_loss_manifolds(narrow: int, wide: int) -> int:
 
 
 def _bell(number: int) -> int:
-    return sum(int(stirling2(number, k, exact=True)) for k in range(number + 1))
+    return sum(int(scipy.special.stirling2(number, k, exact=True)) for k in range(number + 1))
 
 
 def _check(narrow: int, wide: int) -> None:

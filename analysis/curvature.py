@@ -4,19 +4,15 @@ from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
-import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ..flows import GradientFlow, flatten, hessian_of
+from ..flows import Landscape, hessian_of
 
 # A dense Hessian of 3000 parameters takes 72 MB and its eigenvectors about a minute.
 DENSE_LIMIT = 3000
-# Hessian–vector products at a time: bounds memory at a few copies of the data's hidden layer.
-BATCH = 16
 # From so many parameters on a Hessian from its parts, checked against products, is worth its longer compilation.
-FROM_PARTS = 200
+FROM_PARTS = 400
 
 
 class Spectrum(eqx.Module):
@@ -66,40 +62,37 @@ class Spectrum(eqx.Module):
 
 
 @eqx.filter_jit
-def _hessian(flow: GradientFlow, theta: Float[Array, " n"], data: Any) -> Float[Array, "n n"]:
-    def column(direction):
-        return jax.jvp(lambda p: jax.grad(flow.value)(p, data), (theta,), (direction,))[1]
-
-    return jax.lax.map(column, jnp.eye(theta.size, dtype=theta.dtype), batch_size=BATCH)
+def _from_parts(parts: Callable, theta: Float[Array, " n"]) -> Float[Array, "n n"]:
+    return parts(theta)
 
 
-@eqx.filter_jit
-def _from_parts(parts: Callable, theta: Float[Array, " n"], data: Any) -> Float[Array, "n n"]:
-    return parts(theta, data)
-
-
-def hessian(model: Any, loss: Callable, data: Any) -> Float[np.ndarray, "n n"]:
-    """The dense Hessian of the loss in the model's flattened parameters.
+def hessian(landscape: Landscape, theta: Float[Any, " n"] | None = None) -> Float[np.ndarray, "n n"]:
+    """The dense Hessian of the loss at θ, by default the landscape's own.
 
     Exact: from its parts where loss and model allow it (`saddlescope.flows.hessian_of`), else from products.
 
     **Raises:** `ValueError` beyond 3000 parameters.
     """
-    theta, flow = flatten(model), GradientFlow(model, loss)
+    theta = landscape.theta if theta is None else np.asarray(theta)
     if theta.size > DENSE_LIMIT:
         raise ValueError(f"a dense Hessian is made for up to {DENSE_LIMIT} parameters; the model has {theta.size}.")
-    parts = hessian_of(flow, data) if theta.size >= FROM_PARTS else None
-    matrix = np.asarray(_from_parts(parts, theta, data) if parts else _hessian(flow, theta, data))
+    parts = hessian_of(landscape) if theta.size >= FROM_PARTS else None
+    if parts is None:
+        return landscape.hessian(theta)
+    matrix = np.asarray(_from_parts(parts, theta))
     return (matrix + matrix.T) / 2
 
 
-def spectrum(model: Any, loss: Callable, data: Any, *, zero_threshold: float | None = None) -> Spectrum:
+def spectrum(
+    landscape: Landscape, theta: Float[Any, " n"] | None = None, *, zero_threshold: float | None = None
+) -> Spectrum:
     r"""Eigenvalues and eigenvectors of the Hessian.
 
-    **Arguments:** `model`, `loss`, `data`; `zero_threshold`: |λ| up to this counts as zero; by default
-    $\sqrt{eps} \max|\lambda|$, since a point known to within rounding has its zero eigenvalues to within about that.
+    **Arguments:** `landscape`; `theta`: θ, by default the landscape's own; `zero_threshold`: |λ| up to this counts as
+    zero; by default $\sqrt{eps} \max|\lambda|$, since a point known to within rounding has its zero eigenvalues to
+    within about that.
     """
-    values, vectors = np.linalg.eigh(hessian(model, loss, data))
+    values, vectors = np.linalg.eigh(hessian(landscape, theta))
     if zero_threshold is None:
         zero_threshold = float(np.sqrt(np.finfo(values.dtype).eps) * np.max(np.abs(values), initial=0.0))
     return Spectrum(values, vectors, zero_threshold)

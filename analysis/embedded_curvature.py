@@ -5,15 +5,13 @@ from typing import Any
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ..flows import flatten
+from ..flows import Landscape
 from ..models import declared_units, incoming, outgoing
-from .curvature import hessian
-from .dormant import added_unit_gradient
 from .embedding import Embedding
+from .narrow_landscape import NarrowLandscape, added_positions, narrow_landscape
 
 
 class Block(eqx.Module):
@@ -68,7 +66,7 @@ class EmbeddedSpectrum(eqx.Module):
 
 
 def embedded_spectrum(
-    embedding: Embedding, loss: Callable, data: Any, *, zero_threshold: float | None = None
+    landscape: Landscape, embedding: Embedding, *, zero_threshold: float | None = None
 ) -> EmbeddedSpectrum:
     r"""Index and nullity of the Hessian at an embedded point, for any number of units.
 
@@ -83,8 +81,9 @@ def embedded_spectrum(
     It holds for any loss that is a function of the sum of units, at any point, critical or not, where φ is twice
     differentiable.
 
-    **Arguments:** `embedding`: of the narrow network; `loss`, `data`; `zero_threshold`: |λ| up to this counts as
-    zero, by default $\sqrt{eps}$ times the largest |λ| of all blocks.
+    **Arguments:** `landscape`: of the wide network, or of any other with its loss and data; `embedding`: of the narrow
+    network in the wide one; `zero_threshold`: |λ| up to this counts as zero, by default $\sqrt{eps}$ times the largest
+    |λ| of all blocks.
 
     **Raises:** `ValueError` for zero units of a law that is not smooth, and beyond 3000 parameters of the narrow one.
 
@@ -95,14 +94,16 @@ def embedded_spectrum(
     zeros = int(np.sum(embedding.dormant))
     if not law.smooth and zeros:
         raise ValueError(f"the network has {zeros} zero units, at which its units are not twice differentiable.")
-    # The network of no units, which all zero units embed, has no Hessian of its own.
-    whole = _eigenvalues(hessian(narrow, loss, data)) if flatten(narrow).size else np.zeros(0)
-    blocks = [Block("narrow network", 1, whole)]
-    u, v = incoming(narrow, layer), outgoing(narrow, layer)
-    zero = jnp.zeros((1, u.shape[1]), u.dtype), jnp.zeros((1, v.shape[1]), v.dtype)
+    with_spare = narrow_landscape(landscape, embedding, spare=True)
+    added = added_positions(with_spare, layer)
+    # The network of no units, which all zero units embed, has an empty Hessian.
+    kept = np.setdiff1d(np.arange(with_spare.theta.size), np.concatenate(added))
+    blocks = [Block("narrow network", 1, np.linalg.eigvalsh(with_spare.hessian(with_spare.theta)[np.ix_(kept, kept)]))]
+    u, v = np.asarray(incoming(narrow, layer)), np.asarray(outgoing(narrow, layer))
+    zero = np.zeros(u.shape[1]), np.zeros(v.shape[1])
     if law.linear:
         count = embedding.incoming.shape[0] - embedding.incoming.shape[1]
-        blocks.append(_block("unused unit", count, narrow, loss, data, layer, zero, 0))
+        blocks.append(_block("unused unit", count, with_spare, added, zero, 0))
     else:
         shares = embedding.incoming * embedding.outgoing
         members = embedding.incoming != 0
@@ -113,9 +114,9 @@ def embedded_spectrum(
             p, q = int(np.sum(share > 0)), int(np.sum(share < 0))
             for sign, count in ((1, p - 1), (-1, q), (0, len(share) - p - q)):
                 name = f"{('idle', 'positive', 'negative')[sign]} copy of unit {i}"
-                blocks.append(_block(name, count, narrow, loss, data, layer, (u[i : i + 1], v[i : i + 1]), sign))
+                blocks.append(_block(name, count, with_spare, added, (u[i], v[i]), sign))
         if zeros:
-            blocks.append(_block("zero unit", zeros, narrow, loss, data, layer, zero, 0))
+            blocks.append(_block("zero unit", zeros, with_spare, added, zero, 0))
     if zero_threshold is None:
         largest = max(float(np.max(np.abs(block.eigenvalues), initial=0.0)) for block in blocks)
         zero_threshold = float(np.sqrt(np.finfo(float).eps)) * largest
@@ -131,29 +132,36 @@ def _isometric(embedding: Embedding) -> bool:
 def _block(
     name: str,
     count: int,
-    narrow: Any,
-    loss: Callable,
-    data: Any,
-    layer: int,
-    unit: tuple[Array, Array],
+    narrow: NarrowLandscape,
+    added: tuple[np.ndarray, np.ndarray],
+    unit: tuple[np.ndarray, np.ndarray],
     sign: int,
 ) -> Block:
+    """The block of one further unit (u, v) beside the narrow network, from the second derivatives of m(u, v)."""
     if count < 1:
         return Block(name, 0, np.zeros(0))
-    second = np.array(_added_unit_hessian(narrow, loss, data, layer, jnp.concatenate(unit, axis=1)[0]))
-    size = unit[0].shape[1]
-    second[:size, :size] *= sign
-    second[size:, size:] = 0  # m is linear in v
-    return Block(name, count, _eigenvalues(second))
+    size = unit[0].size
+    # m is linear in v: its derivative in v, along u, is -M(u), and the second derivative in u that of -⟨M(u), v⟩.
+    incoming_map, outgoing_map = (narrow.matrix[:, places] for places in added)
+    theta = narrow.matrix @ narrow.theta
+    curvature, slope = (
+        np.asarray(part) for part in _second(narrow.landscape, theta, incoming_map, outgoing_map, *unit)
+    )
+    second = np.zeros((size + unit[1].size,) * 2)
+    second[:size, :size] = sign * curvature
+    second[size:, :size], second[:size, size:] = slope, slope.T
+    return Block(name, count, np.linalg.eigvalsh((second + second.T) / 2))
 
 
 @eqx.filter_jit
-def _added_unit_hessian(
-    narrow: Any, loss: Callable, data: Any, layer: int, unit: Float[Array, " d"]
-) -> Float[Array, "d d"]:
-    gain, size = added_unit_gradient(narrow, loss, data, layer), incoming(narrow, layer).shape[1]
-    return jax.hessian(lambda w: -gain(w[:size]) @ w[size:])(unit)
-
-
-def _eigenvalues(matrix: np.ndarray) -> np.ndarray:
-    return np.linalg.eigvalsh((matrix + matrix.T) / 2)
+def _second(
+    landscape: Landscape,
+    theta: Float[Any, " n"],
+    incoming_map: Float[Any, "n Nu"],
+    outgoing_map: Float[Any, "n Nv"],
+    u: Float[Any, " Nu"],
+    v: Float[Any, " Nv"],
+) -> tuple[Float[Array, "Nu Nu"], Float[Array, "Nv Nu"]]:
+    """∂²m/∂u² and ∂²m/∂v∂u at (u, v)."""
+    slope = lambda u: outgoing_map.T @ landscape.gradient(theta + incoming_map @ u)  # noqa: E731
+    return jax.hessian(lambda u: slope(u) @ v)(u), jax.jacfwd(slope)(u)

@@ -9,6 +9,9 @@ from jaxtyping import ArrayLike, Float
 from ..models import declared_units, map_units, width
 from ..models.unit_law import EmbeddingType
 
+# P_u, P_v, and the layer whose units they map.
+LayerMap = tuple[Float[np.ndarray, "H r"], Float[np.ndarray, "H r"], int]
+
 
 class Embedding(eqx.Module):
     r"""A narrow network and the linear maps that embed it in a wide one: $U = P_u U'$, $V = P_v V'$.
@@ -23,6 +26,11 @@ class Embedding(eqx.Module):
     incoming: Float[np.ndarray, "H r"]
     outgoing: Float[np.ndarray, "H r"]
     layer: int = eqx.field(static=True, default=0)
+
+    @property
+    def maps(self) -> tuple[LayerMap, ...]:
+        """The maps of all layers in which the two networks differ: this one."""
+        return ((self.incoming, self.outgoing, self.layer),)
 
     @property
     def dormant(self) -> np.ndarray:
@@ -52,6 +60,11 @@ class LayeredEmbedding(eqx.Module):
 
     narrow: Any
     layers: tuple[tuple[Float[np.ndarray, "H r"], Float[np.ndarray, "H r"]], ...]
+
+    @property
+    def maps(self) -> tuple[LayerMap, ...]:
+        """The maps of all layers, from the lowest up."""
+        return tuple((p, q, layer) for layer, (p, q) in enumerate(self.layers))
 
     @property
     def dormant(self) -> np.ndarray:

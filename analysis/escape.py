@@ -1,12 +1,11 @@
 """How the flow left a saddle: direction, rate, dwell time."""
 
 import equinox as eqx
-import jax
 import numpy as np
 from jaxtyping import Float
 
-from ..flows import Trajectory, flatten, unflatten
-from ..models import unit_vectors
+from ..flows import Trajectory, unit_positions
+from ..models import units_matrix
 from .critical_point import CriticalPoint
 from .dormant import DormantForm, steepness
 from .embedding import Embedding, LayeredEmbedding
@@ -121,7 +120,7 @@ def _from_dormant(trajectory: Trajectory, ys, point: CriticalPoint, form: Dorman
     amplitude = np.linalg.norm(rows, axis=2)
     winner = int(np.argmax(amplitude[-1]))
     direction = rows[-1, winner] / amplitude[-1, winner]
-    gain = steepness(point.embedding.narrow, trajectory.loss, trajectory.data, direction)
+    gain = steepness(trajectory.landscape, direction, embedding=point.embedding)
     return form.rate, amplitude[:, winner], gain * form.order / form.rate
 
 
@@ -131,20 +130,20 @@ def _from_form(trajectory: Trajectory, ys, point: CriticalPoint, form: LowestFor
     amplitude = np.linalg.norm(displacement, axis=1)
     direction = displacement[-1] / amplitude[-1]
     assert form.order is not None  # a form with a rate has an order
-    gain = form_along(point.model, point.theta, trajectory.loss, trajectory.data, direction, form.order)
+    gain = form_along(trajectory.landscape, point.theta, direction, form.order)
     return form.rate, amplitude, gain / form.lowest
 
 
 def _outside(trajectory: Trajectory, ys, embedding: LayeredEmbedding) -> Float[np.ndarray, " T"]:
     """Units in several layers: the size of what, of all weights together, lies outside the saddle's narrow network."""
-    model = trajectory.initial_model
-    projected = jax.jit(jax.vmap(lambda theta: flatten(embedding.projected(unflatten(model, theta)))))(ys)
-    return np.linalg.norm(ys - np.asarray(projected), axis=1)
+    maps = [(p @ q.T, q @ p.T, layer) for p, q, layer in embedding.maps]
+    projection = units_matrix(trajectory.initial_model, maps)
+    return np.linalg.norm(ys - ys @ projection.T, axis=1)
 
 
 def unit_history(model, ys: Float[np.ndarray, "T n"], layer: int = 0) -> Float[np.ndarray, "T H N"]:
     """The unit vectors θ_i of a layer along a path of flattened parameters."""
-    return np.asarray(jax.vmap(lambda theta: unit_vectors(unflatten(model, theta), layer))(ys))
+    return ys[:, unit_positions(model, layer)]
 
 
 def steady_rate(ts: Float[np.ndarray, " T"], r: Float[np.ndarray, " T"], order: int) -> tuple[float | None, float]:

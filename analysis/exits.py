@@ -1,21 +1,18 @@
 """The directions in which the flow can leave a saddle."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from itertools import combinations
-from typing import Any
 
 import equinox as eqx
-import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from ..flows import flatten
-from ..models import declared_units, incoming, outgoing, with_units
+from ..flows import unit_positions
+from ..models import declared_units
 from .critical_point import CriticalPoint
 from .dormant import DormantForm, local_maximisers
 from .embedding import Embedding
-from .kind import ZERO_FORM
+from .kind import ZERO_FORM, kind
 from .verdict import Kind
 
 # Eigenvalues closer than this share of the lowest are one.
@@ -27,6 +24,7 @@ MOST_MAXIMISERS = 4
 class Exit(eqx.Module):
     r"""A way out of a saddle, on which the distance r from it grows as $\dot r = c\, r^{p-1}$.
 
+    - `point`, `kind`: the saddle.
     - `direction`: a unit vector; for an exit that mixes several eigenspaces a vector $\sum_k \hat q_k$ of unit vectors,
       one from each, and `mixed` their rates and themselves, fastest first.
     - `order`: p; `rate`: c, for p = 2 the −λ of the eigenvalue.
@@ -34,6 +32,8 @@ class Exit(eqx.Module):
       leaves along `direction` alone has no part in them.
     """
 
+    point: CriticalPoint
+    kind: Kind
     direction: Float[np.ndarray, " n"]
     order: int
     rate: float
@@ -64,9 +64,7 @@ def eigenspaces(verdict: Kind) -> Iterator[tuple[float, Float[np.ndarray, "n m"]
         yield float(values[members].mean()), spectral.eigenvectors[:, members], lower
 
 
-def exits(
-    point: CriticalPoint, verdict: Kind, loss: Callable, data: Any, *, mixed: bool = False, seed: int = 0
-) -> tuple[Exit, ...]:
+def exits(point: CriticalPoint, verdict: Kind | None = None, *, mixed: bool = False, seed: int = 0) -> tuple[Exit, ...]:
     r"""The ways out of a saddle.
 
     From a strict saddle both ways along a random vector of each unstable eigenspace: of an eigenvalue that occurs m
@@ -74,50 +72,45 @@ def exits(
     lower the loss without a Hessian that shows it (order p ≥ 3, or ReLU), one unused unit leaves along each local
     maximiser of its form.
 
-    **Arguments:** `point`, `verdict`: the saddle; `loss`, `data`; `mixed`: also along every two eigenspaces at once,
-    on orbits that pass by the saddle to which one of them alone would lead; `seed`: of the random vectors.
+    **Arguments:** `point`: the saddle; `verdict`: its `kind`, determined if not given; `mixed`: also along every two
+    eigenspaces at once, on orbits that pass by the saddle to which one of them alone would lead; `seed`: of the random
+    vectors.
     """
+    verdict = kind(point) if verdict is None else verdict
     random = np.random.default_rng(seed)
     found, alone = [], []
     for value, space, lower in eigenspaces(verdict):
         vector = space @ random.standard_normal(space.shape[1])
         vector /= np.linalg.norm(vector)
         alone.append((-value, vector, lower))
-        found += [Exit(sign * vector, 2, -value, lower) for sign in (1, -1)]
+        found += [Exit(point, verdict, sign * vector, 2, -value, lower) for sign in (1, -1)]
     if mixed:
-        found += [_mixture(verdict, first, second) for first, second in combinations(alone, 2)]
-    return (*found, *_small_units(point, verdict, loss, data))
+        found += [_mixture(point, verdict, first, second) for first, second in combinations(alone, 2)]
+    return (*found, *_small_units(point, verdict))
 
 
-def _mixture(verdict: Kind, fast, slow) -> Exit:
+def _mixture(point: CriticalPoint, verdict: Kind, fast, slow) -> Exit:
     """Both at once; what is stronger than the slow one, but for the fast one's own eigenspace, stays out."""
     own = next(space for value, space, _ in eigenspaces(verdict) if np.isclose(-value, fast[0], rtol=EQUAL))
     others = slow[2] - own @ (own.T @ slow[2])
     kept = slow[2][:, np.linalg.norm(others, axis=0) > 0.5]
-    return Exit(fast[1] + slow[1], 2, fast[0], kept, ((fast[0], fast[1]), (slow[0], slow[1])))
+    return Exit(point, verdict, fast[1] + slow[1], 2, fast[0], kept, ((fast[0], fast[1]), (slow[0], slow[1])))
 
 
-def _small_units(point: CriticalPoint, verdict: Kind, loss: Callable, data: Any) -> Iterator[Exit]:
+def _small_units(point: CriticalPoint, verdict: Kind) -> Iterator[Exit]:
     """One unused unit that leaves on its own, where no Hessian tells of it."""
     form, embedding = verdict.dormant, point.embedding
     if verdict.order is None or not isinstance(form, DormantForm) or not isinstance(embedding, Embedding):
         return
     if not np.any(embedding.dormant) or form.strength <= ZERO_FORM:
         return
-    if form.order == 2 and declared_units(point.model).law.smooth:
+    if form.order == 2 and declared_units(point.landscape.model).law.smooth:
         return
     spectral = verdict.spectrum
     stronger = np.zeros((point.theta.size, 0)) if spectral is None else spectral.eigenvectors[:, : spectral.index]
-    unit = int(np.argmax(embedding.dormant))
-    maximisers = local_maximisers(embedding.narrow, loss, data)
-    for strength, row in maximisers[:MOST_MAXIMISERS]:
+    unit = unit_positions(point.landscape.model)[int(np.argmax(embedding.dormant))]
+    for strength, row in local_maximisers(point.landscape, embedding=embedding)[:MOST_MAXIMISERS]:
         single = DormantForm(form.order, strength, None, None, row[None])
-        yield Exit(unit_direction(point.model, unit, row), form.order, single.rate, stronger)
-
-
-def unit_direction(model: Any, unit: int, row: Float[np.ndarray, " Nu+Nv"]) -> Float[np.ndarray, " n"]:
-    """The change of the flattened parameters that changes one unit by a given row (u, v)."""
-    u, v = np.zeros(incoming(model).shape), np.zeros(outgoing(model).shape)
-    u[unit], v[unit] = row[: u.shape[1]], row[u.shape[1] :]
-    still = jax.tree.map(lambda leaf: jnp.zeros_like(leaf) if eqx.is_inexact_array(leaf) else leaf, model)
-    return np.asarray(flatten(with_units(still, jnp.asarray(u), jnp.asarray(v))))
+        direction = np.zeros(point.theta.size)
+        direction[unit] = row
+        yield Exit(point, verdict, direction, form.order, single.rate, stronger)

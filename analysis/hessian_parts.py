@@ -7,10 +7,12 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-import scipy.linalg
+import scipy
 from jaxtyping import Array, Float, Int
 
-from ..flows import GradientFlow, flatten, unflatten
+from ..flows import Landscape, flatten, unflatten
+from ..flows.landscape import BLOCK
+from ..flows.traced import Traced, trace
 from ..models import Features, features_of
 
 Part = Literal["whole", "gauss-newton", "residual"]
@@ -39,59 +41,100 @@ class Linearised(eqx.Module):
         return Features(features.of_input, lambda linearised: linearised._expand(features.coefficients))
 
 
-class LinearisedLoss(eqx.Module):
-    r"""The loss of the linearised model as a function of the displacement; its Hessian at 0 is the Gauss–Newton matrix.
+def linearised(landscape: Landscape) -> Traced:
+    r"""The loss of the linearised model as a function of (displacement, θ, data), traced.
 
-    $\nabla^2_\delta\, \ell(f + J \delta) = J^\top (\partial^2 \ell / \partial f^2) J$.
+    Its Hessian at displacement 0 is the Gauss–Newton matrix: $\nabla^2_\delta\, \ell(f + J \delta) =
+    J^\top (\partial^2 \ell / \partial f^2) J$.
+
+    **Raises:** `ValueError` for a loss that reads more of a model than its outputs.
     """
-
-    flow: GradientFlow
-
-    def value(self, displacement: Float[Array, " n"], theta: Float[Array, " n"], data: Any) -> Float[Array, ""]:
-        """The loss at a displacement from θ."""
-        return self.flow.loss(Linearised(unflatten(self.flow.model, theta), displacement), data)
-
-
-def hessian_operator(
-    flow: GradientFlow, theta: Float[Array, " n"], data: Any, part: Part = "whole"
-) -> Callable[[Float[Array, " n"]], Float[Array, " n"]]:
-    r"""The product of the Hessian, or of one of its parts, with a vector; to be used under `jax.jit`.
-
-    $\nabla^2 L = J^\top (\partial^2 \ell / \partial f^2) J + \sum_j (\partial \ell / \partial f_j) \nabla^2 f_j$: the
-    Gauss–Newton part, and what the curvature of the outputs adds to it.
-
-    **Raises:** `ValueError` for the parts of a loss that reads more of a model than its outputs.
-    """
-    whole = jax.linearize(lambda p: jax.grad(flow.value)(p, data), theta)[1]
-    if part == "whole":
-        return whole
-    first = LinearisedLoss(flow)
+    theta = landscape.theta
     try:
-        gauss_newton = jax.linearize(lambda d: jax.grad(first.value)(d, theta, data), jnp.zeros_like(theta))[1]
+        return trace(
+            lambda d, theta, data: landscape.loss(Linearised(landscape.at(theta), d), data),
+            theta,
+            theta,
+            landscape.data,
+        )
     except AttributeError as error:
         raise ValueError(
             f"the Gauss–Newton part needs a loss of the model's outputs alone; this one reads more of it ({error})."
         ) from error
-    return gauss_newton if part == "gauss-newton" else lambda v: whole(v) - gauss_newton(v)
+
+
+class HessianOperator(eqx.Module):
+    r"""The product of the Hessian at θ, or of one of its parts, with vectors.
+
+    $\nabla^2 L = J^\top (\partial^2 \ell / \partial f^2) J + \sum_j (\partial \ell / \partial f_j) \nabla^2 f_j$: the
+    Gauss–Newton part, and what the curvature of the outputs adds to it.
+
+    - `landscape`, `theta`; `part`; `first`: the loss of the linearised model, for the parts.
+    """
+
+    landscape: Landscape
+    theta: Float[Any, " n"]
+    part: Part = eqx.field(static=True)
+    first: Traced | None
+
+    def __init__(self, landscape: Landscape, theta: Float[Any, " n"] | None = None, part: Part = "whole"):
+        self.landscape, self.part = landscape, part
+        self.theta = landscape.theta if theta is None else np.asarray(theta)
+        self.first = None if part == "whole" else linearised(landscape)
+
+    def product(self) -> Callable[[Float[Array, " n"]], Float[Array, " n"]]:
+        """The function from a vector to its product, linearised once; to be traced."""
+        whole = jax.linearize(self.landscape.gradient, self.theta)[1]
+        if self.first is None:
+            return whole
+        first, zero = self.first, jnp.zeros_like(self.theta)
+        gradient = jax.grad(lambda d: first(d, self.theta, self.landscape.data))
+        gauss_newton = jax.linearize(gradient, zero)[1]
+        return gauss_newton if self.part == "gauss-newton" else lambda v: whole(v) - gauss_newton(v)
 
 
 @eqx.filter_jit
-def _columns(flow: GradientFlow, theta: Array, data: Any, positions: Array, part: Part) -> Array:
-    product = hessian_operator(flow, theta, data, part)
-    seed = lambda position: jnp.zeros_like(theta).at[position].set(1.0)  # noqa: E731
-    return jax.lax.map(lambda position: product(seed(position))[positions], positions)
+def _products(operator: HessianOperator, directions: Float[Any, "n k"]) -> Float[Array, "n k"]:
+    return jax.vmap(operator.product(), in_axes=1, out_axes=1)(directions)
+
+
+def hessian_products(
+    landscape: Landscape, part: Part = "whole", theta: Float[Any, " n"] | None = None
+) -> Callable[[np.ndarray], np.ndarray]:
+    """The function from a block of directions, as columns, to the products of the Hessian, or a part of it, with them.
+
+    **Arguments:** `landscape`; `part`: "whole", "gauss-newton" or "residual"; `theta`: θ, by default the landscape's
+    own.
+
+    **Raises:** `ValueError` for the parts of a loss that reads more of a model than its outputs.
+    """
+    theta = landscape.theta if theta is None else np.asarray(theta)
+    if part == "whole":
+        return lambda directions: landscape.hessian_products(theta, directions)
+    operator = HessianOperator(landscape, theta, part)
+    return lambda directions: np.asarray(_products(operator, np.asarray(directions, theta.dtype)))
 
 
 def hessian_block(
-    model: Any, loss: Callable, data: Any, positions: Int[np.ndarray, " k"], part: Part = "whole"
+    landscape: Landscape,
+    positions: Int[np.ndarray, " k"],
+    part: Part = "whole",
+    theta: Float[Any, " n"] | None = None,
 ) -> Float[np.ndarray, "k k"]:
     """The block of the Hessian, or of one of its parts, of the parameters at some positions of the flattened model.
 
     One Hessian–vector product for each; the rest of the Hessian is never formed. `leaf_positions` and `unit_positions`
     give the positions of a layer's and of a unit's parameters.
     """
-    flow, theta = GradientFlow(model, loss), flatten(model)
-    matrix = np.asarray(_columns(flow, theta, data, jnp.asarray(positions), part))
+    products, size = hessian_products(landscape, part, theta), landscape.theta.size
+    columns = []
+    # In blocks of one size, so that one program serves any number of positions.
+    for start in range(0, len(positions), BLOCK):
+        chosen = positions[start : start + BLOCK]
+        seeds = np.zeros((size, BLOCK))
+        seeds[chosen, np.arange(len(chosen))] = 1.0
+        columns.append(products(seeds)[positions, : len(chosen)])
+    matrix = np.concatenate(columns, axis=1)
     return (matrix + matrix.T) / 2
 
 

@@ -1,12 +1,8 @@
 """Verdicts where there is a Hessian: strict, degenerate, minimum, or undetermined, with null space and certificate."""
 
-from collections.abc import Callable
-from typing import Any
-
 import numpy as np
 
 from ..models import units_of
-from .certificate import certificate
 from .critical_point import GRADIENT_TOLERANCE, CriticalPoint
 from .curvature import Spectrum, spectrum
 from .dormant import DormantForm
@@ -16,26 +12,24 @@ from .lowest_form import lowest_form
 from .null_probe import probe_null_space
 from .null_space import NullSpace, null_space
 from .scales import Scales
-from .verdict import Kind
+from .verdict import Further, Kind
 
 NO_UNIT_HELPS = "no unit of any size lowers the loss to first order, so none does if it is convex in the sum of units"
 
 Form = DormantForm | JointForm | None
 
 
-def with_hessian(
-    point: CriticalPoint, loss: Callable, data: Any, form: Form, scales: Scales, *, escapes: bool, why: str = ""
-) -> Kind:
+def with_hessian(point: CriticalPoint, form: Form, scales: Scales, *, escapes: bool, why: str = "") -> Kind:
     """The verdict on a point whose loss is twice differentiable and small enough for a dense Hessian.
 
-    **Arguments:** `point`, `loss`, `data`; `form`: of added units; `scales`; `escapes`: whether the form lets units
+    **Arguments:** `point`; `form`: of added units; `scales`; `escapes`: whether the form lets units
     that are there but unused lower the loss, `why` in words.
     """
-    spectral = spectrum(point.model, loss, data, zero_threshold=zero_threshold(point, scales))
+    spectral = spectrum(point.landscape, point.theta, zero_threshold=zero_threshold(point, scales))
     single = point.embedding if isinstance(point.embedding, Embedding) else None
-    explained = null_space(spectral, point.model, data, single)
-    verdict = _verdict(point, loss, data, spectral, form, escapes, why, explained, scales)
-    return _with_proof(verdict, spectral, point, loss, data, explained, scales)
+    explained = null_space(spectral, point.model, point.landscape.data, single)
+    verdict = _verdict(point, spectral, form, escapes, why, explained, scales)
+    return _with_proof(verdict, spectral, point, explained, scales)
 
 
 def zero_threshold(point: CriticalPoint, scales: Scales) -> float | None:
@@ -56,11 +50,11 @@ def zero_loss(point: CriticalPoint, scales: Scales) -> bool:
 
 def no_unit_helps(point: CriticalPoint, form: DormantForm | JointForm | None, escapes: bool) -> bool:
     """Whether M(u) vanishes for all u: the lowest order, which is what was examined, is all of a homogeneous φ."""
-    units = units_of(point.model)
+    units = units_of(point.landscape.model)
     return isinstance(form, DormantForm) and not escapes and units is not None and units.law.degree is not None
 
 
-def _verdict(point, loss, data, spectral, form, escapes, why, explained, scales) -> Kind:
+def _verdict(point, spectral, form, escapes, why, explained, scales) -> Kind:
     if spectral.index > 0:
         evidence = f"{spectral.index} negative eigenvalues, the lowest {spectral.eigenvalues[0]:.6g}"
         return Kind("strict saddle", 2, spectral, form, evidence)
@@ -73,19 +67,19 @@ def _verdict(point, loss, data, spectral, form, escapes, why, explained, scales)
         return Kind("minimum", None, spectral, form, "the Hessian is positive definite")
     if no_unit_helps(point, form, escapes):
         return Kind("minimum", None, spectral, form, f"positive semidefinite; {NO_UNIT_HELPS}")
-    return _flat(point, loss, data, spectral, form, explained, scales)
+    return _flat(point, spectral, form, explained, scales)
 
 
-def _flat(point, loss, data, spectral, form, explained, scales) -> Kind:
+def _flat(point, spectral, form, explained, scales) -> Kind:
     """A positive semidefinite Hessian with a null space that no unit explains: look along it."""
-    found = probe_null_space(point.model, point.theta, loss, data, spectral, weight_scale=scales.weight)
+    found = probe_null_space(point.landscape, point.theta, spectral, weight_scale=scales.weight)
     # Rounding of the loss, and the certificate of the critical point itself.
     silent = 1e3 * np.finfo(float).eps * scales.loss
     still = found.gradient <= 10 * GRADIENT_TOLERANCE * scales.gradient
     if np.all(np.abs(found.changes) <= silent) and still:
         evidence = "positive semidefinite, the null space tangent to a manifold of critical points (numerical evidence)"
         return Kind("minimum", None, spectral, form, evidence)
-    lowest = lowest_form(point.model, point.theta, loss, data, spectral, basis=explained.directions, scales=scales)
+    lowest = lowest_form(point.landscape, point.theta, spectral, basis=explained.directions, scales=scales)
     if lowest.falls:
         evidence = f"degenerate, order {lowest.order}: along a null direction of the Hessian {lowest}"
         return Kind("degenerate saddle", lowest.order, spectral, form, evidence, lowest)
@@ -97,16 +91,18 @@ def _flat(point, loss, data, spectral, form, explained, scales) -> Kind:
     return Kind("undetermined", None, spectral, form, evidence, lowest)
 
 
-def _with_proof(
-    verdict: Kind, spectral: Spectrum, point: CriticalPoint, loss, data, explained: NullSpace, scales: Scales
-) -> Kind:
-    """The verdict with its null space explained, unexplained zeros looked at, and its certificate."""
-    form, evidence = verdict.form, f"{verdict.evidence}; {explained}"
-    if form is None and explained.unexplained and verdict.name == "strict saddle":
-        form = lowest_form(
-            point.model, point.theta, loss, data, spectral, basis=explained.directions, scales=scales, search=False
-        )
-    if form is not None and verdict.name != "degenerate saddle":
-        evidence += f", along which {form}"
-    proof = certificate(point.model, point.theta, loss, data, spectral, explained=explained.unexplained == 0)
-    return Kind(verdict.name, verdict.order, spectral, verdict.dormant, evidence, form, explained, proof)
+def _with_proof(verdict: Kind, spectral: Spectrum, point: CriticalPoint, explained: NullSpace, scales: Scales) -> Kind:
+    """The verdict with its null space explained, and what can be asked of it besides."""
+    evidence = f"{verdict.evidence}; {explained}"
+    if verdict.form is not None and verdict.name != "degenerate saddle":
+        evidence += f", along which {verdict.form}"
+    return Kind(
+        verdict.name,
+        verdict.order,
+        spectral,
+        verdict.dormant,
+        evidence,
+        verdict.form,
+        explained,
+        further=Further(point.landscape, point.theta, spectral, explained, scales),
+    )

@@ -1,27 +1,27 @@
 """A heteroclinic orbit, from one critical point to another, as a boundary-value problem."""
 
-from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
 import numpy as np
-import scipy.sparse as sp
-from jaxtyping import Array, Float
-from scipy.interpolate import CubicHermiteSpline, CubicSpline
-from scipy.sparse.linalg import splu
+import scipy
+from jaxtyping import Float
 
-from ..flows import GradientFlow, flatten, unflatten
-from ..flows.statistics import reduced_data
-from .connections import Connection, gradients
-from .critical_point import CriticalPoint, solve_gradient
+from ..flows import Landscape
+from ..flows.statistics import reduced_landscape
+from .connections import Connection
+from .critical_point import solve_gradient
 from .curvature import spectrum
-from .verdict import Kind
 from .visits import FRACTION
+
+if TYPE_CHECKING:
+    from scipy.interpolate import CubicHermiteSpline
 
 # The orbit is cut off where it is within this share of the distance between its ends from the target.
 CUT = 1e-3
+# Intervals whose defects are computed in one call.
+BLOCK = 20
 # Newton steps; each solve starts near a solution and converges quadratically.
 STEPS = 25
 # Defects below this share of the distance between the ends are rounding.
@@ -83,7 +83,7 @@ class HeteroclinicOrbit(eqx.Module):
 
     def _time_of(self, fraction: float) -> float:
         level = self.losses[0] + fraction * (self.losses[-1] - self.losses[0])
-        return float(CubicSpline(self.times, self.losses).solve(level, extrapolate=False)[0])
+        return float(scipy.interpolate.CubicSpline(self.times, self.losses).solve(level, extrapolate=False)[0])
 
     def __str__(self) -> str:
         verdict = "converged" if self.converged else "NOT converged"
@@ -94,16 +94,21 @@ class HeteroclinicOrbit(eqx.Module):
         )
 
 
+def _collocation(landscape: Landscape, path: Float[np.ndarray, "N+1 n"], steps: Float[np.ndarray, " N"]):
+    """Lobatto's collocation of order 4: the defect of every interval, and its derivatives in both ends."""
+    count = len(steps)
+    # Filled up with intervals of length zero, so that one program serves any number.
+    padded = np.concatenate([path, np.repeat(path[-1:], -count % BLOCK, axis=0)])
+    steps = np.pad(steps, (0, -count % BLOCK))
+    blocks = [_defects(landscape, padded[k : k + BLOCK + 1], steps[k : k + BLOCK]) for k in range(0, count, BLOCK)]
+    return (np.concatenate(parts)[:count] for parts in zip(*blocks, strict=True))
+
+
 @eqx.filter_jit
-def _defects(flow: GradientFlow, data: Any, path: Float[Array, "N+1 n"], steps: Float[Array, " N"]):
-    """Lobatto's collocation of order 4 on every interval, with its derivatives in both ends."""
-
+def _defects(landscape: Landscape, path: Float[Any, "N+1 n"], steps: Float[Any, " N"]):
     def defect(a, b, h):
-        def field(theta):
-            return -flow.value_and_gradient(theta, data)[1]
-
-        fa, fb = field(a), field(b)
-        middle = field((a + b) / 2 + h / 8 * (fa - fb))
+        fa, fb = -landscape.gradient(a), -landscape.gradient(b)
+        middle = -landscape.gradient((a + b) / 2 + h / 8 * (fa - fb))
         return b - a - h / 6 * (fa + 4 * middle + fb)
 
     def interval(points):
@@ -133,17 +138,7 @@ class _Ends(eqx.Module):
         return np.vstack([self.outside.T, left]), self.unstable.T
 
 
-def heteroclinic_orbit(
-    source: CriticalPoint,
-    verdict: Kind,
-    connection: Connection,
-    target: CriticalPoint,
-    loss: Callable,
-    data: Any,
-    *,
-    intervals: int = 60,
-    tolerance: float = 1e-5,
-) -> HeteroclinicOrbit:
+def heteroclinic_orbit(connection: Connection, *, intervals: int = 60, tolerance: float = 1e-5) -> HeteroclinicOrbit:
     r"""The orbit between two critical points, from the first guess that a connection is.
 
     Solves $\dot\theta = -\nabla L$ on a time interval with $\theta(0)$ on the source's unstable eigenspace at the
@@ -152,13 +147,14 @@ def heteroclinic_orbit(
     the shortest, as symmetries and families of orbits leave solutions free. The mesh is halved until the tangent agrees
     with −∇L between its points.
 
-    **Arguments:** `source`, `verdict`: a strict saddle; `connection`: from `follow`; `target`: where it led; `loss`,
-    `data`; `intervals`: of the first mesh; `tolerance`: of the angle between tangent and −∇L, in radians.
+    **Arguments:** `connection`: from a strict saddle, by `follow`; `intervals`: of the first mesh; `tolerance`: of the
+    angle between tangent and −∇L, in radians.
 
     **Raises:** `ValueError` for a source without unstable eigenvectors, and for too many unknowns.
 
     Source: Beyn (1990), "The numerical computation of connecting orbits in dynamical systems".
     """
+    source, verdict, target = connection.start, connection.exit.kind, connection.end
     spectral = verdict.spectrum
     if spectral is None or spectral.index == 0:
         raise ValueError(f"the source must be a strict saddle, with an unstable eigenspace; it is a {verdict.name}.")
@@ -167,26 +163,25 @@ def heteroclinic_orbit(
             f"{source.theta.size} parameters on {intervals} intervals are more than {MOST_UNKNOWNS} unknowns: reduce "
             "the network to the width of the orbit first."
         )
-    loss, data = reduced_data(source.model, loss, data)
-    flow = GradientFlow(source.model, loss)
-    times, path = _first_guess(connection, target, loss, data, source.model, intervals)
+    landscape = reduced_landscape(source.landscape)
+    times, path = _first_guess(landscape, connection, intervals)
     outside = spectral.eigenvectors[:, spectral.index :]
     distance = float(np.linalg.norm(connection.path[0] - source.theta))
     edges = source.theta, outside, distance
 
     def towards(end: np.ndarray, times: np.ndarray, path: np.ndarray):
-        there = spectrum(unflatten(source.model, jnp.asarray(end)), loss, data)
+        there = spectrum(landscape, end)
         ends = _Ends(*edges, end, there.eigenvectors[:, : there.index])
-        path, defect = _solve(flow, data, times, path, ends)
-        end = np.asarray(_nearest(source.model, path[-1], loss, data))
+        path, defect = _solve(landscape, times, path, ends)
+        end = solve_gradient(landscape, path[-1])
         return path, end, float(np.linalg.norm(ends.residual(path[0], path[-1])[: outside.shape[1]]) + defect)
 
     def on_mesh(times: np.ndarray, path: np.ndarray, end: np.ndarray):
         # Twice, since the orbit may end elsewhere on the target's manifold than where the first guess did.
         path, end, _ = towards(end, times, path)
         path, end, rest = towards(end, times, path)
-        spline = CubicHermiteSpline(times, path, -gradients(source.model, loss, data, path))
-        return path, end, spline, _angle(spline, source.model, loss, data), rest
+        spline = scipy.interpolate.CubicHermiteSpline(times, path, -landscape.values_and_gradients(path)[1])
+        return path, end, spline, _angle(landscape, spline), rest
 
     path, end, spline, angle, rest = on_mesh(times, path, target.theta)
     for _ in range(HALVINGS):
@@ -195,36 +190,30 @@ def heteroclinic_orbit(
         times = np.sort(np.concatenate([times, (times[1:] + times[:-1]) / 2]))
         path, end, spline, angle, rest = on_mesh(times, spline(times), end)
     gap = rest / float(np.linalg.norm(end - source.theta))
-    losses = np.asarray(jax.lax.map(lambda theta: flow.value(theta, data), jnp.asarray(path)))
+    losses = landscape.values_and_gradients(path)[0]
     arc = distance + _arc(spline)
     found = times, path, losses, arc
     return HeteroclinicOrbit(source.theta, end, connection.rate, *found, angle, gap, bool(angle <= tolerance))
 
 
-def _nearest(model: Any, theta: np.ndarray, loss: Callable, data: Any) -> Float[Array, " n"]:
-    return flatten(solve_gradient(unflatten(model, jnp.asarray(theta)), loss, data))
-
-
-def _first_guess(connection: Connection, target: CriticalPoint, loss, data, model, intervals: int):
+def _first_guess(landscape: Landscape, connection: Connection, intervals: int):
     """The connection up to the cut, on a mesh that is even in the mean of time and arc length."""
-    distances = np.linalg.norm(connection.path - target.theta, axis=1)
+    distances = np.linalg.norm(connection.path - connection.end.theta, axis=1)
     last = int(np.argmax(distances <= CUT * distances[0])) or len(distances) - 1
     times, path = connection.times[: last + 1], connection.path[: last + 1]
     arc = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(path, axis=0), axis=1))])
     monitor = times / times[-1] + arc / arc[-1]
     mesh = np.interp(np.linspace(0, 2, intervals + 1), monitor, times)
     mesh[0], mesh[-1] = times[0], times[-1]
-    return mesh, CubicHermiteSpline(times, path, -gradients(model, loss, data, path))(mesh)
+    return mesh, scipy.interpolate.CubicHermiteSpline(times, path, -landscape.values_and_gradients(path)[1])(mesh)
 
 
-def _solve(flow: GradientFlow, data: Any, times, path, ends: _Ends) -> tuple[np.ndarray, float]:
+def _solve(landscape: Landscape, times, path, ends: _Ends) -> tuple[np.ndarray, float]:
     """Newton's iteration with steps of least norm; returns the path and its largest defect."""
     steps, scale = np.diff(times), np.linalg.norm(ends.target - ends.source)
     best, least = path, np.inf
     for _ in range(STEPS):
-        defects, left, right = (
-            np.asarray(part) for part in _defects(flow, data, jnp.asarray(path), jnp.asarray(steps))
-        )
+        defects, left, right = _collocation(landscape, path, steps)
         residual = np.concatenate([defects.ravel(), ends.residual(path[0], path[-1])])
         size = float(np.max(np.abs(residual)))
         if not np.isfinite(size) or size > 10 * least:
@@ -247,6 +236,7 @@ def _least_norm(left: np.ndarray, right: np.ndarray, boundary, residual: np.ndar
         np.tile((offsets + rows).ravel(), 2),
         np.concatenate([(offsets + columns).ravel(), (offsets + n + columns).ravel()]),
     )
+    sp = scipy.sparse
     inner = sp.csr_matrix((entries, place), shape=(count * n, (count + 1) * n))
     first, last = boundary
     edge = sp.lil_matrix((len(first) + len(last), (count + 1) * n))
@@ -258,20 +248,20 @@ def _least_norm(left: np.ndarray, right: np.ndarray, boundary, residual: np.ndar
     size = float(np.max(np.abs(jacobian.data)))
     damping = -DAMPING * size * sp.identity(equations)
     system = sp.bmat([[sp.identity(unknowns), jacobian.T], [jacobian, damping]]).tocsc()
-    return splu(system).solve(np.concatenate([np.zeros(unknowns), residual]))[:unknowns]
+    return sp.linalg.splu(system).solve(np.concatenate([np.zeros(unknowns), residual]))[:unknowns]
 
 
-def _angle(spline: CubicHermiteSpline, model: Any, loss: Callable, data: Any) -> float:
+def _angle(landscape: Landscape, spline: "CubicHermiteSpline") -> float:
     """The largest angle between tangent and −∇L at the quarters of the mesh's intervals, where nothing was imposed."""
     times = spline.x
     quarters = np.sort(np.concatenate([times[:-1] + share * np.diff(times) for share in (0.25, 0.75)]))
-    tangents, slopes = spline(quarters, 1), -gradients(model, loss, data, spline(quarters))
+    tangents, slopes = spline(quarters, 1), -landscape.values_and_gradients(spline(quarters))[1]
     units = [rows / np.linalg.norm(rows, axis=1, keepdims=True) for rows in (tangents, slopes)]
     # The chord between unit vectors: arccos cannot see small angles.
     return float(np.max(2 * np.arcsin(np.minimum(np.linalg.norm(units[0] - units[1], axis=1) / 2, 1.0))))
 
 
-def _arc(spline: CubicHermiteSpline) -> np.ndarray:
+def _arc(spline: "CubicHermiteSpline") -> np.ndarray:
     """Arc length from the first point, by Gauss's rule of four points on every interval."""
     nodes, weights = np.polynomial.legendre.leggauss(4)
     steps = np.diff(spline.x)

@@ -1,6 +1,5 @@
 """Saddles of a prescribed index, whether or not a flow from small weights visits them."""
 
-from collections.abc import Callable
 from typing import Any
 
 import diffrax as dfx
@@ -10,10 +9,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ..flows import GradientFlow, flatten, unflatten
-from ..flows.statistics import reduced_data
+from ..flows import Landscape
+from ..flows.statistics import reduced_landscape
 from .critical_point import CriticalPoint, critical_point
 from .curvature import hessian
+from .kind import kind
 from .verdict import Kind
 
 # The dynamics stop when the gradient is this share of one that counts as large: Newton's method does the rest.
@@ -28,16 +28,15 @@ DISPLACEMENT = 1e-2
 
 
 class _Dynamics(eqx.Module):
-    flow: GradientFlow
-    rate: Array
+    landscape: Landscape
+    rate: Any
 
-    def __call__(self, t: Any, state: tuple[Array, Array], data: Any) -> tuple[Array, Array]:
+    def __call__(self, t: Any, state: tuple[Array, Array], args: Any = None) -> tuple[Array, Array]:
         theta, frame = state
         # The directions matter, not the lengths, which rounding lets drift; the factors' signs are free.
         v, triangle = jnp.linalg.qr(frame)
         v = v * jnp.sign(jnp.diag(triangle))
-        gradient = jax.grad(self.flow.value)
-        slope, product = jax.linearize(lambda p: gradient(p, data), theta)
+        slope, product = jax.linearize(self.landscape.gradient, theta)
         images = jax.vmap(product, in_axes=1, out_axes=1)(v)
         # (I − v_i v_iᵀ − 2 Σ_{j<i} v_j v_jᵀ) H v_i: the part along v_i once, along the earlier ones twice.
         overlaps = v.T @ images
@@ -46,11 +45,12 @@ class _Dynamics(eqx.Module):
 
 
 @eqx.filter_jit
-def _run(dynamics: _Dynamics, theta: Float[Array, " n"], frame: Float[Array, "n k"], data: Any, t1, near, lost):
+def _run(dynamics: _Dynamics, theta: Float[Array, " n"], frame: Float[Any, "n k"], limits: Float[Any, "3"]):
     """The end of the dynamics, and whether the gradient is small there."""
+    t1, near, lost = limits
 
     def slope(state):
-        return jnp.linalg.norm(dynamics.flow.value_and_gradient(state[0], data)[1])
+        return jnp.linalg.norm(dynamics.landscape.gradient(state[0]))
 
     def ended(t, state, args, **_):
         return (slope(state) < near) | (jnp.linalg.norm(state[0] - theta) > lost)
@@ -59,10 +59,9 @@ def _run(dynamics: _Dynamics, theta: Float[Array, " n"], frame: Float[Array, "n 
         dfx.ODETerm(dynamics),
         dfx.Tsit5(),
         jnp.zeros(()),
-        jnp.asarray(t1, theta.dtype),
+        t1,
         None,
         (theta, frame),
-        args=data,
         # Only the end counts, but errors of single steps must not keep the gradient up.
         stepsize_controller=dfx.PIDController(rtol=1e-7, atol=1e-8),
         event=dfx.Event(ended),
@@ -74,10 +73,9 @@ def _run(dynamics: _Dynamics, theta: Float[Array, " n"], frame: Float[Array, "n 
 
 
 def high_index_saddle(
-    model: Any,
-    loss: Callable,
-    data: Any,
+    landscape: Landscape,
     index: int,
+    theta: Float[Any, " n"] | None = None,
     *,
     t1: float = 500.0,
     rate: float = 1.0,
@@ -91,8 +89,9 @@ def high_index_saddle(
     eigenvectors of the Hessian, down along all others. Near a saddle of index k it is attracted by it; far from any,
     it may climb without end.
 
-    **Arguments:** `model`: where to start; `loss`, `data`; `index`: k; `t1`: time after which to give up; `rate`: γ, of
-    the directions' motion; `size`: of the weights at full use; `gradient_scale`: of gradients that count as large.
+    **Arguments:** `landscape`; `index`: k; `theta`: where to start, by default the landscape's own parameters; `t1`:
+    time after which to give up; `rate`: γ, of the directions' motion; `size`: of the weights at full use;
+    `gradient_scale`: of gradients that count as large.
 
     **Returns:** the critical point, solved for from where the dynamics ended; `converged` is false where they got lost
     or did not settle. Its index is a question to `kind`, as directions of no curvature count neither way.
@@ -102,36 +101,35 @@ def high_index_saddle(
     Source: Yin, Zhang & Zhang (2019), "High-index optimization-based shrinking dimer method for finding high-index
     saddle points", Eqs. 2.7–2.8.
     """
-    theta = flatten(model)
+    theta = landscape.theta if theta is None else np.asarray(theta)
     if not 1 <= index <= theta.size:
         raise ValueError(f"the index must be between 1 and the number of parameters, {theta.size}; got {index}.")
-    loss, data = reduced_data(model, loss, data)
-    frame = jnp.asarray(np.linalg.eigh(hessian(model, loss, data))[1][:, :index])
-    dynamics = _Dynamics(GradientFlow(model, loss), jnp.asarray(rate, theta.dtype))
-    lost = LOST * max(size, float(jnp.linalg.norm(theta)))
-    end, settled = _run(dynamics, theta, frame, data, t1, NEAR * gradient_scale, lost)
-    point = critical_point(unflatten(model, end), loss, data, gradient_scale=gradient_scale)
-    known = point.converged and bool(settled) and point.distance <= MOVED * max(size, float(jnp.linalg.norm(end)))
+    landscape = reduced_landscape(landscape)
+    frame = np.linalg.eigh(hessian(landscape, theta))[1][:, :index]
+    lost = LOST * max(size, float(np.linalg.norm(theta)))
+    limits = np.array([t1, NEAR * gradient_scale, lost], theta.dtype)
+    end, settled = map(np.asarray, _run(_Dynamics(landscape, np.asarray(rate, theta.dtype)), theta, frame, limits))
+    point = critical_point(landscape, end, gradient_scale=gradient_scale)
+    known = point.converged and bool(settled) and point.distance <= MOVED * max(size, float(np.linalg.norm(end)))
     return eqx.tree_at(lambda p: p.converged, point, known)
 
 
 def saddle_below(
-    point: CriticalPoint, verdict: Kind, loss: Callable, data: Any, index: int, *, size: float = 1.0, **options: Any
+    point: CriticalPoint, index: int, *, verdict: Kind | None = None, size: float = 1.0, **options: Any
 ) -> CriticalPoint:
     r"""A saddle of lower index, by the dynamics of that index from a saddle above it.
 
     They start a little away from the saddle along its eigenvector number index + 1, the first unstable one that the
     dynamics do not climb: a flow from small weights would leave along the first instead.
 
-    **Arguments:** `point`, `verdict`: a strict saddle; `loss`, `data`; `index`: lower than the saddle's; `size`: of the
-    weights at full use; `options`: of `high_index_saddle`.
+    **Arguments:** `point`: a strict saddle; `index`: lower than the saddle's; `verdict`: its `kind`, determined if not
+    given; `size`: of the weights at full use; `options`: of `high_index_saddle`.
 
     Source: Yin, Wang, Chen, Zhang & Zhang (2020), "Construction of a pathway map on a complicated energy landscape".
     """
-    spectral = verdict.spectrum
+    spectral = (kind(point) if verdict is None else verdict).spectrum
     if spectral is None or not 1 <= index < spectral.index:
         above = "none" if spectral is None else spectral.index
         raise ValueError(f"the index must be at least 1 and below that of the saddle, {above}; got {index}.")
     start = point.theta + DISPLACEMENT * size * spectral.eigenvectors[:, index]
-    model = unflatten(point.model, jnp.asarray(start))
-    return high_index_saddle(model, loss, data, index, size=size, **options)
+    return high_index_saddle(point.landscape, index, start, size=size, **options)

@@ -3,11 +3,11 @@
 from typing import Any
 
 import equinox as eqx
-import jax
 import numpy as np
 from jaxtyping import Float, PRNGKeyArray
 
 from ..models import declared_units, incoming, map_units, outgoing
+from ..models.initialisation import normal_arrays
 from ..models.unit_law import EmbeddingType, UnitLaw
 from .embedding import Embedding
 
@@ -150,7 +150,7 @@ def sample_family(embedding: Embedding, *, key: PRNGKeyArray) -> Embedding:
     """
     narrow, layer = embedding.narrow, embedding.layer
     law, (wide, width) = declared_units(narrow, layer).law, embedding.incoming.shape
-    first, second = (np.array(jax.random.normal(k, (wide, width))) for k in jax.random.split(key))
+    first, second = (np.asarray(array) for array in normal_arrays(key, 2 * ((wide, width),)))
     if law.linear:
         # Nearly singular overlaps make γ of any size; a mean of one keeps them moderate.
         anchored = second + 3 * first

@@ -1,24 +1,24 @@
 """The itinerary of a flow: the critical points that it visited, in order."""
 
-import io
-import re
 import warnings
+from typing import TYPE_CHECKING
 
 import equinox as eqx
 import numpy as np
-from rich.box import SIMPLE_HEAD
-from rich.console import Console
-from rich.table import Table
 
 from ..flows import Trajectory
 from ..models import incoming, layers_of
 from .critical_point import CriticalPoint, critical_point
 from .escape import Escape, escape
 from .kind import kind
+from .rendering import new_table, plain_text
 from .scales import Scales, scales_of
 from .verdict import Kind
 from .visits import PROMINENCE, Passage, passages
 from .width import SHARE, EffectiveWidth, effective_width, leading_size
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 # Columns of the printed table: more than it needs, so that no cell is ever folded.
 WIDTH = 180
@@ -60,11 +60,7 @@ class Itinerary(tuple[Visit, ...]):
     """A tuple of visits; printing it gives the table."""
 
     def __str__(self) -> str:
-        console = Console(file=io.StringIO(), width=WIDTH, force_terminal=False)
-        console.print(table(self))
-        for remark in remarks(self):
-            console.print(remark, soft_wrap=True)
-        return re.sub(r" +\n", "\n", console.file.getvalue())  # type: ignore[attr-defined]
+        return plain_text(table(self), *remarks(self), width=WIDTH)
 
 
 def itinerary(trajectory: Trajectory, *, prominence: float = PROMINENCE, share: float = SHARE) -> Itinerary:
@@ -97,11 +93,14 @@ def _visit(
     trajectory: Trajectory, passage: Passage, model, effective: tuple[EffectiveWidth, ...], drops, scales: Scales
 ) -> Visit:
     """One visit; `drops` are the falls of the loss on either side of it."""
-    loss, data = trajectory.loss, trajectory.data
     starts = np.asarray(incoming(model)) if effective else None
-    drop = float(np.min(drops)) if len(drops) else None
-    point = critical_point(model, loss, data, effective=effective or None, gradient_scale=scales.gradient, drop=drop)
-    verdict = kind(point, loss, data, scales=scales, starts=_few(starts))
+    drop, theta = float(np.min(drops)) if len(drops) else None, trajectory.ys[passage.index]
+    point = critical_point(
+        trajectory.landscape, theta, effective=effective or None, gradient_scale=scales.gradient, drop=drop
+    )
+    # A stiff solver that the flow has ended with is compiled already.
+    solver = trajectory.solver if trajectory.stats.get("reason") else None
+    verdict = kind(point, scales=scales, starts=_few(starts), solver=solver)
     left = escape(trajectory, passage, point, verdict, float(drops[-1])) if len(drops) else None
     if left is not None and left.seeded_by_rounding:
         warnings.warn(
@@ -140,22 +139,20 @@ def remarks(visits: tuple[Visit, ...]) -> list[str]:
                 lines.append(f"Visits {number - 1} to {number}: {together}")
         if visit.kind.name in ("no critical point", "undetermined", "ghost", "flat channel"):
             lines.append(f"Visit {number}: {visit.kind.name}: {visit.kind.evidence}.")
-        explained = visit.kind.null_space
-        form = visit.kind.form
-        if form is not None and form.order is not None and explained and visit.kind.name != "degenerate saddle":
-            lines.append(f"Visit {number}: {explained}, along which {form}: no critical manifold.")
+        explained, form = visit.kind.null_space, visit.kind.form
+        if explained and explained.unexplained and visit.kind.name != "degenerate saddle":
+            changes = f", along which {form}: no critical manifold" if form is not None and form.order else ""
+            lines.append(f"Visit {number}: {explained}{changes}.")
         if visit.escape is not None and visit.escape.seeded_by_rounding:
             lines.append(f"Visit {number}: the escape was seeded by rounding; its time says nothing about the flow.")
     return lines
 
 
-def table(visits: tuple[Visit, ...]) -> Table:
+def table(visits: tuple[Visit, ...]) -> "Table":
     """The itinerary as a rich table."""
-    result = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     columns = ("#", "time", "arrival", "dwell (predicted)", "loss", "width", "type", "kind", "index")
     columns += ("nullity", "order", "rate (predicted)", "e-folds", "overlap", "‖∇L‖∞", "distance")
-    for name in columns:
-        result.add_column(name, justify="left" if name == "kind" else "right")
+    result = new_table(columns, left=("kind",))
     for number, visit in enumerate(visits):
         result.add_row(str(number), *_row(visit))
     return result

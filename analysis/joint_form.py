@@ -1,17 +1,13 @@
 """How the loss depends on small units added to several layers at once: what governs escape in deep networks."""
 
-from collections.abc import Callable
-from typing import Any
-
 import equinox as eqx
-import jax
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
-from scipy.optimize import minimize
+import scipy
 
-from ..flows import GradientFlow, flatten
+from ..flows import Landscape, flatten, unflatten
 from ..models import layers_of, map_units, width
+from .embedding import Embedding, LayeredEmbedding
+from .narrow_landscape import narrow_landscape
 
 # Random directions looked at, and how many of the best are improved by descent.
 DIRECTIONS, IMPROVED = 64, 4
@@ -37,39 +33,48 @@ class JointForm(eqx.Module):
         return None if self.order is None else self.order * self.steepest
 
 
-def joint_form(narrow: Any, loss: Callable, data: Any, *, weight_scale: float, silent: float) -> JointForm:
+def joint_form(
+    landscape: Landscape, embedding: Embedding | LayeredEmbedding, *, weight_scale: float, silent: float
+) -> JointForm:
     r"""Looks for the direction in which one small unit per layer lowers the loss most.
 
     A unit of one layer alone may do nothing, as at the origin of a deep network, where a path of units through all
     layers is what lowers the loss, at the order of the depth. Layers whose law has no zero get no unit.
 
-    **Arguments:** `narrow`: the critical network without dormant units; `loss`, `data`; `weight_scale`: the size of
-    weights at full use; `silent`: changes of the loss that are rounding.
+    **Arguments:** `landscape`: of the wide network; `embedding`: the critical network in it; `weight_scale`: the size
+    of weights at full use; `silent`: changes of the loss that are rounding.
 
     **Returns:** the form; that none was found is numerical evidence only.
     """
-    wider, added = with_zero_units(narrow)
-    base = flatten(wider)
-    size = SIZE * max(float(jnp.linalg.norm(base)), weight_scale)
-    flow = GradientFlow(wider, loss)
-    start = float(flow.value(base, data))
+    narrow = narrow_landscape(landscape, embedding, spare=True)
+    base, added = narrow.theta, _added(embedding)
+    size = SIZE * max(float(np.linalg.norm(base)), weight_scale)
     if added.size == 0:
         return JointForm(None, 0.0)
+    start = float(narrow.value_and_gradient(base)[0])
 
-    def change(direction, distance):
-        value, slope = _displaced(flow, base, jnp.asarray(added), jnp.asarray(direction), distance, data)
-        return float(value) - start, np.asarray(slope, dtype=float)
+    def change(direction: np.ndarray, distance: float) -> tuple[float, np.ndarray]:
+        """The change of the loss at a distance in a direction of any length, and its slope in the direction."""
+        length = np.linalg.norm(direction)
+        unit, theta = direction / length, base.copy()
+        theta[added] = distance * unit
+        value, gradient = narrow.value_and_gradient(theta)
+        slope = gradient[added]
+        return float(value) - start, distance * (slope - unit * (unit @ slope)) / length
 
     directions = np.random.default_rng(0).standard_normal((DIRECTIONS, added.size))
     directions /= np.linalg.norm(directions, axis=1, keepdims=True)
     falls = sorted(directions, key=lambda d: change(d, size)[0])[:IMPROVED]
     scale = max(abs(change(falls[0], size)[0]), silent)
 
-    def objective(d):
+    def objective(d: np.ndarray) -> tuple[float, np.ndarray]:
         value, slope = change(d, size)
         return value / scale, slope / scale
 
-    best = min((minimize(objective, d, jac=True, method="BFGS").x for d in falls), key=lambda d: change(d, size)[0])
+    best = min(
+        (scipy.optimize.minimize(objective, d, jac=True, method="BFGS").x for d in falls),
+        key=lambda d: change(d, size)[0],
+    )
     far, near = change(best, size)[0], change(best, size / 2)[0]
     if not (far < -silent and near < 0):
         return JointForm(None, 0.0)
@@ -81,23 +86,11 @@ def joint_form(narrow: Any, loss: Callable, data: Any, *, weight_scale: float, s
     return JointForm(order, -(2 * near / (size / 2) ** order - far / size**order))
 
 
-def with_zero_units(narrow: Any) -> tuple[Any, np.ndarray]:
-    """The network with one zero unit more in every layer that can have one, and the new entries' places in θ."""
-    marks = jax.tree.map(lambda leaf: jnp.ones_like(leaf) if eqx.is_inexact_array(leaf) else leaf, narrow)
-    for layer, units in enumerate(layers_of(narrow)):
+def _added(embedding: Embedding | LayeredEmbedding) -> np.ndarray:
+    """Where, in the narrow network with its spare units, the entries are that these add."""
+    marks = unflatten(embedding.narrow, np.ones_like(flatten(embedding.narrow)))
+    for layer, units in enumerate(layers_of(marks)):
         if units.law.zero:
-            more = np.eye(width(narrow, layer) + 1, width(narrow, layer))
-            narrow, marks = (map_units(model, more, more, layer) for model in (narrow, marks))
-    return narrow, np.flatnonzero(np.asarray(flatten(marks)) == 0)
-
-
-@eqx.filter_jit
-def _displaced(
-    flow: GradientFlow, base: Array, added: Array, direction: Array, distance: Any, data: Any
-) -> tuple[Float[Array, ""], Float[Array, " k"]]:
-    """The loss with the added entries at a distance in a direction of any length, and its slope in the direction."""
-
-    def value(d):
-        return flow.value(base.at[added].set(distance * d / jnp.linalg.norm(d)), data)
-
-    return jax.value_and_grad(value)(direction)
+            more = np.eye(width(marks, layer) + 1, width(marks, layer))
+            marks = map_units(marks, more, more, layer)
+    return np.flatnonzero(flatten(marks) == 0)

@@ -1,12 +1,9 @@
 """What a critical point is, and on what evidence."""
 
-from collections.abc import Callable
-from typing import Any
-
 import numpy as np
+from diffrax import AbstractSolver
 from jaxtyping import Float
 
-from ..flows import flatten
 from ..models import layers_of, units_of
 from .critical_point import CriticalPoint
 from .curvature import DENSE_LIMIT
@@ -17,6 +14,7 @@ from .hessian_verdict import NO_UNIT_HELPS, no_unit_helps, with_hessian, zero_lo
 from .joint_form import joint_form
 from .scales import Scales
 from .slow_point import flat_channel, ghost
+from .threads import in_one_thread
 from .verdict import Kind
 
 # A zero of the gradient farther from the closest approach than this many times the weights' size is not simply what
@@ -26,13 +24,13 @@ FAR = 2.0
 ZERO_FORM = 1e-8
 
 
+@in_one_thread
 def kind(
     point: CriticalPoint,
-    loss: Callable,
-    data: Any,
     *,
     scales: Scales | None = None,
     starts: Float[np.ndarray, "k Nu"] | None = None,
+    solver: AbstractSolver | None = None,
 ) -> Kind:
     r"""Decides what a critical point is.
 
@@ -46,38 +44,39 @@ def kind(
     space, as far as a search can tell. Anything else stays undetermined. Without a critical point, a flow that
     goes on for ever is in a flat channel, and a minimum of the speed that is not zero is a ghost.
 
-    **Arguments:** `point`, `loss`, `data`; `scales`: sizes that count as large, by default 1; `starts`: incoming
-    parameters from which to search for the steepest dormant unit.
+    **Arguments:** `point`; `scales`: sizes that count as large, by default 1; `starts`: incoming
+    parameters from which to search for the steepest dormant unit; `solver`: with which a flow is followed that may go
+    on for ever, by default `simulate`'s choice.
     """
     scales = Scales() if scales is None else scales
     if not point.refined:
         return Kind("undetermined", None, None, None, f"not refined: more than {DENSE_LIMIT} parameters")
-    elsewhere = _without_point(point, loss, data, scales)
+    elsewhere = _without_point(point, scales, solver)
     if elsewhere is not None:
         return elsewhere
     if isinstance(point.embedding, LayeredEmbedding):
-        return _several_layers(point, loss, data, scales)
-    units = units_of(point.model)
+        return _several_layers(point, scales)
+    units = units_of(point.landscape.model)
     form = None
     if units is not None and units.law.zero and point.embedding is not None:
-        form = dormant_form(point.embedding.narrow, loss, data, starts=starts)
+        form = dormant_form(point.landscape, embedding=point.embedding, starts=starts)
     escapes = form is not None and form.strength > ZERO_FORM * scales.gradient
     if units is not None and not units.law.smooth and point.embedding is not None and np.any(point.embedding.dormant):
         return _non_smooth(point, form, escapes, scales)
     if point.theta.size > DENSE_LIMIT:
-        return _without_hessian(point, loss, data, form, escapes, scales)
+        return _without_hessian(point, form, escapes, scales)
     unused = escapes and point.embedding is not None and bool(np.any(point.embedding.dormant))
-    return with_hessian(point, loss, data, form, scales, escapes=unused, why="a small unit lowers the loss")
+    return with_hessian(point, form, scales, escapes=unused, why="a small unit lowers the loss")
 
 
-def _without_point(point: CriticalPoint, loss, data, scales: Scales) -> Kind | None:
+def _without_point(point: CriticalPoint, scales: Scales, solver: AbstractSolver | None) -> Kind | None:
     """The verdict where there is no critical point, or none nearby."""
-    far = point.distance > FAR * float(np.linalg.norm(flatten(point.start)))
+    far = point.distance > FAR * float(np.linalg.norm(point.start))
     if point.converged and not far:
         return None
-    found = flat_channel(point.start, loss, data)
+    found = flat_channel(point.landscape, point.start, solver=solver)
     if found is None and not point.converged:
-        found = ghost(point.start, loss, data, curvature=scales.curvature or 1.0, gradient=scales.gradient)
+        found = ghost(point.landscape, point.start, curvature=scales.curvature or 1.0, gradient=scales.gradient)
     if found is not None:
         return Kind(found.name, None, None, None, found.evidence)
     if point.converged:
@@ -86,10 +85,10 @@ def _without_point(point: CriticalPoint, loss, data, scales: Scales) -> Kind | N
     return Kind("no critical point", None, None, None, reason)
 
 
-def _without_hessian(point, loss, data, form, escapes, scales) -> Kind:
+def _without_hessian(point, form, escapes, scales) -> Kind:
     """What blocks as large as the narrow network, the form of an added unit, and the loss alone can tell."""
     large = f"more than {DENSE_LIMIT} parameters: no dense Hessian was made"
-    blocks = _blocks(point, loss, data, scales)
+    blocks = _blocks(point, scales)
     if blocks is not None and blocks.index:
         return Kind("strict saddle", 2, None, form, f"{large}; by blocks of the embedding {blocks}", blocks=blocks)
     if escapes and form.order == 2 and _unused(point):
@@ -103,14 +102,14 @@ def _without_hessian(point, loss, data, form, escapes, scales) -> Kind:
     return Kind(verdict.name, None, None, form, verdict.evidence, blocks=blocks)
 
 
-def _blocks(point: CriticalPoint, loss, data, scales: Scales) -> EmbeddedSpectrum | None:
+def _blocks(point: CriticalPoint, scales: Scales) -> EmbeddedSpectrum | None:
     """The inertia of a point that was found as an embedding, if it has a Hessian."""
-    embedding, units = point.embedding, units_of(point.model)
+    embedding, units = point.embedding, units_of(point.landscape.model)
     if not isinstance(embedding, Embedding) or units is None:
         return None
     if not units.law.smooth and np.any(embedding.dormant):
         return None
-    return embedded_spectrum(embedding, loss, data, zero_threshold=zero_threshold(point, scales))
+    return embedded_spectrum(point.landscape, embedding, zero_threshold=zero_threshold(point, scales))
 
 
 def _minimum_without_hessian(point, form, escapes, scales, why: str) -> Kind | None:
@@ -128,18 +127,18 @@ def _unused(point: CriticalPoint) -> bool:
     return isinstance(embedding, Embedding) and embedding.incoming.shape[0] > embedding.incoming.shape[1]
 
 
-def _several_layers(point: CriticalPoint, loss: Callable, data: Any, scales: Scales) -> Kind:
+def _several_layers(point: CriticalPoint, scales: Scales) -> Kind:
     """Units in several layers: whether the loss falls at second order, or when one is added to each of them."""
     embedding = point.embedding
     assert isinstance(embedding, LayeredEmbedding)
     form, silent = None, 1e3 * np.finfo(float).eps * scales.loss
     if any(p.shape[0] > p.shape[1] for p, _ in embedding.layers) and not zero_loss(point, scales):
-        form = joint_form(embedding.narrow, loss, data, weight_scale=scales.weight, silent=silent)
+        form = joint_form(point.landscape, embedding, weight_scale=scales.weight, silent=silent)
     falls = form is not None and form.order is not None
     added = (
         "one small unit in every layer lowers the loss" if falls else "no small units were found that lower the loss"
     )
-    smooth = all(units.law.smooth for units in layers_of(point.model)) or not np.any(embedding.dormant)
+    smooth = all(units.law.smooth for units in layers_of(point.landscape.model)) or not np.any(embedding.dormant)
     if not smooth or point.theta.size > DENSE_LIMIT:
         large = f"more than {DENSE_LIMIT} parameters: no dense Hessian was made"
         why = large if smooth else "no Hessian: not twice differentiable here (zero units)"
@@ -149,7 +148,7 @@ def _several_layers(point: CriticalPoint, loss: Callable, data: Any, scales: Sca
             return Kind("undetermined", None, None, form, f"{why}; {added}")
         name = "degenerate saddle" if form.order > 2 else "strict saddle" if smooth else "non-smooth saddle"
         return Kind(name, form.order, None, form, f"{why}; {added}, at order {form.order}")
-    return with_hessian(point, loss, data, form, scales, escapes=falls, why=added)
+    return with_hessian(point, form, scales, escapes=falls, why=added)
 
 
 def _non_smooth(point, form, escapes, scales) -> Kind:

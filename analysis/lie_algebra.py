@@ -9,6 +9,8 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ..flows import flatten, unflatten
+from ..flows.traced import Traced, trace
+from ..models.initialisation import normal_array, split_key
 from .symmetry import Outputs
 
 # More random brackets than parameters, so that they span whatever can be spanned.
@@ -57,24 +59,20 @@ def count_of_outputs(
 ) -> ConservedCount:
     """As `conserved_count`, for the outputs that data see."""
     flat = flatten(model)
-
-    def outputs(point: Array) -> Array:
-        return all_outputs(unflatten(model, point))
-
-    brackets = jax.jit(jax.vmap(lambda theta, weights: _bracket(outputs, theta, weights), in_axes=(None, 0)))
-    keys = jax.random.split(jax.random.key(seed), points)
-    found = [_count(brackets, jax.random.normal(key, flat.shape, flat.dtype), outputs, max_depth) for key in keys]
+    outputs = trace(lambda point: all_outputs(unflatten(model, point)), flat)
+    keys = split_key(jax.random.key(seed), points)
+    found = [_count(outputs, np.asarray(normal_array(key, flat.shape), flat.dtype), max_depth) for key in keys]
     return min(found, key=lambda result: result.count)
 
 
-def _count(brackets: Callable, theta: Float[Array, " D"], outputs: Callable, max_depth: int) -> ConservedCount:
+def _count(outputs: Traced, theta: Float[np.ndarray, " D"], max_depth: int) -> ConservedCount:
     """The count at one point."""
     key, size = jax.random.key(1), jax.eval_shape(outputs, theta).shape[0]
     rows, dimensions, gap = np.zeros((0, theta.size)), [], np.inf
     for depth in range(1, max_depth + 1):
-        key, use = jax.random.split(key)
-        weights = jax.random.normal(use, (theta.size + SURPLUS, depth, size), theta.dtype) / size**0.5
-        rows = np.vstack([rows, _scaled(np.asarray(brackets(theta, weights)), rows)])
+        key, use = split_key(key, 2)
+        weights = np.asarray(normal_array(use, (theta.size + SURPLUS, depth, size), size**-0.5), theta.dtype)
+        rows = np.vstack([rows, _scaled(np.asarray(_brackets(outputs, theta, weights)), rows)])
         values = np.linalg.svd(rows, compute_uv=False)
         rank = int(np.sum(values > RANK * values[0]))
         gap = float(values[rank - 1] / values[rank]) if rank < len(values) and values[rank] > 0 else np.inf
@@ -85,7 +83,12 @@ def _count(brackets: Callable, theta: Float[Array, " D"], outputs: Callable, max
     return ConservedCount(theta.size - dimensions[-1], theta.size, tuple(dimensions), closed, gap)
 
 
-def _bracket(outputs: Callable, theta: Array, combinations: Float[Array, "depth P"]) -> Float[Array, " D"]:
+@eqx.filter_jit
+def _brackets(outputs: Traced, theta: Any, weights: Float[Any, "k depth P"]) -> Float[Array, "k D"]:
+    return jax.vmap(lambda combinations: _bracket(outputs, theta, combinations))(weights)
+
+
+def _bracket(outputs: Callable, theta: Any, combinations: Float[Array, "depth P"]) -> Float[Array, " D"]:
     def field(combination: Array) -> Callable[[Array], Array]:
         return jax.grad(lambda point: outputs(point) @ combination)
 
@@ -97,8 +100,9 @@ def _bracket(outputs: Callable, theta: Array, combinations: Float[Array, "depth 
 
 def _commutator(x: Callable, y: Callable) -> Callable:
     def commutator(point: Array) -> Array:
-        along_x = jax.jvp(y, (point,), (x(point),))[1]
-        return along_x - jax.jvp(x, (point,), (y(point),))[1]
+        # The value of y, itself a bracket, comes with its derivative: evaluated once at each depth, not twice.
+        value, along_x = jax.jvp(y, (point,), (x(point),))
+        return along_x - jax.jvp(x, (point,), (value,))[1]
 
     return commutator
 

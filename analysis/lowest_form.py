@@ -1,21 +1,21 @@
 """The lowest order at which the loss changes along the null space of a Hessian, and the steepest way down."""
 
-from collections.abc import Callable
-from typing import Any
+from dataclasses import dataclass
 
 import equinox as eqx
-import jax
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
-from scipy.optimize import minimize
+import scipy
+from jaxtyping import Float
 
-from ..flows import GradientFlow, flatten
+from ..flows import Landscape, gradient_series
+from ..flows.taylor import ORDER
 from .curvature import Spectrum
 from .scales import Scales
 
 # Random directions that tell a form that vanishes from one that does not, and starts of the search for its least value.
 PROBES, STARTS = 8, 24
+# The highest order of a form that the gradient's expansion gives.
+HIGHEST = ORDER + 1
 # A form below this share of its natural size L/‖θ‖ᵖ is zero: derivatives by differentiation are exact to rounding.
 ZERO_FORM = 1e-9
 # A position known to δ, with a true quartic, shows eigenvalues 12 F₄ δ² and a third-order form 4 F₄ δ; four times that
@@ -71,107 +71,86 @@ class LowestForm(eqx.Module):
         return -self.order * self.lowest if self.order is not None and self.falls else None
 
 
-def _derivative(function: Callable[[Array], Array], order: int, dtype: Any) -> Array:
-    """The Taylor coefficient of a function of one variable at zero, by nested forward derivatives."""
-    factorial = 1.0
-    for k in range(order):
-        function = lambda s, inner=function: jax.jvp(inner, (s,), (jnp.ones_like(s),))[1]  # noqa: E731
-        factorial *= k + 1
-    return function(jnp.zeros((), dtype)) / factorial
+@dataclass(frozen=True)
+class _Reduction:
+    """The loss along curves through a critical point that are relaxed off the null space, order by order."""
 
+    landscape: Landscape
+    theta: Float[np.ndarray, " n"]
+    spectral: Spectrum
 
-def _form(flow: GradientFlow, theta: Array, inverse: tuple[Array, Array] | None, data: Any, d: Array, order: int):
-    """F_p(d), the Taylor coefficient of the loss along d, the coordinates outside the null space relaxed."""
-    along = lambda point, k: _derivative(lambda s: flow.value(point + s * d, data), k, theta.dtype)  # noqa: E731
-    if inverse is None or order == 3:
-        return along(theta, order)
-    vectors, inverses = inverse
-    if order == 4:
-        # The second-order response -H⁺g to g = D³L(d, d, ·)/2 lowers the loss by gᵀH⁺g/2; cheaper than what follows.
-        response = vectors.T @ jax.grad(lambda point: along(point, 2))(theta)
-        return along(theta, 4) - jnp.sum(inverses * response**2) / 2
+    def _response(self, gradient: np.ndarray) -> np.ndarray:
+        """$-H^+ g$: how far the other coordinates give way."""
+        values, vectors = self.spectral.eigenvalues, self.spectral.eigenvectors
+        kept = np.abs(values) > self.spectral.zero_threshold
+        return -vectors[:, kept] @ ((vectors[:, kept].T @ gradient) / values[kept])
 
-    def relaxed(s: Array) -> Array:
-        point = theta + s * d
-        # Each correction with the fixed Hessian gains one order of s in position, hence two in the loss.
-        for _ in range(order // 2 - 1):
-            point = point - vectors @ (inverses * (vectors.T @ jax.grad(flow.value)(point, data)))
-        return flow.value(point, data)
+    def gradient_coefficient(self, d: Float[np.ndarray, " n"], order: int) -> Float[np.ndarray, " n"]:
+        r"""The coefficient $g_{p-1}$ of the gradient along $\theta + s d + s^2 a_2 + \dots$, each $a_k$ relaxed.
 
-    return _derivative(relaxed, order, theta.dtype)
+        With all $a_k$ up to k = p - 2 the gradient is orthogonal to each up to the order at which it would count.
+        """
+        curve = np.zeros((max(order - 2, 1), d.size))
+        curve[0] = d
+        for k in range(2, order - 1):
+            curve[k - 1] = self._response(gradient_series(self.landscape, self.theta, curve[: k - 1])[k])
+        return gradient_series(self.landscape, self.theta, curve)[order - 1]
 
-
-_value = eqx.filter_jit(_form)
-
-
-@eqx.filter_jit
-def _value_and_gradient(flow, theta, inverse, data, direction, order):
-    return jax.value_and_grad(lambda d: _form(flow, theta, inverse, data, d, order))(direction)
+    def form(self, d: Float[np.ndarray, " n"], order: int) -> tuple[float, Float[np.ndarray, " n"]]:
+        r"""$F_p(d) = g_{p-1} \cdot d / p$ and its gradient in d, which is $g_{p-1}$ on the null space."""
+        slope = self.gradient_coefficient(d, order)
+        return float(slope @ d) / order, slope
 
 
 def form_along(
-    model: Any,
-    theta: Float[np.ndarray, " n"],
-    loss: Callable,
-    data: Any,
-    direction: Float[np.ndarray, " n"],
-    order: int,
+    landscape: Landscape, theta: Float[np.ndarray, " n"], direction: Float[np.ndarray, " n"], order: int
 ) -> float:
     r"""The form of order p along a direction, not relaxed: $\frac{1}{p!} \frac{d^p}{ds^p} L(\theta + s d)$ at s = 0."""
-    return float(_value(GradientFlow(model, loss), jnp.asarray(theta), None, data, jnp.asarray(direction), order))
+    return float(gradient_series(landscape, theta, direction[None])[order - 1] @ direction) / order
 
 
-def third_order_form(model: Any, loss: Callable, data: Any, direction: Float[np.ndarray, " n"]) -> float:
+def third_order_form(
+    landscape: Landscape, direction: Float[np.ndarray, " n"], theta: Float[np.ndarray, " n"] | None = None
+) -> float:
     r"""$F_3(d) = \frac{1}{6} \frac{d^3}{ds^3} L(\theta + s d)$ at s = 0.
 
     On a direction d with $\nabla L = 0$ and $\nabla^2 L\, d = 0$ a non-zero value proves that the loss falls along d
     or −d, whatever the Hessian says.
     """
-    return form_along(model, np.asarray(flatten(model)), loss, data, direction, 3)
+    return form_along(landscape, landscape.theta if theta is None else theta, np.asarray(direction), 3)
 
 
 def lowest_form(
-    model: Any,
+    landscape: Landscape,
     theta: Float[np.ndarray, " n"],
-    loss: Callable,
-    data: Any,
     spectral: Spectrum,
     *,
     basis: Float[np.ndarray, "n k"] | None = None,
     scales: Scales | None = None,
-    max_order: int = 6,
+    max_order: int = HIGHEST,
     search: bool = True,
 ) -> LowestForm:
     """The first form of the loss that does not vanish on the null space, with its extreme values.
 
-    **Arguments:** `model`, `theta`: the critical point; `loss`, `data`; `spectral`: its spectrum; `basis`: of the part
-    of the null space to look at, as orthonormal columns (by default all of it; along orbits of symmetries the loss does
-    not change, so that they can be left out); `scales`: sizes that count as large; `max_order`: the last order tried;
+    **Arguments:** `landscape`, `theta`: the critical point; `spectral`: its spectrum; `basis`: of the part of the null
+    space to look at, as orthonormal columns (by default all of it; along orbits of symmetries the loss does not change,
+    so that they can be left out); `scales`: sizes that count as large; `max_order`: the last order tried, up to six;
     `search`: look for the extreme values, beyond those met in telling the order.
 
     The extremes are the best of 24 local searches, not certified.
     """
+    if not 3 <= max_order <= HIGHEST:
+        raise ValueError(f"forms are examined from order 3 up to {HIGHEST}; got max_order={max_order}.")
     scales = Scales() if scales is None else scales
     basis = spectral.null_space if basis is None else basis
     if basis.shape[1] == 0:
         return LowestForm(None, 0.0, 0.0, None, max_order, 0)
-    kept = np.abs(spectral.eigenvalues) > spectral.zero_threshold
-    inverses = np.where(kept, 1 / np.where(kept, spectral.eigenvalues, 1.0), 0.0)
-    inverse = (jnp.asarray(spectral.eigenvectors), jnp.asarray(inverses)) if np.any(kept) else None
-    fixed = GradientFlow(model, loss), jnp.asarray(theta), inverse, data
-
-    def at(c: np.ndarray, order: int) -> float:
-        return float(_value(*fixed, jnp.asarray(basis @ (c / np.linalg.norm(c))), order))
-
-    def with_gradient(c: np.ndarray, order: int) -> tuple[float, np.ndarray]:
-        """F_p and its gradient as a function of coefficients in the null space, made homogeneous of degree zero."""
-        norm = np.linalg.norm(c)
-        parts = _value_and_gradient(*fixed, jnp.asarray(basis @ (c / norm)), order)
-        value, gradient = float(parts[0]), np.asarray(parts[1])
-        return value, (basis.T @ gradient - order * value * c / norm) / norm
-
+    reduction = _Reduction(landscape, theta, spectral)
     starts = np.random.default_rng(0).standard_normal((STARTS, basis.shape[1]))
     natural = scales.loss / scales.weight ** np.arange(max_order + 2)
+
+    def at(c: np.ndarray, order: int) -> float:
+        return reduction.form(basis @ (c / np.linalg.norm(c)), order)[0]
 
     def size(order: int) -> float:
         return max(abs(at(c, order)) for c in starts[:PROBES])
@@ -185,8 +164,7 @@ def lowest_form(
         if found > ZERO_FORM * natural[order]:
             lowest, highest, best = _met([(at(sign * c, order), sign * c) for c in starts[:PROBES] for sign in (1, -1)])
             if search and basis.shape[1] > 1:
-                form = lambda c, p=order: with_gradient(c, p)  # noqa: E731
-                lowest, highest, best = _extremes(form, starts, found, odd=order % 2 == 1)
+                lowest, highest, best = _extremes(reduction, basis, starts, found, order)
             return LowestForm(order, lowest, highest, basis @ best, max_order, basis.shape[1])
     return LowestForm(None, 0.0, 0.0, None, max_order, basis.shape[1])
 
@@ -197,14 +175,25 @@ def _met(values: list[tuple[float, np.ndarray]]) -> tuple[float, float, np.ndarr
     return lowest, max(value for value, _ in values), where / np.linalg.norm(where)
 
 
-def _extremes(form: Callable, starts: np.ndarray, scale: float, *, odd: bool) -> tuple[float, float, np.ndarray]:
+def _extremes(
+    reduction: _Reduction, basis: np.ndarray, starts: np.ndarray, scale: float, order: int
+) -> tuple[float, float, np.ndarray]:
     """The lowest and highest value on the sphere, and where the lowest is, by local searches."""
 
+    def objective(c: np.ndarray, sign: float) -> tuple[float, np.ndarray]:
+        """F_p and its gradient as a function of coefficients in the null space, made homogeneous of degree zero."""
+        norm = np.linalg.norm(c)
+        value, slope = reduction.form(basis @ (c / norm), order)
+        return sign * value / scale, sign * (basis.T @ slope - order * value * c / norm) / (norm * scale)
+
     def search(sign: float) -> tuple[float, np.ndarray]:
-        objective = lambda c: tuple(sign * part / scale for part in form(c))  # noqa: E731
-        found = [minimize(objective, c, jac=True, method="BFGS", options={"gtol": 1e-10}) for c in starts]
+        options = {"gtol": 1e-10}
+        found = [
+            scipy.optimize.minimize(objective, c, args=(sign,), jac=True, method="BFGS", options=options)
+            for c in starts
+        ]
         best = min(found, key=lambda result: result.fun)
         return sign * scale * float(best.fun), best.x / np.linalg.norm(best.x)
 
     lowest, where = search(1.0)
-    return lowest, -lowest if odd else search(-1.0)[0], where
+    return lowest, -lowest if order % 2 else search(-1.0)[0], where

@@ -1,15 +1,13 @@
 """Invariant manifolds along a flow: how far each is, how fast it is left, and which constraint broke."""
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import equinox as eqx
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from ..flows import Trajectory, flatten, unflatten
-from ..models import declared_units, incoming
+from ..flows import Trajectory
+from ..models import declared_units, incoming, units_matrix
 from .critical_point import CriticalPoint
 from .curvature import hessian
 from .dormant import DormantForm
@@ -127,7 +125,7 @@ def _departure(trajectory: Trajectory, number: int, visit: Visit, later: Visit, 
     measured, e_folds = steady_rate(trajectory.ts[kept], distances, order) if len(kept) > 2 else (None, 0.0)
     point, split = visit.critical_point, None
     if visit.kind.spectrum is not None and point.embedding is not None:
-        split = split_spectrum(point, trajectory.loss, trajectory.data)
+        split = split_spectrum(point)
     broken = broken_constraints(effective, following)
     predicted = _predicted(visit, split)
     growth = order, measured, e_folds, predicted, split, broken
@@ -147,24 +145,19 @@ def tangent_basis(embedding: Embedding | LayeredEmbedding) -> Float[np.ndarray, 
 
     The flow keeps this linear space.
     """
-    size = flatten(embedding.narrow).size
-
-    def wide(theta: np.ndarray) -> np.ndarray:
-        return np.asarray(flatten(embedding.wide(unflatten(embedding.narrow, jnp.asarray(theta)))))
-
-    columns = np.array([wide(row) for row in np.eye(size)]).reshape(size, flatten(embedding.wide()).size)
-    basis, sizes, _ = np.linalg.svd(columns.T, full_matrices=False)
+    matrix = units_matrix(embedding.narrow, embedding.maps)
+    basis, sizes, _ = np.linalg.svd(matrix, full_matrices=False)
     return basis[:, sizes > RANK * np.max(sizes, initial=0.0)]
 
 
-def split_spectrum(point: CriticalPoint, loss: Callable, data: Any) -> SplitSpectrum:
+def split_spectrum(point: CriticalPoint) -> SplitSpectrum:
     """The eigenvalues of the Hessian along and across the manifold of a critical point's embedding.
 
     **Raises:** `ValueError` for a point without an embedding.
     """
     if point.embedding is None:
         raise ValueError("the critical point comes from no narrower network: its model declares no units.")
-    matrix, basis = hessian(point.model, loss, data), tangent_basis(point.embedding)
+    matrix, basis = hessian(point.landscape, point.theta), tangent_basis(point.embedding)
     full = np.linalg.qr(np.column_stack([basis, np.eye(len(basis))]))[0] if basis.size else np.eye(len(matrix))
     split, k = full.T @ matrix @ full, basis.shape[1]
     coupling = float(np.max(np.abs(split[:k, k:]), initial=0.0))

@@ -1,19 +1,16 @@
 """The spectrum of a Hessian from its products: both ends, and its density, for any number of parameters."""
 
 import warnings
-from collections.abc import Callable
 from typing import Any, Literal
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
 import numpy as np
-import scipy.sparse.linalg
+import scipy
 from jaxtyping import Array, Float
-from matfree.decomp import tridiag_sym
 
-from ..flows import GradientFlow, flatten
-from .hessian_parts import Part, hessian_operator
+from ..flows import Landscape
+from .hessian_parts import HessianOperator, Part, hessian_products
 
 # Eigenpairs count as converged with a residual below this share of the largest |λ| met.
 CONVERGED = 1e-9
@@ -59,27 +56,10 @@ class SpectralDensity(eqx.Module):
         return float(sums.mean()), float(sums.std(ddof=1) / np.sqrt(len(sums)))
 
 
-@eqx.filter_jit
-def _products(
-    flow: GradientFlow, theta: Float[Array, " n"], data: Any, directions: Float[Array, "n k"], part: Part
-) -> Array:
-    return jax.vmap(hessian_operator(flow, theta, data, part), in_axes=1, out_axes=1)(directions)
-
-
-def hessian_products(model: Any, loss: Callable, data: Any, part: Part = "whole") -> Callable[[np.ndarray], np.ndarray]:
-    """The function from a block of directions, as columns, to the products of the Hessian, or a part of it, with them.
-
-    **Arguments:** `model`, `loss`, `data`; `part`: "whole", "gauss-newton" or "residual".
-    """
-    flow, theta = GradientFlow(model, loss), flatten(model)
-    return lambda directions: np.asarray(_products(flow, theta, data, jnp.asarray(directions, theta.dtype), part))
-
-
 def extreme_eigenpairs(
-    model: Any,
-    loss: Callable,
-    data: Any,
+    landscape: Landscape,
     *,
+    theta: Float[Any, " n"] | None = None,
     end: Literal["lowest", "highest"] = "lowest",
     part: Part = "whole",
     count: int = 6,
@@ -91,14 +71,15 @@ def extreme_eigenpairs(
     A block of vectors sees equal eigenvalues as what they are, up to its own size: an eigenvalue that occurs more
     often fills the block, and its vectors are a sample of the eigenspace.
 
-    **Arguments:** `model`, `loss`, `data`; `end`; `part`: as in `hessian_products`; `count`: number of pairs;
+    **Arguments:** `landscape`; `theta`: θ, by default the landscape's own; `end`; `part`: as in `hessian_products`;
+    `count`: number of pairs;
     `max_iterations`; `seed`: of the start.
 
     **Raises:** `ValueError` where the block would be more than a fifth of the space; `spectrum` is for those.
 
     Source: Knyazev (2001), "Toward the optimal preconditioned eigensolver" (LOBPCG), as in SciPy.
     """
-    products, size = hessian_products(model, loss, data, part), flatten(model).size
+    products, size = hessian_products(landscape, part, theta), landscape.theta.size
     if not 1 <= count <= size // 5:
         raise ValueError(f"count must be between 1 and a fifth of the {size} parameters; got {count}.")
     start = np.random.default_rng(seed).standard_normal((size, count))
@@ -116,16 +97,22 @@ def extreme_eigenpairs(
 
 
 @eqx.filter_jit
-def _tridiagonals(
-    flow: GradientFlow, theta: Float[Array, " n"], data: Any, probes: Float[Array, "p n"], depth: int, part: Part
-) -> Float[Array, "p depth depth"]:
-    product = hessian_operator(flow, theta, data, part)
+def _tridiagonals(operator: HessianOperator, probes: Float[Array, "p n"], depth: int) -> Float[Array, "p depth depth"]:
+    from matfree.decomp import tridiag_sym
+
+    product = operator.product()
     decompose = tridiag_sym(depth, custom_vjp=False)
     return jax.lax.map(lambda probe: decompose(product, probe)[1], probes)
 
 
 def spectral_density(
-    model: Any, loss: Callable, data: Any, *, part: Part = "whole", probes: int = 8, depth: int = 64, seed: int = 0
+    landscape: Landscape,
+    *,
+    theta: Float[Any, " n"] | None = None,
+    part: Part = "whole",
+    probes: int = 8,
+    depth: int = 64,
+    seed: int = 0,
 ) -> SpectralDensity:
     r"""The density of the Hessian's eigenvalues by stochastic Lanczos quadrature.
 
@@ -133,22 +120,24 @@ def spectral_density(
     unbiased estimate of the density's moments. Few distinct eigenvalues end a Krylov space early, and the rule is then
     exact for that vector.
 
-    **Arguments:** `model`, `loss`, `data`; `part`: as in `hessian_products`; `probes`: number of random vectors, at
+    **Arguments:** `landscape`; `theta`: θ, by default the landscape's own; `part`: as in `hessian_products`;
+    `probes`: number of random vectors, at
     least 2; `depth`: products for each; `seed`.
 
     Source: Ubaru, Chen & Saad (2017), "Fast estimation of tr(f(A)) via stochastic Lanczos quadrature".
     """
     if probes < 2 or depth < 2:
         raise ValueError(f"probes and depth must be at least 2; got {probes} and {depth}.")
-    flow, theta = GradientFlow(model, loss), flatten(model)
-    depth = min(depth, theta.size)
-    vectors = jax.random.normal(jax.random.key(seed), (probes, theta.size), theta.dtype)
-    vectors = vectors / jnp.linalg.norm(vectors, axis=1, keepdims=True)
-    rules = [_rule(matrix) for matrix in np.asarray(_tridiagonals(flow, theta, data, vectors, depth, part))]
+    operator = HessianOperator(landscape, theta, part)
+    size = operator.theta.size
+    depth = min(depth, size)
+    vectors = np.random.default_rng(seed).standard_normal((probes, size)).astype(operator.theta.dtype)
+    vectors = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    rules = [_rule(matrix) for matrix in np.asarray(_tridiagonals(operator, vectors, depth))]
     nodes, weights = (
         np.stack([np.pad(part, (0, depth - len(part))) for part in parts]) for parts in zip(*rules, strict=True)
     )
-    return SpectralDensity(nodes, weights, theta.size)
+    return SpectralDensity(nodes, weights, size)
 
 
 def _rule(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -1,15 +1,10 @@
 """What the loss does along the null space of a positive semidefinite Hessian."""
 
-from collections.abc import Callable
-from typing import Any
-
 import equinox as eqx
-import jax
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
-from ..flows import GradientFlow
+from ..flows import Landscape
 from .curvature import Spectrum
 
 # Random directions of the null space, each tried both ways.
@@ -37,32 +32,18 @@ class NullProbe(eqx.Module):
     order: int
 
 
-@eqx.filter_jit
-def _relax(flow: GradientFlow, start: Array, inverse: tuple[Array, Array], data: Any) -> tuple[Array, Array]:
-    vectors, values = inverse
-
-    def correct(_, theta):
-        gradient = flow.value_and_gradient(theta, data)[1]
-        return theta - vectors @ ((vectors.T @ gradient) / values)
-
-    theta = jax.lax.fori_loop(0, CORRECTIONS, correct, start)
-    value, gradient = flow.value_and_gradient(theta, data)
-    return value, jnp.linalg.norm(gradient)
-
-
 def probe_null_space(
-    model: Any, theta: Float[np.ndarray, " n"], loss: Callable, data: Any, spectral: Spectrum, *, weight_scale: float
+    landscape: Landscape, theta: Float[np.ndarray, " n"], spectral: Spectrum, *, weight_scale: float
 ) -> NullProbe:
     """Probes the loss along random directions of the null space.
 
-    **Arguments:** `model`, `theta`: the critical point; `loss`, `data`; `spectral`: its spectrum, positive
-    semidefinite; `weight_scale`: the size of weights at full use, since at the origin the point itself has none.
+    **Arguments:** `landscape`, `theta`: the critical point; `spectral`: its spectrum, positive semidefinite;
+    `weight_scale`: the size of weights at full use, since at the origin the point itself has none.
     """
-    flow = GradientFlow(model, loss)
     null_space = spectral.null_space
     kept = np.abs(spectral.eigenvalues) > spectral.zero_threshold
-    inverse = jnp.asarray(spectral.eigenvectors[:, kept]), jnp.asarray(spectral.eigenvalues[kept])
-    base = float(flow.value(jnp.asarray(theta), data))
+    vectors, values = spectral.eigenvectors[:, kept], spectral.eigenvalues[kept]
+    base = float(landscape.value(theta))
     weights = np.random.default_rng(0).standard_normal((PROBES, null_space.shape[1]))
     if null_space.shape[1] == 1:
         weights = weights[:1]
@@ -71,9 +52,13 @@ def probe_null_space(
     directions = np.concatenate([directions, -directions])
     size = DISPLACEMENT * max(float(np.linalg.norm(theta)), weight_scale)
 
-    def change(direction, distance):
-        value, gradient = _relax(flow, jnp.asarray(theta + distance * direction), inverse, data)
-        return float(value) - base, float(gradient)
+    def change(direction: np.ndarray, distance: float) -> tuple[float, float]:
+        """The change of the loss and the gradient that is left, the coordinates off the null space relaxed."""
+        point = theta + distance * direction
+        for _ in range(CORRECTIONS):
+            point = point - vectors @ ((vectors.T @ landscape.gradient(point)) / values)
+        value, gradient = landscape.value_and_gradient(point)
+        return float(value) - base, float(np.linalg.norm(gradient))
 
     changes, gradients = (np.array(column) for column in zip(*(change(d, size) for d in directions), strict=True))
     extreme = int(np.argmin(changes) if changes.min() < 0 else np.argmax(changes))

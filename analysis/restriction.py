@@ -8,8 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ..flows import Trajectory, flatten, simulate, unflatten
-from ..models import map_units
+from ..flows import Trajectory, simulate, unflatten
+from ..models import map_units, units_matrix
 from .embedding import Embedding
 from .projection import project
 
@@ -18,20 +18,15 @@ class ScaledUnitsLoss(eqx.Module):
     r"""The loss of a narrow network whose units are scaled, $L(U_{ij} / \alpha_i, V_{ij} / \beta_i)$.
 
     With α and β the norms of the columns of an embedding's $P_u$ and $P_v$, these coordinates are those of
-    the wide network's metric: their gradient flow is the wide network's.
+    the wide network's metric: their gradient flow is the wide network's. The data are (α, β, the loss's own data).
     """
 
     loss: Callable[[Any, Any], Any] = eqx.field(static=True)
-    alpha: tuple[float, ...] = eqx.field(static=True)
-    beta: tuple[float, ...] = eqx.field(static=True)
     layer: int = eqx.field(static=True, default=0)
 
     def __call__(self, model: Any, data: Any) -> Array:
-        return self.loss(_scaled(model, 1 / np.array(self.alpha), 1 / np.array(self.beta), self.layer), data)
-
-
-def _scaled(model: Any, u: np.ndarray, v: np.ndarray, layer: int) -> Any:
-    return map_units(model, np.diag(u), np.diag(v), layer)
+        alpha, beta, data = data
+        return self.loss(map_units(model, jnp.diag(1 / alpha), jnp.diag(1 / beta), self.layer), data)
 
 
 class Restriction(eqx.Module):
@@ -80,25 +75,19 @@ def restricted_flow(
     u, v = (np.linalg.norm(part, axis=0) for part in (embedding.incoming, embedding.outgoing))
     # Singular vectors and the shares of rays have norm one, up to rounding.
     plain = all(np.allclose(norms, 1.0, rtol=1e-12) for norms in (u, v))
-    narrow = embedding.narrow if plain else _scaled(embedding.narrow, u, v, layer)
-    alpha, beta = tuple(map(float, u)), tuple(map(float, v))
-    loss = trajectory.loss if plain else ScaledUnitsLoss(trajectory.loss, alpha, beta, layer)
+    u, v = (np.ones_like(norms) if plain else norms for norms in (u, v))
+    narrow = map_units(embedding.narrow, np.diag(u), np.diag(v), layer)
+    loss, data = trajectory.loss, trajectory.data
+    if not plain:
+        loss, data = ScaledUnitsLoss(loss, layer), (u, v, data)
     kept = np.unique(np.linspace(start, last, min(points, last - start + 1)).astype(int))
     times = trajectory.ts[kept]
     settings = {"rtol": trajectory.stats["rtol"], "saveat": (times[1:] - times[0]).tolist()}
-    flow = simulate(narrow, loss, trajectory.data, t1=float(times[-1] - times[0]), **settings)
+    flow = simulate(narrow, loss, data, t1=float(times[-1] - times[0]), **settings)
     at = np.searchsorted(flow.ts, times - times[0])
     at = np.minimum(at, len(flow.ts) - 1)
-
-    def unscaled(model):
-        return model if plain else _scaled(model, 1 / u, 1 / v, layer)
-
-    def wide(theta):
-        model = unflatten(narrow, jnp.asarray(theta))
-        return np.asarray(flatten(embedding.wide(unscaled(model))))
-
-    path = np.stack([wide(theta) for theta in flow.ys[at]])
+    path = flow.ys[at] @ units_matrix(narrow, [(embedding.incoming / u, embedding.outgoing / v, layer)]).T
     gap = np.linalg.norm(trajectory.ys[kept] - path, axis=1)
-    end = unscaled(unflatten(narrow, jnp.asarray(flow.ys[-1])))
+    end = map_units(unflatten(narrow, flow.ys[-1]), np.diag(1 / u), np.diag(1 / v), layer)
     final = Embedding(end, embedding.incoming, embedding.outgoing, layer)
     return Restriction(width, times, gap, flow.losses[at], trajectory.losses[kept], path, final)

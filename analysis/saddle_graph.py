@@ -6,8 +6,11 @@ from typing import Any
 import equinox as eqx
 import jax
 import numpy as np
+from jaxtyping import Float
 
-from ..flows.statistics import Statistics, reduced_data
+from ..flows import Landscape
+from ..flows.statistics import Statistics, reduced_landscape
+from ..flows.traced import Traced, evaluate, trace
 from ..models import features_of
 from .connections import Connection, follow
 from .critical_point import CriticalPoint, critical_point
@@ -42,14 +45,20 @@ class SaddleGraph(eqx.Module):
         """The connection between two nodes, or `None`."""
         return next((edge for edge in self.connections if (edge.source, edge.target) == (source, target)), None)
 
-    def node(self, point: CriticalPoint, verdict: Kind, data: Any) -> int | None:
-        """The number of the node that a critical point is, or `None`."""
-        known = _same_map(self.points, point, data)
-        return _same_spectrum(self.points, self.kinds, point, verdict) if known is None else known
+    def node(self, point: CriticalPoint, verdict: Kind | None = None) -> int | None:
+        """The number of the node that a critical point is, or `None`.
 
-    def path(self, visits: Sequence[Visit], data: Any) -> tuple[int | None, ...]:
+        **Arguments:** `point`; `verdict`: its `kind`, determined if not given and needed.
+        """
+        outputs = _outputs_of(self.points[0].landscape)
+        known = _same_map(self.points, [outputs(node.theta) for node in self.points], point, outputs(point.theta))
+        if known is not None:
+            return known
+        return _same_spectrum(self.points, self.kinds, point, kind(point) if verdict is None else verdict)
+
+    def path(self, visits: Sequence[Visit]) -> tuple[int | None, ...]:
         """The nodes that an itinerary visited, in order; `None` for a visit to none of them."""
-        return tuple(self.node(visit.critical_point, visit.kind, data) for visit in visits)
+        return tuple(self.node(visit.critical_point, visit.kind) for visit in visits)
 
     def __str__(self) -> str:
         lines = [f"{len(self.points)} critical points, {len(self.connections)} connections"]
@@ -63,9 +72,8 @@ class SaddleGraph(eqx.Module):
 
 
 def saddle_graph(
-    model: Any,
-    loss: Callable,
-    data: Any,
+    landscape: Landscape,
+    theta: Float[Any, " n"] | None = None,
     *,
     visits: Sequence[Visit] = (),
     scales: Scales | None = None,
@@ -79,24 +87,27 @@ def saddle_graph(
     node: they are the same map, placed differently in the network. So are points with the same loss and the same
     spectrum of the Hessian: where the data have a symmetry of their own, different maps are one up to it.
 
-    **Arguments:** `model`: at or near the first critical point, for example a network of zero units; `loss`, `data`;
-    `visits`: an itinerary of the same model, whose critical points are nodes too, and whose path is marked; `scales`:
-    sizes that count as large; `size`: of the weights at full use; `mixed`: leave along every two eigenspaces at once as
-    well; `max_nodes`.
+    **Arguments:** `landscape`; `theta`: at or near the first critical point, by default the landscape's own parameters,
+    for example of a network of zero units; `visits`: an itinerary of the same model, whose critical points are nodes
+    too, and whose path is marked; `scales`: sizes that count as large; `size`: of the weights at full use; `mixed`:
+    leave along every two eigenspaces at once as well; `max_nodes`.
     """
-    loss, data = reduced_data(model, loss, data)
-    first = critical_point(model, loss, data)
-    points, kinds = [first], [kind(first, loss, data, scales=scales)]
+    landscape = reduced_landscape(landscape)
+    outputs = _outputs_of(landscape)
+    first = critical_point(landscape, theta)
+    points, kinds, maps = [first], [kind(first, scales=scales)], [outputs(first.theta)]
 
     def number(point: CriticalPoint, verdict: Kind | None = None) -> int | None:
-        known = _same_map(points, point, data)
+        own = outputs(point.theta)
+        known = _same_map(points, maps, point, own)
         if known is not None:
             return known
-        verdict = kind(point, loss, data, scales=scales) if verdict is None else verdict
+        verdict = kind(point, scales=scales) if verdict is None else verdict
         known = _same_spectrum(points, kinds, point, verdict)
         if known is None and len(points) < max_nodes:
             points.append(point)
             kinds.append(verdict)
+            maps.append(own)
             return len(points) - 1
         return known
 
@@ -104,9 +115,9 @@ def saddle_graph(
     taken = tuple(number(visit.critical_point, visit.kind) for visit in found)
     complete, edges, node = None not in taken, {}, 0
     while node < len(points):
-        for way in exits(points[node], kinds[node], loss, data, mixed=mixed, seed=node):
-            target, connection = follow(points[node], way, loss, data, size=size)
-            reached = number(target) if target.converged else None
+        for way in exits(points[node], kinds[node], mixed=mixed, seed=node):
+            connection = follow(way, size=size)
+            reached = number(connection.end) if connection.end.converged else None
             if reached is None or reached == node:
                 complete = False
                 continue
@@ -117,13 +128,25 @@ def saddle_graph(
     return SaddleGraph(tuple(points), tuple(kinds), tuple(edges.values()), known, complete)
 
 
-def _outputs(model: Any, data: Any) -> np.ndarray | None:
+class _Outputs(eqx.Module):
     """What the loss sees of a model: its outputs on the data, or its coefficients where statistics stand for these."""
-    features = features_of(model)
+
+    program: Traced
+    seen: Any
+
+    def __call__(self, theta: Float[np.ndarray, " n"]) -> Float[np.ndarray, "..."]:
+        return np.asarray(evaluate(self.program, theta, self.seen))
+
+
+def _outputs_of(landscape: Landscape) -> Callable[[np.ndarray], np.ndarray | None]:
+    theta, data, features = landscape.theta, landscape.data, features_of(landscape.model)
     if isinstance(data, Statistics) and features is not None:
-        return np.asarray(features.coefficients(model) @ data.factor.T)
-    inputs = data[0] if isinstance(data, tuple) else None
-    return None if inputs is None else np.asarray(jax.vmap(model)(inputs))
+        coefficients = lambda theta, factor: features.coefficients(landscape.at(theta)) @ factor.T  # noqa: E731
+        return _Outputs(trace(coefficients, theta, data.factor), data.factor)
+    if not isinstance(data, tuple):
+        return lambda theta: None
+    outputs = lambda theta, inputs: jax.vmap(landscape.at(theta))(inputs)  # noqa: E731
+    return _Outputs(trace(outputs, theta, data[0]), data[0])
 
 
 def _level(points: Sequence[CriticalPoint], loss: float) -> list[int]:
@@ -132,13 +155,12 @@ def _level(points: Sequence[CriticalPoint], loss: float) -> list[int]:
     return [number for number, point in enumerate(points) if abs(point.loss - loss) <= scale]
 
 
-def _same_map(points: Sequence[CriticalPoint], point: CriticalPoint, data: Any) -> int | None:
-    one = _outputs(point.model, data)
-    if one is None:
-        return None
+def _same_map(
+    points: Sequence[CriticalPoint], maps: Sequence[np.ndarray | None], point: CriticalPoint, one: np.ndarray | None
+) -> int | None:
     for number in _level(points, point.loss):
-        other = _outputs(points[number].model, data)
-        if other is None:
+        other = maps[number]
+        if one is None or other is None:
             continue
         if np.linalg.norm(one - other) <= SAME**0.5 * max(np.linalg.norm(one), np.linalg.norm(other), 1e-12):
             return number

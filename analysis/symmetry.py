@@ -9,14 +9,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ..flows import Statistics, flatten, unflatten
+from ..flows import Statistics, flatten, unflatten, unit_positions
 from ..models import (
     Units,
     declared_units,
     features_of,
     incoming,
     layers_of,
-    map_units,
     outgoing,
     units_of,
     width,
@@ -80,7 +79,7 @@ class _OneUnit(eqx.Module):
 
 
 @eqx.filter_jit
-def _conditions(function: Callable[[Array], Array], points: Float[Array, "t n"]) -> Float[Array, "t k n n+1"]:
+def _conditions(function: Callable[[Array], Array], points: Float[Any, "t n"]) -> Float[Array, "t k n n+1"]:
     """Rows of the linear system J(θ) A [θ, 1] = 0 for the entries of A."""
 
     def rows(theta: Array) -> Array:
@@ -99,7 +98,7 @@ def generators(function: Callable[[Array], Array], size: int, dtype: Any = float
     outputs = jax.eval_shape(function, jax.ShapeDtypeStruct((size,), dtype)).size
     # Every point gives as many conditions as there are outputs.
     count = TRIALS * max(size + 1, size * (size + 1) // outputs)
-    points = jax.random.normal(jax.random.key(0), (count, size), dtype)
+    points = np.random.default_rng(0).standard_normal((count, size)).astype(dtype)
     rows = np.asarray(_conditions(function, points)).reshape(-1, size * (size + 1))
     # The triangular factor has the null space of the rows, and is as small as the unknowns are few.
     _, values, vectors = np.linalg.svd(np.linalg.qr(rows, mode="r"))
@@ -125,7 +124,7 @@ def unit_symmetries(model: Any, data: Any) -> Float[np.ndarray, "k d d+1"]:
     if outputs is None:
         raise ValueError(f"symmetries are sought on data (x, y) or statistics; got {type(data).__name__}.")
     # One unit of zeros: only shapes matter, and these do not depend on the number of units.
-    single = with_units(model, jnp.zeros((1, u.shape[1]), u.dtype), jnp.zeros((1, v.shape[1]), v.dtype))
+    single = with_units(model, np.zeros((1, u.shape[1]), u.dtype), np.zeros((1, v.shape[1]), v.dtype))
     return generators(_OneUnit(single, outputs), u.shape[1] + v.shape[1], u.dtype)
 
 
@@ -166,15 +165,15 @@ def _layer_directions(model: Any, units: Units, layer: int) -> Float[np.ndarray,
         return np.zeros((0, theta.size))
     unit = np.eye(count)
     pairs = [(i, j) for i in range(count) for j in range(count) if units.law.linear or i == j]
-
-    def moved(generator: Array) -> Array:
-        mixed = lambda s: flatten(  # noqa: E731
-            map_units(model, unit + s * generator, unit - units.law.degree * s * generator.T, layer)
-        )
-        return jax.jvp(mixed, (jnp.zeros((), theta.dtype),), (jnp.ones((), theta.dtype),))[1]
-
-    generators = np.array([np.outer(unit[i], unit[j]) for i, j in pairs]).reshape(-1, count, count)
-    return np.asarray(jax.vmap(moved)(jnp.asarray(generators)))
+    marked = unflatten(model, np.arange(theta.size, dtype=theta.dtype))
+    u, v = (np.asarray(rows(marked, layer)).astype(int) for rows in (incoming, outgoing))
+    changes = np.zeros((len(pairs), theta.size))
+    for change, (i, j) in zip(changes, pairs, strict=True):
+        generator = np.outer(unit[i], unit[j])
+        # One array may be both: its changes add up.
+        np.add.at(change, u, generator @ theta[u])
+        np.add.at(change, v, -units.law.degree * generator.T @ theta[v])
+    return changes
 
 
 def _mixings(u: np.ndarray, v: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -206,7 +205,8 @@ def family_directions(embedding: Embedding) -> Float[np.ndarray, "k n"]:
 
 def _flat_directions(model: Any, rows: list[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
     """Changes of the units as changes of the flattened parameters; what is outside the units stays."""
-    theta = np.asarray(flatten(model))
-    still = jax.tree.map(lambda leaf: jnp.zeros_like(leaf) if eqx.is_inexact_array(leaf) else leaf, model)
-    flat = [np.asarray(flatten(with_units(still, jnp.asarray(du), jnp.asarray(dv)))) for du, dv in rows]
-    return np.stack(flat) if flat else np.zeros((0, theta.size))
+    changes = np.zeros((len(rows), flatten(model).size))
+    places = unit_positions(model)
+    for change, (du, dv) in zip(changes, rows, strict=True):
+        change[places] = np.concatenate([du, dv], axis=1)
+    return changes

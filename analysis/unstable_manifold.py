@@ -1,6 +1,6 @@
 """The unstable manifold of a saddle, sampled by flows that leave it in many directions at once."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import diffrax as dfx
@@ -10,10 +10,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ..flows import GradientFlow, unflatten
-from ..flows.statistics import reduced_data
+from ..flows import Landscape
+from ..flows.statistics import reduced_landscape
 from .connections import DISPLACEMENT
 from .critical_point import CriticalPoint
+from .kind import kind
 from .verdict import Kind
 
 
@@ -22,27 +23,25 @@ class ManifoldSample(eqx.Module):
 
     - `directions`: unit vectors of the unstable eigenspace, one for each flow; `times`: common to all;
     - `paths`: θ of each flow at these times, starting at a small distance from the saddle; `losses`: there.
-    - `template`: a model of the same structure.
+    - `landscape`: on which they are.
     """
 
     directions: Float[np.ndarray, "k n"]
     times: Float[np.ndarray, " T"]
     paths: Float[np.ndarray, "k T n"]
     losses: Float[np.ndarray, "k T"]
-    template: Any
+    landscape: Landscape
 
     def model(self, flow: int, time: int = -1) -> Any:
         """The model on flow number `flow` at saved time number `time`."""
-        return unflatten(self.template, jnp.asarray(self.paths[flow, time]))
+        return self.landscape.at(self.paths[flow, time])
 
 
 def unstable_manifold(
     point: CriticalPoint,
-    verdict: Kind,
-    loss: Callable,
-    data: Any,
     times: Sequence[float] | Float[np.ndarray, " T"],
     *,
+    verdict: Kind | None = None,
     count: int = 16,
     rates: tuple[float, float] = (0.0, np.inf),
     size: float = 1.0,
@@ -54,14 +53,16 @@ def unstable_manifold(
     The directions are even on the unit sphere of the eigenvectors of all eigenvalues λ with −λ within `rates`. A flow
     starts at $\theta^* + \delta d$, $\delta = 10^{-3}\,size$, so that it is on the unstable manifold up to δ².
 
-    **Arguments:** `point`, `verdict`: a strict saddle; `loss`, `data`; `times`: increasing, from 0 on; `count`: of
-    flows; `rates`: of the eigenspaces to leave along; `size`: of the weights at full use; `rtol`; `seed`.
+    **Arguments:** `point`: a strict saddle; `times`: increasing, from 0 on; `verdict`: the saddle's `kind`, determined
+    if not given; `count`: of flows; `rates`: of the eigenspaces to leave along; `size`: of the weights at full use;
+    `rtol`; `seed`.
 
     **Raises:** `ValueError` where there is no such eigenvalue, and for times that do not increase.
     """
     times = np.asarray(times, float)
     if times.ndim != 1 or len(times) < 2 or times[0] < 0 or not np.all(np.diff(times) > 0):
         raise ValueError("times must be at least two increasing numbers, none of them negative.")
+    verdict = kind(point) if verdict is None else verdict
     spectral = verdict.spectrum
     unstable = np.zeros(0, bool) if spectral is None else spectral.eigenvalues < -spectral.zero_threshold
     if spectral is not None:
@@ -71,33 +72,30 @@ def unstable_manifold(
     basis = spectral.eigenvectors[:, unstable]
     directions = np.random.default_rng(seed).standard_normal((count, basis.shape[1])) @ basis.T
     directions /= np.linalg.norm(directions, axis=1, keepdims=True)
-    loss, data = reduced_data(point.model, loss, data)
-    starts = jnp.asarray(point.theta + DISPLACEMENT * size * directions)
-    flow = GradientFlow(point.model, loss)
-    paths, losses = _integrate(flow, starts, jnp.asarray(times), data, rtol, rtol * DISPLACEMENT * size)
-    return ManifoldSample(directions, times, np.asarray(paths), np.asarray(losses), point.model)
+    landscape, starts = reduced_landscape(point.landscape), point.theta + DISPLACEMENT * size * directions
+    tolerances = np.array([rtol, rtol * DISPLACEMENT * size])
+    paths, losses = map(np.asarray, _integrate(landscape, starts, times, tolerances))
+    return ManifoldSample(directions, times, paths, losses, landscape)
 
 
 @eqx.filter_jit
-def _integrate(flow: GradientFlow, starts: Float[Array, "k n"], times: Float[Array, " T"], data: Any, rtol, atol):
-    def velocity(t, theta, data):
-        return -flow.value_and_gradient(theta, data)[1]
+def _integrate(landscape: Landscape, starts: Float[Array, "k n"], times: Float[Any, " T"], tolerances):
+    rtol, atol = tolerances
 
     def single(start):
         solution = dfx.diffeqsolve(
-            dfx.ODETerm(velocity),
+            dfx.ODETerm(lambda t, theta, args: -landscape.gradient(theta)),
             dfx.Tsit5(),
             jnp.zeros(()),
             times[-1],
             None,
             start,
-            args=data,
             saveat=dfx.SaveAt(ts=times),
             stepsize_controller=dfx.ClipStepSizeController(dfx.PIDController(rtol=rtol, atol=atol), step_ts=times),
             max_steps=100_000,
             # A failed flow holds infinities from where it failed on, and leaves the others alone.
             throw=False,
         )
-        return solution.ys, jax.vmap(lambda theta: flow.value(theta, data))(solution.ys)
+        return solution.ys, jax.vmap(landscape.value)(solution.ys)
 
     return jax.vmap(single)(starts)

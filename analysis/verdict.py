@@ -1,16 +1,21 @@
 """The verdict on a critical point, as a record."""
 
+import functools
 from typing import Literal
 
 import equinox as eqx
+import numpy as np
+from jaxtyping import Float
 
-from .certificate import Certificate
+from ..flows import Landscape
+from .certificate import Certificate, certificate
 from .curvature import Spectrum
 from .dormant import DormantForm
 from .embedded_curvature import EmbeddedSpectrum
 from .joint_form import JointForm
-from .lowest_form import LowestForm
+from .lowest_form import LowestForm, lowest_form
 from .null_space import NullSpace
+from .scales import Scales
 
 KindName = Literal[
     "strict saddle",
@@ -24,6 +29,26 @@ KindName = Literal[
 ]
 
 
+class Further(eqx.Module):
+    """What is computed of a critical point only when somebody asks for it: the place, and what is known of it."""
+
+    landscape: Landscape
+    theta: Float[np.ndarray, " n"]
+    spectrum: Spectrum
+    null_space: NullSpace
+    scales: Scales
+
+    def certificate(self) -> Certificate:
+        """How far point and index are proven."""
+        explained = self.null_space.unexplained == 0
+        return certificate(self.landscape, self.theta, self.spectrum, explained=explained)
+
+    def form(self) -> LowestForm:
+        """The lowest form of the loss along the null directions that symmetries do not explain, not searched."""
+        basis = self.null_space.directions
+        return lowest_form(self.landscape, self.theta, self.spectrum, basis=basis, scales=self.scales, search=False)
+
+
 class Kind(eqx.Module):
     """The kind of a critical point.
 
@@ -33,10 +58,11 @@ class Kind(eqx.Module):
     - `dormant`: the form of an added unit, or of one in each layer where several have units; `None` for models
       without units or without a zero of φ;
     - `evidence`: one sentence.
-    - `form`: the lowest form of the loss along null directions that symmetries do not explain, where there are such.
+    - `form`: the lowest form of the loss along null directions that symmetries do not explain, where the verdict rests
+      on it; `unexplained_form` computes it for any saddle or minimum.
     - `blocks`: index and nullity from blocks as large as the narrow network, for networks too large for a `spectrum`.
-    - `null_space`: how the zero eigenvalues are explained; `certificate`: how far point and index are proven. Both are
-      `None` without a spectrum.
+    - `null_space`: how the zero eigenvalues are explained, `None` without a spectrum.
+    - `further`: what `certificate` and `unexplained_form` are computed from when they are asked for.
     """
 
     name: KindName
@@ -46,8 +72,8 @@ class Kind(eqx.Module):
     evidence: str
     form: LowestForm | None = None
     null_space: NullSpace | None = None
-    certificate: Certificate | None = None
     blocks: EmbeddedSpectrum | None = None
+    further: Further | None = None
 
     @property
     def index(self) -> int | None:
@@ -60,6 +86,18 @@ class Kind(eqx.Module):
         """The number of zero eigenvalues of the Hessian, where it is known."""
         known = self.blocks if self.spectrum is None else self.spectrum
         return None if known is None else known.nullity
+
+    @functools.cached_property
+    def certificate(self) -> Certificate | None:
+        """How far point and index are proven; `None` without a spectrum."""
+        return None if self.further is None else self.further.certificate()
+
+    @functools.cached_property
+    def unexplained_form(self) -> LowestForm | None:
+        """The lowest form of the loss along the null directions that symmetries do not explain, if any."""
+        if self.form is not None or self.further is None or not self.further.null_space.unexplained:
+            return self.form
+        return self.further.form()
 
     @property
     def proof(self) -> str:

@@ -1,12 +1,8 @@
 """When a flow was near a critical point: closest approaches are minima of the speed."""
 
 import equinox as eqx
-import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
-from scipy.interpolate import CubicHermiteSpline
-from scipy.signal import find_peaks
 
 from ..flows import Trajectory
 
@@ -40,37 +36,19 @@ class Passage(eqx.Module):
         return None if self.departure is None else self.departure - self.arrival
 
 
-def largest_curvature(trajectory: Trajectory, index: int = -1, iterations: int = 30) -> float:
-    """The largest |eigenvalue| of the Hessian at a saved time, from below, by power iteration on ∇²L.
-
-    Thirty iterations give it to a few per cent, which is all that a noise floor needs.
-    """
-    flow, theta = trajectory.flow, jnp.asarray(trajectory.ys[index])
-    return float(_power_iteration(flow, theta, trajectory.data, iterations))
+def largest_curvature(trajectory: Trajectory, index: int = -1) -> float:
+    """The largest |eigenvalue| of the Hessian at a saved time, from below, by power iteration."""
+    return float(trajectory.landscape.sharpness(trajectory.ys[index]))
 
 
-@eqx.filter_jit
-def _power_iteration(flow, theta, data, iterations):
-    gradient = jax.grad(flow.value)
-
-    def step(_, carry):
-        vector, _ = carry
-        image = jax.jvp(lambda p: gradient(p, data), (theta,), (vector,))[1]
-        norm = jnp.linalg.norm(image)
-        return jnp.where(norm > 0, image / norm, vector), norm
-
-    start = jax.random.normal(jax.random.key(0), theta.shape, theta.dtype)
-    return jax.lax.fori_loop(0, iterations, step, (start / jnp.linalg.norm(start), jnp.zeros((), theta.dtype)))[1]
-
-
-def noise_floor(trajectory: Trajectory) -> Float[np.ndarray, " T"]:
+def noise_floor(trajectory: Trajectory, curvature: float | None = None) -> Float[np.ndarray, " T"]:
     r"""The speed below which the integrator's error decides, $100\, \|\nabla^2 L\|(rtol \|\theta\| + atol \sqrt n)$.
 
     A step's error of size $rtol \|\theta\| + atol \sqrt n$ moves the gradient by as much times the curvature; after
     convergence the speed jitters up to the hundredfold of that. Before anything has grown, ‖θ‖ and with it the floor
     are as small as the initial weights.
     """
-    curvature = largest_curvature(trajectory)
+    curvature = largest_curvature(trajectory) if curvature is None else curvature
     error = trajectory.stats["rtol"] * np.linalg.norm(trajectory.ys, axis=1)
     error += trajectory.stats["atol"] * np.sqrt(trajectory.ys.shape[1])
     floor = np.maximum(NOISE_SAFETY * curvature * error, np.finfo(np.float64).tiny)
@@ -90,10 +68,24 @@ def closest_approaches(
         raise ValueError(f"the prominence must be positive; got {prominence}.")
     tiny = np.finfo(np.float64).tiny
     depth = -np.log10(np.maximum(np.maximum(speeds, floor), tiny))
-    # A wall on either side turns the ends into candidates.
-    wall = depth.min() - 2 * prominence - 1
-    _, found = find_peaks(np.concatenate([[wall], depth, [wall]]), prominence=prominence, plateau_size=1)
-    return found["left_edges"] - 1
+    return np.array(_prominent_maxima(depth.tolist(), prominence), dtype=int)
+
+
+def _prominent_maxima(heights: list[float], prominence: float) -> list[int]:
+    """The maxima from which one must descend by `prominence` on either side before anything higher, or reach an end.
+
+    One pass suffices: a top is one once the descent from it, and a valley once the ascent from it, is that long.
+    """
+    found, rising, extreme = [], True, 0
+    for k, height in enumerate(heights):
+        beyond = height - heights[extreme] if rising else heights[extreme] - height
+        if beyond > 0:
+            extreme = k
+        elif -beyond >= prominence:
+            if rising:
+                found.append(extreme)
+            rising, extreme = not rising, k
+    return [*found, extreme] if rising else found
 
 
 def passages(trajectory: Trajectory, prominence: float = PROMINENCE) -> tuple[Passage, ...]:
@@ -106,31 +98,32 @@ def passages(trajectory: Trajectory, prominence: float = PROMINENCE) -> tuple[Pa
     floor = noise_floor(trajectory)
     indices = closest_approaches(trajectory.speeds, floor, prominence)
     losses = trajectory.losses[indices]
-    spline = CubicHermiteSpline(trajectory.ts, trajectory.losses, -(trajectory.speeds**2))
     result = []
     for k, index in enumerate(indices):
         time = float(trajectory.ts[index])
         arrival, departure = float(trajectory.ts[0]), None
         if k > 0:
             level = losses[k] + FRACTION * (losses[k - 1] - losses[k])
-            arrival = _crossing(spline, trajectory, level, indices[k - 1], index)
+            arrival = _crossing(trajectory, level, indices[k - 1], index)
         if k + 1 < len(indices):
             level = losses[k] - FRACTION * (losses[k] - losses[k + 1])
-            departure = _crossing(spline, trajectory, level, index, indices[k + 1])
+            departure = _crossing(trajectory, level, index, indices[k + 1])
         at_noise = bool(trajectory.speeds[index] <= floor[index])
         result.append(Passage(int(index), time, arrival, departure, at_noise))
     return tuple(result)
 
 
-def _crossing(spline: CubicHermiteSpline, trajectory: Trajectory, level: float, first: int, last: int) -> float:
+def _crossing(trajectory: Trajectory, level: float, first: int, last: int) -> float:
     """The time between two saved times at which the falling loss passes a level; dL/dt is known, so cubic."""
     losses = trajectory.losses
     below = first + int(np.argmax(losses[first : last + 1] <= level))
     if below == first:
         return float(trajectory.ts[first])
-    a, b = float(trajectory.ts[below - 1]), float(trajectory.ts[below])
-    roots = [t for t in spline.solve(level, extrapolate=False) if a <= t <= b]
-    if roots:
-        return float(roots[0])
-    weight = (losses[below - 1] - level) / (losses[below - 1] - losses[below])
-    return a + float(weight) * (b - a)
+    start, end = (float(trajectory.ts[k]) for k in (below - 1, below))
+    drop = float(losses[below] - losses[below - 1])
+    slopes = [-(end - start) * float(trajectory.speeds[k]) ** 2 for k in (below - 1, below)]
+    # Hermite's cubic in the share of the step, from its values and slopes at 0 and 1.
+    cubic = [sum(slopes) - 2 * drop, 3 * drop - 2 * slopes[0] - slopes[1], slopes[0], float(losses[below - 1] - level)]
+    shares = [float(root.real) for root in np.roots(cubic) if np.isreal(root) and 0 <= root.real <= 1]
+    share = min(shares, default=float(losses[below - 1] - level) / -drop)
+    return start + share * (end - start)

@@ -3,14 +3,27 @@
 import math
 from collections.abc import Callable, Mapping
 
+import equinox as eqx
 import jax
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from ..models import context_statistics
+from ..models.initialisation import normal_array, normal_arrays, split_key
 
 Pair = tuple[Float[Array, "P inputs"], Float[Array, "P outputs"]]
+
+
+def seed_keys(seed: int) -> tuple[PRNGKeyArray, PRNGKeyArray]:
+    """The random keys of one seed's data and of its initial weights."""
+    # As an array, so that seeds of all sizes become what `jax.random.key` makes of them.
+    return _seed_keys(np.int64(seed))
+
+
+@jax.jit
+def _seed_keys(seed: Int[Array, ""]) -> tuple[PRNGKeyArray, PRNGKeyArray]:
+    data, model = jax.random.split(jax.random.key(seed))
+    return data, model
 
 
 def power_law(count: int, exponent: float, total: float = 1.0) -> Float[np.ndarray, " count"]:
@@ -39,9 +52,17 @@ def spectral_regression(
     if s.shape != d.shape or np.any(d <= 0):
         raise ValueError(f"variances must be positive and as many as strengths; got {d} for {s}.")
     axes = np.sqrt(len(s) * d) * np.eye(len(s))
-    inputs, outputs = (jnp.eye(len(s)),) * 2 if key is None else (_rotation(k, len(s)) for k in jax.random.split(key))
-    x = jnp.asarray(np.concatenate([axes, -axes]))
-    return x @ inputs, (x * (s / d)) @ outputs
+    square = len(s), len(s)
+    inputs, outputs = 2 * (np.eye(len(s)),) if key is None else map(_rotation, normal_arrays(key, (square, square)))
+    x = np.concatenate([axes, -axes])
+    return jax.device_put((x @ inputs, (x * (s / d)) @ outputs))
+
+
+def gaussian_inputs(
+    samples: int, covariance: Float[np.ndarray, "D D"], *, key: PRNGKeyArray
+) -> Float[np.ndarray, "samples D"]:
+    r"""Inputs $x \sim N(0, \Sigma)$: standard normal ones times the Cholesky factor of Σ."""
+    return np.asarray(normal_array(key, (samples, len(covariance)))) @ np.linalg.cholesky(covariance).T
 
 
 def gaussian_regression(
@@ -58,10 +79,10 @@ def gaussian_regression(
     `noise`: σ²; `key`: random key.
     """
     _check_counts(samples=samples)
-    x_key, noise_key = jax.random.split(key)
-    x = jax.random.multivariate_normal(x_key, jnp.zeros(len(covariance)), jnp.asarray(covariance), (samples,))
-    y = jax.vmap(target)(x)
-    return x, y + math.sqrt(noise) * jax.random.normal(noise_key, y.shape)
+    x_key, noise_key = split_key(key, 2)
+    x = jax.device_put(gaussian_inputs(samples, covariance, key=x_key))
+    y = np.asarray(eqx.filter_jit(eqx.filter_vmap(target))(x))
+    return x, jax.device_put(y + math.sqrt(noise) * np.asarray(normal_array(noise_key, y.shape)))
 
 
 def orthogonal_points(
@@ -76,8 +97,8 @@ def orthogonal_points(
     sizes, targets = np.asarray(sizes, dtype=float), np.asarray(targets, dtype=float)
     if sizes.shape != targets.shape or sizes.ndim != 1:
         raise ValueError(f"sizes and targets must be as many; got shapes {sizes.shape} and {targets.shape}.")
-    rotation = jnp.eye(len(sizes)) if key is None else _rotation(key, len(sizes))
-    return jnp.asarray(sizes)[:, None] * rotation, jnp.asarray(targets)[:, None]
+    rotation = np.eye(len(sizes)) if key is None else _rotation(normal_array(key, (len(sizes), len(sizes))))
+    return jax.device_put((sizes[:, None] * rotation, targets[:, None]))
 
 
 def in_context_regression(
@@ -100,17 +121,19 @@ def in_context_regression(
     Source: Zhang, Singh, Latham & Saxe (2025).
     """
     _check_counts(context=context, sequences=sequences)
-    x_key, w_key = jax.random.split(key)
-    inputs, (values, vectors) = len(covariance), jnp.linalg.eigh(jnp.asarray(covariance))
-    root = (vectors * jnp.sqrt(jnp.maximum(values, 0.0))) @ vectors.T
-    x = jax.random.normal(x_key, (sequences, context + 1, inputs)) @ root
-    y = jnp.einsum("pnd,pd->pn", x, jax.random.normal(w_key, (sequences, inputs)))
-    labels = y.at[:, -1].set(0.0)
+    inputs, (values, vectors) = len(covariance), np.linalg.eigh(covariance)
+    root = (vectors * np.sqrt(np.maximum(values, 0.0))) @ vectors.T
+    shapes = (sequences, context + 1, inputs), (sequences, inputs)
+    x, w = (np.asarray(array) for array in normal_arrays(key, shapes))
+    x = x @ root
+    y = np.einsum("pnd,pd->pn", x, w)
+    labels = np.column_stack([y[:, :-1], np.zeros(sequences)])
     if noise:
-        noisy = math.sqrt(noise) * jax.random.normal(jax.random.fold_in(w_key, 1), labels[:, :-1].shape)
-        labels = labels.at[:, :-1].add(noisy)
-    beta, query = context_statistics(jnp.concatenate([x, labels[..., None]], axis=-1))
-    return (beta / context if normalised else beta, query), y[:, -1:]
+        drawn = normal_array(jax.random.fold_in(split_key(key, 2)[1], 1), (sequences, context))
+        labels[:, :-1] += math.sqrt(noise) * np.asarray(drawn)
+    beta, query = context_statistics(np.concatenate([x, labels[..., None]], axis=-1))
+    beta = jax.device_put(np.asarray(beta) / context) if normalised else beta
+    return (beta, query), jax.device_put(y[:, -1:])
 
 
 def fourier_template(
@@ -140,15 +163,15 @@ def modular_addition(template: Float[np.ndarray, " p"]) -> Pair:
     Source: Kunin et al. (2025), Section 6.
     """
     p = len(template)
-    shifts = jnp.stack([jnp.roll(jnp.asarray(template), a) for a in range(p)])
+    shifts = np.stack([np.roll(template, a) for a in range(p)])
     a, b = np.divmod(np.arange(p * p), p)
-    return jnp.concatenate([shifts[a], shifts[b]], axis=1), shifts[(a + b) % p]
+    return jax.device_put((np.concatenate([shifts[a], shifts[b]], axis=1), shifts[(a + b) % p]))
 
 
-def _rotation(key: PRNGKeyArray, size: int) -> Float[Array, "n n"]:
-    """A random orthogonal matrix, uniformly distributed."""
-    q, r = jnp.linalg.qr(jax.random.normal(key, (size, size)))
-    return q * jnp.sign(jnp.diag(r))
+def _rotation(normal: Float[Array, "n n"]) -> Float[np.ndarray, "n n"]:
+    """A random orthogonal matrix, uniformly distributed, from standard normal entries."""
+    q, r = np.linalg.qr(np.asarray(normal))
+    return q * np.sign(np.diag(r))
 
 
 def _check_counts(**counts: int) -> None:

@@ -11,8 +11,9 @@ import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from ..analysis import closest_approaches
-from ..flows import GradientFlow, flatten, statistics_loss
+from ..flows import Landscape, flatten, statistics_loss
 from ..models import Architecture, TwoLayer, incoming, outgoing, with_units
+from .data import seed_keys
 
 # Errors of times and losses of 1e-6 are far below the spread over seeds.
 RTOL = 1e-8
@@ -24,33 +25,40 @@ def padded(architecture: Architecture, width: int, scale: Any, room: int, *, key
     Zero units stay zero and do not act (Theorem 3 ii), so that networks of several widths make one batch.
     """
     model = TwoLayer(architecture, room, 1.0, key=key)
-    kept = scale * (jnp.arange(room) < width)[:, None]
+    kept = scale * (np.arange(room) < width)[:, None]
     return with_units(model, kept * incoming(model), kept * outgoing(model))
 
 
 @eqx.filter_jit
-def _curves(model, thetas, data, ts, loss, rtol, atol, until):
-    flow = GradientFlow(model, loss)
+def _curves(
+    whole: Landscape,
+    thetas: Float[Any, "B n"],
+    data: Any,
+    ts: Float[Any, "B T"],
+    atols: Float[Any, " B"],
+    until: Float[Any, ""] | None,
+) -> tuple[Float[Array, "B T"], Float[Array, "B T"]]:
+    """Losses and speeds along flows on a landscape with each one's own data."""
 
-    def record(theta, data):
-        loss, gradient = flow.value_and_gradient(theta, data)
+    def record(landscape: Landscape, theta: Array):
+        loss, gradient = landscape.value_and_gradient(theta)
         return loss, jnp.linalg.norm(gradient)
 
-    def curve(theta, data, ts, atol):
+    def curve(theta: Array, data: Any, ts: Any, atol: Array):
+        landscape = eqx.tree_at(lambda each: each.data, whole, data)
         done = None
         if until is not None:
-            goal = until * flow.value(theta, data)
-            done = dfx.Event(lambda t, y, args, **_: flow.value(y, args) <= goal)
+            goal = until * landscape.value(theta)
+            done = dfx.Event(lambda t, y, args, **_: landscape.value(y) <= goal)
         solution = dfx.diffeqsolve(
-            dfx.ODETerm(lambda t, y, args: -jax.grad(flow.value)(y, args)),
+            dfx.ODETerm(lambda t, y, args: -landscape.gradient(y)),
             dfx.Tsit5(),
             jnp.zeros((), ts.dtype),
             ts[-1],
             None,
             theta,
-            args=data,
-            saveat=dfx.SaveAt(ts=ts, fn=lambda t, y, args: record(y, args)),
-            stepsize_controller=dfx.PIDController(rtol=rtol, atol=atol),
+            saveat=dfx.SaveAt(ts=ts, fn=lambda t, y, args: record(landscape, y)),
+            stepsize_controller=dfx.PIDController(rtol=RTOL, atol=atol),
             event=done,
             max_steps=10**6,
             throw=False,
@@ -58,7 +66,7 @@ def _curves(model, thetas, data, ts, loss, rtol, atol, until):
         assert solution.ys is not None  # as saveat asks for it
         return solution.ys
 
-    return jax.vmap(curve)(thetas, data, ts, atol)
+    return jax.vmap(curve)(thetas, data, ts, atols)
 
 
 class Curves(eqx.Module):
@@ -97,11 +105,12 @@ def loss_curves(
     flow; `loss`: as for `simulate`; `until`: stop at this share of the initial loss and stay there, since a converged
     flow costs as much as a lively one.
     """
-    thetas = jnp.stack([flatten(model) for model in models])
-    stacked = jax.tree.map(lambda *arrays: jnp.stack(arrays), *data)
+    thetas = np.stack([flatten(model) for model in models])
+    stacked = jax.tree.map(lambda *arrays: np.stack(arrays), *data)
     # As in `simulate`: the tolerance follows the small initial weights.
-    sizes = jnp.stack([jnp.sqrt(jnp.mean(theta[theta != 0] ** 2)) for theta in thetas])
-    columns = _curves(models[0], thetas, stacked, jnp.asarray(ts), loss, RTOL, RTOL * sizes, until)
+    sizes = np.array([np.sqrt(np.mean(theta[theta != 0] ** 2)) for theta in thetas])
+    share = None if until is None else np.asarray(until, ts.dtype)
+    columns = _curves(Landscape(models[0], loss, data[0]), thetas, stacked, ts, RTOL * sizes, share)
     losses, speeds = (np.array(column) for column in columns)
     if until is not None:
         for row, speed in zip(losses, speeds, strict=True):
@@ -147,4 +156,4 @@ def plateau_times(curves: Curves, levels: Float[np.ndarray, " L+1"], fraction: f
 
 def seed_key(seed: int) -> Array:
     """The random key of one seed's initial weights."""
-    return jax.random.split(jax.random.key(seed))[1]
+    return seed_keys(seed)[1]

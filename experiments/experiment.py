@@ -4,10 +4,10 @@ from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
-import jax
 from jaxtyping import PRNGKeyArray
 
 from ..models import Architecture, TwoLayer
+from .data import seed_keys
 
 
 class Setup(eqx.Module):
@@ -46,7 +46,7 @@ class Experiment(eqx.Module):
 
         **Arguments:** `seed`: integer; `width`, `scale`, `t1`: replace the published values.
         """
-        data_key, model_key = jax.random.split(jax.random.key(seed))
+        data_key, model_key = seed_keys(seed)
         width = self.width if width is None else width
         scale = self.scale if scale is None else scale
         model = TwoLayer(self.architecture, width, scale, key=model_key)

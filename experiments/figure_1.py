@@ -5,17 +5,18 @@ published curve, the one that does is used; each function says so.
 """
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from ..analysis import theory
+from ..catalogue import EXPERIMENTS
 from ..flows import mean_squared_error
 from ..models import Convolution, Dense, LinearAttention, linear, quadratic, relu
-from .data import in_context_regression
+from .data import gaussian_inputs, in_context_regression
 from .experiment import Experiment
 
 SAMPLES = 8192
+CONVOLUTION_VARIANCES = np.array([1.0, 1.0, 2.0, 1.0])
 CONVOLUTION_TARGET = np.array([1.0, 1.0, -1.0, 1.0]) / np.sqrt(5)
 ATTENTION_CONTEXT = 31
 ATTENTION_EIGENVALUES = (0.5, 0.5)
@@ -31,28 +32,28 @@ def linear_data(key: PRNGKeyArray) -> Pair:
     sampling noise, and the saddle that the sample has in the nearly flat valley between them would be decided by that
     noise instead of by the set-up.
     """
-    x = jax.random.multivariate_normal(key, jnp.zeros(2), jnp.array([[1.0, 1.0], [1.0, 4.0]]), (SAMPLES,))
-    values, vectors = jnp.linalg.eigh(x.T @ x / SAMPLES)
-    return x, x @ (vectors / jnp.sqrt(values)) @ vectors.T
+    x = gaussian_inputs(SAMPLES, np.array([[1.0, 1.0], [1.0, 4.0]]), key=key)
+    values, vectors = np.linalg.eigh(x.T @ x / SAMPLES)
+    return jax.device_put((x, x @ (vectors / np.sqrt(values)) @ vectors.T))
 
 
 def linear_convolution_data(key: PRNGKeyArray) -> Pair:
     r"""$x \sim N(0, diag(1, 1, 2, 1))$, $y = w^* \cdot x$, $w^* = (1, 1, -1, 1)/\sqrt 5$."""
-    x = jax.random.normal(key, (SAMPLES, 4)) * jnp.sqrt(jnp.array([1.0, 1.0, 2.0, 1.0]))
-    return x, x @ CONVOLUTION_TARGET[:, None]
+    x = gaussian_inputs(SAMPLES, np.diag(CONVOLUTION_VARIANCES), key=key)
+    return jax.device_put((x, x @ CONVOLUTION_TARGET[:, None]))
 
 
 def relu_data(key: PRNGKeyArray) -> Pair:
     """Two orthogonal points, (1, ½) ↦ 1 and (−1, 2) ↦ −1, as in Boursier et al. (2022), Figure 3."""
     del key
-    return jnp.array([[1.0, 0.5], [-1.0, 2.0]]), jnp.array([[1.0], [-1.0]])
+    return jax.device_put((np.array([[1.0, 0.5], [-1.0, 2.0]]), np.array([[1.0], [-1.0]])))
 
 
 def relu_convolution_data(key: PRNGKeyArray) -> Pair:
     r"""Four points on the axes with the covariance and target of the linear convolution."""
     del key
-    x = jnp.diag(2 * jnp.sqrt(jnp.array([1.0, 1.0, 2.0, 1.0])))
-    return x, x @ CONVOLUTION_TARGET[:, None]
+    x = np.diag(2 * np.sqrt(CONVOLUTION_VARIANCES))
+    return jax.device_put((x, x @ CONVOLUTION_TARGET[:, None]))
 
 
 def attention_data(key: PRNGKeyArray) -> tuple[tuple[Array, Array], Array]:
@@ -71,15 +72,15 @@ def quadratic_data(key: PRNGKeyArray) -> Pair:
     The paper prints the unnormalised target, whose drops come two to three times as early as in its animation and
     whose final weights are larger than drawn there; the normalised one matches both.
     """
-    x = jax.random.normal(key, (SAMPLES, 2))
-    y = jnp.sum(x**2, axis=1, keepdims=True)
-    return x, y / jnp.sqrt(jnp.mean(y**2))
+    x = gaussian_inputs(SAMPLES, np.eye(2), key=key)
+    y = np.sum(x**2, axis=1, keepdims=True)
+    return jax.device_put((x, y / np.sqrt(np.mean(y**2))))
 
 
 def _windows_levels(architecture: Convolution):
     def levels(data: Pair) -> tuple[float, ...]:
         x, y = data
-        return theory.windowed_levels(np.asarray(architecture.windows(x)), np.asarray(y[:, 0]))
+        return theory.windowed_levels(np.asarray(architecture.windows(np.asarray(x))), np.asarray(y)[:, 0])
 
     return levels
 
@@ -88,11 +89,10 @@ _linear_convolution = Convolution(linear, inputs=4, kernel=2, stride=2)
 _relu_convolution = Convolution(relu, inputs=4, kernel=2, stride=2)
 
 # Horizons: twice what the slowest of several seeds needed to converge.
-EXPERIMENTS = (
+SETUPS = (
     Experiment(
         "linear",
-        "fully connected linear network: rank by rank",
-        "Zhang, Saxe & Latham (2025), Figure 1B",
+        *EXPERIMENTS["linear"],
         Dense(linear, inputs=2, outputs=2),
         50,
         1e-6,
@@ -103,8 +103,7 @@ EXPERIMENTS = (
     ),
     Experiment(
         "linear-conv",
-        "linear convolutional network: kernel by kernel",
-        "Zhang, Saxe & Latham (2025), Figure 1C",
+        *EXPERIMENTS["linear-conv"],
         _linear_convolution,
         50,
         1e-6,
@@ -115,20 +114,18 @@ EXPERIMENTS = (
     ),
     Experiment(
         "relu",
-        "fully connected ReLU network: kink by kink",
-        "Zhang, Saxe & Latham (2025), Figure 1D",
+        *EXPERIMENTS["relu"],
         Dense(relu, inputs=2, outputs=1),
         50,
         1e-6,
         40.0,
         relu_data,
         mean_squared_error,
-        lambda data: theory.orthogonal_relu_levels(np.asarray(data[0]), np.asarray(data[1][:, 0])),
+        lambda data: theory.orthogonal_relu_levels(np.asarray(data[0]), np.asarray(data[1])[:, 0]),
     ),
     Experiment(
         "relu-conv",
-        "convolutional ReLU network: kernel by kernel",
-        "Zhang, Saxe & Latham (2025), Figure 1E",
+        *EXPERIMENTS["relu-conv"],
         _relu_convolution,
         50,
         1e-6,
@@ -139,8 +136,7 @@ EXPERIMENTS = (
     ),
     Experiment(
         "attention",
-        "linear self-attention: head by head",
-        "Zhang, Saxe & Latham (2025), Figure 1F",
+        *EXPERIMENTS["attention"],
         LinearAttention(inputs=2, rank=1),
         10,
         5e-3,
@@ -151,8 +147,7 @@ EXPERIMENTS = (
     ),
     Experiment(
         "quadratic",
-        "quadratic network: neuron by neuron",
-        "Zhang, Saxe & Latham (2025), Figure 1G",
+        *EXPERIMENTS["quadratic"],
         Dense(quadratic, inputs=2, outputs=1),
         10,
         5e-3,

@@ -3,7 +3,7 @@
 import gzip
 from pathlib import Path
 
-import jax.numpy as jnp
+import jax
 import numpy as np
 from jaxtyping import Array, Float, Int
 
@@ -58,7 +58,7 @@ def image_pair(
             raise ValueError(f"there is no image of class {label}; there are {sorted(set(labels.tolist()))}.")
     chosen = (labels == first) | (labels == second)
     targets = np.stack([labels[chosen] == first, labels[chosen] == second], axis=1)
-    return jnp.asarray(images[chosen]), jnp.asarray(targets, dtype=float)
+    return jax.device_put((images[chosen], targets.astype(float)))
 
 
 def _find(folder: Path, name: str) -> Path:

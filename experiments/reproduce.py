@@ -4,40 +4,18 @@ import json
 import math
 import os
 import time
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import matplotlib.pyplot as plt
 import numpy as np
-from rich.box import SIMPLE_HEAD
-from rich.table import Table
 
-from .panel import Panel, Reproduced, Reproduction
+from ..catalogue import FIGURES, select_figures
+from .panel import Panel, Reproduced
 from .record import versions
-from .reproduced_agf import AGF
-from .reproduced_attention import ATTENTION
-from .reproduced_figure_1 import FIGURE_1
-from .reproduced_figure_2 import FIGURE_2
-from .reproduced_figure_3 import FIGURE_3
-from .reproduced_figure_4 import FIGURE_4
-from .reproduced_figure_5 import FIGURE_5
-from .reproduced_figure_6 import FIGURE_6
-from .reproduced_relu import RELU
 from .run import check_writable
 
-REPRODUCTIONS: tuple[Reproduction, ...] = (
-    *FIGURE_1,
-    *FIGURE_2,
-    *FIGURE_3,
-    *FIGURE_4,
-    *FIGURE_5,
-    *FIGURE_6,
-    *ATTENTION,
-    *RELU,
-    *AGF,
-)
-_BY_NAME = {item.name: item for item in REPRODUCTIONS}
+if TYPE_CHECKING:
+    from rich.table import Table
 
 HEADS = ("quantity", "theory", "measured", "error", "criterion", "verdict")
 # Panels per row of a figure: more cannot be read on a page.
@@ -46,23 +24,7 @@ COLUMNS = 4
 
 def reproductions() -> tuple[str, ...]:
     """The names of all figures that can be reproduced."""
-    return tuple(_BY_NAME)
-
-
-def select(names: Sequence[str] = ()) -> tuple[str, ...]:
-    """The figures that some names mean: "1B" one, "1" all of Figure 1, "4C" all of Figure 4, none at all everything.
-
-    **Raises:** `ValueError` for a name that means nothing.
-    """
-    chosen = []
-    for name in names:
-        meant = [key for key in _BY_NAME if key.lower() == name.lower()]
-        meant = meant or [key for key in _BY_NAME if name.isdigit() and key.rstrip("ABCDEFGH") == name]
-        meant = meant or [key for key in _BY_NAME if key.isdigit() and name.upper().rstrip("ABCDEFGH") == key]
-        if not meant:
-            raise ValueError(f"there is no figure {name!r} to reproduce; there are: {', '.join(_BY_NAME)}.")
-        chosen += meant
-    return tuple(dict.fromkeys(chosen)) or reproductions()
+    return FIGURES
 
 
 def reproduce(name: str, seeds: int | None = None, quick: bool = False) -> Reproduced:
@@ -71,8 +33,10 @@ def reproduce(name: str, seeds: int | None = None, quick: bool = False) -> Repro
     **Arguments:** `name`: see `reproductions()`; `seeds`: number of seeds, by default the figure's own; `quick`: fewer
     seeds and smaller sweeps.
     """
-    (name,) = select((name,))
-    item = _BY_NAME[name]
+    from .reproducible import REPRODUCTIONS
+
+    (name,) = select_figures((name,))
+    item = REPRODUCTIONS[name]
     seeds = (item.quick_seeds if quick else item.seeds) if seeds is None else seeds
     if seeds < 1:
         raise ValueError(f"seeds must be at least 1; got {seeds}.")
@@ -80,8 +44,11 @@ def reproduce(name: str, seeds: int | None = None, quick: bool = False) -> Repro
     return Reproduced(item, item.make(seeds, quick), seeds, quick, time.monotonic() - start)
 
 
-def table(reproduced: Reproduced) -> Table:
+def table(reproduced: Reproduced) -> "Table":
     """All checks of a figure as a rich table."""
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
     item = reproduced.reproduction
     result = Table(box=SIMPLE_HEAD, title=f"Figure {item.name}: {item.title}", title_justify="left")
     result.add_column("panel")
@@ -109,6 +76,8 @@ def _rows(panel: Panel) -> list[tuple[str, ...]]:
 
 def draw(reproduced: Reproduced) -> Any:
     """The figure, not shown and not saved."""
+    import matplotlib.pyplot as plt
+
     count = len(reproduced.panels)
     columns = min(count, COLUMNS)
     rows = math.ceil(count / columns)
@@ -123,6 +92,8 @@ def draw(reproduced: Reproduced) -> Any:
 
 def write_reproduction(reproduced: Reproduced, folder: Path) -> tuple[Path, ...]:
     """Writes figure (PNG), the data behind it (NPZ) and the table (JSON), each whole or not at all; their paths."""
+    import matplotlib.pyplot as plt
+
     check_writable(folder)
     png, npz, js = (folder / f"{reproduced.reproduction.name}.{ending}" for ending in ("png", "npz", "json"))
     figure = draw(reproduced)
@@ -157,7 +128,7 @@ def _record(reproduced: Reproduced) -> dict[str, Any]:
 
 def write_page(folder: Path) -> Path:
     """Writes one page, next to the folder, that shows all figures that the folder holds, with their verdicts."""
-    files = [folder / f"{name}.json" for name in _BY_NAME]
+    files = [folder / f"{name}.json" for name in FIGURES]
     records = [json.loads(file.read_text()) for file in files if file.exists()]
     checks = [check for record in records for panel in record["panels"] for check in panel["checks"]]
     passed = sum(check["verdict"] == "pass" for check in checks)

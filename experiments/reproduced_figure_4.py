@@ -1,13 +1,14 @@
 """Figure 4: other activations, by the lowest Taylor order of a unit's output in its incoming weights."""
 
-import equinox as eqx
+from functools import cache
+
 import jax
 import jax.numpy as jnp
 import numpy as np
-from scipy.optimize import minimize
+import scipy
 
 from ..analysis import plot_units
-from ..flows import GradientFlow, flatten, gaussian_loss, mean_squared_error
+from ..flows import Landscape, gaussian_loss, mean_squared_error
 from ..models import (
     Activation,
     Dense,
@@ -22,6 +23,7 @@ from ..models import (
     with_units,
     x_tanh_x,
 )
+from .data import gaussian_inputs
 from .ensemble import seed_key
 from .panel import Panel, Reproduction, at_least, at_most, close, equal
 from .reproduced_softmax import softmax_panel
@@ -29,23 +31,32 @@ from .staircase import Staircase, cosine, growth_rate, staircase
 
 SOURCE = "Zhang, Saxe & Latham (2025), Figure 4"
 SAMPLES, QUICK_SAMPLES = 8192, 1024
-# The paper's formulas of E and H are not legible in the sources that we have; these have their orders.
-ONE_MINUS_COSINE = Activation("1-cos", lambda z: 1 - jnp.cos(z), UnitLaw(zero=True, order=2))
-SQUARE_TANH = Activation("z²tanh", lambda z: z**2 * jnp.tanh(z), UnitLaw(zero=True, order=3))
 FIRST, SECOND = np.array([[1.0, 0.0], [0.0, 2.0]]), np.eye(2)
+
+
+# The paper's formulas of E and H are not legible in the sources that we have; these have their orders.
+@cache
+def _one_minus_cosine() -> Activation:
+    # Not at import: values of the function are compared with its law, which takes seconds to compile.
+    return Activation("1-cos", lambda z: 1 - jnp.cos(z), UnitLaw(zero=True, order=2))
+
+
+@cache
+def _square_tanh() -> Activation:
+    return Activation("z²tanh", lambda z: z**2 * jnp.tanh(z), UnitLaw(zero=True, order=3))
 
 
 def _teacher(activation: Activation, directions: np.ndarray) -> TwoLayer:
     """y = φ(x; u₁*) + φ(x; u₂*)."""
     model = TwoLayer(Dense(activation, inputs=2), 2, 1.0, key=jax.random.key(0))
-    return with_units(model, jnp.asarray(directions), jnp.ones((2, 1)))
+    return with_units(model, directions, np.ones((2, 1)))
 
 
 def _sample(activation: Activation, directions: np.ndarray, samples: int):
     """Standard normal inputs, targets with unit second moment, as for Figure 1G."""
-    x = jax.random.normal(jax.random.key(11), (samples, 2))
-    y = jax.vmap(_teacher(activation, directions))(x)
-    return x, y / jnp.sqrt(jnp.mean(y**2))
+    x = gaussian_inputs(samples, np.eye(2), key=jax.random.key(11))
+    y = np.asarray(jax.jit(jax.vmap(_teacher(activation, directions)))(x))
+    return jax.device_put((x, y / np.sqrt(np.mean(y**2))))
 
 
 def _drawn(stairs: Staircase, model: TwoLayer, levels=(1.0,), end: float | None = None):
@@ -114,14 +125,8 @@ def _single_unit_level(model: TwoLayer, data) -> float:
     u, v = np.asarray(incoming(model)), np.asarray(outgoing(model))
     largest = int(np.argmax(np.linalg.norm(u, axis=1)))
     single = TwoLayer(model.architecture, 1, 1.0, key=jax.random.key(0))
-    single = with_units(single, jnp.asarray(u[[largest]]), jnp.asarray(v[[largest]]))
-    of_parameters = eqx.filter_jit(GradientFlow(single, mean_squared_error).value_and_gradient)
-
-    def objective(theta):
-        value, gradient = of_parameters(jnp.asarray(theta), data)
-        return float(value), np.asarray(gradient)
-
-    return float(minimize(objective, np.asarray(flatten(single)), jac=True, method="BFGS").fun)
+    single = Landscape(with_units(single, u[[largest]], v[[largest]]), mean_squared_error, data)
+    return float(scipy.optimize.minimize(single.value_and_gradient, single.theta, jac=True, method="BFGS").fun)
 
 
 def _higher_order_panel(
@@ -173,10 +178,10 @@ def _make(seeds: int, quick: bool) -> tuple[Panel, ...]:
         _zeroth_order_panel("B", samples),
         _first_order_panel("C", sine, samples),
         _first_order_panel("D", tanh, samples),
-        _higher_order_panel("E", ONE_MINUS_COSINE, FIRST, 5e-4, 5000.0, samples),
+        _higher_order_panel("E", _one_minus_cosine(), FIRST, 5e-4, 5000.0, samples),
         _higher_order_panel("F", x_tanh_x, FIRST, 1e-4, 1e4, samples),
         _cubic_panel("G"),
-        _higher_order_panel("H", SQUARE_TANH, SECOND, 2e-2, 2e4, samples),
+        _higher_order_panel("H", _square_tanh(), SECOND, 2e-2, 2e4, samples),
     )
 
 

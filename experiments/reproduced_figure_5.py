@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
-import jax.numpy as jnp
+import jax
 import numpy as np
 
 from ..analysis import plot_units, theory
@@ -70,7 +70,7 @@ def _linear_data():
 
 def _split_points():
     x, _ = relu_convolution_data(None)  # type: ignore[arg-type]
-    return x, x @ jnp.asarray(SPLIT_TARGET).T
+    return x, jax.device_put(np.asarray(x) @ SPLIT_TARGET.T)
 
 
 def _two_squares():

@@ -7,6 +7,7 @@ import numpy as np
 from ..analysis.figure import COLOURS
 from ..flows import mean_squared_error, simulate
 from ..models import Activation, Dense, TwoLayer, UnitLaw, incoming, linear, outgoing, with_units
+from .data import gaussian_inputs
 from .ensemble import seed_key
 from .panel import Panel, Reproduction, at_most, close
 
@@ -22,16 +23,16 @@ def _leaky(slope: float) -> Activation:
 
 def _data(samples: int = 100):
     """Inputs in pairs ±x and an odd, linear target, so that the residual of an odd network is odd."""
-    half = jax.random.normal(jax.random.key(7), (samples // 2, 2)) * jnp.array([1.0, 0.6])
-    x = jnp.concatenate([half, -half])
-    return x, x @ jnp.array([[1.0], [-0.5]])
+    half = gaussian_inputs(samples // 2, np.diag([1.0, 0.36]), key=jax.random.key(7))
+    x = np.concatenate([half, -half])
+    return jax.device_put((x, x @ np.array([[1.0], [-0.5]])))
 
 
 def _paired(architecture: Dense, width: int, scale: float, seed: int) -> TwoLayer:
     """Units in pairs (u, v), (−u, −v): the even parts of their outputs cancel, now and for ever."""
     model = TwoLayer(architecture, width, scale, key=seed_key(seed))
     u, v = incoming(model)[: width // 2], outgoing(model)[: width // 2]
-    return with_units(model, jnp.concatenate([u, -u]), jnp.concatenate([v, -v]))
+    return with_units(model, np.concatenate([u, -u]), np.concatenate([v, -v]))
 
 
 def _panel(paired: bool, seeds: int) -> Panel:

@@ -2,12 +2,12 @@
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from ..flows import mean_squared_error
 from ..models import SoftmaxAttention, TwoLayer
+from ..models.initialisation import normal_arrays
 from .ensemble import crossings, seed_key
 from .panel import Check, Panel, at_most, close
 from .staircase import Staircase, cosine, growth_rate, staircase
@@ -21,10 +21,11 @@ NOTE = (
 
 def uncentred_context(sequences: int, *, key: PRNGKeyArray) -> tuple[Array, Array]:
     """Tokens (x, y) of 31 examples and a query with x ~ N((1, 0), diag(2, 1)/3), w ~ N(0, I), y = w · x; its label."""
-    x_key, w_key = jax.random.split(key)
-    x = jax.random.normal(x_key, (sequences, 32, 2)) * jnp.sqrt(jnp.array([2.0, 1.0]) / 3) + jnp.array([1.0, 0.0])
-    y = jnp.einsum("pnd,pd->pn", x, jax.random.normal(w_key, (sequences, 2)))
-    return jnp.concatenate([x, y.at[:, -1].set(0.0)[..., None]], axis=-1), y[:, -1:]
+    x, w = (np.asarray(array) for array in normal_arrays(key, ((sequences, 32, 2), (sequences, 2))))
+    x = x * np.sqrt(np.array([2.0, 1.0]) / 3) + np.array([1.0, 0.0])
+    y = np.einsum("pnd,pd->pn", x, w)
+    labels = np.column_stack([y[:, :-1], np.zeros(sequences)])
+    return jax.device_put((np.concatenate([x, labels[..., None]], axis=-1), y[:, -1:]))
 
 
 class MeanToken(eqx.Module):

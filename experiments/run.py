@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import equinox as eqx
-import matplotlib.pyplot as plt
 
-from ..analysis import Itinerary, itinerary, plot
+from ..analysis import Itinerary, itinerary
 from ..flows import Result, Trajectory, load, read_header, simulate
 from .record import record
 from .registry import experiment
@@ -90,6 +89,10 @@ def write_trajectory(trajectory: Trajectory, header: dict[str, Any], folder: Pat
 
 def write(finished: Run, folder: Path) -> tuple[Path, ...]:
     """Writes figure (PNG) and itinerary (JSON), each whole or not at all; returns their paths."""
+    import matplotlib.pyplot as plt
+
+    from ..analysis import plot
+
     check_writable(folder)
     stem = f"{finished.record['experiment']}-seed{finished.record['seed']}"
     png, js = (folder / f"{stem}{ending}" for ending in (".png", ".json"))

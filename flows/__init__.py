@@ -2,6 +2,7 @@
 
 from .auto import Choice as Choice
 from .auto import first_choice as first_choice
+from .compilation import keep_compiled as keep_compiled
 from .descent import descend as descend
 from .events import Occurrences as Occurrences
 from .field import GradientFlow as GradientFlow
@@ -38,6 +39,8 @@ from .statistics import from_moments as from_moments
 from .statistics import from_sample as from_sample
 from .statistics import statistics_loss as statistics_loss
 from .statistics import sufficient_statistics as sufficient_statistics
+from .taylor import gradient_series as gradient_series
+from .taylor import third_products as third_products
 from .trajectory import Result as Result
 from .trajectory import Trajectory as Trajectory
 from .trajectory import load as load

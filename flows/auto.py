@@ -91,7 +91,7 @@ def candidates(landscape: Landscape, rtol: float) -> dict[str, Candidate]:
         step = KRYLOV_PRODUCTS * (gradient + 3 * 12 * n / BANDWIDTH) + STEP
         krylov = _steps(KRYLOV_STEPS, rtol) * step
         return found | {"KrylovRosenbrock": Candidate(KrylovRosenbrock(quadratures=1), lambda _: krylov)}
-    jacobian = FlowJacobian(hessian_of(landscape), landscape)
+    jacobian = FlowJacobian(hessian_of(landscape))
     rodas, bdf = _dense_step_times(jacobian.hessian, n, gradient)
     rodas, bdf = rodas * _steps(RODAS_STEPS, rtol), bdf * _steps(BDF_STEPS, rtol)
     found["BDF"] = Candidate(BDF(jacobian=jacobian), lambda _: bdf)

@@ -10,8 +10,8 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+import scipy
 from jaxtyping import Array, PRNGKeyArray
-from scipy.integrate import cumulative_trapezoid
 
 from .checks import check_data, check_loss, check_model, check_times
 from .landscape import Landscape, flatten
@@ -150,7 +150,7 @@ def descend(
         "reason": "",
         "statistics": isinstance(whole, Statistics),
     }
-    energies = np.asarray(cumulative_trapezoid(speeds**2, ts, initial=0.0), theta.dtype)
+    energies = np.asarray(scipy.integrate.cumulative_trapezoid(speeds**2, ts, initial=0.0), theta.dtype)
     return Trajectory(ts, ys, losses, speeds, energies, result, stats, landscape, None)
 
 

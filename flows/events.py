@@ -8,8 +8,8 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+import scipy
 from jaxtyping import Array, Bool, Float, Int
-from scipy.optimize import brentq
 
 from .landscape import Landscape
 from .stepping import CHUNK, Steps, step_onto
@@ -86,7 +86,7 @@ class Watch:
 
         resolution = 4 * float(np.finfo(pair.ts.dtype).eps)
         try:
-            return float(brentq(value, start, end, xtol=resolution * end, rtol=resolution))  # pyright: ignore
+            return float(scipy.optimize.brentq(value, start, end, xtol=resolution * end, rtol=resolution))  # pyright: ignore
         except FloatingPointError:
             # No step short of the accepted one succeeds, as may be at a kink: the step's end is what is known.
             return end
@@ -112,12 +112,12 @@ def traced_event(landscape: Landscape, function: Callable[[Any], Any]) -> Traced
 
 
 @eqx.filter_jit
-def _values(function: Traced, theta: Float[Array, " n"]) -> Float[Array, " m"]:
+def _values(function: Traced, theta: Float[Any, " n"]) -> Float[Array, " m"]:
     return function(theta)
 
 
 @eqx.filter_jit
-def _positive(function: Traced, ys: Float[Array, "T n"], count: Int[Array, ""]) -> Bool[Array, "T m"]:
+def _positive(function: Traced, ys: Float[Any, "T n"], count: Int[Any, ""]) -> Bool[Array, "T m"]:
     """Which entries are positive at the first `count` points."""
     # One after the other: of many entries, like every unit on every sample, only the signs fit into memory.
     signs = jnp.zeros((len(ys), *jax.eval_shape(function, ys[0]).shape), bool)

@@ -42,7 +42,12 @@ class UnitHessian(eqx.Module):
 
     def __call__(self, theta: Float[Array, " n"]) -> Float[Array, "n n"]:
         """The dense Hessian at θ."""
-        return 2 * self.weight * (self._gauss_newton(theta) + self._curvature_of_residuals(theta))
+        return self.with_gradient(theta)[0]
+
+    def with_gradient(self, theta: Float[Array, " n"]) -> tuple[Float[Array, "n n"], Float[Array, " n"]]:
+        """The dense Hessian at θ, and the gradient, which is met on the way."""
+        curvature, gradient = self._curvature_of_residuals(theta)
+        return 2 * self.weight * (self._gauss_newton(theta) + curvature), 2 * self.weight * gradient
 
     @property
     def count(self) -> int:
@@ -73,10 +78,13 @@ class UnitHessian(eqx.Module):
         total = product(cut(count - left, left)) if left else jnp.zeros((theta.size,) * 2, theta.dtype)
         return jax.lax.fori_loop(0, whole, lambda i, s: s + product(cut(i * batch, batch)), total)
 
-    def _curvature_of_residuals(self, theta: Array) -> Array:
-        r"""$\sum_j r_j \nabla^2 r_j$, the Hessian of $\sum_j r_j(\theta_0) r_j(\theta)$ at $\theta_0$."""
+    def _curvature_of_residuals(self, theta: Array) -> tuple[Array, Array]:
+        r"""$\sum_j r_j \nabla^2 r_j$ and $\sum_j r_j \nabla r_j$.
+
+        They are Hessian and gradient of $\sum_j r_j(\theta_0) r_j(\theta)$ at $\theta_0$.
+        """
         fixed = jax.lax.stop_gradient(self._all(theta))
-        product = jax.linearize(jax.grad(lambda p: jnp.sum(fixed * self._all(p))), theta)[1]
+        gradient, product = jax.linearize(jax.grad(lambda p: jnp.sum(fixed * self._all(p))), theta)
         count = self.units.shape[1]
         seeds = jnp.zeros((count + self.others.size, theta.size), theta.dtype)
         seeds = seeds.at[jnp.arange(count)[:, None], self.units.T].set(1)
@@ -85,7 +93,8 @@ class UnitHessian(eqx.Module):
         blocks = columns[:count, self.units].transpose(1, 2, 0)
         matrix = jnp.zeros((theta.size,) * 2, theta.dtype)
         matrix = matrix.at[self.units[:, :, None], self.units[:, None, :]].set(blocks)
-        return matrix.at[:, self.others].set(columns[count:].T).at[self.others, :].set(columns[count:])
+        matrix = matrix.at[:, self.others].set(columns[count:].T).at[self.others, :].set(columns[count:])
+        return matrix, gradient
 
 
 class DenseHessian(eqx.Module):
@@ -95,13 +104,17 @@ class DenseHessian(eqx.Module):
 
     def __call__(self, theta: Float[Array, " n"]) -> Float[Array, "n n"]:
         """The dense Hessian at θ."""
-        return jax.jacfwd(self.landscape.gradient)(theta)
+        return self.with_gradient(theta)[0]
+
+    def with_gradient(self, theta: Float[Array, " n"]) -> tuple[Float[Array, "n n"], Float[Array, " n"]]:
+        """The dense Hessian at θ, and the gradient, which is met on the way."""
+        return jax.jacfwd(lambda theta: (gradient := self.landscape.gradient(theta), gradient), has_aux=True)(theta)
 
 
-def unit_positions(model: Any) -> Int[np.ndarray, "H d"]:
-    """Where the parameters of each unit are in the flattened model, one row each."""
+def unit_positions(model: Any, layer: int = 0) -> Int[np.ndarray, "H d"]:
+    """Where the parameters of each unit of a layer are in the flattened model, one row each."""
     theta = flatten(model)
-    return np.asarray(unit_vectors(unflatten(model, np.arange(theta.size, dtype=theta.dtype)))).astype(int)
+    return np.asarray(unit_vectors(unflatten(model, np.arange(theta.size, dtype=theta.dtype)), layer)).astype(int)
 
 
 def hessian_of(landscape: Landscape) -> UnitHessian | DenseHessian:
@@ -140,7 +153,7 @@ def _agrees(candidate: UnitHessian, landscape: Landscape) -> bool:
 
 # Run once: what optimising the code takes is more than it saves.
 @eqx.filter_jit(compiler_options={"xla_backend_optimization_level": 0})
-def _products(candidate: UnitHessian, landscape: Landscape, point: Array, direction: Array) -> tuple[Array, Array]:
+def _products(candidate: UnitHessian, landscape: Landscape, point: Any, direction: Any) -> tuple[Array, Array]:
     return candidate(point) @ direction, landscape.hessian_product(point, direction)
 
 
@@ -148,13 +161,10 @@ class FlowJacobian(eqx.Module):
     r"""The Jacobian of `GradientFlow` in its state, $(-\nabla^2 L, 0; 2 \nabla L^\top \nabla^2 L, 0)$, for solvers."""
 
     hessian: UnitHessian | DenseHessian
-    landscape: Landscape
 
     def __call__(self, t: Any, state: tuple[Array, Array], args: Any = None) -> Float[Array, "n+1 n+1"]:
         """The Jacobian at a state (θ, E)."""
         del t, args
-        theta = state[0]
-        matrix = self.hessian(theta)
-        # The compiler shares this gradient with the field's own.
-        rows = jnp.concatenate([-matrix, 2 * (self.landscape.gradient(theta) @ matrix)[None]])
+        matrix, gradient = self.hessian.with_gradient(state[0])
+        rows = jnp.concatenate([-matrix, 2 * (gradient @ matrix)[None]])
         return jnp.pad(rows, ((0, 0), (0, 1)))

@@ -11,10 +11,11 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, Float
 
+from ..models.units import as_jax
 from .solvers.spectral_radius import cold_start, power_iteration
 from .traced import Traced, trace
 
-# Hessian–vector products at a time: bounds memory at a few copies of the data's hidden layer.
+# Hessian–vector products, or points, at a time: bounds memory at a few copies of the data's hidden layer.
 BLOCK = 16
 
 
@@ -36,7 +37,7 @@ def unflatten(model: Any, theta: Float[Any, " n"]) -> Any:
     theta = theta if isinstance(theta, Tracer) else np.asarray(theta)
     filled, start = [], 0
     for leaf in leaves:
-        filled.append(jnp.asarray(theta[start : start + leaf.size].reshape(leaf.shape).astype(leaf.dtype)))
+        filled.append(as_jax(theta[start : start + leaf.size].reshape(leaf.shape).astype(leaf.dtype)))
         start += leaf.size
     return eqx.combine(jax.tree.unflatten(structure, filled), static)
 
@@ -61,13 +62,20 @@ class Origin:
 
 def _compiled(method: Callable) -> Callable:
     """A method that is compiled where its arguments are known, with NumPy arrays out, and inlined under tracing."""
-    jitted = eqx.filter_jit(method)
+
+    def applied(structure: Any, leaves: list[Array], *arguments: Any) -> Any:
+        return method(jax.tree.unflatten(structure, leaves), *arguments)
+
+    # The name by which profilers know the program.
+    applied.__name__ = method.__name__
+    jitted = jax.jit(applied, static_argnums=0)
 
     @functools.wraps(method)
     def call(self: Any, *arguments: Any) -> Any:
-        if is_traced((self, arguments)):
+        if self._inlined(*arguments):
             return method(self, *arguments)
-        return jax.tree.map(np.asarray, jitted(self, *arguments))
+        leaves, structure = self.parts
+        return jax.tree.map(np.asarray, jitted(structure, leaves, *arguments))
 
     return call
 
@@ -77,7 +85,7 @@ class Landscape(eqx.Module):
 
     A PyTree, to be handed to compiled functions: of model and loss they see no more than what these compute, so that
     the same computation on the same shapes is compiled once in a process, whatever weights, data, copies of the model
-    or fresh lambdas it comes from. Outside of compiled functions its methods compile themselves and return NumPy
+    or fresh lambdas it comes from. Outside of compiled functions the methods compile themselves and return NumPy
     arrays.
 
     **Arguments:** `model`: any Equinox module with floating-point arrays, which make up θ; `loss`: scalar function of
@@ -95,6 +103,17 @@ class Landscape(eqx.Module):
         self.program = trace(lambda theta, data: loss(unflatten(model, theta), data), theta, data)
         self.data, self.origin = data, Origin(model, loss)
 
+    # Kept, since searches on the host call the methods thousands of times.
+    @functools.cached_property
+    def parts(self) -> tuple[list[Any], Any]:
+        """The arrays of the landscape and its structure, as `jax.tree.flatten` gives them."""
+        return jax.tree.flatten(eqx.filter(self, eqx.is_array))
+
+    @functools.cached_property
+    def traced(self) -> bool:
+        """Whether data or constants are unknown, as they are under a transformation of JAX's."""
+        return is_traced(self)
+
     @property
     def model(self) -> Any:
         """The model that the landscape was made of, with its weights."""
@@ -108,7 +127,7 @@ class Landscape(eqx.Module):
     @property
     def theta(self) -> Float[np.ndarray, " n"]:
         """The flattened weights of the model that the landscape was made of."""
-        if is_traced(self):
+        if self.traced:
             raise TypeError("compiled functions do not see a landscape's own weights; hand θ over beside it.")
         return flatten(self.model)
 
@@ -116,13 +135,16 @@ class Landscape(eqx.Module):
         """The model with the parameters θ."""
         return unflatten(self.model, theta)
 
+    def _inlined(self, *arguments: Any) -> bool:
+        return self.traced or any(isinstance(argument, Tracer) for argument in arguments)
+
     def value(self, theta: Float[Any, " n"]) -> Float[Any, ""]:
         """The loss L(θ)."""
-        return self.program(theta, self.data) if is_traced((self, theta)) else self.value_and_gradient(theta)[0]
+        return self.program(theta, self.data) if self._inlined(theta) else self.value_and_gradient(theta)[0]
 
     def gradient(self, theta: Float[Any, " n"]) -> Float[Any, " n"]:
         """The gradient ∇L(θ)."""
-        return jax.grad(self.value)(theta) if is_traced((self, theta)) else self.value_and_gradient(theta)[1]
+        return jax.grad(self.value)(theta) if self._inlined(theta) else self.value_and_gradient(theta)[1]
 
     @_compiled
     def value_and_gradient(self, theta: Float[Any, " n"]) -> tuple[Float[Any, ""], Float[Any, " n"]]:
@@ -130,9 +152,23 @@ class Landscape(eqx.Module):
         return jax.value_and_grad(self.value)(theta)
 
     @_compiled
+    def _values_and_gradients(self, thetas: Float[Any, "k n"]) -> tuple[Float[Any, " k"], Float[Any, "k n"]]:
+        return jax.vmap(self.value_and_gradient)(thetas)
+
     def values_and_gradients(self, thetas: Float[Any, "k n"]) -> tuple[Float[Any, " k"], Float[Any, "k n"]]:
         """Losses and gradients at several points."""
-        return jax.vmap(self.value_and_gradient)(thetas)
+        if self._inlined(thetas):
+            return self._values_and_gradients(thetas)
+        # In blocks of one size, filled up with the last point, so that one program serves any number.
+        count = len(thetas)
+        padded = np.concatenate([thetas, np.repeat(thetas[-1:], -count % BLOCK, axis=0)])
+        blocks = [self._values_and_gradients(padded[k : k + BLOCK]) for k in range(0, count, BLOCK)]
+        values, gradients = (np.concatenate(parts)[:count] for parts in zip(*blocks, strict=True))
+        return values, gradients
+
+    @_compiled
+    def _product(self, theta: Array, direction: Float[Array, " n"]) -> Float[Array, " n"]:
+        return self.hessian_product(theta, direction)
 
     @_compiled
     def _products(self, theta: Array, directions: Float[Array, "n k"]) -> Float[Array, "n k"]:
@@ -141,13 +177,13 @@ class Landscape(eqx.Module):
 
     def hessian_product(self, theta: Float[Any, " n"], direction: Float[Any, " n"]) -> Float[Any, " n"]:
         r"""The product $\nabla^2 L(\theta)\, d$ with one direction d."""
-        if is_traced((self, theta, direction)):
+        if self._inlined(theta, direction):
             return jax.jvp(self.gradient, (theta,), (direction,))[1]
-        return self.hessian_products(theta, np.asarray(direction)[:, None])[:, 0]
+        return self._product(theta, direction)
 
     def hessian_products(self, theta: Float[Any, " n"], directions: Float[Any, "n k"]) -> Float[Any, "n k"]:
         r"""The products of $\nabla^2 L(\theta)$ with several directions, as columns."""
-        if is_traced((self, theta, directions)):
+        if self._inlined(theta, directions):
             return self._products(theta, directions)
         directions = np.asarray(directions, theta.dtype)
         # In blocks of one size, filled up with zeros, so that one program serves any number.

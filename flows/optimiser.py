@@ -2,9 +2,12 @@
 
 import math
 from functools import cache
+from typing import TYPE_CHECKING
 
 import equinox as eqx
-import optax
+
+if TYPE_CHECKING:
+    import optax
 
 
 class Optimiser(eqx.Module):
@@ -16,7 +19,7 @@ class Optimiser(eqx.Module):
     """
 
     name: str = eqx.field(static=True)
-    transformation: optax.GradientTransformation = eqx.field(static=True)
+    transformation: "optax.GradientTransformation" = eqx.field(static=True)
     time: float = eqx.field(static=True)
     follows_flow: bool = eqx.field(static=True, default=True)
 
@@ -34,6 +37,8 @@ def gradient_descent(step: float) -> Optimiser:
     **Arguments:** `step`: η.
     """
     _check_step(step)
+    import optax
+
     return Optimiser(f"gradient descent, step {step:g}", optax.sgd(step), step)
 
 
@@ -50,6 +55,8 @@ def momentum(step: float, decay: float = 0.9) -> Optimiser:
     _check_step(step)
     if not 0 <= decay < 1:
         raise ValueError(f"the decay of the momentum must lie in [0, 1); got {decay}.")
+    import optax
+
     return Optimiser(f"momentum {decay:g}, step {step:g}", optax.sgd(step, momentum=decay), step / (1 - decay))
 
 
@@ -66,6 +73,8 @@ def adam(step: float, b1: float = 0.9, b2: float = 0.999, eps: float = 1e-8) -> 
     Source: Kingma & Ba (2015).
     """
     _check_step(step)
+    import optax
+
     return Optimiser(f"Adam, step {step:g}", optax.adam(step, b1, b2, eps), step, False)
 
 

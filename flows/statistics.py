@@ -9,8 +9,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ..models import features_of
+from ..models import Features, features_of
+from ..models.units import as_jax
+from .landscape import Landscape
 from .loss import half_squared_error, mean_squared_error
+from .traced import Traced, trace
 
 
 class Statistics(eqx.Module):
@@ -53,7 +56,7 @@ def from_sample(z: Float[np.ndarray, "P F"], y: Float[np.ndarray, "P outputs"], 
     # Features may depend on each other: then the shortest of the best coefficients serves as well as any.
     target = np.linalg.lstsq(r, targets, rcond=None)[0]
     constant = np.sum((targets - r @ target) ** 2)
-    return Statistics(jnp.asarray(r[:count]), jnp.asarray(target.T), jnp.asarray(constant))
+    return Statistics(*map(as_jax, (r[:count], target.T, constant)))
 
 
 def from_moments(
@@ -69,13 +72,30 @@ def from_moments(
     factor = np.sqrt(weight * np.maximum(values, 0.0))[:, None] * vectors.T
     target = cross @ np.linalg.pinv(second, hermitian=True)
     constant = weight * max(total - float(np.sum(target * cross)), 0.0)
-    return Statistics(jnp.asarray(factor), jnp.asarray(target), jnp.asarray(constant))
+    return Statistics(*map(as_jax, (factor, target, np.asarray(constant))))
 
 
 def reduced_data(model: Any, loss: Callable, data: Any) -> tuple[Callable, Any]:
     """(`statistics_loss`, statistics) where these can stand for the sample, else loss and data as they are."""
     statistics = sufficient_statistics(model, loss, data)
     return (loss, data) if statistics is None else (statistics_loss, statistics)
+
+
+def reduced_landscape(landscape: Landscape) -> Landscape:
+    """The same landscape on exact sufficient statistics of its data, where these can stand for the sample."""
+    loss, data = reduced_data(landscape.model, landscape.loss, landscape.data)
+    return landscape if data is landscape.data else Landscape(landscape.model, loss, data)
+
+
+def features_on(features: Features, x: Any) -> Float[np.ndarray, "P F"]:
+    """The features of every input of a sample."""
+    one = jax.tree.map(lambda array: jax.ShapeDtypeStruct(array.shape[1:], array.dtype), x)
+    return np.asarray(_features(trace(features.of_input, one), x))
+
+
+@eqx.filter_jit
+def _features(of_input: Traced, x: Any) -> Float[Array, "P F"]:
+    return jax.vmap(of_input)(x)
 
 
 def sufficient_statistics(model: Any, loss: Callable, data: Any) -> Statistics | None:
@@ -85,8 +105,8 @@ def sufficient_statistics(model: Any, loss: Callable, data: Any) -> Statistics |
         return None
     x, y = data
     outputs = y.reshape(y.shape[0], -1)
-    z = jax.vmap(features.of_input)(x)
+    z = features_on(features, x)
     if z.shape[0] <= z.shape[1] + outputs.shape[1]:
         return None
     weight = 1 / y.size if loss is mean_squared_error else 1 / (2 * y.shape[0])
-    return from_sample(np.asarray(z), np.asarray(outputs), weight)
+    return from_sample(z, np.asarray(outputs), weight)

@@ -77,7 +77,7 @@ _CONTROLLERS = dfx.with_stepsize_controller_tols(optx.Newton)().rtol
 
 
 def _with_tolerances(solver: dfx.AbstractSolver, controller: dfx.PIDController) -> dfx.AbstractSolver:
-    """The solver, its iteration with the controller's tolerances where it has none, as `diffeqsolve` has it."""
+    """The solver, iterating to the controller's tolerances where it has none of its own, as in `diffeqsolve`."""
     if not isinstance(solver, dfx.AbstractImplicitSolver):
         return solver
     names = [name for name in ("rtol", "atol", "norm") if getattr(solver.root_finder, name) is _CONTROLLERS]
@@ -227,10 +227,19 @@ def advance(
     """
     dtype = start.ts.dtype
     # Arrays, not Python numbers: numbers would be compiled in.
-    numbers = (np.asarray(number, dtype) for number in (start.speeds[-1], start.ts[-1], t1))
+    speed, t0, end = (np.asarray(number, dtype) for number in (start.speeds[-1], start.ts[-1], t1))
     threshold = np.asarray(-np.inf if convergence is None else convergence, dtype)
     records, memory, counts = _advance(
-        landscape, solver, _state(start), *numbers, memory, np.asarray(tolerances, dtype), threshold, np.asarray(limit)
+        landscape,
+        solver,
+        _state(start),
+        speed,
+        t0,
+        end,
+        memory,
+        np.asarray(tolerances, dtype),
+        threshold,
+        np.asarray(limit),
     )
     tried, accepted, ended = (int(count) for count in counts)
     return Leg(Steps(*(np.array(np.asarray(rows)[:accepted]) for rows in records)), tried, memory, bool(ended))

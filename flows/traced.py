@@ -57,6 +57,12 @@ class Traced(eqx.Module):
         return jax.tree.unflatten(self.program.structure, values)
 
 
+@eqx.filter_jit
+def evaluate(traced: Traced, *arguments: Any) -> Any:
+    """A traced function's value, compiled once for all functions that compute the same."""
+    return traced(*arguments)
+
+
 def trace(function: Callable, *arguments: Any) -> Traced:
     """The function as a program, for arguments of the shapes of those given.
 

@@ -39,6 +39,7 @@ from .units import map_units as map_units
 from .units import outgoing as outgoing
 from .units import scaled as scaled
 from .units import unit_vectors as unit_vectors
+from .units import units_matrix as units_matrix
 from .units import units_of as units_of
 from .units import width as width
 from .units import with_units as with_units

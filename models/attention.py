@@ -10,6 +10,7 @@ from jaxtyping import Array, Float
 from .architecture import check_sizes
 from .features import Features, outer_features
 from .unit_law import UnitLaw
+from .units import array_namespace
 
 
 class LinearAttention(eqx.Module):
@@ -144,13 +145,15 @@ class SoftmaxAttention(eqx.Module):
         return None
 
 
-def context_statistics(tokens: Float[Array, "P N+1 D+1"]) -> tuple[Float[Array, "P D"], Float[Array, "P D"]]:
+def context_statistics(tokens: Float[Any, "P N+1 D+1"]) -> tuple[Float[Array, "P D"], Float[Array, "P D"]]:
     r"""What linear attention reads of each sequence: $(\beta, x_q)$ with $\beta = \sum_n y_n x_n$.
 
     **Arguments:** `tokens`: sequences of tokens $(x_n, y_n)$, the last one the query with label zero.
     """
+    xp = array_namespace(tokens)
+    tokens = xp.asarray(tokens)
     x, y = tokens[..., :-1], tokens[..., -1]
-    return jnp.einsum("pn,pnd->pd", y[:, :-1], x[:, :-1]), x[:, -1]
+    return jax.device_put((xp.einsum("pn,pnd->pd", y[:, :-1], x[:, :-1]), x[:, -1]))
 
 
 def _separate_coefficients(model: Any) -> Array:

@@ -1,13 +1,12 @@
 """Soft committee machines: hidden units whose outputs are added up."""
 
-import math
-
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from .activation import Activation
+from .architecture import check_scale, check_sizes
+from .initialisation import normal_array
 
 
 class Committee(eqx.Module):
@@ -24,11 +23,9 @@ class Committee(eqx.Module):
     activation: Activation = eqx.field(static=True)
 
     def __init__(self, activation: Activation, inputs: int, width: int, scale: float, *, key: PRNGKeyArray):
-        if inputs < 1 or width < 1:
-            raise ValueError(f"inputs and width must be at least 1; got {inputs} and {width}.")
-        if not (math.isfinite(scale) and scale >= 0):
-            raise ValueError(f"the initialisation scale must be finite and not negative; got {scale}.")
-        self.weights = scale * jax.random.normal(key, (width, inputs))
+        check_sizes(inputs=inputs, width=width)
+        check_scale(scale)
+        self.weights = normal_array(key, (width, inputs), scale)
         self.activation = activation
 
     def __call__(self, x: Float[Array, " N"]) -> Float[Array, " 1"]:

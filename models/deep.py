@@ -4,13 +4,13 @@ import dataclasses
 from typing import Any
 
 import equinox as eqx
-import jax
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from .activation import Activation, linear
 from .architecture import Architecture, check_scale, check_sizes
 from .features import Features
-from .two_layer import Parameter, first_units, unit_parameters
+from .initialisation import normal_array, normal_arrays, split_key
+from .two_layer import Parameter, first_units, unit_shapes
 from .units import Slot, Units
 
 
@@ -52,14 +52,13 @@ class Deep(eqx.Module):
         check_sizes(**{f"width {k}": width for k, width in enumerate(widths)})
         check_scale(scale)
         sizes = (*widths[1:], architecture.outputs)
-        first, *keys = jax.random.split(key, 2 * len(sizes))
-        draw = lambda k, *shape: scale * jax.random.normal(k, shape)  # noqa: E731
         self.architecture = dataclasses.replace(architecture, outputs=sizes[0])  # type: ignore[type-var]
-        self.parameters = unit_parameters(self.architecture, widths[0], scale, first)
-        pairs = zip(sizes, sizes[1:], strict=False)
-        self.connections = tuple(draw(k, *pair) for k, pair in zip(keys[::2], pairs, strict=False))
-        self.biases = tuple(draw(k, size) for k, size in zip(keys[1::2], sizes[:-1] if bias else (), strict=False))
-        self.offset = draw(keys[-1], sizes[-1]) if bias else None
+        first, *keys = split_key(key, 2 * len(sizes))
+        self.parameters = normal_arrays(first, unit_shapes(self.architecture, widths[0]), scale)
+        pairs, biased = zip(sizes, sizes[1:], strict=False), sizes[:-1] if bias else ()
+        self.connections = tuple(normal_array(k, pair, scale) for k, pair in zip(keys[::2], pairs, strict=False))
+        self.biases = tuple(normal_array(k, (size,), scale) for k, size in zip(keys[1::2], biased, strict=False))
+        self.offset = normal_array(keys[-1], sizes[-1:], scale) if bias else None
         self.activations = _one_for_each(activation, architecture, len(widths) - 1)
 
     @property

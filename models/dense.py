@@ -44,7 +44,7 @@ class Dense(eqx.Module):
     def shapes(self) -> tuple[tuple[int, ...], ...]:
         return (self.inputs,), *([()] if self.bias else []), (self.outputs,)
 
-    def output(self, z: Float[Array, " inputs"], u: Array, *rest: Array) -> Float[Array, " outputs"]:
+    def output(self, z: Float[Any, " inputs"], u: Array, *rest: Array) -> Float[Array, " outputs"]:
         *bias, v = rest
         return self.activation(sum(bias, u @ z)) @ v
 
@@ -97,15 +97,15 @@ class Convolution(eqx.Module):
     def shapes(self) -> tuple[tuple[int, ...], ...]:
         return (self.kernel,), (self.positions, self.outputs)
 
-    def windows(self, z: Float[Array, "... inputs"]) -> Float[Array, "... positions kernel"]:
+    def windows(self, z: Float[Any, "... inputs"]) -> Float[Array, "... positions kernel"]:
         """The windows of one or more signals, as rows."""
         index = self.stride * np.arange(self.positions)[:, None] + np.arange(self.kernel)
         return z[..., index]
 
-    def output(self, z: Float[Array, " inputs"], u: Array, v: Array) -> Float[Array, " outputs"]:
+    def output(self, z: Float[Any, " inputs"], u: Array, v: Array) -> Float[Array, " outputs"]:
         return jnp.einsum("ph,hpo->o", self.activation(self.windows(z) @ u.T), v)
 
-    def flat_windows(self, z: Float[Array, " inputs"]) -> Float[Array, " positions*kernel"]:
+    def flat_windows(self, z: Float[Any, " inputs"]) -> Float[Array, " positions*kernel"]:
         """The windows of one signal, one after the other."""
         return self.windows(z).ravel()
 

@@ -3,10 +3,12 @@
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from .architecture import check_scale, check_sizes
 from .features import Features, identity_features
+from .initialisation import normal_arrays
 
 
 class DiagonalLinear(eqx.Module):
@@ -31,9 +33,10 @@ class DiagonalLinear(eqx.Module):
         if layers < 2:
             raise ValueError(f"a diagonal network has at least two layers; got {layers}.")
         if key is None:
-            self.weights = (*(layers - 1) * (jnp.sqrt(2.0) * scale * jnp.ones(inputs),), jnp.zeros(inputs))
+            equal = jax.device_put(np.full(inputs, np.sqrt(2.0) * scale))
+            self.weights = (*(layers - 1) * (equal,), jax.device_put(np.zeros(inputs)))
         else:
-            self.weights = tuple(scale * jax.random.normal(k, (inputs,)) for k in jax.random.split(key, layers))
+            self.weights = normal_arrays(key, layers * ((inputs,),), scale)
 
     @property
     def beta(self) -> Float[Array, " inputs"]:

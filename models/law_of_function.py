@@ -2,7 +2,6 @@ r"""The law of the unit $\phi(z; u) = \sigma(u \cdot z)$, found from values of Ï
 
 from collections.abc import Callable
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -83,33 +82,56 @@ class _Probe:
     """Values of a function in double precision, whatever the user's default, and what they say."""
 
     def __init__(self, function: Callable[[Array], Array]):
-        self._function = function
-        with jax.enable_x64(True), jax.ensure_compile_time_eval():
+        with jax.enable_x64(True):
             shape = jax.eval_shape(function, jax.ShapeDtypeStruct((3,), jnp.float64)).shape
-            if shape != (3,):
-                raise ValueError(f"an activation acts on every entry by itself; 3 entries gave the shape {shape}.")
-            # Zero itself is left to the inside of an interval, where a kink is found.
-            ends = jnp.linspace(-REACH, REACH, POINTS)
-            jumps, places, values = (np.asarray(part) for part in _search_jumps(function, ends))
+        if shape != (3,):
+            raise ValueError(f"an activation acts on every entry by itself; 3 entries gave the shape {shape}.")
+        self._compiled = jax.jit(lambda x: _derivatives(function, x))
+        # Zero itself is left to the inside of an interval, where a kink is found.
+        ends = np.linspace(-REACH, REACH, POINTS)
+        values = self(ends)
         if not np.all(np.isfinite(values)):
-            x = float(np.asarray(ends)[np.argmin(np.isfinite(values))])
+            x = float(ends[np.argmin(np.isfinite(values))])
             raise ValueError(f"an activation must be finite everywhere; its value at {x:.4g} is {self(x)}.")
         self.size = float(np.max(np.abs(values)))
-        self.jump = next(
-            (
-                (what, float(places[k, np.argmax(jumps[k])]))
-                for k, what in enumerate(("value", "slope", "curvature"))
-                if np.max(jumps[k]) > JUMP
-            ),
-            None,
-        )
+        self.jump = self._jump(ends)
         self.zero = abs(self(0.0)) <= AGREEMENT * self.size
 
     def __call__(self, x):
         """Ïƒ at a number, or at an array of them."""
-        with jax.enable_x64(True), jax.ensure_compile_time_eval():
-            values = np.asarray(self._function(jnp.atleast_1d(jnp.asarray(x, jnp.float64))))
+        values = self._derivatives(np.broadcast_to(x, (3, np.size(x))))[0]
         return float(values[0]) if np.ndim(x) == 0 else values
+
+    def _derivatives(self, x: Float[np.ndarray, "3 m"]) -> Float[np.ndarray, "3 m"]:
+        """Value, slope and curvature, each at points of its own."""
+        # Rows of one length, so that it is compiled once.
+        padded = np.pad(np.asarray(x, float), ((0, 0), (0, POINTS - x.shape[1])))
+        with jax.enable_x64(True), jax.ensure_compile_time_eval():
+            return np.asarray(self._compiled(padded))[:, : x.shape[1]]
+
+    def _jump(self, ends: Float[np.ndarray, " n"]) -> tuple[str, float] | None:
+        """Which of value, slope and curvature jumps, and where, or `None`.
+
+        Each interval is halved towards where the derivative changes more; what change remains is a jump.
+        """
+        grid = np.broadcast_to(ends, (3, ends.size))
+        values = self._derivatives(grid)
+        left, right, at_left, at_right = grid[:, :-1], grid[:, 1:], values[:, :-1], values[:, 1:]
+        with np.errstate(invalid="ignore"):
+            for _ in range(HALVINGS):
+                middle = (left + right) / 2
+                at = self._derivatives(middle)
+                goes_left = np.abs(at - at_left) >= np.abs(at_right - at)
+                left, right = np.where(goes_left, left, middle), np.where(goes_left, middle, right)
+                at_left, at_right = np.where(goes_left, at_left, at), np.where(goes_left, at, at_right)
+            size = 1 + np.max(np.where(np.isfinite(values), np.abs(values), 0.0), axis=1, keepdims=True)
+            change = np.abs(at_right - at_left) / size
+        # A derivative that is infinite somewhere jumps there.
+        jumps, places = np.where(np.isfinite(change), change, np.inf), (left + right) / 2
+        for what, row, where in zip(("value", "slope", "curvature"), jumps, places, strict=True):
+            if np.max(row) > JUMP:
+                return what, float(where[np.argmax(row)])
+        return None
 
     @property
     def degree(self) -> int | None:
@@ -141,33 +163,7 @@ class _Probe:
         return p if p >= 1 and abs(best - p) < NEAR_INTEGER else None
 
 
-@eqx.filter_jit
-def _search_jumps(
-    function: Callable[[Array], Array], ends: Float[Array, " n"]
-) -> tuple[Float[Array, "3 n-1"], Float[Array, "3 n-1"], Float[Array, " n"]]:
-    """Relative jumps of value, slope and curvature in each interval, their places, and the function's values.
-
-    Each interval is halved towards where the derivative changes more; what change remains is a jump.
-    """
-
-    def derivatives(x: Float[Array, "3 m"]) -> Float[Array, "3 m"]:
-        slope = lambda x: jax.jvp(function, (x,), (jnp.ones_like(x),))[1]  # noqa: E731
-        curvature = jax.jvp(slope, (x[2],), (jnp.ones_like(x[2]),))[1]
-        return jnp.stack([function(x[0]), slope(x[1]), curvature])
-
-    def halve(_, interval):
-        left, right, at_left, at_right = interval
-        middle = (left + right) / 2
-        at = derivatives(middle)
-        goes_left = jnp.abs(at - at_left) >= jnp.abs(at_right - at)
-        pick = lambda a, b: jnp.where(goes_left, a, b)  # noqa: E731
-        return pick(left, middle), pick(middle, right), pick(at_left, at), pick(at, at_right)
-
-    grid = jnp.broadcast_to(ends, (3, ends.size))
-    values = derivatives(grid)
-    start = grid[:, :-1], grid[:, 1:], values[:, :-1], values[:, 1:]
-    left, right, at_left, at_right = jax.lax.fori_loop(0, HALVINGS, halve, start)
-    size = 1 + jnp.max(jnp.where(jnp.isfinite(values), jnp.abs(values), 0.0), axis=1, keepdims=True)
-    change = jnp.abs(at_right - at_left) / size
-    # A derivative that is infinite somewhere jumps there.
-    return jnp.where(jnp.isfinite(change), change, jnp.inf), (left + right) / 2, values[0]
+def _derivatives(function: Callable[[Array], Array], x: Float[Array, "3 m"]) -> Float[Array, "3 m"]:
+    slope = lambda x: jax.jvp(function, (x,), (jnp.ones_like(x),))[1]  # noqa: E731
+    curvature = jax.jvp(slope, (x[2],), (jnp.ones_like(x[2]),))[1]
+    return jnp.stack([function(x[0]), slope(x[1]), curvature])

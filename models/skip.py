@@ -1,13 +1,13 @@
 """Networks with a skip connection."""
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from .activation import Activation
 from .architecture import check_scale, check_sizes
 from .features import Features, identity_features
+from .initialisation import normal_arrays
 from .two_layer import Parameter
 from .units import Slot, Units
 
@@ -48,10 +48,7 @@ class SkipConnected(eqx.Module):
         if layers < 2 or not 0 <= skip <= layers - 2:
             raise ValueError(f"a skip passes by 0 to layers − 2 layers; got skip={skip}, layers={layers}.")
         sizes = (inputs, *(layers - 1) * (width,), outputs)
-        keys = jax.random.split(key, layers)
-        self.weights = tuple(
-            scale * jax.random.normal(k, (b, a)) for k, a, b in zip(keys, sizes, sizes[1:], strict=False)
-        )
+        self.weights = normal_arrays(key, tuple(zip(sizes[1:], sizes, strict=False)), scale)
         self.activation, self.skip = activation, skip
 
     @property

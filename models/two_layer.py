@@ -3,11 +3,11 @@
 from typing import Any
 
 import equinox as eqx
-import jax
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from .architecture import Architecture, check_scale, check_sizes
 from .features import Features
+from .initialisation import normal_arrays
 from .units import Slot, Units
 
 
@@ -26,7 +26,7 @@ class TwoLayer(eqx.Module):
     def __init__(self, architecture: Architecture, width: int, scale: float, *, key: PRNGKeyArray):
         check_sizes(width=width)
         check_scale(scale)
-        self.parameters = unit_parameters(architecture, width, scale, key)
+        self.parameters = normal_arrays(key, unit_shapes(architecture, width), scale)
         self.architecture = architecture
 
     @property
@@ -64,12 +64,9 @@ class Parameter(eqx.Module):
         return getattr(model, self.group)[self.index]
 
 
-def unit_parameters(architecture: Architecture, width: int, scale: float, key: PRNGKeyArray) -> tuple[Array, ...]:
-    """Arrays of `width` units with entries from N(0, scale²)."""
-    keys = jax.random.split(key, len(architecture.shapes))
-    return tuple(
-        scale * jax.random.normal(k, (width, *shape)) for k, shape in zip(keys, architecture.shapes, strict=True)
-    )
+def unit_shapes(architecture: Architecture, width: int) -> tuple[tuple[int, ...], ...]:
+    """The shapes of the arrays of `width` units."""
+    return tuple((width, *shape) for shape in architecture.shapes)
 
 
 def first_units(architecture: Architecture) -> Units:

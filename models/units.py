@@ -1,10 +1,11 @@
 """Where the units of a model are: one declaration, from which everything above works for every architecture."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
@@ -96,14 +97,20 @@ def width(model: Any, layer: int = 0) -> int:
     return slot.where(model).shape[slot.axis]
 
 
-def _numpy(*arrays: Any) -> Any:
-    """NumPy where all values are known, so that nothing is compiled for rearranging them; else JAX's."""
+def array_namespace(*arrays: Any) -> Any:
+    """NumPy where all values are known, so that nothing is compiled for small changes to them; else `jax.numpy`."""
     return jnp if any(isinstance(array, Tracer) for array in arrays) else np
+
+
+def as_jax(array: Any) -> Array:
+    """An array of JAX's, for which nothing is compiled."""
+    # `jnp.asarray` would compile a program for every shape.
+    return array if isinstance(array, jax.Array) else jax.device_put(array)
 
 
 def _rows(model: Any, slots: tuple[Slot, ...]) -> Float[Any, "H N"]:
     arrays = [slot.where(model) for slot in slots]
-    xp = _numpy(*arrays)
+    xp = array_namespace(*arrays)
     blocks = [xp.moveaxis(xp.asarray(array), slot.axis, 0) for array, slot in zip(arrays, slots, strict=True)]
     # The row length is spelled out, since -1 is undefined for a network of no units.
     return xp.concatenate([block.reshape(block.shape[0], math.prod(block.shape[1:])) for block in blocks], axis=1)
@@ -122,10 +129,10 @@ def outgoing(model: Any, layer: int = 0) -> Float[Array, "H Nv"]:
 def unit_vectors(model: Any, layer: int = 0) -> Float[Array, "H Nu+Nv"]:
     """The full parameters θ_i = [u_i, v_i] of every unit of a layer, one row each."""
     u, v = incoming(model, layer), outgoing(model, layer)
-    return _numpy(u, v).concatenate([u, v], axis=1)
+    return array_namespace(u, v).concatenate([u, v], axis=1)
 
 
-def with_units(model: Any, u: Float[Array, "h Nu"], v: Float[Array, "h Nv"], layer: int = 0) -> Any:
+def with_units(model: Any, u: Float[Any, "h Nu"], v: Float[Any, "h Nv"], layer: int = 0) -> Any:
     """The same model with other units in a layer, possibly of another number h; parameters outside them stay.
 
     **Raises:** `ValueError` for another number of units that feed on each other: an array that is both incoming and
@@ -147,7 +154,7 @@ def _replace(model: Any, slots: tuple[Slot, ...], rows: Float[Array, "h N"]) -> 
         del shape[slot.axis]
         size = math.prod(shape)
         block = rows[:, start : start + size].reshape(rows.shape[0], *shape)
-        model = eqx.tree_at(slot.where, model, jnp.asarray(_numpy(block).moveaxis(block, 0, slot.axis)))
+        model = eqx.tree_at(slot.where, model, as_jax(array_namespace(block).moveaxis(block, 0, slot.axis)))
         start += size
     return model
 
@@ -161,10 +168,32 @@ def map_units(model: Any, p: ArrayLike, q: ArrayLike, layer: int = 0) -> Any:
     for matrix, slots in ((p, units.incoming), (q, units.outgoing)):
         for slot in slots:
             array = slot.where(model)
-            xp = _numpy(matrix, array)
+            xp = array_namespace(matrix, array)
             mixed = xp.moveaxis(xp.tensordot(xp.asarray(matrix, array.dtype), array, axes=(1, slot.axis)), 0, slot.axis)
-            model = eqx.tree_at(slot.where, model, jnp.asarray(mixed))
+            model = eqx.tree_at(slot.where, model, as_jax(mixed))
     return model
+
+
+def units_matrix(model: Any, maps: Iterable[tuple[ArrayLike, ArrayLike, int]]) -> Float[np.ndarray, "n m"]:
+    r"""The matrix of `map_units`, one layer after the other, on flattened parameters: $\theta = E \theta'$.
+
+    **Arguments:** `model`: the network before, m parameters; `maps`: (P, Q, layer) for `map_units`.
+    """
+    leaves, structure = jax.tree.flatten(eqx.filter(model, eqx.is_inexact_array))
+    sizes = [leaf.size for leaf in leaves]
+    basis = np.split(np.eye(sum(sizes)), np.cumsum(sizes)[:-1]) if leaves else []
+    # Every array with an axis more in front: of the parameters' unit vectors.
+    stacked = [rows.T.reshape(sum(sizes), *leaf.shape) for rows, leaf in zip(basis, leaves, strict=True)]
+    moved = jax.tree.unflatten(structure, stacked)
+    for p, q, layer in maps:
+        units = declared_units(model, layer)
+        for matrix, slots in ((p, units.incoming), (q, units.outgoing)):
+            for slot in slots:
+                axis = slot.axis % slot.where(model).ndim + 1
+                mixed = np.moveaxis(np.tensordot(np.asarray(matrix), slot.where(moved), axes=(1, axis)), 0, axis)
+                moved = eqx.tree_at(slot.where, moved, mixed)
+    rows = [leaf.reshape(sum(sizes), math.prod(leaf.shape[1:])) for leaf in jax.tree.leaves(moved)]
+    return np.concatenate(rows, axis=1).T
 
 
 def scaled(model: Any, factor: float) -> Any:
@@ -176,4 +205,4 @@ def scaled(model: Any, factor: float) -> Any:
             places.setdefault(id(slot.where(model)), slot.where)
     wheres = tuple(places.values())
     pick = lambda tree: [where(tree) for where in wheres]  # noqa: E731
-    return eqx.tree_at(pick, model, [jnp.asarray(factor * _numpy(array).asarray(array)) for array in pick(model)])
+    return eqx.tree_at(pick, model, [as_jax(factor * array_namespace(array).asarray(array)) for array in pick(model)])

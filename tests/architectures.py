@@ -28,8 +28,14 @@ from saddlescope.models import (
     relu,
     tanh,
 )
+from saddlescope.models.initialisation import normal_array, normal_arrays, split_key
 
 SAMPLES = 12
+
+
+def normal(seed: int, *shape: int) -> Array:
+    """Standard normal entries, those of `jax.random.normal`, from one compiled function for all shapes."""
+    return normal_array(jax.random.key(seed), shape)
 
 
 class Problem(NamedTuple):
@@ -46,7 +52,7 @@ class Foreign(eqx.Module):
     readout: eqx.nn.Linear
 
     def __init__(self, width: int, *, key):
-        first, second = jax.random.split(key)
+        first, second = split_key(key, 2)
         self.hidden = eqx.nn.Linear(2, width, key=first)
         self.readout = eqx.nn.Linear(width, 2, key=second)
 
@@ -141,9 +147,8 @@ def each_layer() -> list:
 def problem(name: str, seed: int = 0) -> Problem:
     """The model and random data of one architecture."""
     make, inputs, outputs = MODELS[name]
-    model_key, x_key, y_key = jax.random.split(jax.random.key(seed), 3)
+    model_key, x_key, y_key = split_key(jax.random.key(seed), 3)
     shapes = inputs if isinstance(inputs[0], tuple) else (inputs,)
-    keys = jax.random.split(x_key, len(shapes))
-    x = tuple(jax.random.normal(key, (SAMPLES, *shape)) for key, shape in zip(keys, shapes, strict=True))
+    x = normal_arrays(x_key, tuple((SAMPLES, *shape) for shape in shapes))
     x = x if isinstance(inputs[0], tuple) else x[0]
-    return Problem(make(model_key), (x, jax.random.normal(y_key, (SAMPLES, outputs))))
+    return Problem(make(model_key), (x, normal_array(y_key, (SAMPLES, outputs))))

@@ -4,12 +4,17 @@ import gc
 import os
 
 os.environ.setdefault("MPLBACKEND", "Agg")
+# Several test processes share few cores: threads of BLAS would only wait for each other.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import hypothesis
 import jax
 import pytest
+from saddlescope.flows import keep_compiled
 
 jax.config.update("jax_enable_x64", True)
+# A second run of the tests finds what the first compiled.
+keep_compiled()
 # Compilation makes the first example slow; few examples, since each integrates a flow.
 hypothesis.settings.register_profile("saddlescope", deadline=None, max_examples=10, derandomize=True)
 hypothesis.settings.load_profile("saddlescope")

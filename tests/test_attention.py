@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from saddlescope.analysis import critical_point, itinerary, kind, spectrum, theory
 from saddlescope.experiments import fourier_template, modular_addition
-from saddlescope.flows import flatten, in_context_population, mean_squared_error, simulate, statistics_loss
+from saddlescope.flows import Landscape, flatten, in_context_population, mean_squared_error, simulate, statistics_loss
 from saddlescope.models import Dense, LinearAttention, MergedAttention, TwoLayer, quadratic, with_units
 
 VALUES, CONTEXT = (0.4, 0.3, 0.2, 0.1), 31
@@ -46,10 +46,10 @@ def test_only_the_largest_directions_leave_no_negative_curvature(population):
     """The saddles that are visited have index zero, yet a third-order descent; all others are strict."""
     for learned in SUBSETS:
         model = heads(np.where(np.isin(np.arange(4), learned), np.cbrt(ENDS), 0.0))
-        index = spectrum(model, statistics_loss, population).index
+        index = spectrum(Landscape(model, statistics_loss, population)).index
         assert (index == 0) == (learned == tuple(range(len(learned))))
         if learned == (0, 1):
-            verdict = kind(critical_point(model, statistics_loss, population), statistics_loss, population)
+            verdict = kind(critical_point(Landscape(model, statistics_loss, population)))
             assert (verdict.name, verdict.order) == ("degenerate saddle", 3)
 
 

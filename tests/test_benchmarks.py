@@ -1,14 +1,17 @@
 """The benchmark's problems are what its page says, and its reading of curves is right."""
 
+import json
 import sys
 from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
+from saddlescope.flows import flatten, mean_squared_error
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benchmarks"))
 
+import answers  # noqa: E402
 from problems import PROBLEMS, with_times  # noqa: E402
 from work_precision import at_error, equivalents  # noqa: E402
 
@@ -46,3 +49,17 @@ def test_gradient_equivalents():
     row = {"gradients": 10, "products": 3, "hessians": 2}
     assert equivalents(row, {"product": 2.0, "hessian": 7.0}) == 30
     assert equivalents(row | {"gradients": None}, {"product": 2.0, "hessian": 7.0}) is None
+
+
+def test_first_answers_are_to_the_same_question(capsys, tmp_path):
+    """A program written by hand integrates the flow that `simulate` does, and every way leaves its marks."""
+    x = np.random.default_rng(0).normal(size=(40, 2))
+    np.savez(tmp_path / "data.npz", x, np.sin(2 * x[:, :1]) * x[:, 1:])
+    model, data = answers.load("MLP", tmp_path / "data.npz")
+    theta, loss = answers.flat(model)
+    np.testing.assert_array_equal(theta, flatten(model))
+    assert theta.size == 65 and float(loss(theta, data)) == pytest.approx(float(mean_squared_error(model, data)))
+    for way in ("Tsit5", "LSODA"):
+        answers.main(way, "MLP", tmp_path / "data.npz", 0.0)
+        marks = json.loads(capsys.readouterr().out.splitlines()[-1])
+        assert [len(mark) for mark in marks] == ([3] if way == "Tsit5" else [3, 3])

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from saddlescope.analysis import exits, follow, itinerary, plot_saddle_graph, saddle_graph, theory
-from saddlescope.flows import from_moments, half_squared_error, mean_squared_error, simulate, statistics_loss
+from saddlescope.flows import Landscape, from_moments, half_squared_error, mean_squared_error, simulate, statistics_loss
 from saddlescope.models import Dense, TwoLayer, linear, quadratic, relu, scaled
 
 STRENGTHS = (4.0, 2.0, 1.0)
@@ -21,7 +21,7 @@ def graph():
     data = jnp.asarray(x), jnp.asarray(x @ (rotation * np.array(STRENGTHS)) @ rotation.T)
     model = TwoLayer(Dense(linear, 3, 3), 4, 1.0, key=jax.random.key(0))
     visits = itinerary(simulate(scaled(model, 1e-4), half_squared_error, data, t1=60.0))
-    return saddle_graph(scaled(model, 0.0), half_squared_error, data, visits=visits, size=2.0), model, data
+    return saddle_graph(Landscape(scaled(model, 0.0), half_squared_error, data), visits=visits, size=2.0)
 
 
 def modes(loss):
@@ -34,12 +34,11 @@ def modes(loss):
 
 
 def test_nodes_are_the_subsets_of_modes(graph):
-    found, _, _ = graph
-    assert found.complete
-    assert len(found.points) == 8
-    learned = [modes(point.loss) for point in found.points]
+    assert graph.complete
+    assert len(graph.points) == 8
+    learned = [modes(point.loss) for point in graph.points]
     assert len(set(learned)) == 8
-    for chosen, verdict in zip(learned, found.kinds, strict=True):
+    for chosen, verdict in zip(learned, graph.kinds, strict=True):
         others = set(range(3)) - chosen
         swaps = sum(STRENGTHS[j] > STRENGTHS[i] for i in chosen for j in others)
         assert verdict.spectrum.index == (4 - len(chosen)) * (3 - len(chosen)) + swaps
@@ -48,8 +47,7 @@ def test_nodes_are_the_subsets_of_modes(graph):
 
 def test_edges_add_a_mode_or_exchange_it_for_a_stronger_one(graph):
     r"""Eigenvalues $-s_j$ lead from S to S ∪ {j}, and $s_i - s_j$ to S with j for i."""
-    found, _, _ = graph
-    learned = [modes(point.loss) for point in found.points]
+    learned = [modes(point.loss) for point in graph.points]
     expected = {}
     for chosen in learned:
         for j in set(range(3)) - chosen:
@@ -57,16 +55,15 @@ def test_edges_add_a_mode_or_exchange_it_for_a_stronger_one(graph):
             for i in chosen:
                 if STRENGTHS[j] > STRENGTHS[i]:
                     expected[chosen, chosen - {i} | {j}] = STRENGTHS[j] - STRENGTHS[i]
-    edges = {(learned[edge.source], learned[edge.target]): edge.rate for edge in found.connections}
+    edges = {(learned[edge.source], learned[edge.target]): edge.rate for edge in graph.connections}
     assert edges.keys() == expected.keys()
     for edge, rate in edges.items():
         assert rate == pytest.approx(expected[edge], rel=1e-6)
 
 
 def test_connections_fall_from_loss_to_loss(graph):
-    found, _, _ = graph
-    for edge in found.connections:
-        source, target = found.points[edge.source], found.points[edge.target]
+    for edge in graph.connections:
+        source, target = graph.points[edge.source], graph.points[edge.target]
         assert np.all(np.diff(edge.losses) <= 0)
         assert edge.losses[0] == pytest.approx(source.loss, rel=1e-4)
         assert edge.losses[-1] == pytest.approx(target.loss, abs=1e-2)
@@ -76,29 +73,27 @@ def test_connections_fall_from_loss_to_loss(graph):
 
 def test_what_is_followed_is_an_orbit_of_the_full_flow(graph):
     """The directions kept out of the flow are kept out by the symmetry of the modes: the gradient has no part there."""
-    assert max(edge.leak for edge in graph[0].connections) < 1e-9
+    assert max(edge.leak for edge in graph.connections) < 1e-9
 
 
 def test_the_flow_from_small_weights_takes_a_path_in_the_graph(graph):
-    found, _, data = graph
-    assert [sorted(modes(found.points[node].loss)) for node in found.taken] == [[], [0], [0, 1], [0, 1, 2]]
-    assert all(found.edge(*step) is not None for step in zip(found.taken, found.taken[1:], strict=False))
-    assert "taken: " + " → ".join(map(str, found.taken)) in str(found)
+    assert [sorted(modes(graph.points[node].loss)) for node in graph.taken] == [[], [0], [0, 1], [0, 1, 2]]
+    assert all(graph.edge(*step) is not None for step in zip(graph.taken, graph.taken[1:], strict=False))
+    assert "taken: " + " → ".join(map(str, graph.taken)) in str(graph)
 
 
 def test_two_modes_at_once(graph):
     """Along two eigenspaces together, each part as large as makes them arrive together, the flow passes the saddle of
     one mode by: from {} straight to the two."""
-    found, _, data = graph
-    ways = exits(found.points[0], found.kinds[0], half_squared_error, data, mixed=True)
+    ways = exits(graph.points[0], graph.kinds[0], mixed=True)
     pair = next(way for way in ways if way.mixed and [rate for rate, _ in way.mixed] == pytest.approx([4.0, 2.0]))
-    target, connection = follow(found.points[0], pair, half_squared_error, data, size=2.0)
-    assert target.converged and modes(target.loss) == {0, 1}
+    connection = follow(pair, size=2.0)
+    assert connection.end.converged and modes(connection.end.loss) == {0, 1}
     assert connection.leak < 1e-9
 
 
 def test_the_graph_is_drawn_with_the_path_taken_thick(graph):
-    ax = plot_saddle_graph(graph[0])
+    ax = plot_saddle_graph(graph)
     arrows = [text.arrow_patch for text in ax.texts if getattr(text, "arrow_patch", None) is not None]
     assert len(arrows) == 18
     assert sum(arrow.get_linewidth() > 2 for arrow in arrows) == 3
@@ -110,7 +105,7 @@ def test_degenerate_saddles_are_left_along_the_form_of_a_small_unit():
     directions are equal there, so the exits are a continuum, and their targets one node up to the data's symmetry."""
     second, cross = np.array([[3.0, 0, 1], [0, 1, 0], [1, 0, 3]]), np.array([[4.0, 0, 4.0]]) / np.sqrt(8)
     model = TwoLayer(Dense(quadratic, 2), 2, 0.0, key=jax.random.key(0))
-    found = saddle_graph(model, statistics_loss, from_moments(second, cross, 1.0))
+    found = saddle_graph(Landscape(model, statistics_loss, from_moments(second, cross, 1.0)))
     assert found.complete
     levels = theory.isotropic_quadratic_levels(2)
     np.testing.assert_allclose([point.loss for point in found.points], levels, atol=1e-10)
@@ -122,7 +117,7 @@ def test_non_smooth_saddles_are_left_along_every_local_maximiser():
     """Figure 1D's two orthogonal points: a ray for either sample, the steeper one first or last."""
     data = jnp.array([[1.0, 0.5], [-1.0, 2.0]]), jnp.array([[1.0], [-1.0]])
     model = TwoLayer(Dense(relu, 2), 2, 0.0, key=jax.random.key(0))
-    found = saddle_graph(model, mean_squared_error, data)
+    found = saddle_graph(Landscape(model, mean_squared_error, data))
     assert found.complete
     losses = [point.loss for point in found.points]
     levels = theory.orthogonal_relu_levels(np.asarray(data[0]), np.asarray(data[1])[:, 0])

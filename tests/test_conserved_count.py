@@ -3,7 +3,9 @@
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
+from architectures import normal
 from jaxtyping import Array
 from saddlescope.analysis import conserved_count
 
@@ -19,7 +21,7 @@ class Network(eqx.Module):
 
 
 def network(function, *shapes):
-    return Network(tuple(jnp.zeros(shape) for shape in shapes), function)
+    return Network(tuple(np.zeros(shape) for shape in shapes), function)
 
 
 def chain(activation, *widths):
@@ -161,14 +163,30 @@ COUNTS = {
 }
 
 
-# Brackets of many parameters take long to compile.
-SLOW = {"linear 2-3-2-2", "relu 2-2-2-1 with biases", "attention 2, 1", "attention 2, 2", "attention, two heads"}
+# Nested brackets take seconds to compile. One of each way to conserve something, or nothing, is tested each time: what
+# mixes units (linear, deep linear), scales them (ReLU, degree 2, biases), acts on coordinates (diagonal), on heads,
+# kernels and outputs, or is shared by two maps (gate, residual). The others differ from one of these in sizes, or in an
+# activation of the same degree.
+OFTEN = {
+    "linear 1-4-2",
+    "linear 2-2-2-2",
+    "relu with biases",
+    "square 2-2-1",
+    "tanh 2-2-1",
+    "residual",
+    "diagonal, 3 layers of 2",
+    "attention 1, 1",
+    "convolution, relu",
+    "softmax classifier",
+    "scale-normalised",
+    "bilinear gate",
+}
 
 
-@pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow) if n in SLOW else n for n in COUNTS])
+@pytest.mark.parametrize("name", [n if n in OFTEN else pytest.param(n, marks=pytest.mark.slow) for n in COUNTS])
 def test_number_of_conserved_quantities(name):
     (model, shape), expected = COUNTS[name]
-    inputs = jax.random.normal(jax.random.key(1), (60, *shape))
+    inputs = normal(1, 60, *shape)
     found = conserved_count(model, inputs)
     assert found.closed
     assert found.count == expected, found

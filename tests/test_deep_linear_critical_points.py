@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from jaxtyping import Array
 from saddlescope.analysis import critical_point, kind, null_space, spectrum
-from saddlescope.flows import half_squared_error
+from saddlescope.flows import Landscape, half_squared_error
 
 S = np.array([3.0, 2.0, 1.0])
 
@@ -67,7 +67,7 @@ def test_index_and_spectrum_of_every_subset(widths, count):
     for r in range(count + 1):
         for chosen in combinations(range(count), r):
             model = balanced(s, chosen, widths)
-            found = spectrum(model, half_squared_error, sample)
+            found = spectrum(Landscape(model, half_squared_error, sample))
             size = sum(layer.size for layer in model.layers)
             expected = exact_spectrum(s, chosen, widths[0], widths[-1], depth, size)
             np.testing.assert_allclose(found.eigenvalues, expected, atol=1e-9)
@@ -82,8 +82,8 @@ def test_verdicts(depth):
     sample = data(s, 2, 2)
     names = {(): "degenerate saddle", (0,): "degenerate saddle", (1,): "strict saddle", (0, 1): "minimum"}
     for chosen, name in names.items():
-        point = critical_point(balanced(s, chosen, widths), half_squared_error, sample)
-        verdict = kind(point, half_squared_error, sample)
+        point = critical_point(Landscape(balanced(s, chosen, widths), half_squared_error, sample))
+        verdict = kind(point)
         assert verdict.name == name, verdict.evidence
         if name != "degenerate saddle":
             continue
@@ -112,9 +112,9 @@ def test_strict_and_non_strict_saddles_of_one_map(raised, index):
         layers = [layer.at[1, 1].set(0.7) if k == raised else layer for k, layer in enumerate(model.layers)]
         model = Chain(tuple(layers))
     sample = data(S, 3, 3)
-    point = critical_point(model, half_squared_error, sample)
+    point = critical_point(Landscape(model, half_squared_error, sample))
     assert point.gradient_norm < 1e-14 and point.loss == pytest.approx(2.5)
-    verdict = kind(point, half_squared_error, sample)
+    verdict = kind(point)
     assert verdict.spectrum.index == index
     assert verdict.name == ("degenerate saddle" if index == 0 else "strict saddle")
     if index == 0:
@@ -127,9 +127,9 @@ def test_symmetries_of_a_chain_are_found_without_knowing_it():
     s, widths = S[:2], (2, 2, 2, 2)
     sample = data(s, 2, 2)
     minimum = balanced(s, (0, 1), widths)
-    found = null_space(spectrum(minimum, half_squared_error, sample), minimum, sample)
+    found = null_space(spectrum(Landscape(minimum, half_squared_error, sample)), minimum, sample)
     assert (found.nullity, found.symmetry, found.unexplained) == (8, 8, 0)
     saddle = balanced(s, (0,), widths)
-    found = null_space(spectrum(saddle, half_squared_error, sample), saddle, sample)
+    found = null_space(spectrum(Landscape(saddle, half_squared_error, sample)), saddle, sample)
     assert found.symmetry > 0 and found.unexplained > 0
     assert found.symmetry + found.unexplained == found.nullity == 12 - 3

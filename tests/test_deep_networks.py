@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from architectures import problem
 from saddlescope.analysis import (
+    LayeredEmbedding,
     conserved_drift,
     critical_point,
     effective_widths,
@@ -17,7 +18,7 @@ from saddlescope.analysis import (
     reduce_layers,
     spectrum,
 )
-from saddlescope.flows import flatten, half_squared_error, simulate
+from saddlescope.flows import Landscape, flatten, half_squared_error, simulate
 from saddlescope.models import (
     Convolution,
     Deep,
@@ -130,7 +131,7 @@ def test_order_of_the_origin(name):
     model, order = ORIGINS[name]
     x, y = white_data()
     data = x, y[:, :1] if name.startswith("a convolution") else y + x**2
-    verdict = kind(critical_point(model, half_squared_error, data), half_squared_error, data)
+    verdict = kind(critical_point(Landscape(model, half_squared_error, data)))
     assert verdict.order == order
     assert verdict.name == ("strict saddle" if order == 2 else "degenerate saddle")
 
@@ -138,28 +139,30 @@ def test_order_of_the_origin(name):
 @pytest.mark.parametrize(("layers", "rate"), [(3, 2 / np.sqrt(3)), (4, 2 / 4)])
 def test_steepest_descent_from_the_origin_of_deep_linear_networks(layers, rate):
     r"""$c = L^{-(L-2)/2} s_1$."""
-    nothing = Deep(Dense(linear, 2, 2), (layers - 1) * (1,), 0.0, key=jax.random.key(0))
+    single = nothing = Deep(Dense(linear, 2, 2), (layers - 1) * (1,), 0.0, key=jax.random.key(0))
     for layer in range(layers - 1):
         nothing = map_units(nothing, np.zeros((0, 1)), np.zeros((0, 1)), layer)
-    form = joint_form(nothing, half_squared_error, white_data(), weight_scale=1.0, silent=1e-13)
+    embedding = LayeredEmbedding(nothing, (layers - 1) * ((np.zeros((1, 0)), np.zeros((1, 0))),))
+    landscape = Landscape(single, half_squared_error, white_data())
+    form = joint_form(landscape, embedding, weight_scale=1.0, silent=1e-13)
     assert form.order == layers
     assert form.rate == pytest.approx(rate, rel=1e-4)
 
 
 def test_a_minimum_lets_no_small_units_fall():
     model = balanced(np.cbrt(STRENGTHS))
-    narrow = reduce_layers(model).narrow
-    form = joint_form(narrow, half_squared_error, white_data(), weight_scale=1.0, silent=1e-13)
+    landscape = Landscape(model, half_squared_error, white_data())
+    form = joint_form(landscape, reduce_layers(model), weight_scale=1.0, silent=1e-13)
     assert form.order is None and form.rate is None
 
 
 def test_a_saddle_with_a_negative_eigenvalue_is_strict():
     """The second mode without the first: index 1 for depth 3 as well, the pair of modes in the wrong order."""
     model = balanced([0.0, 1.0])
-    spectral = spectrum(model, half_squared_error, white_data())
+    spectral = spectrum(Landscape(model, half_squared_error, white_data()))
     assert spectral.index == 1
-    point = critical_point(model, half_squared_error, white_data())
-    verdict = kind(point, half_squared_error, white_data())
+    point = critical_point(Landscape(model, half_squared_error, white_data()))
+    verdict = kind(point)
     assert (verdict.name, verdict.order) == ("strict saddle", 2)
     assert point.loss == pytest.approx(2.0, rel=1e-12)
 

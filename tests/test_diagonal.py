@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from saddlescope.analysis import itinerary, spectrum, theory
-from saddlescope.flows import half_squared_error, mirror_flow, simulate
+from saddlescope.flows import Landscape, half_squared_error, mirror_flow, simulate
 from saddlescope.models import DiagonalLinear
 
 
@@ -86,7 +86,7 @@ def test_index_and_nullity_of_the_saddles(design):
     ):
         root = jnp.sqrt(jnp.abs(beta))
         model = eqx.tree_at(lambda m: m.weights, DiagonalLinear(3, 1.0), (root, jnp.sign(beta) * root))
-        found = spectrum(model, half_squared_error, data(*design))
+        found = spectrum(Landscape(model, half_squared_error, data(*design)))
         assert (found.index, found.nullity) == (index, nullity)
         inactive = np.abs(gradient[beta == 0])
         if index:

@@ -11,7 +11,7 @@ from architectures import MODELS, NEW, SLOW, layers, problem
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from saddlescope.analysis import copies_manifolds, embed, embedded_spectrum, spectrum, zero_loss_manifolds
-from saddlescope.flows import half_squared_error
+from saddlescope.flows import Landscape, half_squared_error
 from saddlescope.models import incoming, map_units, outgoing, units_of, width
 
 
@@ -91,8 +91,8 @@ def smooth_sums():
 @given(draw=st.data())
 def test_inertia_from_blocks_is_that_of_the_dense_hessian(name, layer, kind, draw):
     embedding, data = embedding_of(name, layer, kind, draw.draw)
-    blocks = embedded_spectrum(embedding, quartic, data)
-    dense = spectrum(embedding.wide(), quartic, data)
+    landscape = Landscape(embedding.wide(), quartic, data)
+    blocks, dense = embedded_spectrum(landscape, embedding), spectrum(landscape)
     # Congruence keeps signs, not sizes: both need a gap, or the count means nothing.
     sizes = np.abs(dense.eigenvalues)
     clear = (sizes > 1e-6 * sizes.max()) | (sizes < 1e-11 * sizes.max())
@@ -111,8 +111,8 @@ def test_embeddings_follow_one_another():
     assert width(both.wide()) == width(model) + 4
     assert both.dormant.tolist() == [False] * (width(model) + 1) + [True] * 3
     np.testing.assert_allclose(jax.vmap(both.wide())(data[0]), jax.vmap(model)(data[0]), atol=1e-13)
-    dense = spectrum(both.wide(), half_squared_error, data)
-    blocks = embedded_spectrum(both, half_squared_error, data)
+    landscape = Landscape(both.wide(), half_squared_error, data)
+    dense, blocks = spectrum(landscape), embedded_spectrum(landscape, both)
     assert (blocks.index, blocks.nullity) == (dense.index, dense.nullity)
 
 
@@ -136,8 +136,9 @@ def test_bad_embeddings_are_refused(name, options, words):
 
 def test_zero_relu_units_have_no_hessian():
     model, data = problem("relu")
+    embedding = embed(model, "ii", count=2)
     with pytest.raises(ValueError, match="2 zero units"):
-        embedded_spectrum(embed(model, "ii", count=2), half_squared_error, data)
+        embedded_spectrum(Landscape(embedding.wide(), half_squared_error, data), embedding)
 
 
 @pytest.mark.parametrize("narrow", [1, 2, 3])

@@ -9,7 +9,7 @@ from architectures import problem
 from hypothesis import given
 from hypothesis import strategies as st
 from saddlescope.analysis import hessian, hessian_block, hessian_products, inertia, leaf_positions, spectrum
-from saddlescope.flows import flatten, half_squared_error, unflatten, unit_positions
+from saddlescope.flows import Landscape, flatten, half_squared_error, unflatten, unit_positions
 from saddlescope.flows.statistics import reduced_data
 from saddlescope.models import unit_vectors
 from test_embedding import quartic
@@ -20,7 +20,9 @@ SMOOTH = ["linear", "tanh", "attention", "foreign"]
 def parts(model, loss, data):
     """Dense parts from products with every unit vector."""
     identity = np.eye(flatten(model).size)
-    return [hessian_products(model, loss, data, part)(identity) for part in ("whole", "gauss-newton", "residual")]
+    return [
+        hessian_products(Landscape(model, loss, data), part)(identity) for part in ("whole", "gauss-newton", "residual")
+    ]
 
 
 @pytest.mark.parametrize("name", SMOOTH)
@@ -29,7 +31,7 @@ def test_gauss_newton_of_a_squared_error_is_the_product_of_jacobians(name):
     jacobian = jax.jacfwd(lambda theta: jax.vmap(unflatten(model, theta))(data[0]).ravel())(flatten(model))
     whole, first, second = parts(model, half_squared_error, data)
     np.testing.assert_allclose(first, jacobian.T @ jacobian / len(data[1]), atol=1e-12)
-    np.testing.assert_allclose(whole, hessian(model, half_squared_error, data), atol=1e-11)
+    np.testing.assert_allclose(whole, hessian(Landscape(model, half_squared_error, data)), atol=1e-11)
     np.testing.assert_allclose(first + second, whole, atol=1e-12)
     # What is left is linear in the residuals: it vanishes where these do.
     fitted = data[0], jax.vmap(model)(data[0])
@@ -51,15 +53,15 @@ def test_parts_of_another_loss_and_of_statistics():
 def test_losses_of_more_than_the_outputs_have_no_gauss_newton_part():
     model, data = problem("tanh")
     with pytest.raises(ValueError, match="a loss of the model's outputs alone"):
-        hessian_products(model, lambda m, d: jnp.sum(m.parameters[0] ** 2), data, "gauss-newton")(np.eye(16))
+        hessian_products(Landscape(model, lambda m, d: jnp.sum(m.parameters[0] ** 2), data), "gauss-newton")(np.eye(16))
 
 
 @pytest.mark.parametrize("name", SMOOTH)
 def test_blocks_are_blocks_of_the_dense_hessian(name):
     model, data = problem(name)
-    dense = hessian(model, half_squared_error, data)
+    dense = hessian(Landscape(model, half_squared_error, data))
     for positions in (unit_positions(model)[1], *leaf_positions(model).values()):
-        block = hessian_block(model, half_squared_error, data, positions)
+        block = hessian_block(Landscape(model, half_squared_error, data), positions)
         np.testing.assert_allclose(block, dense[np.ix_(positions, positions)], atol=1e-12)
 
 
@@ -89,8 +91,8 @@ def test_inertia_agrees_with_eigenvalues(name):
     model, data = problem(name)
     origin = eqx.filter_jit(lambda m: jax.tree.map(jnp.zeros_like, m))(model)
     for point in (model, origin):
-        values = spectrum(point, half_squared_error, data)
-        found = inertia(hessian(point, half_squared_error, data), max(values.zero_threshold, 1e-8))
+        values = spectrum(Landscape(point, half_squared_error, data))
+        found = inertia(hessian(Landscape(point, half_squared_error, data)), max(values.zero_threshold, 1e-8))
         assert (found.negative, found.zero) == (values.index, values.nullity)
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from jaxtyping import Array
 from saddlescope.analysis import critical_point, high_index_saddle, kind, saddle_below, spectrum
-from saddlescope.flows import half_squared_error
+from saddlescope.flows import Landscape, half_squared_error
 from saddlescope.models import Dense, TwoLayer, linear
 
 
@@ -34,9 +34,9 @@ def test_every_index_of_a_product_of_double_wells(index):
     """A saddle of index k has k coordinates at the maxima of their wells; the start is generic."""
     for seed in range(3):
         start = Point(0.4 * jax.random.normal(jax.random.key(seed), (3,)))
-        point = high_index_saddle(start, wells, TILT, index)
+        point = high_index_saddle(Landscape(start, wells, TILT), index)
         assert point.converged
-        assert spectrum(point.model, wells, TILT).index == index
+        assert spectrum(point.landscape, point.theta).index == index
         top = [np.min(np.abs(x - roots(t)[True])) < 1e-8 for x, t in zip(point.theta, TILT, strict=True)]
         assert sum(top) == index
         for x, t, at_top in zip(point.theta, TILT, top, strict=True):
@@ -46,7 +46,7 @@ def test_every_index_of_a_product_of_double_wells(index):
 def test_what_climbs_without_end_is_not_called_a_saddle():
     """Below index 3 everywhere the loss rises along the third direction for ever."""
     start = Point(jnp.array([1.5, 1.4, -1.6]))
-    assert not high_index_saddle(start, wells, TILT, 3).converged
+    assert not high_index_saddle(Landscape(start, wells, TILT), 3).converged
 
 
 def test_siblings_of_the_visited_saddles_of_a_linear_network():
@@ -56,15 +56,15 @@ def test_siblings_of_the_visited_saddles_of_a_linear_network():
     x = np.sqrt(3) * np.eye(3)
     data = jnp.asarray(x), jnp.asarray(x @ (rotation * strengths) @ rotation.T)
     model = TwoLayer(Dense(linear, 3, 3), 4, 0.0, key=jax.random.key(0))
-    origin = critical_point(model, half_squared_error, data)
-    verdict = kind(origin, half_squared_error, data)
+    origin = critical_point(Landscape(model, half_squared_error, data))
+    verdict = kind(origin)
     for mode in (1, 2):
         index = 6 + mode
-        point = saddle_below(origin, verdict, half_squared_error, data, index, size=2.0)
+        point = saddle_below(origin, index, verdict=verdict, size=2.0)
         assert point.converged
         others = np.delete(strengths, mode)
         assert point.loss == pytest.approx(np.sum(others**2) / 2, rel=1e-9)
-        assert spectrum(point.model, half_squared_error, data).index == index
+        assert spectrum(point.landscape, point.theta).index == index
         # The map is the one mode, and nothing else.
         u, v = np.asarray(point.model.u), np.asarray(point.model.v)
         expected = strengths[mode] * np.outer(rotation[:, mode], rotation[:, mode])
@@ -75,7 +75,7 @@ def test_bad_indices_are_refused():
     start = Point(jnp.ones(3))
     for index in (0, 4):
         with pytest.raises(ValueError, match="index must be between 1 and the number of parameters, 3"):
-            high_index_saddle(start, wells, TILT, index)
-    point = critical_point(start, wells, TILT)
+            high_index_saddle(Landscape(start, wells, TILT), index)
+    point = critical_point(Landscape(start, wells, TILT))
     with pytest.raises(ValueError, match="below that of the saddle, 0"):
-        saddle_below(point, kind(point, wells, TILT), wells, TILT, 1)
+        saddle_below(point, 1)

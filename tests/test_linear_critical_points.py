@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from saddlescope.analysis import spectrum
-from saddlescope.flows import half_squared_error
+from saddlescope.flows import Landscape, half_squared_error
 from saddlescope.models import Dense, TwoLayer, linear, with_units
 
 
@@ -64,7 +64,7 @@ def test_every_subset(s, inputs, width, outputs):
             w1 = gauge[:, :r] @ (root[:, None] * v[:, list(chosen)].T)
             w2 = (u[:, list(chosen)] * root) @ gauge[:, :r].T
             model = with_units(template, jnp.asarray(w1), jnp.asarray(w2.T))
-            found = spectrum(model, half_squared_error, data)
+            found = spectrum(Landscape(model, half_squared_error, data))
             expected = exact_spectrum(s, chosen, inputs, width, outputs)
             np.testing.assert_allclose(found.eigenvalues, expected, atol=1e-9)
             assert (found.index, found.nullity) == counts(s, chosen, inputs, width, outputs)
@@ -86,5 +86,5 @@ def test_inputs_that_are_not_white_keep_the_counts():
             w1 = np.eye(width)[:, :r] @ (np.sqrt(s[list(chosen)])[:, None] * v[:, list(chosen)].T) @ white
             w2 = (u[:, list(chosen)] * np.sqrt(s[list(chosen)])) @ np.eye(width)[:, :r].T
             model = with_units(template, jnp.asarray(w1), jnp.asarray(w2.T))
-            found = spectrum(model, half_squared_error, data)
+            found = spectrum(Landscape(model, half_squared_error, data))
             assert (found.index, found.nullity) == counts(s, chosen, inputs, width, outputs)

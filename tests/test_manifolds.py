@@ -20,7 +20,7 @@ from saddlescope.analysis import (
     spectrum,
     split_spectrum,
 )
-from saddlescope.flows import flatten, half_squared_error, simulate
+from saddlescope.flows import Landscape, flatten, half_squared_error, simulate
 from saddlescope.models import (
     Dense,
     TwoLayer,
@@ -69,7 +69,8 @@ def related(model, kind, random, layer=0):
 def steepest_rate(flow, loss, data):
     """The largest |λ| of the negative eigenvalues of the Hessian met along a flow."""
     lowest = [
-        spectrum(flow.model_at(k), loss, data).eigenvalues[0] for k in np.linspace(0, len(flow.ts) - 1, 4).astype(int)
+        spectrum(Landscape(flow.model_at(k), loss, data)).eigenvalues[0]
+        for k in np.linspace(0, len(flow.ts) - 1, 4).astype(int)
     ]
     return max(-min(lowest), 0.0)
 
@@ -88,7 +89,7 @@ def relation_problem(name):
 
 def followed(start, loss, data, name):
     """The flow up to t = 20/λ, λ the steepest rate met, and λ. Deep ReLU flows end at a kink before."""
-    first = spectrum(start, loss, data).eigenvalues
+    first = spectrum(Landscape(start, loss, data)).eigenvalues
     rate = max(-first[0], 1e-3 * first[-1])
     kinks = "relu" in name and name not in ("relu", "relu-conv")
     with warnings.catch_warnings():
@@ -230,10 +231,10 @@ def test_history_of_a_linear_network(linear_flow):
 def test_the_split_spectrum_is_the_spectrum(linear_flow):
     flow, visits = linear_flow
     point = visits[1].critical_point
-    split = split_spectrum(point, flow.loss, flow.data)
+    split = split_spectrum(point)
     both = np.sort(np.concatenate([split.tangential, split.normal]))
-    np.testing.assert_allclose(both, spectrum(point.model, flow.loss, flow.data).eigenvalues, atol=1e-10)
-    narrow = spectrum(point.embedding.narrow, flow.loss, flow.data).eigenvalues
+    np.testing.assert_allclose(both, spectrum(Landscape(point.model, flow.loss, flow.data)).eigenvalues, atol=1e-10)
+    narrow = spectrum(Landscape(point.embedding.narrow, flow.loss, flow.data)).eigenvalues
     np.testing.assert_allclose(split.tangential, narrow, atol=1e-8)
 
 

@@ -1,5 +1,7 @@
 """Orbits on the unstable manifold of a saddle, and between saddles, against closed forms."""
 
+from functools import cache
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -7,7 +9,7 @@ import numpy as np
 import pytest
 from jaxtyping import Array
 from saddlescope.analysis import critical_point, exits, follow, heteroclinic_orbit, kind, spectrum, unstable_manifold
-from saddlescope.flows import half_squared_error
+from saddlescope.flows import Landscape, half_squared_error
 from saddlescope.models import Dense, TwoLayer, linear, with_units
 from scipy.special import ellipe
 
@@ -16,29 +18,28 @@ LEAD, OTHER = STRENGTHS
 
 
 @pytest.fixture(scope="module")
-def network():
-    """Two modes, two units, in a rotated basis: data, and the saddle that has learned given modes."""
+def saddle():
+    """Two modes, two units, in a rotated basis: the saddle that has learned given modes."""
     rotation, _ = np.linalg.qr(np.random.default_rng(0).standard_normal((2, 2)))
     x = np.sqrt(2) * np.eye(2)
     data = jnp.asarray(x), jnp.asarray(x @ (rotation * STRENGTHS) @ rotation.T)
     template = TwoLayer(Dense(linear, 2, 2), 2, 0.0, key=jax.random.key(0))
 
-    def saddle(*learned):
+    @cache
+    def point(*learned):
         rows = np.zeros((2, 2))
         for unit, mode in enumerate(learned):
             rows[unit] = np.sqrt(STRENGTHS[mode]) * rotation[:, mode]
-        point = critical_point(with_units(template, jnp.asarray(rows), jnp.asarray(rows)), half_squared_error, data)
-        return point, kind(point, half_squared_error, data)
+        return critical_point(Landscape(with_units(template, rows, rows), half_squared_error, data))
 
-    return data, saddle
+    return point
 
 
-def connection(saddle, rate, loss, data, size):
+def connection(point, rate, size):
     """The exit of a given rate, followed."""
-    point, verdict = saddle
-    way = min(exits(point, verdict, loss, data), key=lambda way: abs(way.rate - rate))
+    way = min(exits(point), key=lambda way: abs(way.rate - rate))
     assert way.rate == pytest.approx(rate, rel=1e-6)
-    return follow(point, way, loss, data, size=size)
+    return follow(way, size=size)
 
 
 def growth_time(first, last, s):
@@ -46,13 +47,10 @@ def growth_time(first, last, s):
     return np.log(last * (s - first) / (first * (s - last))) / (2 * s)
 
 
-def test_a_mode_is_learned_on_a_straight_line(network):
+def test_a_mode_is_learned_on_a_straight_line(saddle):
     r"""From {1} to {1, 2}: one unit grows as $u = v = a(t)\,e$; with $\sigma = \sqrt 2 a$ the arc length,
     $L = \frac12 (s_2 - \sigma^2/2)^2$, and $a^2$ is logistic at the rate $2 s_2$."""
-    data, saddle = network
-    source = saddle(0)
-    target, guess = connection(source, OTHER, half_squared_error, data, 2.0)
-    orbit = heteroclinic_orbit(*source, guess, target, half_squared_error, data)
+    orbit = heteroclinic_orbit(connection(saddle(0), OTHER, 2.0))
     assert orbit.converged and orbit.angle < 1e-8 and orbit.gap < 1e-12
     assert orbit.arc_length == pytest.approx(np.sqrt(2 * OTHER), rel=1e-9)
     arc, losses = orbit.profile
@@ -65,21 +63,17 @@ def test_a_mode_is_learned_on_a_straight_line(network):
         orbit.dwell(1.0)
 
 
-def test_a_mode_is_exchanged_on_an_ellipse(network):
+def test_a_mode_is_exchanged_on_an_ellipse(saddle):
     r"""From {2} to {1}, a saddle itself: $w = (\alpha, \beta)$ obeys $\dot w = (S - |w|^2) w$, whose orbit between the
     two is the quarter of $\alpha^2/s_1 + \beta^2/s_2 = 1$; u and v both move on it, so semi-axes are $\sqrt{2 s}$.
 
     The first guess is put off the orbit: the boundary-value problem finds it again, which no flow does, as nearby flows
     leave the target."""
-    data, saddle = network
-    source = saddle(1)
-    target, guess = connection(source, LEAD - OTHER, half_squared_error, data, 2.0)
-    assert target.loss == pytest.approx(OTHER**2 / 2)
+    guess = connection(saddle(1), LEAD - OTHER, 2.0)
+    assert guess.end.loss == pytest.approx(OTHER**2 / 2)
     bump = np.sin(np.linspace(0, np.pi, len(guess.times)))[:, None]
     bent = guess.path + 0.05 * bump * np.random.default_rng(1).standard_normal(guess.path.shape[1])
-    orbit = heteroclinic_orbit(
-        *source, eqx.tree_at(lambda c: c.path, guess, bent), target, half_squared_error, data, tolerance=1e-6
-    )
+    orbit = heteroclinic_orbit(eqx.tree_at(lambda c: c.path, guess, bent), tolerance=1e-6)
     assert orbit.converged
     eccentricity = 1 - OTHER / LEAD
     assert orbit.arc_length == pytest.approx(np.sqrt(2 * LEAD) * ellipe(eccentricity), rel=1e-7)
@@ -108,13 +102,14 @@ def test_an_orbit_that_no_symmetry_keeps():
     """From the maximum to a saddle of index 2 along the weakest direction: its orbit bends into the stronger ones, the
     flow in the slice is only a first guess, and the energy that the orbit dissipates must be the drop in loss."""
     data = jnp.array([0.15])
-    top = critical_point(Point(jnp.zeros(3)), coupled, data)
-    source = top, kind(top, coupled, data)
-    assert source[1].spectrum.index == 3
-    target, guess = connection(source, -source[1].spectrum.eigenvalues[2], coupled, data, 1.0)
-    assert spectrum(target.model, coupled, data).index == 2
+    top = critical_point(Landscape(Point(jnp.zeros(3)), coupled, data))
+    there = spectrum(top.landscape)
+    assert there.index == 3
+    guess = connection(top, -there.eigenvalues[2], 1.0)
+    target = guess.end
+    assert spectrum(target.landscape, target.theta).index == 2
     assert guess.leak > 1e-3
-    orbit = heteroclinic_orbit(*source, guess, target, coupled, data)
+    orbit = heteroclinic_orbit(guess)
     assert orbit.converged and orbit.gap < 1e-9
     np.testing.assert_allclose(orbit.target, target.theta, atol=1e-8)
     # Tangents by differences of the path itself, against the gradient in closed form.
@@ -127,26 +122,24 @@ def test_an_orbit_that_no_symmetry_keeps():
     assert orbit.losses[-1] == pytest.approx(target.loss, abs=1e-5)
 
 
-def test_orbits_are_refused_from_what_is_no_strict_saddle(network):
-    data, saddle = network
-    target, guess = connection(saddle(0), OTHER, half_squared_error, data, 2.0)
-    bottom = saddle(0, 1)
+def test_orbits_are_refused_from_what_is_no_strict_saddle(saddle):
+    guess = connection(saddle(0), OTHER, 2.0)
+    minimum = eqx.tree_at(lambda c: c.exit.kind, guess, kind(saddle(0, 1)))
     with pytest.raises(ValueError, match="must be a strict saddle.*it is a minimum"):
-        heteroclinic_orbit(*bottom, guess, target, half_squared_error, data)
+        heteroclinic_orbit(minimum)
     with pytest.raises(ValueError, match="more than 60000 unknowns"):
-        heteroclinic_orbit(*saddle(0), guess, target, half_squared_error, data, intervals=10_000)
+        heteroclinic_orbit(guess, intervals=10_000)
 
 
-def test_the_unstable_manifold_of_the_origin(network):
+def test_the_unstable_manifold_of_the_origin(saddle):
     r"""Along the eigenspace of one mode every flow is that mode's logistic; on all of it U and V stay balanced."""
-    data, saddle = network
     times = np.linspace(0, 6, 25)
-    sample = unstable_manifold(*saddle(), half_squared_error, data, times, count=5, rates=(3.0, 5.0), rtol=1e-10)
+    sample = unstable_manifold(saddle(), times, count=5, rates=(3.0, 5.0), rtol=1e-10)
     start = 1e-6 / 2
     square = LEAD / (1 + (LEAD / start - 1) * np.exp(-2 * LEAD * times))
     expected = (LEAD - square) ** 2 / 2 + OTHER**2 / 2
     np.testing.assert_allclose(sample.losses, np.broadcast_to(expected, (5, 25)), rtol=1e-7)
-    sample = unstable_manifold(*saddle(), half_squared_error, data, times, count=5)
+    sample = unstable_manifold(saddle(), times, count=5)
     assert np.linalg.matrix_rank(sample.directions) == 4
     assert np.all(np.diff(sample.losses, axis=1) < 0) and np.all(sample.losses[:, -1] < 1e-3)
     for flow in range(5):
@@ -154,9 +147,8 @@ def test_the_unstable_manifold_of_the_origin(network):
         np.testing.assert_allclose(model.u @ model.u.T, model.v @ model.v.T, atol=1e-6)
 
 
-def test_unstable_manifolds_are_refused_where_there_are_none(network):
-    data, saddle = network
+def test_unstable_manifolds_are_refused_where_there_are_none(saddle):
     with pytest.raises(ValueError, match="no unstable eigenvalue"):
-        unstable_manifold(*saddle(0, 1), half_squared_error, data, [0.0, 1.0])
+        unstable_manifold(saddle(0, 1), [0.0, 1.0])
     with pytest.raises(ValueError, match="increasing"):
-        unstable_manifold(*saddle(), half_squared_error, data, [1.0, 1.0])
+        unstable_manifold(saddle(), [1.0, 1.0])

@@ -36,7 +36,7 @@ def teacher_and_student(strength):
 
 def dense(solver, *arguments):
     def make(landscape):
-        return solver(*arguments, jacobian=FlowJacobian(hessian_of(landscape), landscape))
+        return solver(*arguments, jacobian=FlowJacobian(hessian_of(landscape)))
 
     return make
 

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 from saddlescope.__main__ import main
+from saddlescope.catalogue import select_figures
 from saddlescope.experiments import (
     Panel,
     Reproduced,
@@ -16,7 +17,8 @@ from saddlescope.experiments import (
 )
 from saddlescope.experiments.ensemble import Curves, crossings, loss_curves, padded, plateau_times, seed_key
 from saddlescope.experiments.panel import at_least, at_most, close, equal, farthest
-from saddlescope.experiments.reproduce import draw, select
+from saddlescope.experiments.reproduce import draw
+from saddlescope.experiments.reproducible import REPRODUCTIONS
 from saddlescope.flows import linear_population, simulate, statistics_loss
 from saddlescope.models import (
     Dense,
@@ -98,10 +100,10 @@ def test_what_is_written(tmp_path):
 
 
 def test_figures_by_name():
-    assert select(("1b", "2")) == ("1B", "2A", "2B", "2C", "2D")
-    assert select() == reproductions()
+    assert select_figures(("1b", "2")) == ("1B", "2A", "2B", "2C", "2D")
+    assert select_figures() == reproductions() == tuple(REPRODUCTIONS)
     with pytest.raises(ValueError, match="there are: 1B"):
-        select(("9Z",))
+        select_figures(("9Z",))
 
 
 def test_the_command(tmp_path, capsys):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from saddlescope.analysis import theory
 from saddlescope.experiments import spectral_regression
-from saddlescope.flows import half_squared_error, quadratic_population, simulate, statistics_loss
+from saddlescope.flows import Landscape, half_squared_error, quadratic_population, simulate, statistics_loss
 from saddlescope.models import Dense, TwoLayer, incoming, linear, outgoing, quadratic, unit_vectors, with_units
 
 STRENGTHS, VARIANCES = np.array([2.0, 1.4, 0.5]), np.array([1.0, 0.8, 1.3])
@@ -39,7 +39,7 @@ def linear_flows():
 
 def test_the_rest_is_small_by_the_power_of_theorem_4(linear_flows):
     """‖(1 − P)θ‖ when the first mode is half grown, over four decades of ε: slope 1 − s₂/s₁ within 2 %."""
-    prediction = theory.predictions(scaled(LINEAR, 1e-4), half_squared_error, LINEAR_DATA).named("Theorem 4")
+    prediction = theory.predictions(Landscape(scaled(LINEAR, 1e-4), half_squared_error, LINEAR_DATA)).named("Theorem 4")
     assert prediction["exponent"] == pytest.approx(1 - 1.4 / 2.0, rel=1e-9)
     rest = np.eye(6) - theory.top_projection(CROSS)
     sizes = []
@@ -54,7 +54,9 @@ def test_units_escape_when_the_theorem_says(linear_flows):
     """T = ln(1/‖Pθ‖)/s₁, up to a constant that does not depend on the scale."""
     early, late = (flow.events["half"].times[0] for flow in (linear_flows[0], linear_flows[-1]))
     first, last = (
-        theory.predictions(scaled(LINEAR, scale), half_squared_error, LINEAR_DATA).named("Theorem 4")["escape_times"]
+        theory.predictions(Landscape(scaled(LINEAR, scale), half_squared_error, LINEAR_DATA)).named("Theorem 4")[
+            "escape_times"
+        ]
         for scale in SCALES[[0, -1]]
     )
     np.testing.assert_allclose(last - first, late - early, rtol=1e-3)
@@ -62,7 +64,7 @@ def test_units_escape_when_the_theorem_says(linear_flows):
 
 def test_half_times_of_random_weights_are_predicted(linear_flows):
     """Logistic modes from the pivots of the growing parts: to the order of the separation, for each mode."""
-    prediction = theory.predictions(scaled(LINEAR, 1e-8), half_squared_error, LINEAR_DATA)
+    prediction = theory.predictions(Landscape(scaled(LINEAR, 1e-8), half_squared_error, LINEAR_DATA))
     found = linear_flows[-1].events["half"]
     np.testing.assert_array_equal(found.entries, [0, 1, 2])
     np.testing.assert_allclose(found.times, prediction.named("logistic mode times")["half_times"], rtol=1e-3)
@@ -87,7 +89,7 @@ def largest(model):
 def first_escape(seed, scale):
     """The flow of eight units just beyond its predicted first escape, and the prediction."""
     model = TwoLayer(Dense(quadratic, 3, 1), 8, scale, key=jax.random.key(seed))
-    times = theory.predictions(model, statistics_loss, QUADRATIC_DATA).named("escape of quadratic units")[
+    times = theory.predictions(Landscape(model, statistics_loss, QUADRATIC_DATA)).named("escape of quadratic units")[
         "escape_times"
     ]
     settings = {"t1": float(times.min()) + 5, "events": {"large": largest}, "solver": dfx.Tsit5()}

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from jaxtyping import Array
 from saddlescope.analysis import critical_point, flat_channel, ghost, itinerary, kind
-from saddlescope.flows import half_squared_error, simulate
+from saddlescope.flows import Landscape, half_squared_error, simulate
 from saddlescope.models import Dense, TwoLayer, tanh
 
 
@@ -25,14 +25,14 @@ def saddle_node(model, epsilon):
     return x**3 / 3 + x**4 / 4 + epsilon * x + y**2
 
 
-@pytest.mark.parametrize("epsilon", [1e-4, 1e-6])
+@pytest.mark.parametrize("epsilon", [np.array(1e-4), np.array(1e-6)], ids=str)
 def test_a_ghost_behind_a_saddle_node_bifurcation(epsilon):
     """The flow needs π/√ε to pass, to leading order, as ẋ = −(x² + ε) does."""
-    model = at(0.3 * epsilon**0.5, 0.01)
-    verdict = kind(critical_point(model, saddle_node, epsilon, drop=1e-3), saddle_node, epsilon)
+    landscape = Landscape(at(0.3 * epsilon**0.5, 0.01), saddle_node, epsilon)
+    verdict = kind(critical_point(landscape, drop=1e-3))
     assert verdict.name == "ghost"
     assert "minimum that is not zero" in verdict.evidence
-    found = ghost(model, saddle_node, epsilon)
+    found = ghost(landscape)
     assert found.speed == pytest.approx(epsilon, rel=10 * epsilon**0.5)
     assert found.passage == pytest.approx(np.pi / epsilon**0.5, rel=10 * epsilon**0.5)
     # The stationary point of the speed solves L″ = 2x + 3x² = 0.
@@ -40,13 +40,13 @@ def test_a_ghost_behind_a_saddle_node_bifurcation(epsilon):
 
 
 def test_before_the_bifurcation_there_is_a_saddle_and_no_ghost():
-    epsilon = -1e-4
-    verdict = kind(critical_point(at(-0.0103, 0.0), saddle_node, epsilon), saddle_node, epsilon)
+    epsilon = np.array(-1e-4)
+    verdict = kind(critical_point(Landscape(at(-0.0103, 0.0), saddle_node, epsilon)))
     assert verdict.name == "strict saddle"
 
 
 def test_an_itinerary_names_the_ghost_that_held_the_flow_up():
-    epsilon = 1e-4
+    epsilon = np.array(1e-4)
     flow = simulate(at(0.8, 0.5), saddle_node, epsilon, t1=600.0)
     visits = itinerary(flow)
     assert [visit.kind.name for visit in visits] == ["ghost", "minimum"]
@@ -68,7 +68,7 @@ def test_separable_classification_has_no_minimum():
     last = itinerary(flow)[-1]
     assert last.kind.name == "flat channel"
     # In each decade of time by about as much, ln 10 over the margin.
-    channel = flat_channel(flow.final_model, logistic, data)
+    channel = flat_channel(flow.landscape, flow.ys[-1])
     assert np.linalg.norm(channel.model.x) > np.linalg.norm(flow.final_model.x) + 2
 
 
@@ -79,11 +79,10 @@ def test_two_units_that_become_a_derivative_run_to_infinity():
     model = TwoLayer(Dense(tanh, 1, 1), 2, 1.0, key=jax.random.key(0))
     model = eqx.tree_at(lambda m: m.parameters, model, (jnp.array([[1.2], [0.8]]), jnp.array([[2.0], [-2.0]])))
     flow = simulate(model, half_squared_error, data, t1=1e4, rtol=1e-7)
-    found = flat_channel(flow.final_model, half_squared_error, data)
+    found = flat_channel(flow.landscape, flow.ys[-1])
     assert found is not None and found.name == "flat channel"
     opposite = [float(m.v[0, 0] - m.v[1, 0]) for m in (model, flow.final_model, found.model)]
     apart = [float(m.u[0, 0] - m.u[1, 0]) for m in (model, flow.final_model, found.model)]
-    print(opposite, apart)
     assert opposite[2] > 1.2 * opposite[1] > opposite[0]
     assert 0 < apart[2] < apart[1] / 1.2
     # What the two units make together, v δ, has converged.
@@ -101,9 +100,9 @@ def test_two_units_that_become_a_derivative_run_to_infinity():
 )
 def test_flows_that_converge_are_in_no_channel(loss):
     """However slowly: on a floor of order p like t^(−1/(p − 2))."""
-    assert flat_channel(at(0.3, 0.4), loss, ()) is None
+    assert flat_channel(Landscape(at(0.3, 0.4), loss, ())) is None
 
 
 def test_slopes_are_no_ghosts():
     """The speed of ẋ = −(1 + x) has no minimum near x = 0 but the zero at −1."""
-    assert ghost(at(0.0, 0.0), lambda m, d: m.x[0] + m.x[0] ** 2 / 2 + m.x[1] ** 2, ()) is None
+    assert ghost(Landscape(at(0.0, 0.0), lambda m, d: m.x[0] + m.x[0] ** 2 / 2 + m.x[1] ** 2, ())) is None

@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from saddlescope.analysis import closest_approaches, hessian, itinerary, passages
-from saddlescope.analysis.visits import largest_curvature, noise_floor
-from saddlescope.flows import half_squared_error, simulate
+from saddlescope.analysis.visits import _prominent_maxima, largest_curvature, noise_floor
+from saddlescope.flows import Landscape, half_squared_error, simulate
 from saddlescope.models import Dense, TwoLayer, linear, relu
+from scipy.signal import find_peaks
 
 TIMES = np.linspace(0, 1, 401)
 
@@ -70,7 +71,7 @@ def test_curvature_and_floor():
     model = TwoLayer(Dense(linear, 3, 2), 4, 0.5, key=jax.random.key(1))
     data = x, x @ jax.random.normal(jax.random.key(2), (3, 2))
     flow = simulate(model, half_squared_error, data, t1=5.0)
-    exact = np.max(np.abs(np.linalg.eigvalsh(hessian(flow.final_model, half_squared_error, data))))
+    exact = np.max(np.abs(np.linalg.eigvalsh(hessian(Landscape(flow.final_model, half_squared_error, data)))))
     assert largest_curvature(flow) == pytest.approx(exact, rel=0.1)
     assert np.all(noise_floor(flow) >= exact * flow.stats["rtol"] * np.linalg.norm(flow.ys, axis=1))
 
@@ -90,3 +91,17 @@ def test_a_flow_without_steps_is_refused(flow):
     stuck = dataclasses.replace(flow, **{name: getattr(flow, name)[:1] for name in names})
     with pytest.raises(ValueError, match="nothing to analyse: the flow took no step"):
         itinerary(stuck)
+
+
+@given(seed=st.integers(0, 10**6), prominence=st.floats(0.1, 3.0))
+def test_prominent_maxima_are_those_of_scipy(seed, prominence):
+    """Where no two tops are equal; SciPy counts equal ones as two, however shallow the valley between them."""
+    random = np.random.default_rng(seed)
+    heights = np.repeat(np.cumsum(random.standard_normal(60)), random.integers(1, 4))
+    wall = [heights.min() - 2 * prominence - 1]
+    _, found = find_peaks(np.concatenate([wall, heights, wall]), prominence=prominence, plateau_size=1)
+    assert _prominent_maxima(heights.tolist(), prominence) == list(found["left_edges"] - 1)
+
+
+def test_equal_minima_with_nothing_between_them_are_one_visit():
+    np.testing.assert_array_equal(closest_approaches(10 ** np.array([0.0, -3.0, -2.9, -3.0, 0.0])), [1])

@@ -1,6 +1,6 @@
 """Theory as code: formulas for plateau losses, times and directions, and whether they apply to a model and its data.
 
-`predictions(model, loss, data)` asks all of them; each can be called by itself as well.
+`predictions(landscape)` asks all of them; each can be called by itself as well.
 """
 
 from .alignment import Alignment as Alignment

@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 
+from ...flows import Landscape
 from ...models import Deep, Dense, DiagonalLinear, linear
 from .jump_process import jump_process
 from .low_rank import best_rank_levels
@@ -23,9 +24,9 @@ def _deep_linear(model) -> Deep:
     return model
 
 
-def _deep_levels(model, loss, data):
-    model = _deep_linear(model)
-    statistics = statistics_of(model, loss, data)
+def _deep_levels(landscape: Landscape):
+    model = _deep_linear(landscape.model)
+    statistics = statistics_of(landscape)
     factor = np.asarray(statistics.factor)
     if np.linalg.matrix_rank(factor) < factor.shape[1]:
         raise NotApplicable("the input covariance is singular")
@@ -33,10 +34,10 @@ def _deep_levels(model, loss, data):
     return {"levels": best_rank_levels(statistics)[: narrowest + 1]}
 
 
-def _deep_escape(model, loss, data):
-    model = _deep_linear(model)
-    statistics = statistics_of(model, loss, data)
-    require_small(model, loss, data)
+def _deep_escape(landscape: Landscape):
+    model = _deep_linear(landscape.model)
+    statistics = statistics_of(landscape)
+    require_small(landscape)
     factor = np.asarray(statistics.factor)
     # Σ_yx in the loss's own time.
     cross = 2 * np.asarray(statistics.target) @ factor.T @ factor
@@ -47,12 +48,13 @@ def _deep_escape(model, loss, data):
     return {"dwell_exponent": 2 - depth, "earliest_escape": deep_escape_time(strength, depth, norm)}
 
 
-def _jumps(model, loss, data):
+def _jumps(landscape: Landscape):
+    model = landscape.model
     if not isinstance(model, DiagonalLinear):
         raise NotApplicable(f"the model is a {type(model).__name__}, not a diagonal network")
     if len(model.weights) != 2:
         raise NotApplicable(f"the network has {len(model.weights)} layers, not two")
-    statistics = statistics_of(model, loss, data)
+    statistics = statistics_of(landscape)
     u, v = (np.asarray(array) for array in model.weights)
     scale = float(np.sqrt(np.abs(u[0] ** 2 - v[0] ** 2) / 2))
     if scale == 0 or not np.allclose(np.abs(u**2 - v**2), 2 * scale**2, rtol=1e-9, atol=0.0):

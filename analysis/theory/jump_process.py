@@ -2,8 +2,8 @@
 
 import equinox as eqx
 import numpy as np
+import scipy
 from jaxtyping import Float
-from scipy.optimize import nnls
 
 # Gradients below this share of the first one count as zero.
 ZERO = 1e-10
@@ -78,7 +78,7 @@ def _signed_least_squares(x: np.ndarray, y: np.ndarray, s: np.ndarray) -> np.nda
     signs = np.where(np.abs(s) == 1, s, 0.0)
     active = signs != 0
     beta = np.zeros(len(s))
-    found = nnls(x[:, active] * signs[active], y)[0]
+    found = scipy.optimize.nnls(x[:, active] * signs[active], y)[0]
     beta[active] = signs[active] * found
     # Once more without constraints on those that are not zero: to rounding, which the active-set method misses.
     inside = beta != 0

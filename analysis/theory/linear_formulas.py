@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from ...flows import Landscape
 from ...models import Convolution, LinearAttention, incoming, linear, outgoing
 from .alternating import linear_schedule
 from .directions import direction_escape_times, growing_parts, mode_starts, separation_exponents, top_multiplicity
@@ -12,11 +13,11 @@ from .setting import (
     commute,
     cross_matrix,
     dense_units,
+    loss_of_zero_network,
     require_linear_units,
     require_small,
     sample_of,
     statistics_of,
-    zero_network,
 )
 from .sigmoids import logistic_half_time
 
@@ -26,9 +27,10 @@ STARTS, LARGEST_FIT = 6, 400
 ROUNDING = 1e-12
 
 
-def _lemma6(model, loss, data):
+def _lemma6(landscape: Landscape):
+    model = landscape.model
     require_linear_units(model)
-    statistics = statistics_of(model, loss, data)
+    statistics = statistics_of(landscape)
     factor = np.asarray(statistics.factor)
     if np.linalg.matrix_rank(factor) < factor.shape[1]:
         raise NotApplicable("the input covariance is singular")
@@ -36,12 +38,13 @@ def _lemma6(model, loss, data):
     return {"levels": best_rank_levels(statistics)[: width + 1]}
 
 
-def _commuting_modes(model, loss, data):
+def _commuting_modes(landscape: Landscape):
     """Strengths s_k, input variances d_k and initial strengths of the modes, in the loss's own time."""
+    model = landscape.model
     require_linear_units(model)
-    statistics = statistics_of(model, loss, data)
-    require_small(model, loss, data)
-    factor, cross = np.asarray(statistics.factor), cross_matrix(model, loss, data)
+    statistics = statistics_of(landscape)
+    require_small(landscape)
+    factor, cross = np.asarray(statistics.factor), cross_matrix(landscape)
     # The flow of w⟨‖y − f‖²⟩ is v' = 2w(Σ_yx − W Σ_xx)u.
     covariance = 2 * factor.T @ factor
     if not commute(cross.T @ cross, covariance):
@@ -58,27 +61,28 @@ def _commuting_modes(model, loss, data):
     return strengths[known], variances[known], starts[known]
 
 
-def _logistic(model, loss, data):
-    strengths, variances, starts = _commuting_modes(model, loss, data)
+def _logistic(landscape: Landscape):
+    strengths, variances, starts = _commuting_modes(landscape)
     ends = strengths / variances
     half = logistic_half_time(strengths, starts, ends)
     return {"half_times": half, "dwell_times": np.diff(half), "strengths": ends}
 
 
-def _linear_schedule(model, loss, data):
-    dense_units(model, linear)
-    x, y, weight = sample_of(loss, data)
-    require_small(model, loss, data)
+def _linear_schedule(landscape: Landscape):
+    dense_units(landscape.model, linear)
+    x, y, weight = sample_of(landscape)
+    require_small(landscape)
     times = linear_schedule(x, y) / (2 * weight)
     return {"times_per_log": times}
 
 
-def _theorem4(model, loss, data):
-    cross = cross_matrix(model, loss, data)
+def _theorem4(landscape: Landscape):
+    model = landscape.model
+    cross = cross_matrix(landscape)
     values = np.linalg.svd(cross, compute_uv=False)
-    if values[0] <= ROUNDING * abs(float(loss(zero_network(model), data))):
+    if values[0] <= ROUNDING * abs(loss_of_zero_network(landscape)):
         raise NotApplicable("targets and features are uncorrelated: Σ_yz = 0")
-    require_small(model, loss, data)
+    require_small(landscape)
     if top_multiplicity(values) == len(values):
         raise NotApplicable("all singular values of Σ_yz are equal: no direction is separated")
     u, v = np.asarray(incoming(model)), np.asarray(outgoing(model))
@@ -91,11 +95,12 @@ def _theorem4(model, loss, data):
     }
 
 
-def _weighted(model, loss, data):
+def _weighted(landscape: Landscape):
+    model = landscape.model
     architecture = architecture_of(model, Convolution, LinearAttention)
     if isinstance(architecture, Convolution) and architecture.activation != linear:
         raise NotApplicable(f"the activation is {architecture.activation.name}, not linear")
-    statistics = statistics_of(model, loss, data)
+    statistics = statistics_of(landscape)
     if isinstance(architecture, Convolution):
         shape, rank = (architecture.shapes[1][0], architecture.kernel), 1
     else:

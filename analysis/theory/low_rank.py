@@ -1,8 +1,8 @@
 """Networks that are linear in a matrix of bounded rank: plateau losses are best fits of each rank."""
 
 import numpy as np
+import scipy
 from jaxtyping import Float
-from scipy.optimize import least_squares
 
 from ...flows import Statistics
 
@@ -101,7 +101,8 @@ def weighted_levels(
         # Starts that end in a flat valley would spend thousands of steps on its last digits.
         settings = {"jac": jacobian, "xtol": 1e-15, "ftol": 1e-15, "gtol": 1e-15, "max_nfev": 200}
         answers = (
-            least_squares(residual, random.standard_normal(split + rank * columns), **settings) for _ in range(starts)
+            scipy.optimize.least_squares(residual, random.standard_normal(split + rank * columns), **settings)
+            for _ in range(starts)
         )
         levels.append(float(min(2 * answer.cost for answer in answers)))
     rest = target - features @ np.linalg.lstsq(features, target, rcond=None)[0]

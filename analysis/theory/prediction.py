@@ -1,15 +1,13 @@
 """What a formula says of a given model, loss and data: values, or why it does not apply."""
 
-import io
-import re
 from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
 import numpy as np
-from rich.box import SIMPLE_HEAD
-from rich.console import Console
-from rich.table import Table
+
+from ...flows import Landscape
+from ..rendering import new_table, plain_text
 
 # Columns of the printed table: wide enough for a sentence beside the name.
 WIDTH = 160
@@ -64,13 +62,12 @@ class Predictions(tuple[Prediction, ...]):
         return Predictions(prediction for prediction in self if prediction.applicable)
 
     def __str__(self) -> str:
-        table = Table("formula", "verdict", box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+        columns = ("formula", "verdict")
+        table = new_table(columns, left=columns)
         for prediction in self:
             verdict = _summary(prediction) if prediction.applicable else f"not applicable, because {prediction.reason}"
             table.add_row(prediction.name, verdict)
-        console = Console(file=io.StringIO(), width=WIDTH, force_terminal=False)
-        console.print(table)
-        return re.sub(r" +\n", "\n", console.file.getvalue())  # type: ignore[attr-defined]
+        return plain_text(table, width=WIDTH)
 
 
 def _summary(prediction: Prediction) -> str:
@@ -80,16 +77,16 @@ def _summary(prediction: Prediction) -> str:
 
 
 class Formula(eqx.Module):
-    """A formula of the theory: `evaluate(model, loss, data)` returns named values or raises `NotApplicable`."""
+    """A formula of the theory: `evaluate(landscape)` returns named values or raises `NotApplicable`."""
 
     name: str = eqx.field(static=True)
     source: str = eqx.field(static=True)
     assumptions: str = eqx.field(static=True)
-    evaluate: Callable[[Any, Callable, Any], dict[str, Any]] = eqx.field(static=True)
+    evaluate: Callable[[Landscape], dict[str, Any]] = eqx.field(static=True)
 
-    def __call__(self, model: Any, loss: Callable, data: Any) -> Prediction:
+    def __call__(self, landscape: Landscape) -> Prediction:
         try:
-            found = self.evaluate(model, loss, data)
+            found = self.evaluate(landscape)
         except NotApplicable as failure:
             return Prediction(self.name, self.source, self.assumptions, False, failure.reason, {})
         values = {name: np.asarray(value) for name, value in found.items()}

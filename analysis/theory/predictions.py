@@ -1,8 +1,6 @@
 """All formulas, asked of one model."""
 
-from collections.abc import Callable
-from typing import Any
-
+from ...flows import Landscape
 from . import deep_formulas, linear_formulas, quadratic_formulas, relu_formulas
 from .prediction import Predictions
 
@@ -14,11 +12,11 @@ FORMULAS = (
 )
 
 
-def predictions(model: Any, loss: Callable, data: Any) -> Predictions:
+def predictions(landscape: Landscape) -> Predictions:
     """What every formula of the theory says of a model at its initial weights, a loss and data.
 
     A formula whose assumptions do not hold says which. Values are in the loss's own units and time.
 
-    **Arguments:** `model`, `loss`, `data`: what `simulate` takes.
+    **Arguments:** `landscape`: `Landscape(model, loss, data)` of what `simulate` takes.
     """
-    return Predictions(formula(model, loss, data) for formula in FORMULAS)
+    return Predictions(formula(landscape) for formula in FORMULAS)

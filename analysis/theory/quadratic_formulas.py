@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ...flows import Statistics
+from ...flows import Landscape, Statistics
 from ...models import LinearAttention, incoming, outgoing, quadratic
 from .low_rank import isotropic_quadratic_levels
 from .prediction import Formula, NotApplicable
@@ -11,31 +11,32 @@ from .sigmoids import deep_mode_time
 from .unit_escape import unit_escape_times
 
 
-def _unit_escape(model, loss, data):
-    form = unit_form(model, loss, data)
-    require_small(model, loss, data)
-    u, v = np.asarray(incoming(model)), np.asarray(outgoing(model))[:, 0]
+def _unit_escape(landscape: Landscape):
+    form = unit_form(landscape)
+    require_small(landscape)
+    u, v = np.asarray(incoming(landscape.model)), np.asarray(outgoing(landscape.model))[:, 0]
     times = unit_escape_times(form, u, v)
     return {"escape_times": times, "first": times.min(), "eigenvalues": np.linalg.eigvalsh(form)}
 
 
-def _proposition5(model, loss, data):
-    form = unit_form(model, loss, data)
+def _proposition5(landscape: Landscape):
+    form = unit_form(landscape)
     values = np.linalg.eigvalsh(form)
     scale = np.max(np.abs(values))
     if values[0] > -1e-10 * scale or values[-1] < 1e-10 * scale:
         raise NotApplicable(
             f"the eigenvalues of Σ_yZ have one sign, from {values[0]:.3g} to {values[-1]:.3g}: some units never escape"
         )
-    require_small(model, loss, data)
+    require_small(landscape)
     return {"runner_up_exponent": 1.0, "time_exponent": -1.0}
 
 
-def _isotropic_quadratic(model, loss, data):
+def _isotropic_quadratic(landscape: Landscape):
+    model = landscape.model
     architecture = dense_units(model, quadratic, outputs=1)
-    if not isinstance(data, Statistics):
+    if not isinstance(landscape.data, Statistics):
         raise NotApplicable("a sample of Gaussian inputs is never isotropic: use the population's moments")
-    statistics, inputs = statistics_of(model, loss, data), architecture.inputs
+    statistics, inputs = statistics_of(landscape), architecture.inputs
     factor, target = np.asarray(statistics.factor), np.asarray(statistics.target)[0]
     first, second = np.triu_indices(inputs)
     diagonal = first == second
@@ -53,11 +54,12 @@ def _isotropic_quadratic(model, loss, data):
     return {"levels": levels[: model.u.shape[0] + 1]}
 
 
-def _attention_directions(model, loss, data):
+def _attention_directions(landscape: Landscape):
     """Correlations c, second moments of the features b λ, and what is left, per direction, strongest first."""
+    model = landscape.model
     architecture = architecture_of(model, LinearAttention)
     assert isinstance(architecture, LinearAttention)
-    statistics, inputs = statistics_of(model, loss, data), architecture.inputs
+    statistics, inputs = statistics_of(landscape), architecture.inputs
     factor = np.asarray(statistics.factor)
     second = factor.T @ factor
     cross = (second @ np.asarray(statistics.target)[0]).reshape(inputs, inputs)
@@ -87,20 +89,20 @@ def _attention_directions(model, loss, data):
     return c[order], seconds[order], float(statistics.constant), architecture.rank
 
 
-def _attention_levels(model, loss, data):
-    c, seconds, constant, rank = _attention_directions(model, loss, data)
-    require_small(model, loss, data)
-    drops, heads = c**2 / seconds, model.u.shape[0]
+def _attention_levels(landscape: Landscape):
+    c, seconds, constant, rank = _attention_directions(landscape)
+    require_small(landscape)
+    drops, heads = c**2 / seconds, landscape.model.u.shape[0]
     learned = np.minimum(rank * np.arange(min(heads, -(-len(c) // rank)) + 1), len(c))
     return {"levels": [constant + drops[m:].sum() for m in learned], "rates": 2 * c}
 
 
-def _attention_times(model, loss, data):
-    c, seconds, _, rank = _attention_directions(model, loss, data)
+def _attention_times(landscape: Landscape):
+    c, seconds, _, rank = _attention_directions(landscape)
     if rank != 1:
         raise NotApplicable(f"heads of rank {rank} are not single modes of key and query")
-    require_small(model, loss, data)
-    theta = np.concatenate([incoming(model), outgoing(model)], axis=1)
+    require_small(landscape)
+    theta = np.concatenate([incoming(landscape.model), outgoing(landscape.model)], axis=1)
     # A lower bound: the largest head, as if it pointed along the direction and were balanced.
     start = np.linalg.norm(theta, axis=1).max() / np.sqrt(3)
     strength = c / seconds

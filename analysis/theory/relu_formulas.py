@@ -1,8 +1,9 @@
 """Formulas of ReLU networks, with their assumptions checked."""
 
-import jax.numpy as jnp
+import jax
 import numpy as np
 
+from ...flows import Landscape
 from ...models import Dense, relu
 from .alignment import early_alignment
 from .orthogonal_relu import orthogonal_relu_levels, orthogonal_relu_rates
@@ -10,10 +11,10 @@ from .prediction import Formula, NotApplicable
 from .setting import dense_units, require_small, sample_of
 
 
-def _orthogonal_relu(model, loss, data):
-    dense_units(model, relu, outputs=1)
-    x, y, weight = sample_of(loss, data)
-    require_small(model, loss, data)
+def _orthogonal_relu(landscape: Landscape):
+    dense_units(landscape.model, relu, outputs=1)
+    x, y, weight = sample_of(landscape)
+    require_small(landscape)
     try:
         levels = orthogonal_relu_levels(x, y[:, 0])
     except ValueError as error:
@@ -24,12 +25,12 @@ def _orthogonal_relu(model, loss, data):
     return {"levels": weight * np.array(levels), "rates": rates}
 
 
-def _alignment(model, loss, data):
-    dense_units(model, relu, outputs=1)
-    x, y, _ = sample_of(loss, data)
+def _alignment(landscape: Landscape):
+    dense_units(landscape.model, relu, outputs=1)
+    x, y, _ = sample_of(landscape)
     if x.shape[1] != 2:
         raise NotApplicable(f"there are {x.shape[1]} inputs (a constant one for a bias counts), not two")
-    require_small(model, loss, data)
+    require_small(landscape)
     positive, negative = (early_alignment(x, y[:, 0], sign) for sign in (1, -1))
     return {
         "angles_positive": positive.angles,
@@ -38,14 +39,14 @@ def _alignment(model, loss, data):
     }
 
 
-def _slowed_linear(model, loss, data):
-    slopes = _slopes(dense_units(model, outputs=1))
-    x, y, weight = sample_of(loss, data)
+def _slowed_linear(landscape: Landscape):
+    slopes = _slopes(dense_units(landscape.model, outputs=1))
+    x, y, weight = sample_of(landscape)
     order, mirrored = np.lexsort(np.column_stack([x, y]).T), np.lexsort(-np.column_stack([x, y]).T)
     pairs = np.column_stack([x, y])
     if not np.allclose(pairs[order], -pairs[mirrored], atol=1e-10 * np.max(np.abs(pairs))):
         raise NotApplicable("the sample is not odd: with (x, y) it does not contain (−x, −y)")
-    require_small(model, loss, data)
+    require_small(landscape)
     c = sum(slopes) / 2
     cross = y.T @ x / len(x)
     explained = float((cross @ np.linalg.pinv(x.T @ x / len(x)) @ cross.T)[0, 0])
@@ -56,7 +57,7 @@ def _slowed_linear(model, loss, data):
 def _slopes(architecture: Dense) -> tuple[float, float]:
     """The slopes of a piecewise linear activation with its kink at zero."""
     z = np.array([-2.0, -1.0, 1.0, 2.0])
-    values = np.asarray(architecture.activation(jnp.asarray(z)))
+    values = np.asarray(jax.jit(architecture.activation)(z))
     left, right = -values[1], values[2]
     if architecture.activation.law.degree != 1 or not np.allclose(values, np.where(z < 0, left, right) * z):
         raise NotApplicable(f"the activation {architecture.activation.name} is not leaky ReLU")

@@ -1,14 +1,21 @@
 """What the formulas need to know of a model, a loss and data, in the units of the loss's own time."""
 
-from collections.abc import Callable
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from ...flows import Statistics, from_sample, half_squared_error, mean_squared_error, statistics_loss
+from ...flows import (
+    Landscape,
+    Statistics,
+    from_sample,
+    half_squared_error,
+    mean_squared_error,
+    statistics_loss,
+    third_products,
+    unit_positions,
+)
+from ...flows.statistics import features_on
 from ...models import (
     Activation,
     Architecture,
@@ -19,9 +26,7 @@ from ...models import (
     features_of,
     incoming,
     linear,
-    outgoing,
     units_of,
-    with_units,
 )
 from .prediction import NotApplicable
 
@@ -58,8 +63,9 @@ def require_linear_units(model: Any) -> None:
         dense_units(model, linear)
 
 
-def sample_of(loss: Callable, data: Any) -> tuple[np.ndarray, np.ndarray, float]:
+def sample_of(landscape: Landscape) -> tuple[np.ndarray, np.ndarray, float]:
     """Inputs, targets with one row per sample, and the weight w of $w \\langle \\|y - f\\|^2 \\rangle$."""
+    loss, data = landscape.loss, landscape.data
     if loss not in (mean_squared_error, half_squared_error):
         raise NotApplicable("the loss is not a squared error on a sample")
     x, y = data
@@ -69,20 +75,21 @@ def sample_of(loss: Callable, data: Any) -> tuple[np.ndarray, np.ndarray, float]
     return np.asarray(x), y, 1 / y.shape[1] if loss is mean_squared_error else 0.5
 
 
-def statistics_of(model: Any, loss: Callable, data: Any) -> Statistics:
+def statistics_of(landscape: Landscape) -> Statistics:
     """Sufficient statistics of a squared error, of a sample or of a population."""
+    loss, data = landscape.loss, landscape.data
     if isinstance(data, Statistics):
         if loss is not statistics_loss:
             raise NotApplicable("the loss is not the squared error of the statistics")
         return data
-    features = features_of(model)
+    features = features_of(landscape.model)
     if features is None:
         raise NotApplicable("the model is not linear in fixed features of the input")
     if loss not in (mean_squared_error, half_squared_error):
         raise NotApplicable("the loss is not a squared error")
     x, y = data
-    z, y = np.asarray(jax.vmap(features.of_input)(x)), np.asarray(y).reshape(len(y), -1)
-    return from_sample(z, y, 1 / y.size if loss is mean_squared_error else 1 / (2 * len(y)))
+    y = np.asarray(y).reshape(len(y), -1)
+    return from_sample(features_on(features, x), y, 1 / y.size if loss is mean_squared_error else 1 / (2 * len(y)))
 
 
 def unit_law(model: Any) -> UnitLaw:
@@ -100,51 +107,62 @@ def unit_law(model: Any) -> UnitLaw:
     return units.law
 
 
-def require_small(model: Any, loss: Callable, data: Any) -> None:
+def require_small(landscape: Landscape) -> None:
     """Refuses a start at which the units are not small."""
-    here, zero = (float(loss(m, data)) for m in (model, zero_network(model)))
+    here, zero = float(landscape.value(landscape.theta)), loss_of_zero_network(landscape)
     if abs(here - zero) > SMALL * abs(zero):
         raise NotApplicable(f"the initial weights are not small: the loss is {here:.4g} with them, {zero:.4g} without")
 
 
-def zero_network(model: Any) -> Any:
-    """The same network with all units zero."""
-    return with_units(model, jnp.zeros_like(incoming(model)), jnp.zeros_like(outgoing(model)))
+def loss_of_zero_network(landscape: Landscape) -> float:
+    """The loss of the same network with all units zero."""
+    return float(landscape.value(_without_units(landscape)))
 
 
-def cross_matrix(model: Any, loss: Callable, data: Any) -> Float[np.ndarray, "Nv Nu"]:
+def _without_units(landscape: Landscape) -> Float[np.ndarray, " n"]:
+    """The parameters with all units of the first layer zero."""
+    theta = landscape.theta
+    theta[unit_positions(landscape.model)] = 0.0
+    return theta
+
+
+def cross_matrix(landscape: Landscape) -> Float[np.ndarray, "Nv Nu"]:
     r"""$\Sigma_{yz}$ of $\dot v = \Sigma_{yz} u$, $\dot u = \Sigma_{yz}^\top v$ near zero, in the loss's own time.
 
     $-\partial^2 L / \partial v\, \partial u$ at zero, for units whose lowest order is one and smooth.
     """
-    law = unit_law(model)
+    law = unit_law(landscape.model)
     if law.order != 1 or not law.smooth:
         raise NotApplicable("a small unit does not enter linearly: its law is not smooth of order 1")
-    u, v = incoming(model)[:1], outgoing(model)[:1]
-
-    def gain(u, v):
-        return jax.grad(lambda w: loss(with_units(model, u, w), data))(v)
-
-    mixed = jax.jacfwd(gain)(jnp.zeros_like(u), jnp.zeros_like(v))
-    return -np.asarray(mixed)[0, :, 0, :]
+    u, v = _first_unit(landscape)
+    return -landscape.hessian_products(_without_units(landscape), np.eye(landscape.theta.size)[:, u])[v]
 
 
-def unit_form(model: Any, loss: Callable, data: Any) -> Float[np.ndarray, "Nu Nu"]:
+def _first_unit(landscape: Landscape) -> tuple[np.ndarray, np.ndarray]:
+    """Where the incoming and the outgoing parameters of the first unit are in θ."""
+    places, count = unit_positions(landscape.model)[0], incoming(landscape.model).shape[1]
+    return places[:count], places[count:]
+
+
+def unit_form(landscape: Landscape) -> Float[np.ndarray, "Nu Nu"]:
     r"""$\Sigma_{yZ}$ of $\dot v = u^\top \Sigma_{yZ} u$, $\dot u = 2 v \Sigma_{yZ} u$ near zero, in the loss's time.
 
     $-\frac{1}{2} \partial^3 L / \partial v\, \partial u^2$ at zero, for units of lowest order two with one output.
     """
-    law = unit_law(model)
+    law = unit_law(landscape.model)
     if law.order != 2 or not law.smooth:
         raise NotApplicable("a small unit does not enter quadratically: its law is not smooth of order 2")
-    u, v = incoming(model)[:1], outgoing(model)[:1]
-    if v.shape[1] != 1:
-        raise NotApplicable(f"a unit has {v.shape[1]} outgoing weights, not one")
-
-    def gain(u):
-        return jax.grad(lambda w: loss(with_units(model, u[None], w), data))(jnp.zeros_like(v))[0, 0]
-
-    return -np.asarray(jax.hessian(gain)(jnp.zeros_like(u[0]))) / 2
+    u, v = _first_unit(landscape)
+    if len(v) != 1:
+        raise NotApplicable(f"a unit has {len(v)} outgoing weights, not one")
+    # The quadratic form on e_i + e_j, i ≤ j, from which polarisation makes the matrix.
+    first, second = np.triu_indices(len(u))
+    unit = np.eye(landscape.theta.size)[:, u]
+    values = third_products(landscape, _without_units(landscape), unit[:, first] + unit[:, second])[v[0]]
+    form = np.zeros((len(u), len(u)))
+    form[first, second] = form[second, first] = -values / 2
+    alone = np.diag(form) / 4
+    return (form - alone[:, None] - alone) / 2
 
 
 def commute(a: np.ndarray, b: np.ndarray, tolerance: float = 1e-8) -> bool:

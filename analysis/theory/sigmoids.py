@@ -1,8 +1,8 @@
 r"""Modes of linear networks that grow each on its own: logistic for two layers, hypergeometric for more."""
 
 import numpy as np
+import scipy
 from jaxtyping import Float
-from scipy.special import hyp2f1
 
 Numbers = float | Float[np.ndarray, "..."]
 
@@ -87,7 +87,7 @@ def deep_mode_time(a: Numbers, s: Numbers, depth: int, start: Numbers) -> Float[
         if depth == 2:
             return np.log(value**2 / (s - value**2)) / (2 * s)
         n = depth
-        return value ** (2 - n) / ((2 - n) * s) * hyp2f1(1, (2 - n) / n, 2 / n, value**n / s)
+        return value ** (2 - n) / ((2 - n) * s) * scipy.special.hyp2f1(1, (2 - n) / n, 2 / n, value**n / s)
 
     return primitive(a) - primitive(start)
 

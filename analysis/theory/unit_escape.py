@@ -4,9 +4,8 @@ import math
 from collections.abc import Callable
 
 import numpy as np
+import scipy
 from jaxtyping import Float
-from scipy.integrate import quad
-from scipy.optimize import brentq
 
 # Eigenvalues below this share of the largest count as zero.
 ZERO = 1e-10
@@ -89,10 +88,10 @@ def _turning_point(values: np.ndarray, squares: np.ndarray, v: float) -> float |
         end = 1 / np.max(values)
         while slope(end) < 0:
             end *= 2
-        lowest = float(brentq(slope, 0.0, end, xtol=1e-15, rtol=1e-14))  # pyright: ignore
+        lowest = float(scipy.optimize.brentq(slope, 0.0, end, xtol=1e-15, rtol=1e-14))  # pyright: ignore
         if _excess(lowest, values, squares, v) > 0:
             return None
-    return brentq(_excess, 0.0, lowest, args=(values, squares, v), xtol=1e-15, rtol=1e-14)  # pyright: ignore
+    return scipy.optimize.brentq(_excess, 0.0, lowest, args=(values, squares, v), xtol=1e-15, rtol=1e-14)  # pyright: ignore
 
 
 def _time(values: np.ndarray, squares: np.ndarray, v: float, end: float) -> float:
@@ -119,7 +118,7 @@ def _time(values: np.ndarray, squares: np.ndarray, v: float, end: float) -> floa
         return fine
     # A unit that barely gets past a turning point: adaptively.
     parts = zip(edges[:-1], edges[1:], strict=True)
-    return sum(quad(integrand, a, b, epsabs=0.0, epsrel=ACCURACY, limit=200)[0] for a, b in parts)
+    return sum(scipy.integrate.quad(integrand, a, b, epsabs=0.0, epsrel=ACCURACY, limit=200)[0] for a, b in parts)
 
 
 def _gauss_legendre(function: Callable[[np.ndarray], np.ndarray], edges: np.ndarray) -> float:

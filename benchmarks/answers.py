@@ -1,0 +1,192 @@
+"""What one fresh process of `first_answer.py` does: from data in a file to an answer, marking the time on the way.
+
+`python benchmarks/answers.py WAY PROBLEM DATA BEGAN` writes, as its last line, a list of marks in JSON: the processor's
+seconds, the clock's since the time BEGAN, and the number of programs handed to XLA until then. Nothing is imported
+before it is needed, so that each way pays for its own imports.
+"""
+
+import json
+import sys
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+
+jax.config.update("jax_enable_x64", True)
+
+import equinox as eqx  # noqa: E402
+import jax.numpy as jnp  # noqa: E402
+import numpy as np  # noqa: E402
+from saddlescope.models import Convolution, Dense, LinearAttention, TwoLayer, linear, quadratic, relu, tanh  # noqa: E402
+
+# A plain program must say how many steps it may take: Tsit5 takes 14 393 on the longest of the problems.
+MAX_STEPS = 2**14
+
+
+class Problem(NamedTuple):
+    """A model from a random key, the horizon, the tolerance, and whether an implicit solver may pay."""
+
+    model: Callable[[Any], Any]
+    t1: float
+    rtol: float = 1e-10
+    stiff: bool = False
+
+
+def two_layer(architecture, width, scale):
+    return lambda key: TwoLayer(architecture, width, scale, key=key)
+
+
+def perceptron(key):
+    """65 weights and biases, a tenth as large as Equinox draws them, so that there is a plateau at first."""
+    model = eqx.nn.MLP(2, 1, 16, 1, jnp.tanh, key=key)
+    return jax.tree.map(lambda leaf: 0.1 * leaf if eqx.is_inexact_array(leaf) else leaf, model)
+
+
+PROBLEMS = {
+    "linear": Problem(two_layer(Dense(linear, 2, 2), 50, 1e-6), 40.0),
+    "linear-conv": Problem(two_layer(Convolution(linear, inputs=4, kernel=2, stride=2), 50, 1e-6), 40.0),
+    "relu": Problem(two_layer(Dense(relu, 2, 1), 50, 1e-6), 40.0),
+    "relu-conv": Problem(two_layer(Convolution(relu, inputs=4, kernel=2, stride=2), 50, 1e-6), 40.0),
+    "attention": Problem(two_layer(LinearAttention(inputs=2, rank=1), 10, 5e-3), 100.0),
+    "quadratic": Problem(two_layer(Dense(quadratic, 2, 1), 10, 5e-3), 150.0),
+    "tanh": Problem(two_layer(Dense(tanh, 4, 1), 10, 1e-2), 1e4, 1e-6, stiff=True),
+    "MLP": Problem(perceptron, 1e3, 1e-6, stiff=True),
+}
+
+
+def load(name, path):
+    """Model and data of a problem."""
+    with np.load(path) as file:
+        leaves = [jnp.asarray(file[key]) for key in file.files]
+    x, y = (leaves[0] if len(leaves) == 2 else tuple(leaves[:-1])), leaves[-1]
+    return PROBLEMS[name].model(jax.random.split(jax.random.key(0))[1]), (x, y)
+
+
+def with_saddlescope(name, path, mark):
+    """To the trajectory, and on to the printed itinerary."""
+    from saddlescope.flows import mean_squared_error, simulate
+
+    problem, (model, data) = PROBLEMS[name], load(name, path)
+    flow = simulate(model, mean_squared_error, data, t1=problem.t1, rtol=problem.rtol)
+    mark()
+    from saddlescope.analysis import itinerary
+
+    print(itinerary(flow))
+    mark()
+
+
+def another_width(name, path, mark):
+    """To the itinerary of a network, and then to that of one of four fifths of its width."""
+    from saddlescope.analysis import itinerary
+    from saddlescope.flows import mean_squared_error, simulate
+
+    problem, (model, data) = PROBLEMS[name], load(name, path)
+    narrow = TwoLayer(model.architecture, 4 * len(model.u) // 5, 1e-6, key=jax.random.key(1))
+    for each in (model, narrow):
+        print(itinerary(simulate(each, mean_squared_error, data, t1=problem.t1, rtol=problem.rtol)))
+        mark()
+
+
+def flat(model):
+    """The weights as a vector, and the loss as a function of it and of data, as one writes them by hand."""
+    from jax.flatten_util import ravel_pytree
+
+    arrays, static = eqx.partition(model, eqx.is_inexact_array)
+    theta, unravel = ravel_pytree(arrays)
+
+    def loss(theta, data):
+        return jnp.mean((jax.vmap(eqx.combine(unravel(theta), static))(data[0]) - data[1]) ** 2)
+
+    return theta, loss
+
+
+def tolerances(problem, theta):
+    """As `simulate` sets them."""
+    sizes = np.abs(np.asarray(theta))
+    return problem.rtol, problem.rtol * float(np.quantile(sizes[sizes > 0], 0.1))
+
+
+def plain(solver, saveat):
+    """A way by one compiled call of `diffeqsolve`, as one writes it by hand."""
+
+    def way(name, path, mark):
+        import diffrax as dfx
+
+        problem, (model, data) = PROBLEMS[name], load(name, path)
+        theta, loss = flat(model)
+        rtol, atol = tolerances(problem, theta)
+
+        @jax.jit
+        def solve(theta, data):
+            return dfx.diffeqsolve(
+                dfx.ODETerm(lambda t, y, data: -jax.grad(loss)(y, data)),
+                solver(),
+                0.0,
+                problem.t1,
+                None,
+                theta,
+                args=data,
+                saveat=dfx.SaveAt(**saveat),
+                stepsize_controller=dfx.PIDController(rtol=rtol, atol=atol),
+                max_steps=MAX_STEPS,
+            )
+
+        solution = solve(theta, data)
+        print(np.asarray(solution.ys).shape, solution.stats["num_steps"])
+        mark()
+
+    return way
+
+
+def of_diffrax(name):
+    def solver():
+        import diffrax as dfx
+
+        return getattr(dfx, name)()
+
+    return solver
+
+
+def bdf():
+    from saddlescope.flows.solvers import BDF
+
+    return BDF()
+
+
+def with_scipy(name, path, mark):
+    """By LSODA with compiled gradient and Hessian, and on to the Hessian's eigenvectors at the end."""
+    from scipy.integrate import solve_ivp
+
+    problem, (model, data) = PROBLEMS[name], load(name, path)
+    theta, loss = flat(model)
+    rtol, atol = tolerances(problem, theta)
+    gradient, hessian = jax.jit(jax.grad(loss)), jax.jit(jax.hessian(loss))
+    options = {"method": "LSODA", "rtol": rtol, "atol": atol, "jac": lambda t, y: -np.asarray(hessian(y, data))}
+    solution = solve_ivp(lambda t, y: -np.asarray(gradient(y, data)), (0.0, problem.t1), theta, **options)
+    mark()
+    values, _ = np.linalg.eigh(np.asarray(hessian(solution.y[:, -1], data)))
+    print(solution.y.shape, values[:3])
+    mark()
+
+
+WAYS = {
+    "saddlescope": with_saddlescope,
+    "widths": another_width,
+    "Tsit5": plain(of_diffrax("Tsit5"), {"steps": True}),
+    "Kvaerno5": plain(of_diffrax("Kvaerno5"), {"steps": True}),
+    "LSODA": with_scipy,
+    "BDF to t1": plain(bdf, {"t1": True}),
+    "Kvaerno5 to t1": plain(of_diffrax("Kvaerno5"), {"t1": True}),
+}
+
+
+def main(way, name, path, began):
+    event, programs, marks = "/jax/core/compile/backend_compile_duration", [], []
+    jax.monitoring.register_event_duration_secs_listener(lambda key, *_, **__: key == event and programs.append(key))
+    WAYS[way](name, path, lambda: marks.append((time.process_time(), time.time() - float(began), len(programs))))
+    print(json.dumps(marks))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

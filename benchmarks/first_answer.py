@@ -1,0 +1,166 @@
+"""How long does a first answer take, in a process that has just begun, beside doing it by hand?
+
+On eight small problems (the six set-ups of `saddlescope.experiments`, the tanh network of README's "Long plateaus", and
+an `eqx.nn.MLP` with biases): (a) to the trajectory by `simulate`, and (b) on to the printed itinerary; beside these (c)
+a program that calls Diffrax's `diffeqsolve` once, compiled, at the same tolerances, with every step kept, by Tsit5 or,
+where that is quicker, Kvaerno5; and (d) SciPy's LSODA with compiled gradient and Hessian, and numpy's `eigh` of the
+Hessian where it ends. Each in a fresh process, imports included, that finds its data in a file and makes its model with
+`saddlescope.models`; each first with an empty folder for JAX's compiled programs, then with what that left behind. (JAX
+does not keep programs that call back to Python, as `diffeqsolve` does in order to raise errors.)
+
+The tables show seconds of the processor, in brackets of the clock, each the least of `--repeats`; programs are what was
+handed to XLA, found in the folder or not. Below them: the command line, a second network of other width in one process,
+the first call of `BDF` beside Kvaerno5, and imports.
+
+Run: `python benchmarks/first_answer.py [--problem tanh …] [--repeats 3]`.
+"""
+
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+import equinox as eqx
+import jax
+
+jax.config.update("jax_enable_x64", True)
+
+import numpy as np  # noqa: E402
+import tyro  # noqa: E402
+from answers import PROBLEMS, load  # noqa: E402
+from rich.box import MARKDOWN  # noqa: E402
+from rich.console import Console  # noqa: E402
+from rich.table import Table  # noqa: E402
+from saddlescope.experiments import experiment, names  # noqa: E402
+from saddlescope.models import Dense, TwoLayer, tanh  # noqa: E402
+
+PACKAGES = ("diffrax", "saddlescope.models", "saddlescope.flows", "saddlescope.analysis", "saddlescope.experiments")
+WIDTH = 130
+
+
+class Mark(NamedTuple):
+    """Seconds of the processor and of the clock, and programs handed to XLA, since a process began."""
+
+    cpu: float
+    wall: float
+    programs: int = 0
+
+    def __str__(self):
+        return f"{self.cpu:.1f} ({self.wall:.1f})"
+
+
+def write_data(folder):
+    """One file of arrays for each problem; the set-ups' models must be those of `saddlescope.experiments`."""
+    for name in names():
+        setup = experiment(name).setup(0)
+        np.savez(folder / f"{name}.npz", *jax.tree.leaves(setup.data))
+        if not eqx.tree_equal(setup.model, load(name, folder / f"{name}.npz")[0]):
+            raise RuntimeError(f"the model of {name} is not that of the experiment.")
+    keys = jax.random.split(jax.random.key(0), 3)
+    x = jax.random.normal(keys[0], (100, 4))
+    np.savez(folder / "tanh.npz", x, jax.vmap(TwoLayer(Dense(tanh, 4), 4, 1.0, key=keys[1]))(x))
+    x = jax.random.normal(keys[0], (40, 2))
+    np.savez(folder / "MLP.npz", x, np.sin(2 * x[:, :1]) * x[:, 1:])
+
+
+def fresh(arguments, cache):
+    """What a fresh process took in all, and what it wrote."""
+    ours = ("JAX_", "SADDLESCOPE_")
+    environment = {key: value for key, value in os.environ.items() if not key.startswith(ours)}
+    environment |= {"SADDLESCOPE_CACHE": str(cache), "JAX_COMPILATION_CACHE_DIR": str(cache), "MPLBACKEND": "Agg"}
+    environment |= {"JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0", "JAX_PERSISTENT_CACHE_ENABLE_XLA_CACHES": "none"}
+    before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.time()
+    done = subprocess.run([sys.executable, *map(str, arguments)], env=environment, capture_output=True, text=True)
+    after, wall = resource.getrusage(resource.RUSAGE_CHILDREN), time.time() - began
+    if done.returncode:
+        raise RuntimeError(f"{' '.join(map(str, arguments))} failed:\n{done.stderr}")
+    return Mark(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, wall), done.stdout
+
+
+def answer(way, name, data, cache):
+    """The marks of one way to answer, in a fresh process."""
+    program = Path(__file__).with_name("answers.py")
+    _, written = fresh([program, way, name, data / f"{name}.npz", time.time()], cache)
+    return [Mark(*mark) for mark in json.loads(written.splitlines()[-1])]
+
+
+def cold_and_warm(measure, repeats):
+    """The marks of the quickest process with an empty folder for programs, and of the quickest after another."""
+    cold, warm = [], []
+    for _ in range(repeats):
+        with tempfile.TemporaryDirectory() as cache:
+            cold.append(measure(cache))
+            warm.append(measure(cache))
+    return min(cold), min(warm)
+
+
+def row(name, data, repeats):
+    """Two rows of the table of answers, cold and warm."""
+    ways = ["saddlescope", "Tsit5", "LSODA"] + (["Kvaerno5"] if PROBLEMS[name].stiff else [])
+    marks = {way: cold_and_warm(lambda cache, way=way: answer(way, name, data, cache), repeats) for way in ways}
+    rows = []
+    for k in range(2):
+        trajectory, itinerary = marks["saddlescope"][k]
+        by, (peer,) = min(((way, marks[way][k]) for way in ways if way in ("Tsit5", "Kvaerno5")), key=lambda p: p[1])
+        cells = [name, str(trajectory), str(itinerary), f"{peer} {by}", str(marks["LSODA"][k][-1])]
+        cells += [f"{trajectory.cpu / peer.cpu:.2f}", f"{itinerary.cpu - trajectory.cpu:.1f}"]
+        rows.append([*cells, f"{trajectory.programs}, {itinerary.programs}, {peer.programs}"])
+    return rows
+
+
+def others(data, repeats):
+    """(what, cold, warm) of everything else that a newcomer waits for."""
+
+    def line(what, measure):
+        return [what, *(str(marks[-1]) for marks in cold_and_warm(measure, repeats))]
+
+    def second(cache):
+        first, last = answer("widths", "linear", data, cache)
+        return [Mark(last.cpu - first.cpu, last.wall - first.wall)]
+
+    out = data / "out"
+    command = ["-m", "saddlescope", "run", "linear", "--out", out]
+    yield line("`saddlescope run linear`", lambda cache: [fresh(command, cache)[0]])
+    yield line("a second width in one process, linear, to the itinerary", second)
+    for way in ("BDF to t1", "Kvaerno5 to t1"):
+        yield line(f"tanh, `diffeqsolve` by {way}", lambda cache, way=way: answer(way, "tanh", data, cache))
+    for package in PACKAGES:
+        yield line(f"`import {package}`", lambda cache, package=package: [fresh(["-c", f"import {package}"], cache)[0]])
+
+
+def main(problem: tuple[str, ...] = tuple(PROBLEMS), repeats: int = 3) -> None:
+    """Prints the tables.
+
+    Args:
+        problem: their names.
+        repeats: fresh processes for each number, of which the quickest counts.
+    """
+    unknown = set(problem) - set(PROBLEMS)
+    if unknown or repeats < 1:
+        raise SystemExit(
+            f"problems are {', '.join(PROBLEMS)}, repeats at least 1; got {', '.join(problem)}; {repeats}."
+        )
+    heads = ("problem", "(a) trajectory", "(b) itinerary", "(c) Diffrax", "(d) LSODA, eigh", "a/c", "b − a", "programs")
+    console = Console(width=WIDTH)
+    with tempfile.TemporaryDirectory() as folder:
+        data = Path(folder)
+        write_data(data)
+        rows = [row(name, data, repeats) for name in problem]
+        for k, title in enumerate(("From an empty folder for compiled programs", "With a filled one")):
+            table = Table(*heads, box=MARKDOWN)
+            for each in rows:
+                table.add_row(*each[k])
+            console.print(f"\n{title}; programs of a, b, c; seconds of the processor (of the clock):\n", table)
+        table = Table("", "empty folder", "filled folder", box=MARKDOWN)
+        for cells in others(data, repeats):
+            table.add_row(*cells)
+        console.print("\n", table)
+
+
+if __name__ == "__main__":
+    tyro.cli(main)
