@@ -32,7 +32,7 @@ jax.config.update("jax_enable_x64", True)
 
 import numpy as np  # noqa: E402
 import tyro  # noqa: E402
-from answers import PROBLEMS, load  # noqa: E402
+from answers import LIMIT, PROBLEMS, load  # noqa: E402
 from rich.box import MARKDOWN  # noqa: E402
 from rich.console import Console  # noqa: E402
 from rich.table import Table  # noqa: E402
@@ -107,7 +107,13 @@ def row(name, data, repeats):
     for k in range(2):
         trajectory, itinerary = marks["saddlescope"][k]
         by, (peer,) = min(((way, marks[way][k]) for way in ways if way in ("Tsit5", "Kvaerno5")), key=lambda p: p[1])
-        cells = [name, str(trajectory), str(itinerary), f"{peer} {by}", str(marks["LSODA"][k][-1])]
+        cells = [
+            name,
+            str(trajectory),
+            str(itinerary),
+            f"{peer} {by}",
+            str(marks["LSODA"][k][-1] if marks["LSODA"][k] else f"> {LIMIT}"),
+        ]
         cells += [f"{trajectory.cpu / peer.cpu:.2f}", f"{itinerary.cpu - trajectory.cpu:.1f}"]
         rows.append([*cells, f"{trajectory.programs}, {itinerary.programs}, {peer.programs}"])
     return rows
