@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from architectures import problem
+from architectures import outputs, problem
 from saddlescope.analysis import (
     LayeredEmbedding,
     conserved_drift,
@@ -225,7 +225,7 @@ def test_a_users_network_with_units_in_several_layers(flow):
     assert [width(embedding.narrow, layer) for layer in (0, 1)] == [1, 1]
     wider = embed(theirs, "iv", gamma_u=[1.0, 0, 0, 2], gamma_v=[0.3, 0, 1, 0], layer=1).wide()
     assert [layer.weight.shape for layer in wider.layers] == [(4, 2), (5, 4), (2, 5)]
-    np.testing.assert_allclose(jax.vmap(wider)(white_data()[0]), jax.vmap(theirs)(white_data()[0]), atol=1e-14)
+    np.testing.assert_allclose(outputs(wider, white_data()[0]), outputs(theirs, white_data()[0]), atol=1e-14)
 
 
 def test_small_scale_of_shared_arrays():
