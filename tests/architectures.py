@@ -1,6 +1,7 @@
 """One small problem per architecture: adding a line here adds its law tests."""
 
 from collections.abc import Collection
+from functools import cache
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -36,6 +37,12 @@ SAMPLES = 12
 def normal(seed: int, *shape: int) -> Array:
     """Standard normal entries, those of `jax.random.normal`, from one compiled function for all shapes."""
     return normal_array(jax.random.key(seed), shape)
+
+
+@eqx.filter_jit
+def outputs(model: Any, x: Any) -> Array:
+    """The outputs for several inputs."""
+    return jax.vmap(model)(x)
 
 
 class Problem(NamedTuple):
@@ -144,6 +151,7 @@ def each_layer() -> list:
     ]
 
 
+@cache
 def problem(name: str, seed: int = 0) -> Problem:
     """The model and random data of one architecture."""
     make, inputs, outputs = MODELS[name]

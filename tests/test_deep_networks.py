@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from architectures import problem
+from architectures import outputs, problem
 from saddlescope.analysis import (
     LayeredEmbedding,
     conserved_drift,
@@ -47,7 +47,7 @@ STRENGTHS = np.array([2.0, 1.0])
 
 def white_data(strengths=STRENGTHS):
     x = np.sqrt(len(strengths)) * np.eye(len(strengths))
-    return jnp.asarray(x), jnp.asarray(x @ np.diag(strengths))
+    return x, x @ np.diag(strengths)
 
 
 def balanced(sizes, hidden=4, seed=0):
@@ -125,7 +125,11 @@ ORIGINS = {
 }
 
 
-@pytest.mark.parametrize("name", ORIGINS)
+# Each compiles for seconds; these have the orders of the others, and units of the same laws.
+ALIKE = {"four linear layers", "a convolution and a dense layer"}
+
+
+@pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow) if n in ALIKE else n for n in ORIGINS])
 def test_order_of_the_origin(name):
     """The number of factors on the shortest path of small weights from input to output: skips make it shorter."""
     model, order = ORIGINS[name]
@@ -221,7 +225,7 @@ def test_a_users_network_with_units_in_several_layers(flow):
     assert [width(embedding.narrow, layer) for layer in (0, 1)] == [1, 1]
     wider = embed(theirs, "iv", gamma_u=[1.0, 0, 0, 2], gamma_v=[0.3, 0, 1, 0], layer=1).wide()
     assert [layer.weight.shape for layer in wider.layers] == [(4, 2), (5, 4), (2, 5)]
-    np.testing.assert_allclose(jax.vmap(wider)(white_data()[0]), jax.vmap(theirs)(white_data()[0]), atol=1e-14)
+    np.testing.assert_allclose(outputs(wider, white_data()[0]), outputs(theirs, white_data()[0]), atol=1e-14)
 
 
 def test_small_scale_of_shared_arrays():

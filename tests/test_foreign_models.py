@@ -9,6 +9,7 @@ from jaxtyping import Array
 from saddlescope.analysis import effective_width, itinerary, plot
 from saddlescope.flows import half_squared_error, simulate
 from saddlescope.models import Dense, Slot, TwoLayer, UnitLaw, Units, linear, with_units
+from saddlescope.models.units import as_jax
 
 
 class Transposed(eqx.Module):
@@ -46,10 +47,11 @@ class Plain(eqx.Module):
 
 @pytest.fixture(scope="module")
 def flows():
-    ours = TwoLayer(Dense(linear, 2, 2), 6, 1e-4, key=jax.random.key(0))
-    first, second = ours.u.T, ours.v[None]
-    x = jnp.sqrt(2.0) * jnp.eye(2)
-    data = x, x @ jnp.array([[2.0, 0.3], [0.1, 1.0]])
+    # Three units: symmetries of a model without declared units are sought among all affine maps of its parameters.
+    ours = TwoLayer(Dense(linear, 2, 2), 3, 1e-4, key=jax.random.key(0))
+    first, second = as_jax(np.asarray(ours.u).T), as_jax(np.asarray(ours.v)[None])
+    x = np.sqrt(2.0) * np.eye(2)
+    data = x, x @ np.array([[2.0, 0.3], [0.1, 1.0]])
     return [
         simulate(m, half_squared_error, data, t1=40.0) for m in (ours, Transposed(first, second), Plain(first, second))
     ]
