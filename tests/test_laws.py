@@ -1,7 +1,7 @@
 """Laws that hold for every architecture: energy, monotone loss, conservation, invariant manifolds, reduction.
 
-All flows of an architecture are of one shape, by one method, on one loss, so that they are compiled once. Theorem 1, the
-gradient at embedded points, is in test_embedding.
+All flows of an architecture are of one shape, by one method, on one loss, so that they are compiled once. Theorem 1,
+the gradient at embedded points, is in test_embedding.
 """
 
 import warnings
