@@ -1,17 +1,18 @@
-"""Diagonal linear networks: exact solutions at every initial scale, and the jump process of vanishing ones."""
+"""Diagonal linear networks: exact solutions at every initial scale, invariants, and the jump process of small ones."""
 
 import diffrax as dfx
 import equinox as eqx
-import jax.numpy as jnp
 import numpy as np
 import pytest
-from saddlescope.analysis import itinerary, spectrum, theory
+from saddlescope.analysis import conserved_drift, itinerary, spectrum, theory
 from saddlescope.flows import Landscape, half_squared_error, mirror_flow, simulate
 from saddlescope.models import DiagonalLinear
+from scipy.integrate import solve_ivp
+from scipy.optimize import minimize
 
 
 def data(x, y):
-    return jnp.asarray(x), jnp.asarray(y)[:, None]
+    return x, y[:, None]
 
 
 def followed(x, y, alpha, times, rtol=1e-12):
@@ -53,15 +54,27 @@ def test_the_kernel_of_the_data_is_never_entered(underdetermined):
 
 
 def test_the_end_is_the_maximiser_of_the_dual(underdetermined):
+    """By damped Newton steps, and by a general method."""
     x, y, alpha, beta = underdetermined
+
+    def dual(nu):
+        z = x.T @ nu
+        return alpha**2 * np.sum(np.cosh(z)) - y @ nu, alpha**2 * x @ np.sinh(z) - y
+
     np.testing.assert_allclose(x @ beta[-1], y, atol=1e-10)
     np.testing.assert_allclose(beta[-1], theory.implicit_bias(x, y, alpha), atol=1e-9)
+    nu = minimize(dual, np.zeros(3), jac=True, method="BFGS", options={"gtol": 1e-12}).x
+    np.testing.assert_allclose(beta[-1], alpha**2 * np.sinh(x.T @ nu), atol=1e-8)
 
 
 def test_mirror_coordinates_are_the_same_flow(underdetermined):
     x, y, alpha, beta = underdetermined
-    found = mirror_flow(x, y, alpha, np.array([0.3, 1, 3, 10, 30, 300.0]), rtol=1e-12)
-    np.testing.assert_allclose(found, beta, atol=1e-9)
+    times = np.array([0.3, 1, 3, 10, 30, 300.0])
+    np.testing.assert_allclose(mirror_flow(x, y, alpha, times, rtol=1e-12), beta, atol=1e-9)
+    # By a general integrator of the mirror state.
+    field = lambda _, theta: -2 * x.T @ (x @ (alpha**2 * np.sinh(theta)) - y) / len(y)  # noqa: E731
+    by_scipy = solve_ivp(field, (0, 300), np.zeros(5), method="LSODA", t_eval=times, rtol=1e-12, atol=1e-13)
+    np.testing.assert_allclose(alpha**2 * np.sinh(by_scipy.y.T), beta, atol=1e-8)
 
 
 def test_the_jump_process_of_both_designs():
@@ -84,8 +97,8 @@ def test_index_and_nullity_of_the_saddles(design):
     for beta, gradient, index, nullity in zip(
         process.saddles, process.gradients, process.indices(), process.nullities(), strict=True
     ):
-        root = jnp.sqrt(jnp.abs(beta))
-        model = eqx.tree_at(lambda m: m.weights, DiagonalLinear(3, 1.0), (root, jnp.sign(beta) * root))
+        root = np.sqrt(np.abs(beta))
+        model = eqx.tree_at(lambda m: m.weights, DiagonalLinear(3, 1.0), (root, np.sign(beta) * root))
         found = spectrum(Landscape(model, half_squared_error, data(*design)))
         assert (found.index, found.nullity) == (index, nullity)
         inactive = np.abs(gradient[beta == 0])
@@ -124,14 +137,41 @@ def test_jumps_of_vanishing_weights_have_the_slopes_of_the_process(design):
     assert late[0] == pytest.approx(theory.first_jump_time(*design, 1e-80), rel=1e-4)
 
 
-def test_the_flow_of_the_network_itself_visits_the_saddles():
-    process = theory.jump_process(*DESIGN_A)
-    flow = simulate(DiagonalLinear(3, 1e-10), half_squared_error, data(*DESIGN_A), t1=60.0)
+def test_saddles_of_the_jump_process():
+    """One coordinate after the other, β = (1.8, 0, 0), (15/7, −6/7, 0), (2, −1, ½); the indices of the limit α → 0."""
+    x, y = DESIGN_A
+    flow = simulate(DiagonalLinear(3, 1e-12), half_squared_error, data(x, y), t1=110.0, rtol=1e-9)
+    assert conserved_drift(flow) < 1e-8
+    np.testing.assert_allclose(flow.initial_model.conserved(), 2e-24, rtol=1e-14)
     visits = itinerary(flow)
-    losses = [visit.critical_point.loss for visit in visits]
-    np.testing.assert_allclose(losses, process.losses, atol=1e-10)
-    assert [visit.kind.spectrum.index for visit in visits] == [2, 2, 1, 0]
     assert [visit.kind.name for visit in visits] == 3 * ["strict saddle"] + ["minimum"]
+    supports = [[], [0], [0, 1], [0, 1, 2]]
+    for visit, support in zip(visits, supports, strict=True):
+        best = np.zeros(3)
+        best[support] = np.linalg.lstsq(x[:, support], y, rcond=None)[0]
+        loss = np.sum((x @ best - y) ** 2) / 6
+        assert visit.critical_point.loss == pytest.approx(loss, rel=1e-9, abs=1e-18)
+        np.testing.assert_allclose(visit.critical_point.model.beta, best, atol=1e-8)
+        # Inactive coordinates with a slope g have ±|g|, without one two zeros; active ones a positive eigenvalue and a
+        # zero.
+        slopes = x.T @ (x @ best - y) / 3
+        inactive = [i for i in range(3) if i not in support and abs(slopes[i]) > 1e-12]
+        spectral = visit.kind.spectrum
+        flat = 3 - len(support) - len(inactive)
+        assert (spectral.index, spectral.nullity) == (len(inactive), len(support) + 2 * flat)
+        if inactive:
+            assert spectral.eigenvalues[0] == pytest.approx(-np.max(np.abs(slopes[inactive])), rel=1e-6)
+
+
+def test_three_layers():
+    """With white data and equal weights each coordinate obeys ẇ = w²(s − w³), exactly."""
+    start = np.array([0.3, 0.2])
+    model = eqx.tree_at(lambda m: m.weights, DiagonalLinear(2, 0.0, layers=3), 3 * (start,))
+    x = np.sqrt(2) * np.eye(2)
+    flow = simulate(model, half_squared_error, data(x, x @ np.array([2.0, 1.0])), t1=5.0, rtol=1e-10)
+    field = lambda _, w: w**2 * (np.array([2.0, 1.0]) - w**3)  # noqa: E731
+    expected = solve_ivp(field, (0, 5), start, method="DOP853", rtol=1e-12, atol=1e-14).y[:, -1]
+    np.testing.assert_allclose(flow.final_model.beta, expected**3, rtol=1e-8)
 
 
 @pytest.mark.parametrize(
@@ -141,3 +181,10 @@ def test_the_flow_of_the_network_itself_visits_the_saddles():
 def test_mirror_flow_refuses_what_it_cannot_follow(alpha, times, words):
     with pytest.raises(ValueError, match=words):
         mirror_flow(*DESIGN_A, alpha, np.array(times))
+
+
+def test_what_is_no_diagonal_network_is_refused():
+    with pytest.raises(ValueError, match="at least two layers; got 1"):
+        DiagonalLinear(3, 1.0, layers=1)
+    with pytest.raises(ValueError, match="scale must be finite and not negative"):
+        DiagonalLinear(3, -1.0)

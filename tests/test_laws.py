@@ -1,7 +1,7 @@
 """Laws that hold for every architecture: energy, monotone loss, conservation, invariant manifolds, reduction.
 
-All flows are of one shape for each architecture, by one method on one loss, so that each is compiled once. Theorem 1, the
-gradient at embedded points, is in test_embedding.
+All flows of an architecture are of one shape, by one method, on one loss, so that they are compiled once. Theorem 1,
+the gradient at embedded points, is in test_embedding.
 """
 
 import warnings
@@ -30,7 +30,7 @@ def test_energy_loss_and_conservation(name, seed, exponent):
         # Random data make ReLU flows slide along kinks sooner or later; the laws hold until then.
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            flow = explicit(model, data, 0.2)
+            flow = simulate(model, mean_squared_error, data, t1=0.2)
         assert flow.result in (Result.reached_t1, Result.sliding)
     else:
         flow = explicit(model, data, 1.5)
