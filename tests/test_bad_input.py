@@ -14,6 +14,10 @@ from saddlescope.models import Convolution, Dense, TwoLayer, UnitLaw, linear, re
 X, Y = jnp.ones((4, 2)), jnp.ones((4, 1))
 
 
+def squares(model, data):
+    return jnp.sum(model.w**2)
+
+
 class Bare(eqx.Module):
     w: jax.Array
 
