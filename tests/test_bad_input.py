@@ -8,10 +8,14 @@ import pytest
 from saddlescope.__main__ import main
 from saddlescope.analysis import closest_approaches, dormant_form, effective_width, hessian, theory
 from saddlescope.experiments import experiment
-from saddlescope.flows import half_squared_error, linear_grid, logarithmic_grid, simulate
+from saddlescope.flows import Landscape, half_squared_error, linear_grid, logarithmic_grid, simulate
 from saddlescope.models import Convolution, Dense, TwoLayer, UnitLaw, linear, relu
 
 X, Y = jnp.ones((4, 2)), jnp.ones((4, 1))
+
+
+def squares(model, data):
+    return jnp.sum(model.w**2)
 
 
 class Bare(eqx.Module):
@@ -68,7 +72,10 @@ def flow(net=None, data=(X, Y), loss=half_squared_error, **options):
         (lambda: closest_approaches(np.ones(5), prominence=0), "prominence must be positive"),
         (lambda: effective_width(Bare(jnp.ones((1, 2)))), "declares no units"),
         (lambda: effective_width(model(), share=2.0), "share must lie between 0 and 1"),
-        (lambda: hessian(Bare(jnp.ones((1, 4000))), half_squared_error, (X, Y)), "up to 3000 parameters"),
+        (
+            lambda: hessian(Landscape(Bare(jnp.ones((1, 4000))), lambda model, data: jnp.sum(model.w**2), ())),
+            "up to 3000 parameters",
+        ),
         (lambda: theory.orthogonal_relu_levels(np.ones((2, 2)), np.ones(2)), "not applicable"),
     ],
 )
@@ -88,7 +95,7 @@ def test_a_law_without_zero_has_no_dormant_unit():
             return Units(slots.incoming, (Slot(lambda m: m.readout.weight, axis=1),), UnitLaw(zero=False, order=0))
 
     with pytest.raises(ValueError, match="has no zero"):
-        dormant_form(Offset(3, key=jax.random.key(0)), half_squared_error, (X, jnp.ones((4, 2))))
+        dormant_form(Landscape(Offset(3, key=jax.random.key(0)), half_squared_error, (X, jnp.ones((4, 2)))))
 
 
 @pytest.mark.parametrize(

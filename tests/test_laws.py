@@ -27,10 +27,10 @@ def test_energy_loss_and_conservation(name, seed, exponent):
     model, data = problem(name, seed)
     model = smaller(model, 10**exponent)
     if "relu" in name:
-        # Random data make ReLU flows slide along kinks sooner or later, in ever more steps; the laws hold until then.
+        # Random data make ReLU flows slide along kinks sooner or later, of which some creep; the laws hold until then.
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            flow = simulate(model, mean_squared_error, data, t1=0.2, max_steps=3000)
+            flow = simulate(model, mean_squared_error, data, t1=0.2, max_steps=5000)
         assert flow.result in (Result.reached_t1, Result.sliding, Result.max_steps)
     else:
         flow = explicit(model, data, 1.5)

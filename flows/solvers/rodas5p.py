@@ -10,6 +10,7 @@ import jax.scipy as jsp
 import numpy as np
 from jaxtyping import Array, Float
 
+from .differences import combine
 from .flat import Jacobian, check_quadratures, flat_field
 from .interpolation import PolynomialInterpolation
 
@@ -37,6 +38,20 @@ C = (
 NODES = (0.0, 0.6358126895828704, 0.4095798393397535, 0.9769306725060716, 0.4288403609558664, 1.0, 1.0, 1.0)
 # Weights of ∂f/∂t; zero from stage 6 on.
 D = (GAMMA, -0.42387512638858027, -0.3384627126235924, 1.8046452872882734, 2.325825639765069, 0.0, 0.0, 0.0)
+
+
+def _rows(rows: tuple[tuple[float, ...], ...]) -> Float[np.ndarray, "8 8"]:
+    """Coefficients of stages 2, 3, … as a matrix; the last of them are repeated, with all k since, in further rows."""
+    matrix = np.zeros((8, 8))
+    for i, row in enumerate(rows, start=1):
+        matrix[i, : len(row)] = row
+    for i in range(len(rows) + 1, 8):
+        matrix[i] = matrix[i - 1]
+        matrix[i, i - 1] = 1
+    return matrix
+
+
+STAGES, COUPLINGS = _rows(A), _rows(C)
 # Dense output of order 4, y(s) = (1 - s) y_0 + s (y_1 + (1 - s) (k_1 + s (k_2 + s k_3))): rows of k_1, k_2, k_3.
 H = np.array(
     [
@@ -88,14 +103,19 @@ class Rodas5P(dfx.AbstractAdaptiveSolver):
         h = jnp.asarray(t1 - t0, x.dtype)
         rate, time_derivative = field.with_time_derivative(t0, x)
         solve = self._factorise(field.jacobian(t0, x, self.jacobian), h)
-        stage, ks = x, [solve(rate + h * D[0] * time_derivative)]
-        for i in range(1, 8):
-            stage = x + _combine(A[i - 1], ks) if i < 6 else stage + ks[-1]
-            right = field(t0 + NODES[i] * h, stage) + _combine(C[i - 1], ks) / h
-            ks.append(solve(right + h * D[i] * time_derivative if D[i] else right))
+
+        # A loop, so that the field is compiled once and not for every stage.
+        def stage(ks: Array, row: tuple[Array, ...]) -> tuple[Array, None]:
+            number, a, c, node, d = row
+            value = field((t0 + node * h).astype(jnp.result_type(t0)), x + combine(a, ks))
+            return ks.at[number].set(solve(value + combine(c, ks) / h + h * d * time_derivative)), None
+
+        ks = jnp.zeros((8, x.size), x.dtype).at[0].set(solve(rate + h * D[0] * time_derivative))
+        table = (jnp.asarray(column[1:], x.dtype) for column in (STAGES, COUPLINGS, NODES, D))
+        ks, _ = jax.lax.scan(stage, ks, (jnp.arange(1, 8), *table))
         error = ks[-1]
-        end = stage + error
-        k = jnp.asarray(H, x.dtype) @ jnp.stack(ks)
+        end = x + combine(jnp.asarray(STAGES[-1], x.dtype), ks) + error
+        k = combine(jnp.asarray(H, x.dtype), ks)
         polynomial = jnp.stack([x, end - x + k[0], k[1] - k[0], k[2] - k[1], -k[2]])
         dense_info = {"coefficients": jax.vmap(field.unravel)(polynomial)}
         return field.unravel(end), field.unravel(error), dense_info, None, dfx.RESULTS.successful
@@ -119,7 +139,3 @@ class Rodas5P(dfx.AbstractAdaptiveSolver):
             return jnp.concatenate([k, h * GAMMA * (right[size:] + rates @ k)])
 
         return blockwise
-
-
-def _combine(coefficients: tuple[float, ...], ks: list[Array]) -> Array:
-    return sum((c * k for c, k in zip(coefficients[1:], ks[1:], strict=False)), coefficients[0] * ks[0])
