@@ -29,7 +29,8 @@ def roots(tilt):
     return {True: [found[1]], False: [found[0], found[2]]}
 
 
-@pytest.mark.parametrize("index", [1, 2, 3])
+# Each index compiles dynamics of its own: the ends of the range each time.
+@pytest.mark.parametrize("index", [1, pytest.param(2, marks=pytest.mark.slow), 3])
 def test_every_index_of_a_product_of_double_wells(index):
     """A saddle of index k has k coordinates at the maxima of their wells; the start is generic."""
     for seed in range(3):
@@ -49,7 +50,8 @@ def test_what_climbs_without_end_is_not_called_a_saddle():
     assert not high_index_saddle(Landscape(start, wells, TILT), 3).converged
 
 
-def test_siblings_of_the_visited_saddles_of_a_linear_network():
+@pytest.mark.parametrize("mode", [1, pytest.param(2, marks=pytest.mark.slow)])
+def test_siblings_of_the_visited_saddles_of_a_linear_network(mode):
     r"""From the origin, index 12, the dynamics of index 7 and 8 find {2} and {3}: index $(H - 1)(D - 1)$ plus swaps."""
     strengths = np.array([4.0, 2.0, 1.0])
     rotation, _ = np.linalg.qr(np.random.default_rng(0).standard_normal((3, 3)))
@@ -58,17 +60,16 @@ def test_siblings_of_the_visited_saddles_of_a_linear_network():
     model = TwoLayer(Dense(linear, 3, 3), 4, 0.0, key=jax.random.key(0))
     origin = critical_point(Landscape(model, half_squared_error, data))
     verdict = kind(origin)
-    for mode in (1, 2):
-        index = 6 + mode
-        point = saddle_below(origin, index, verdict=verdict, size=2.0)
-        assert point.converged
-        others = np.delete(strengths, mode)
-        assert point.loss == pytest.approx(np.sum(others**2) / 2, rel=1e-9)
-        assert spectrum(point.landscape, point.theta).index == index
-        # The map is the one mode, and nothing else.
-        u, v = np.asarray(point.model.u), np.asarray(point.model.v)
-        expected = strengths[mode] * np.outer(rotation[:, mode], rotation[:, mode])
-        np.testing.assert_allclose(v.T @ u, expected, atol=1e-8)
+    index = 6 + mode
+    point = saddle_below(origin, index, verdict=verdict, size=2.0)
+    assert point.converged
+    others = np.delete(strengths, mode)
+    assert point.loss == pytest.approx(np.sum(others**2) / 2, rel=1e-9)
+    assert spectrum(point.landscape, point.theta).index == index
+    # The map is the one mode, and nothing else.
+    u, v = np.asarray(point.model.u), np.asarray(point.model.v)
+    expected = strengths[mode] * np.outer(rotation[:, mode], rotation[:, mode])
+    np.testing.assert_allclose(v.T @ u, expected, atol=1e-8)
 
 
 def test_bad_indices_are_refused():

@@ -68,10 +68,9 @@ def related(model, kind, random, layer=0):
 
 def steepest_rate(flow, loss, data):
     """The largest |λ| of the negative eigenvalues of the Hessian met along a flow."""
-    lowest = [
-        spectrum(Landscape(flow.model_at(k), loss, data)).eigenvalues[0]
-        for k in np.linspace(0, len(flow.ts) - 1, 4).astype(int)
-    ]
+    landscape = Landscape(flow.initial_model, loss, data)
+    sampled = np.linspace(0, len(flow.ts) - 1, 4).astype(int)
+    lowest = [spectrum(landscape, flow.ys[k]).eigenvalues[0] for k in sampled]
     return max(-min(lowest), 0.0)
 
 
