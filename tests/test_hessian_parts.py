@@ -1,11 +1,10 @@
 """Gauss–Newton and residual parts, blocks and inertia against the dense Hessian and its eigenvalues."""
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from architectures import problem
+from architectures import outputs, problem
 from hypothesis import given
 from hypothesis import strategies as st
 from saddlescope.analysis import hessian, hessian_block, hessian_products, inertia, leaf_positions, spectrum
@@ -28,13 +27,13 @@ def parts(model, loss, data):
 @pytest.mark.parametrize("name", SMOOTH)
 def test_gauss_newton_of_a_squared_error_is_the_product_of_jacobians(name):
     model, data = problem(name)
-    jacobian = jax.jacfwd(lambda theta: jax.vmap(unflatten(model, theta))(data[0]).ravel())(flatten(model))
+    jacobian = jax.jit(jax.jacfwd(lambda theta: jax.vmap(unflatten(model, theta))(data[0]).ravel()))(flatten(model))
     whole, first, second = parts(model, half_squared_error, data)
     np.testing.assert_allclose(first, jacobian.T @ jacobian / len(data[1]), atol=1e-12)
     np.testing.assert_allclose(whole, hessian(Landscape(model, half_squared_error, data)), atol=1e-11)
     np.testing.assert_allclose(first + second, whole, atol=1e-12)
     # What is left is linear in the residuals: it vanishes where these do.
-    fitted = data[0], jax.vmap(model)(data[0])
+    fitted = data[0], outputs(model, data[0])
     np.testing.assert_allclose(parts(model, half_squared_error, fitted)[2], 0.0, atol=1e-12)
 
 
@@ -89,10 +88,10 @@ def test_inertia_is_what_a_congruence_was_made_of(seed, signs):
 @pytest.mark.parametrize("name", ["linear", "attention"])
 def test_inertia_agrees_with_eigenvalues(name):
     model, data = problem(name)
-    origin = eqx.filter_jit(lambda m: jax.tree.map(jnp.zeros_like, m))(model)
-    for point in (model, origin):
-        values = spectrum(Landscape(point, half_squared_error, data))
-        found = inertia(hessian(Landscape(point, half_squared_error, data)), max(values.zero_threshold, 1e-8))
+    landscape = Landscape(model, half_squared_error, data)
+    for theta in (landscape.theta, 0 * landscape.theta):
+        values = spectrum(landscape, theta)
+        found = inertia(hessian(landscape, theta), max(values.zero_threshold, 1e-8))
         assert (found.negative, found.zero) == (values.index, values.nullity)
 
 
