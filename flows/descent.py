@@ -17,10 +17,11 @@ from .checks import check_data, check_loss, check_model, check_times
 from .landscape import Landscape, flatten
 from .optimiser import Optimiser
 from .path import KEPT_NUMBERS
+from .patience import OutOfTime, Patience
 from .statistics import Statistics, reduced_data
 from .trajectory import Result, Trajectory
 
-# Records per compiled call, between which the host may stop; a call of small networks takes a second at most.
+# Records per compiled call: what an interruption may cost; a call of small networks takes a second at most.
 ROWS = 32
 
 
@@ -160,22 +161,33 @@ def _march(descent: _Descent, theta, numbers, arguments, budget, progress_meter)
     # Rows that fill up the last chunk take no step.
     chunks = np.pad(strides, (0, -len(strides) % ROWS)).reshape(-1, ROWS)
     began, state, parts, result = time.monotonic(), descent.begin(theta), [], Result.reached_t1
+
+    def tell() -> None:
+        if progress_meter is not None and parts:
+            done = numbers[sum(len(rows[1]) for rows in parts) - 1]
+            progress_meter(float(done * descent.optimiser.time), float(parts[-1][1][-1]))
+
+    def rows_of(state: tuple, chunk: np.ndarray) -> tuple[tuple, list[np.ndarray]]:
+        state, rows = descent.rows(state, chunk, *arguments)
+        return state, [np.asarray(column) for column in rows]
+
     try:
-        for k, chunk in enumerate(chunks):
-            state, rows = descent.rows(state, jnp.asarray(chunk), *arguments)
-            rows = [np.asarray(column)[: len(strides) - k * ROWS] for column in rows]
-            finite = np.isfinite(rows[1]) & np.isfinite(rows[2])
-            if not np.all(finite):
-                parts.append([column[: int(np.argmin(finite))] for column in rows])
-                result = Result.diverged
-                break
-            parts.append(rows)
-            if progress_meter is not None:
-                done = numbers[min((k + 1) * ROWS, len(numbers)) - 1]
-                progress_meter(float(done * descent.optimiser.time), float(rows[1][-1]))
-            if budget is not None and time.monotonic() - began > budget and k + 1 < len(chunks):
-                result = Result.budget
-                break
+        with Patience() as patience:
+            patience.idle = tell
+            for k, chunk in enumerate(chunks):
+                state, rows = patience.wait(rows_of, state, chunk)
+                rows = [column[: len(strides) - k * ROWS] for column in rows]
+                finite = np.isfinite(rows[1]) & np.isfinite(rows[2])
+                if not np.all(finite):
+                    parts.append([column[: int(np.argmin(finite))] for column in rows])
+                    result = Result.diverged
+                    break
+                parts.append(rows)
+                tell()
+                # Not before there is something to return.
+                patience.end = began + budget if budget is not None else patience.end
+    except OutOfTime:
+        result = Result.budget
     except KeyboardInterrupt:
         if not parts:
             raise

@@ -122,21 +122,22 @@ def test_balancedness_drifts_by_the_identity():
 
 
 def equal_units(model):
-    u, v = incoming(model), outgoing(model)
+    u, v = jnp.asarray(incoming(model)), jnp.asarray(outgoing(model))
     return with_units(model, u.at[1].set(u[0]), v.at[1].set(v[0]))
 
 
 def zero_unit(model):
-    return with_units(model, incoming(model).at[1].set(0), outgoing(model).at[1].set(0))
+    u, v = jnp.asarray(incoming(model)), jnp.asarray(outgoing(model))
+    return with_units(model, u.at[1].set(0), v.at[1].set(0))
 
 
 def proportional_units(model):
-    u, v = incoming(model), outgoing(model)
+    u, v = jnp.asarray(incoming(model)), jnp.asarray(outgoing(model))
     return with_units(model, u.at[1].set(2 * u[0]), v.at[1].set(2 * v[0]))
 
 
 def dependent_units(model):
-    u, v = incoming(model), outgoing(model)
+    u, v = jnp.asarray(incoming(model)), jnp.asarray(outgoing(model))
     return with_units(model, u.at[2].set(u[0] - 0.7 * u[1]), v.at[2].set(v[0] - 0.7 * v[1]))
 
 
