@@ -139,12 +139,13 @@ def others(data, repeats):
         yield line(f"`import {package}`", lambda cache, package=package: [fresh(["-c", f"import {package}"], cache)[0]])
 
 
-def main(problem: tuple[str, ...] = tuple(PROBLEMS), repeats: int = 3) -> None:
+def main(problem: tuple[str, ...] = tuple(PROBLEMS), repeats: int = 3, rest: bool = True) -> None:
     """Prints the tables.
 
     Args:
         problem: their names.
         repeats: fresh processes for each number, of which the quickest counts.
+        rest: the table of everything else as well.
     """
     unknown = set(problem) - set(PROBLEMS)
     if unknown or repeats < 1:
@@ -162,10 +163,11 @@ def main(problem: tuple[str, ...] = tuple(PROBLEMS), repeats: int = 3) -> None:
             for each in rows:
                 table.add_row(*each[k])
             console.print(f"\n{title}; programs of a, b, c; seconds of the processor (of the clock):\n", table)
-        table = Table("", "empty folder", "filled folder", box=MARKDOWN)
-        for cells in others(data, repeats):
-            table.add_row(*cells)
-        console.print("\n", table)
+        if rest:
+            table = Table("", "empty folder", "filled folder", box=MARKDOWN)
+            for cells in others(data, repeats):
+                table.add_row(*cells)
+            console.print("\n", table)
 
 
 if __name__ == "__main__":
