@@ -37,7 +37,7 @@ def _series(landscape: Landscape, theta: Any, curve: Float[Any, "5 n"]) -> Float
     derivatives = [factorial * row for factorial, row in zip(factorials, curve, strict=True)]
     try:
         value, series = jet.jet(landscape.gradient, (theta,), (derivatives,))
-    except Exception:  # noqa: BLE001: what jet does not know it reports in half a dozen ways
+    except Exception:  # what jet does not know it reports in half a dozen ways
         return _nested(landscape, theta, curve)
     return jnp.stack([value, *(row / factorial for row, factorial in zip(series, factorials, strict=True))])
 
