@@ -1,5 +1,6 @@
 """Runs cut in pieces: between chunks, by a kill signal, over a change of solver."""
 
+import functools
 import signal
 import subprocess
 import sys
@@ -145,3 +146,21 @@ def test_cost_hardly_depends_on_the_horizon(whole):
     longer = long_run.run(1e6)
     assert longer.ts[-1] == 1e6
     assert longer.stats["num_steps"] < 1.5 * whole.stats["num_steps"]
+
+
+def test_a_checkpoint_is_of_what_is_computed(tmp_path):
+    """Another loss, or another event, of the same name is another flow; the same one under another name is the same."""
+    path = tmp_path / "flow.npz"
+    model, data = long_run.problem()
+    same = {"t1": 1.0, "rtol": 1e-6, "checkpoint": path}
+    loss, tenfold = (
+        lambda model, data: mean_squared_error(model, data),
+        lambda model, data: 10 * mean_squared_error(model, data),
+    )
+    first = simulate(model, loss, data, events={"signs": lambda model: model.v}, **same)
+    with pytest.raises(ValueError, match="another flow: loss differ"):
+        simulate(model, tenfold, data, events={"signs": lambda model: model.v}, **same)
+    with pytest.raises(ValueError, match="another flow: events differ"):
+        simulate(model, loss, data, events={"signs": lambda model: model.u}, **same)
+    partial = functools.partial(mean_squared_error)
+    same_bits(simulate(model, partial, data, events={"signs": lambda model: model.v}, **same), first)
