@@ -77,22 +77,22 @@ from saddlescope.flows.march import March
 
 # A test run in the background ignores SIGINT, and so would its children if they did not ask for it.
 signal.signal(signal.SIGINT, signal.default_int_handler)
-left, steps = 3, March.steps
+left, advance = 6, March.advance
 
 def interrupted(*arguments):
     global left
     left -= 1
     if left == 0:
         os.kill(os.getpid(), signal.SIGINT)
-    return steps(*arguments)
+    return advance(*arguments)
 
-March.steps = interrupted
+March.advance = interrupted
 sys.exit(main(sys.argv[1:]))
 """
 
 
 def test_ctrl_c_keeps_what_was_computed(tmp_path):
-    """A real interrupt to a real process, in its third chunk of steps."""
+    """A real interrupt to a real process, in its sixth call for steps."""
     arguments = ["run", "linear", "--t1", "1e7", "--out", str(tmp_path)]
     process = subprocess.run(
         [sys.executable, "-c", INTERRUPTED, *arguments],
@@ -114,7 +114,7 @@ def test_ctrl_c_before_the_first_step_writes_nothing(tmp_path, monkeypatch, caps
     def interrupted(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(March, "steps", interrupted)
+    monkeypatch.setattr(March, "advance", interrupted)
     assert main(["run", "relu", "--out", str(tmp_path)]) == 130
     assert "interrupted before anything was computed" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
