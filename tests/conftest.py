@@ -23,15 +23,6 @@ hypothesis.settings.load_profile("saddlescope")
 
 # One file of tests adds up to some twenty thousand.
 MOST_MAPS = 30_000
-# A program of the fast tests runs for a moment, if at all a second time: to optimise it takes as long as all the rest.
-# The slow tests' are compiled as a user's are.
-UNOPTIMISED = "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"
-
-
-def pytest_configure(config):
-    """Compiler options, before the first program is compiled; other processes that tests start inherit them."""
-    if "not slow" in (config.option.markexpr or ""):
-        os.environ["XLA_FLAGS"] = f"{UNOPTIMISED} {os.environ.get('XLA_FLAGS', '')}".strip()
 
 
 @pytest.fixture(scope="module", autouse=True)
