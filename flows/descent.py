@@ -66,7 +66,7 @@ class _Descent(eqx.Module):
         return number + 1, theta + update, memory, order
 
     @eqx.filter_jit
-    def rows(self, state: tuple, strides: Array, sample: Any, key: PRNGKeyArray):
+    def rows(self, state: tuple, strides: Any, sample: Any, key: PRNGKeyArray):
         """The state after so many steps each time, and the records (θ, L, ‖∇L‖) there."""
 
         def row(state, stride):

@@ -152,7 +152,7 @@ def _agrees(candidate: UnitHessian, landscape: Landscape) -> bool:
 
 
 # Run once: what optimising the code takes is more than it saves.
-@eqx.filter_jit(compiler_options={"xla_backend_optimization_level": 0})
+@eqx.filter_jit(compiler_options={"xla_backend_optimization_level": 0})  # pyright: ignore[reportCallIssue]
 def _products(candidate: UnitHessian, landscape: Landscape, point: Any, direction: Any) -> tuple[Array, Array]:
     return candidate(point) @ direction, landscape.hessian_product(point, direction)
 
