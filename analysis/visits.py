@@ -41,14 +41,14 @@ def largest_curvature(trajectory: Trajectory, index: int = -1) -> float:
     return float(trajectory.landscape.sharpness(trajectory.ys[index]))
 
 
-def noise_floor(trajectory: Trajectory, curvature: float | None = None) -> Float[np.ndarray, " T"]:
+def noise_floor(trajectory: Trajectory) -> Float[np.ndarray, " T"]:
     r"""The speed below which the integrator's error decides, $100\, \|\nabla^2 L\|(rtol \|\theta\| + atol \sqrt n)$.
 
     A step's error of size $rtol \|\theta\| + atol \sqrt n$ moves the gradient by as much times the curvature; after
     convergence the speed jitters up to the hundredfold of that. Before anything has grown, ‖θ‖ and with it the floor
     are as small as the initial weights.
     """
-    curvature = largest_curvature(trajectory) if curvature is None else curvature
+    curvature = largest_curvature(trajectory)
     error = trajectory.stats["rtol"] * np.linalg.norm(trajectory.ys, axis=1)
     error += trajectory.stats["atol"] * np.sqrt(trajectory.ys.shape[1])
     floor = np.maximum(NOISE_SAFETY * curvature * error, np.finfo(np.float64).tiny)

@@ -13,7 +13,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from .landscape import Landscape
 from .stepping import CHUNK, Steps, step_onto
-from .traced import Traced, trace
+from .traced import Traced, evaluate, trace
 
 FIELDS = ("times", "entries", "directions")
 
@@ -72,7 +72,7 @@ class Watch:
         start, end = (float(t) for t in pair.ts)
 
         def at(theta: np.ndarray) -> float:
-            return float(_values(function, theta)[entry])
+            return float(evaluate(function, theta)[entry])
 
         known = {start: at(pair.ys[0]), end: at(pair.ys[1])}
         if (known[start] > 0) == (known[end] > 0):
@@ -109,11 +109,6 @@ def _append(found: Occurrences, times: np.ndarray, entries: np.ndarray, directio
 def traced_event(landscape: Landscape, function: Callable[[Any], Any]) -> Traced:
     """A function of the model as a function from θ to a vector, traced."""
     return trace(lambda theta: jnp.ravel(jnp.asarray(function(landscape.at(theta)))), landscape.theta)
-
-
-@eqx.filter_jit
-def _values(function: Traced, theta: Float[Any, " n"]) -> Float[Array, " m"]:
-    return function(theta)
 
 
 @eqx.filter_jit
