@@ -97,16 +97,17 @@ def smooth_sums():
 def test_inertia_from_blocks_is_that_of_the_dense_hessian(name, layer, kind, draw):
     embedding, data = embedding_of(name, layer, kind, draw.draw)
     landscape = Landscape(embedding.wide(), quartic, data)
-    blocks, dense = embedded_spectrum(landscape, embedding), spectrum(landscape)
-    # Congruence keeps signs, not sizes: both need a gap, or the count means nothing.
-    sizes = np.abs(dense.eigenvalues)
-    clear = (sizes > 1e-6 * sizes.max()) | (sizes < 1e-11 * sizes.max())
-    assume(np.all(clear))
+    # Congruence keeps signs, not sizes: zeros of rounding and all others must both keep away from the threshold.
+    sizes = np.abs(spectrum(landscape).eigenvalues)
+    largest = sizes.max()
+    assume(np.all((sizes > 1e-9 * largest) | (sizes < 1e-12 * largest)))
+    dense = spectrum(landscape, zero_threshold=1e-11 * largest)
+    blocks = embedded_spectrum(landscape, embedding, zero_threshold=1e-11 * largest)
     assert (blocks.index, blocks.nullity) == (dense.index, dense.nullity)
     assert blocks.index + blocks.nullity + blocks.positive == len(dense.eigenvalues)
     if blocks.exact:
         values = np.concatenate([np.tile(block.eigenvalues, block.count) for block in blocks.blocks])
-        np.testing.assert_allclose(np.sort(values), dense.eigenvalues, atol=1e-10 * sizes.max())
+        np.testing.assert_allclose(np.sort(values), dense.eigenvalues, atol=1e-10 * largest)
 
 
 def test_embeddings_follow_one_another():
