@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ..flows import Trajectory, flatten
-from ..flows.traced import Traced, trace
+from ..flows.traced import Traced, compiled, trace
 from .conservation import conserved_drift, conserved_quantities
 from .lie_algebra import ConservedCount, count_of_outputs
 from .symmetry import outputs_on
@@ -71,6 +71,6 @@ def known_rank(model: Any) -> int:
     return int(np.sum(values > RANK * values[0]))
 
 
-@eqx.filter_jit
+@compiled
 def _jacobian(function: Traced, theta: Float[Array, " n"]) -> Float[Array, "k n"]:
     return jax.jacrev(function)(theta)

@@ -2,14 +2,13 @@
 
 from typing import Any
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
 from ..flows import Trajectory, unflatten
-from ..flows.traced import Traced, evaluate, trace
+from ..flows.traced import Traced, compiled, evaluate, trace
 from ..models import Units, incoming, layers_of, outgoing
 from .escape import unit_history
 
@@ -70,7 +69,7 @@ def conserved_drift(trajectory: Trajectory) -> float | None:
     return float(np.max(changes)) / scale if scale > 0 else 0.0
 
 
-@eqx.filter_jit
+@compiled
 def _largest_change(quantities: Traced, start: Float[Any, " k"], thetas: Float[Any, "T n"]) -> Float[Array, ""]:
     # One time after the other: for type iv there are H² quantities.
     return jnp.max(jax.lax.map(lambda theta: jnp.max(jnp.abs(quantities(theta) - start)), thetas))

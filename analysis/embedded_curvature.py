@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ..flows import Landscape
+from ..flows.traced import compiled
 from ..models import declared_units, incoming, outgoing
 from .embedding import Embedding
 from .narrow_landscape import NarrowLandscape, added_positions, narrow_landscape
@@ -153,7 +154,7 @@ def _block(
     return Block(name, count, np.linalg.eigvalsh((second + second.T) / 2))
 
 
-@eqx.filter_jit
+@compiled
 def _second(
     landscape: Landscape,
     theta: Float[Any, " n"],

@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, Int
 
 from ..flows import Landscape, flatten, unflatten
 from ..flows.landscape import BLOCK
-from ..flows.traced import Traced, trace
+from ..flows.traced import Traced, compiled, trace
 from ..models import Features, features_of
 
 Part = Literal["whole", "gauss-newton", "residual"]
@@ -82,6 +82,11 @@ class HessianOperator(eqx.Module):
         self.theta = landscape.theta if theta is None else np.asarray(theta)
         self.first = None if part == "whole" else linearised(landscape)
 
+    @property
+    def small(self) -> bool:
+        """Whether a program with the product need not be optimised."""
+        return self.landscape.small
+
     def product(self) -> Callable[[Float[Array, " n"]], Float[Array, " n"]]:
         """The function from a vector to its product, linearised once; to be traced."""
         whole = jax.linearize(self.landscape.gradient, self.theta)[1]
@@ -93,7 +98,7 @@ class HessianOperator(eqx.Module):
         return gauss_newton if self.part == "gauss-newton" else lambda v: whole(v) - gauss_newton(v)
 
 
-@eqx.filter_jit
+@compiled
 def _products(operator: HessianOperator, directions: Float[Any, "n k"]) -> Float[Array, "n k"]:
     return jax.vmap(operator.product(), in_axes=1, out_axes=1)(directions)
 

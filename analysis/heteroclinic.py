@@ -10,6 +10,7 @@ from jaxtyping import Float
 
 from ..flows import Landscape
 from ..flows.statistics import reduced_landscape
+from ..flows.traced import compiled
 from .connections import Connection
 from .critical_point import solve_gradient
 from .curvature import spectrum
@@ -104,7 +105,7 @@ def _collocation(landscape: Landscape, path: Float[np.ndarray, "N+1 n"], steps: 
     return (np.concatenate(parts)[:count] for parts in zip(*blocks, strict=True))
 
 
-@eqx.filter_jit
+@compiled
 def _defects(landscape: Landscape, path: Float[Any, "N+1 n"], steps: Float[Any, " N"]):
     def defect(a, b, h):
         fa, fb = -landscape.gradient(a), -landscape.gradient(b)

@@ -11,6 +11,7 @@ from jaxtyping import Array, Float
 
 from ..flows import Landscape
 from ..flows.statistics import reduced_landscape
+from ..flows.traced import compiled
 from .critical_point import CriticalPoint, critical_point
 from .curvature import hessian
 from .kind import kind
@@ -31,6 +32,11 @@ class _Dynamics(eqx.Module):
     landscape: Landscape
     rate: Any
 
+    @property
+    def small(self) -> bool:
+        """Whether a program with the dynamics need not be optimised."""
+        return self.landscape.small
+
     def __call__(self, t: Any, state: tuple[Array, Array], args: Any = None) -> tuple[Array, Array]:
         theta, frame = state
         # The directions matter, not the lengths, which rounding lets drift; the factors' signs are free.
@@ -44,7 +50,7 @@ class _Dynamics(eqx.Module):
         return -(slope - 2 * v @ (v.T @ slope)), -self.rate * turned
 
 
-@eqx.filter_jit
+@compiled
 def _run(dynamics: _Dynamics, theta: Float[Array, " n"], frame: Float[Any, "n k"], limits: Float[Any, "3"]):
     """The end of the dynamics, and whether the gradient is small there."""
     t1, near, lost = limits

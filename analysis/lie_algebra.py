@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ..flows import flatten, unflatten
-from ..flows.traced import Traced, trace
+from ..flows.traced import Traced, compiled, trace
 from ..models.initialisation import normal_array, split_key
 from .symmetry import Outputs
 
@@ -83,7 +83,7 @@ def _count(outputs: Traced, theta: Float[np.ndarray, " D"], max_depth: int) -> C
     return ConservedCount(theta.size - dimensions[-1], theta.size, tuple(dimensions), closed, gap)
 
 
-@eqx.filter_jit
+@compiled
 def _brackets(outputs: Traced, theta: Any, weights: Float[Any, "k depth P"]) -> Float[Array, "k D"]:
     return jax.vmap(lambda combinations: _bracket(outputs, theta, combinations))(weights)
 

@@ -12,6 +12,7 @@ from jaxtyping import Array, Float
 
 from ..flows import Landscape
 from ..flows.statistics import reduced_landscape
+from ..flows.traced import compiled
 from .connections import DISPLACEMENT
 from .critical_point import CriticalPoint
 from .kind import kind
@@ -78,7 +79,7 @@ def unstable_manifold(
     return ManifoldSample(directions, times, paths, losses, landscape)
 
 
-@eqx.filter_jit
+@compiled
 def _integrate(landscape: Landscape, starts: Float[Array, "k n"], times: Float[Any, " T"], tolerances):
     rtol, atol = tolerances
 

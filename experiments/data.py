@@ -10,6 +10,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from ..models import context_statistics
 from ..models.initialisation import normal_array, normal_arrays, split_key
+from ..models.quick import quickly_compiled
 
 Pair = tuple[Float[Array, "P inputs"], Float[Array, "P outputs"]]
 
@@ -20,7 +21,7 @@ def seed_keys(seed: int) -> tuple[PRNGKeyArray, PRNGKeyArray]:
     return _seed_keys(np.int64(seed))
 
 
-@jax.jit
+@quickly_compiled
 def _seed_keys(seed: Int[Array, ""]) -> tuple[PRNGKeyArray, PRNGKeyArray]:
     data, model = jax.random.split(jax.random.key(seed))
     return data, model

@@ -13,7 +13,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from .landscape import Landscape
 from .stepping import CHUNK, Steps, step_onto
-from .traced import Traced, evaluate, trace
+from .traced import Traced, compiled, evaluate, trace
 
 FIELDS = ("times", "entries", "directions")
 
@@ -111,7 +111,7 @@ def traced_event(landscape: Landscape, function: Callable[[Any], Any]) -> Traced
     return trace(lambda theta: jnp.ravel(jnp.asarray(function(landscape.at(theta)))), landscape.theta)
 
 
-@eqx.filter_jit
+@compiled
 def _positive(function: Traced, ys: Float[Any, "T n"], count: Int[Any, ""]) -> Bool[Array, "T m"]:
     """Which entries are positive at the first `count` points."""
     # One after the other: of many entries, like every unit on every sample, only the signs fit into memory.

@@ -11,12 +11,15 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, Float
 
+from ..models.quick import quickly_compiled
 from ..models.units import as_jax
 from .solvers.spectral_radius import cold_start, power_iteration
 from .traced import Traced, trace
 
 # Hessian–vector products, or points, at a time: bounds memory at a few copies of the data's hidden layer.
 BLOCK = 16
+# Products at a time where that is little memory: a call takes longer than what it calls for.
+PRODUCTS = 100
 
 
 def flatten(model: Any) -> Float[Any, " n"]:
@@ -60,22 +63,30 @@ class Origin:
         return isinstance(other, Origin)
 
 
-def _compiled(method: Callable) -> Callable:
-    """A method that is compiled where its arguments are known, with NumPy arrays out, and inlined under tracing."""
+def _inlined(landscape: "Landscape", *arguments: Any) -> bool:
+    """Whether a method is called while something is traced, where it becomes a part of the trace."""
+    return landscape.traced or any(isinstance(argument, Tracer) for argument in arguments)
+
+
+def _compiled(function: Callable) -> Callable:
+    """A function of a landscape, compiled where its arguments are known, with NumPy arrays out; inlined under tracing.
+
+    Not a method: Equinox makes a module of each method that is asked for, which takes longer than a small gradient.
+    """
 
     def applied(structure: Any, leaves: list[Array], *arguments: Any) -> Any:
-        return method(jax.tree.unflatten(structure, leaves), *arguments)
+        return function(jax.tree.unflatten(structure, leaves), *arguments)
 
     # The name by which profilers know the program.
-    applied.__name__ = method.__name__
-    jitted = jax.jit(applied, static_argnums=0)
+    applied.__name__ = function.__name__.removeprefix("_")
+    plain, quick = jax.jit(applied, static_argnums=0), quickly_compiled(applied, static_argnums=0)
 
-    @functools.wraps(method)
-    def call(self: Any, *arguments: Any) -> Any:
-        if self._inlined(*arguments):
-            return method(self, *arguments)
-        leaves, structure = self.parts
-        return jax.tree.map(np.asarray, jitted(structure, leaves, *arguments))
+    @functools.wraps(function)
+    def call(landscape: "Landscape", *arguments: Any) -> Any:
+        if _inlined(landscape, *arguments):
+            return function(landscape, *arguments)
+        leaves, structure = landscape.parts
+        return jax.tree.map(np.asarray, (quick if landscape.small else plain)(structure, leaves, *arguments))
 
     return call
 
@@ -115,6 +126,11 @@ class Landscape(eqx.Module):
         return is_traced(self)
 
     @property
+    def small(self) -> bool:
+        """Whether the loss takes so little that a program with its derivatives need not be optimised."""
+        return self.program.small
+
+    @property
     def model(self) -> Any:
         """The model that the landscape was made of, with its weights."""
         return self.origin.model
@@ -135,61 +151,42 @@ class Landscape(eqx.Module):
         """The model with the parameters θ."""
         return unflatten(self.model, theta)
 
-    def _inlined(self, *arguments: Any) -> bool:
-        return self.traced or any(isinstance(argument, Tracer) for argument in arguments)
-
     def value(self, theta: Float[Any, " n"]) -> Float[Any, ""]:
         """The loss L(θ)."""
-        return self.program(theta, self.data) if self._inlined(theta) else self.value_and_gradient(theta)[0]
+        return self.program(theta, self.data) if _inlined(self, theta) else _value_and_gradient(self, theta)[0]
 
     def gradient(self, theta: Float[Any, " n"]) -> Float[Any, " n"]:
         """The gradient ∇L(θ)."""
-        return jax.grad(self.value)(theta) if self._inlined(theta) else self.value_and_gradient(theta)[1]
+        return jax.grad(self.value)(theta) if _inlined(self, theta) else _value_and_gradient(self, theta)[1]
 
-    @_compiled
     def value_and_gradient(self, theta: Float[Any, " n"]) -> tuple[Float[Any, ""], Float[Any, " n"]]:
         """The loss L(θ) and its gradient ∇L(θ)."""
-        return jax.value_and_grad(self.value)(theta)
-
-    @_compiled
-    def _values_and_gradients(self, thetas: Float[Any, "k n"]) -> tuple[Float[Any, " k"], Float[Any, "k n"]]:
-        return jax.vmap(self.value_and_gradient)(thetas)
+        return _value_and_gradient(self, theta)
 
     def values_and_gradients(self, thetas: Float[Any, "k n"]) -> tuple[Float[Any, " k"], Float[Any, "k n"]]:
         """Losses and gradients at several points."""
-        if self._inlined(thetas):
-            return self._values_and_gradients(thetas)
+        if _inlined(self, thetas):
+            return _values_and_gradients(self, thetas)
         # In blocks of one size, filled up with the last point, so that one program serves any number.
         count = len(thetas)
         padded = np.concatenate([thetas, np.repeat(thetas[-1:], -count % BLOCK, axis=0)])
-        blocks = [self._values_and_gradients(padded[k : k + BLOCK]) for k in range(0, count, BLOCK)]
+        blocks = [_values_and_gradients(self, padded[k : k + BLOCK]) for k in range(0, count, BLOCK)]
         values, gradients = (np.concatenate(parts)[:count] for parts in zip(*blocks, strict=True))
         return values, gradients
 
-    @_compiled
-    def _product(self, theta: Array, direction: Float[Array, " n"]) -> Float[Array, " n"]:
-        return self.hessian_product(theta, direction)
-
-    @_compiled
-    def _products(self, theta: Array, directions: Float[Array, "n k"]) -> Float[Array, "n k"]:
-        product = jax.linearize(self.gradient, theta)[1]
-        return jax.vmap(product, in_axes=1, out_axes=1)(directions)
-
     def hessian_product(self, theta: Float[Any, " n"], direction: Float[Any, " n"]) -> Float[Any, " n"]:
         r"""The product $\nabla^2 L(\theta)\, d$ with one direction d."""
-        if self._inlined(theta, direction):
-            return jax.jvp(self.gradient, (theta,), (direction,))[1]
-        return self._product(theta, direction)
+        return _hessian_product(self, theta, direction)
 
     def hessian_products(self, theta: Float[Any, " n"], directions: Float[Any, "n k"]) -> Float[Any, "n k"]:
         r"""The products of $\nabla^2 L(\theta)$ with several directions, as columns."""
-        if self._inlined(theta, directions):
-            return self._products(theta, directions)
+        if _inlined(self, theta, directions):
+            return _hessian_products(self, theta, directions)
         directions = np.asarray(directions, theta.dtype)
         # In blocks of one size, filled up with zeros, so that one program serves any number.
-        count, size = directions.shape[1], min(BLOCK, len(theta))
+        count, size = directions.shape[1], _block_of_products(self, len(theta))
         padded = np.pad(directions, ((0, 0), (0, -count % size)))
-        blocks = [self._products(theta, padded[:, k : k + size]) for k in range(0, count, size)]
+        blocks = [_hessian_products(self, theta, padded[:, k : k + size]) for k in range(0, count, size)]
         return np.concatenate(blocks, axis=1)[:, :count] if blocks else directions
 
     def hessian(self, theta: Float[Any, " n"]) -> Float[Any, "n n"]:
@@ -197,8 +194,39 @@ class Landscape(eqx.Module):
         matrix = self.hessian_products(theta, np.eye(theta.size, dtype=theta.dtype))
         return (matrix + matrix.T) / 2
 
-    @_compiled
     def sharpness(self, theta: Float[Any, " n"]) -> Float[Any, ""]:
         r"""$\max|\lambda(\nabla^2 L)|$ at θ, from below and to about a tenth, by power iteration."""
-        start = cold_start(theta.size, theta.dtype)
-        return power_iteration(lambda v: self.hessian_product(theta, v), start, jnp.zeros_like(theta)).radius
+        return _sharpness(self, theta)
+
+
+def _block_of_products(landscape: Landscape, n: int) -> int:
+    """As few blocks as make up n, of one size."""
+    blocks = -(-n // (PRODUCTS if landscape.small else BLOCK))
+    return -(-n // blocks)
+
+
+@_compiled
+def _value_and_gradient(landscape: Landscape, theta: Array) -> tuple[Float[Array, ""], Float[Array, " n"]]:
+    return jax.value_and_grad(landscape.value)(theta)
+
+
+@_compiled
+def _values_and_gradients(landscape: Landscape, thetas: Array) -> tuple[Float[Array, " k"], Float[Array, "k n"]]:
+    return jax.vmap(landscape.value_and_gradient)(thetas)
+
+
+@_compiled
+def _hessian_product(landscape: Landscape, theta: Array, direction: Float[Array, " n"]) -> Float[Array, " n"]:
+    return jax.jvp(landscape.gradient, (theta,), (direction,))[1]
+
+
+@_compiled
+def _hessian_products(landscape: Landscape, theta: Array, directions: Float[Array, "n k"]) -> Float[Array, "n k"]:
+    product = jax.linearize(landscape.gradient, theta)[1]
+    return jax.vmap(product, in_axes=1, out_axes=1)(directions)
+
+
+@_compiled
+def _sharpness(landscape: Landscape, theta: Array) -> Float[Array, ""]:
+    start = cold_start(theta.size, theta.dtype)
+    return power_iteration(lambda v: landscape.hessian_product(theta, v), start, jnp.zeros_like(theta)).radius

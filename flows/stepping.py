@@ -14,6 +14,7 @@ from jaxtyping import Array, Bool, Float, Int
 from .field import GradientFlow
 from .landscape import Landscape
 from .solvers import ResumableController
+from .traced import compiled
 
 # Steps that one call may take: the program records as many.
 CHUNK = 128
@@ -150,7 +151,7 @@ class _March(eqx.Module):
     records: tuple[Array, ...]
 
 
-@eqx.filter_jit
+@compiled
 def _advance(landscape, solver, state, speed, t0, t1, memory, tolerances, convergence, limit):
     terms, controller = dfx.ODETerm(GradientFlow(landscape)), _controller(tolerances)
     memory = jax.lax.cond(

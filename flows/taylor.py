@@ -3,7 +3,6 @@
 import math
 from typing import Any
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,6 +10,7 @@ from jax.experimental import jet
 from jaxtyping import Array, Float
 
 from .landscape import Landscape
+from .traced import compiled
 
 # Order to which the gradient is expanded; the loss is then known to one more.
 ORDER = 5
@@ -31,7 +31,7 @@ def gradient_series(
     return np.asarray(_series(landscape, theta, padded))
 
 
-@eqx.filter_jit
+@compiled
 def _series(landscape: Landscape, theta: Any, curve: Float[Any, "5 n"]) -> Float[Array, "6 n"]:
     factorials = np.array([math.factorial(k) for k in range(1, ORDER + 1)])
     derivatives = [factorial * row for factorial, row in zip(factorials, curve, strict=True)]
@@ -64,7 +64,7 @@ def third_products(
     return np.asarray(_third_products(landscape, theta, directions))
 
 
-@eqx.filter_jit
+@compiled
 def _third_products(landscape: Landscape, theta: Any, directions: Float[Any, "n k"]) -> Float[Array, "n k"]:
     def third(d: Array) -> Any:
         return jax.jvp(lambda point: landscape.hessian_product(point, d), (theta,), (d,))[1]

@@ -1,5 +1,7 @@
 """Functions as the programs that tracing makes of them, so that what computes the same is compiled once."""
 
+import functools
+import math
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -8,7 +10,13 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.extend.core import ClosedJaxpr, jaxpr_as_fun
+from jax.extend.core import ClosedJaxpr, Jaxpr, jaxpr_as_fun
+
+from ..models.quick import quickly_compiled
+
+# Programs that read and write fewer numbers run for microseconds, ten thousand times for less than a second, also
+# without optimisation.
+SMALL = 100_000
 
 
 class Program:
@@ -37,6 +45,33 @@ class Program:
             and self.structure == other.structure
         )
 
+    @functools.cached_property
+    def small(self) -> bool:
+        """Whether a program that evaluates this one or its derivatives may be compiled without optimisation."""
+        return _numbers(self.jaxpr) < SMALL
+
+
+def _numbers(jaxpr: Jaxpr) -> int:
+    """How many numbers a program reads and writes, both branches of choices included, one round of a search."""
+    total = 0
+    for operation in jaxpr.eqns:
+        inner = [part for value in operation.params.values() for part in _programs(value)]
+        if inner:
+            total += operation.params.get("length", 1) * sum(map(_numbers, inner))
+        elif operation.primitive.name == "dot_general":
+            (contracted, _), _ = operation.params["dimension_numbers"]
+            shape = operation.invars[0].aval.shape
+            total += operation.outvars[0].aval.size * math.prod(shape[axis] for axis in contracted)
+        else:
+            total += sum(variable.aval.size for variable in (*operation.invars, *operation.outvars))
+    return total
+
+
+def _programs(value: Any) -> list[Jaxpr]:
+    parts = value if isinstance(value, tuple | list) else (value,)
+    parts = [getattr(part, "jaxpr", part) for part in parts]
+    return [part for part in parts if isinstance(part, Jaxpr)]
+
 
 class Traced(eqx.Module):
     """A function of arrays that was traced once, for arguments of fixed shapes.
@@ -56,8 +91,24 @@ class Traced(eqx.Module):
         values = jaxpr_as_fun(ClosedJaxpr(self.program.jaxpr, self.constants))(*leaves)
         return jax.tree.unflatten(self.program.structure, values)
 
+    @property
+    def small(self) -> bool:
+        """Whether it does so little that compiling it takes longer than running it."""
+        return self.program.small
 
-@eqx.filter_jit
+
+def compiled(function: Callable) -> Callable:
+    """`eqx.filter_jit`, without optimisation where the first argument has the property of being `small`."""
+    plain, quick = eqx.filter_jit(function), quickly_compiled(function, eqx.filter_jit)
+
+    @functools.wraps(function)
+    def call(first: Any, *arguments: Any) -> Any:
+        return (quick if first.small else plain)(first, *arguments)
+
+    return call
+
+
+@compiled
 def evaluate(traced: Traced, *arguments: Any) -> Any:
     """A traced function's value, compiled once for all functions that compute the same."""
     return traced(*arguments)

@@ -7,6 +7,7 @@ from typing import Any
 import jax
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from .quick import quickly_compiled
 from .units import array_namespace, incoming, unit_vectors, with_units
 
 # Entries drawn for an array at least: one compiled function serves all that are smaller, in a fifth of a millisecond.
@@ -30,13 +31,13 @@ def normal_arrays(
     return tuple(normal_array(k, shape, scale) for k, shape in zip(keys, shapes, strict=True))
 
 
-@functools.partial(jax.jit, static_argnums=1)
+@functools.partial(quickly_compiled, static_argnums=1)
 def split_key(key: PRNGKeyArray, count: int) -> tuple[PRNGKeyArray, ...]:
     """Independent random keys."""
     return tuple(jax.random.split(key, count))
 
 
-@functools.partial(jax.jit, static_argnums=1)
+@functools.partial(quickly_compiled, static_argnums=1)
 def _normal_entries(key: PRNGKeyArray, count: int) -> Float[Array, " count"]:
     return jax.random.normal(key, (count,))
 

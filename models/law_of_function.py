@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from .quick import quickly_compiled
 from .unit_law import UnitLaw
 
 # Where σ is looked at: kinks beyond |x| = 8 are not seen.
@@ -86,7 +87,7 @@ class _Probe:
             shape = jax.eval_shape(function, jax.ShapeDtypeStruct((3,), jnp.float64)).shape
         if shape != (3,):
             raise ValueError(f"an activation acts on every entry by itself; 3 entries gave the shape {shape}.")
-        self._compiled = jax.jit(lambda x: _derivatives(function, x))
+        self._compiled = quickly_compiled(lambda x: _derivatives(function, x))
         # Zero itself is left to the inside of an interval, where a kink is found.
         ends = np.linspace(-REACH, REACH, POINTS)
         values = self(ends)

@@ -21,6 +21,17 @@ hypothesis.settings.register_profile("saddlescope", deadline=None, max_examples=
 hypothesis.settings.load_profile("saddlescope")
 
 
+# The fast tests' programs run for a moment, and XLA's optimisation would take longer than all the rest. Small landscapes
+# are compiled so for users, too; the slow tests' programs, all as they are for users.
+UNOPTIMISED = "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"
+
+
+def pytest_configure(config):
+    """Compiler options, before the first program is compiled; processes that tests start inherit them."""
+    if "not slow" in (config.option.markexpr or ""):
+        os.environ["XLA_FLAGS"] = f"{UNOPTIMISED} {os.environ.get('XLA_FLAGS', '')}".strip()
+
+
 # One file of tests adds up to some twenty thousand.
 MOST_MAPS = 30_000
 

@@ -1,5 +1,6 @@
 """Classical stiff problems (Hairer & Wanner 1996, sections IV.1 and IV.10)."""
 
+import jax
 import jax.numpy as jnp
 
 
@@ -26,3 +27,28 @@ def hires(t, y, args):
             -a + 1.81 * y[6],
         ]
     )
+
+
+FIELDS = {"robertson": (robertson, 3), "van der pol": (van_der_pol, 2), "hires": (hires, 8)}
+# Components of the longest: all fit one compiled solve.
+SIZE = 8
+
+
+def _padded(field, size):
+    return lambda t, y, args: jnp.concatenate([field(t, y[:size], args), jnp.zeros(SIZE - size)])
+
+
+def any_of(t, y, number):
+    """The field of a number in `FIELDS`; what pads the state stays zero."""
+    return jax.lax.switch(number, [_padded(*entry) for entry in FIELDS.values()], t, y, None)
+
+
+def padded(y0):
+    """A state with the zeros that fill it up."""
+    return jnp.concatenate([jnp.asarray(y0, float), jnp.zeros(SIZE - len(y0))])
+
+
+def unpadded_norm(error):
+    """The root mean square of the components that are not zero, that is without those that pad the state."""
+    count = jnp.maximum(jnp.count_nonzero(error), 1)
+    return jnp.sqrt(jnp.sum(error**2) / count)

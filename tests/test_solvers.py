@@ -1,5 +1,8 @@
 """Laws that every solver of ours must keep, over the registry of solvers."""
 
+import functools
+import itertools
+
 import diffrax as dfx
 import equinox as eqx
 import jax
@@ -15,14 +18,16 @@ from saddlescope.models import Dense, TwoLayer, linear, with_units
 from solvers import SOLVERS
 from stiff_fields import hires, robertson, van_der_pol
 
-# Methods that differ from another by their coefficients alone, and those whose derivatives take a minute to compile.
-TWINS, SLOW_TO_DIFFERENTIATE = {"exponential-4", "krylov-4"}, {"krylov-5", "exponential-5"}
 STIFF_SOLVERS = [name for name, case in SOLVERS.items() if case.general and case.stiff]
 
 
-def marked(names, slow):
-    """Parameters of a test, some of them marked as slow."""
-    return [pytest.param(name, marks=pytest.mark.slow) if name in slow else name for name in names]
+def cases(*names, fast):
+    """Parameters of a test, one or all combinations of several; compilation is long, and those not `fast` are slow."""
+    combinations = list(itertools.product(*names)) if len(names) > 1 else list(names[0])
+    return [
+        pytest.param(*([c] if isinstance(c, str) else c), marks=() if c in fast else pytest.mark.slow)
+        for c in combinations
+    ]
 
 
 # Solvers of one class share the code that batching and differentiation go through, and its compilation is long.
@@ -51,8 +56,15 @@ TIGHT = dfx.PIDController(rtol=1e-13, atol=1e-14)
 BETWEEN = 1.37
 
 
-@eqx.filter_jit
 def solve(field, start, solver, t1, dt, controller, saveat=dfx.SaveAt(t1=True), max_steps=10_000):  # noqa: B008
+    """A solve whose numbers are all arrays, so that others do not compile it again."""
+    dtype = jax.tree.leaves(start)[0].dtype
+    numbers = lambda tree: jax.tree.map(lambda x: jnp.asarray(x, dtype) if isinstance(x, float) else x, tree)  # noqa: E731
+    return _solve(field, start, solver, numbers(t1), numbers(dt), numbers(controller), saveat, max_steps)
+
+
+@eqx.filter_jit
+def _solve(field, start, solver, t1, dt, controller, saveat, max_steps):
     term = dfx.ODETerm(field)
     return dfx.diffeqsolve(
         term, solver, 0.0, t1, dt, start, saveat=saveat, stepsize_controller=controller, max_steps=max_steps
@@ -73,17 +85,22 @@ def constant_steps(field, start, solver, count):
     return flat_end(solution), ravel_pytree(solution.evaluate(BETWEEN))[0]
 
 
-@pytest.fixture(scope="module")
-def references():
-    def reference(field, start):
-        return [flat_end(solve(field, start, dfx.Dopri8(), t1, 0.01, TIGHT)) for t1 in (2.0, BETWEEN)]
+@functools.cache
+def reference(problem, t1=2.0):
+    """The end of a problem's solution by an explicit method of order 8."""
+    field, start = {"descent": (descent, START), "driven": (driven, DRIVEN_START)}[problem]
+    return flat_end(solve(field, start, dfx.Dopri8(), t1, 0.01, TIGHT))
 
-    return {"descent": reference(descent, START), "driven": reference(driven, DRIVEN_START)}
+
+# Order 4 on a symmetric Jacobian, order 5 on a general one; Chebyshev methods are in test_stabilised, the orders of BDF
+# in test_bdf.
+ORDERS = {("krylov-4", "descent"), ("rodas5p", "driven"), ("exponential-5", "driven")}
+WITH_ORDER = [name for name, case in SOLVERS.items() if case.order]
 
 
-@pytest.mark.parametrize("name", [name for name, case in SOLVERS.items() if case.order])
-@pytest.mark.parametrize("problem", ["descent", "driven"])
-def test_order_of_convergence(name, problem, references):
+@pytest.mark.parametrize(("name", "problem"), cases(WITH_ORDER, ["descent", "driven"], fast=ORDERS))
+def test_order_of_convergence(name, problem):
+    """At constant steps errors go with the order's power of the step, those of dense output with one less at least."""
     case = SOLVERS[name]
     if problem == "driven" and not case.general:
         pytest.skip("needs a symmetric Jacobian")
@@ -93,10 +110,10 @@ def test_order_of_convergence(name, problem, references):
         if problem == "descent"
         else (driven, DRIVEN_START, case.plain, (48, 96))
     )
-    errors = []
+    errors, expected = [], [reference(problem), reference(problem, BETWEEN)]
     for count in counts:
         found = constant_steps(field, start, solver, count)
-        errors.append([np.linalg.norm(a - b) for a, b in zip(found, references[problem], strict=True)])
+        errors.append([np.linalg.norm(a - b) for a, b in zip(found, expected, strict=True)])
     orders = np.log2(np.array(errors[0]) / np.array(errors[1]))
     assert abs(orders[0] - case.order) < 0.1
     # Dense output is allowed one order less, and no more.
@@ -119,8 +136,11 @@ def true_flow():
     return simulate(model, half_squared_error, data, t1=20.0, solver=dfx.Dopri8(), rtol=1e-11)
 
 
-@pytest.mark.parametrize("name", marked(SOLVERS, TWINS))
+# Of each way to solve with the Hessian one: a factorised matrix, its eigenvectors, products; those that use none have
+# test_stabilised, and BDF with a matrix is what the flows of all other tests end with.
+@pytest.mark.parametrize("name", cases(SOLVERS, fast={"rodas5p", "exponential-4", "bdf-matrix-free"}))
 def test_flows_keep_their_laws(name, true_flow):
+    """Energy, loss, balancedness, equal and zero units, and agreement with a more accurate flow."""
     model, data = wide_model()
     rtol = SOLVERS[name].rtol
     flow = simulate(model, half_squared_error, data, t1=20.0, solver=SOLVERS[name].flow, rtol=rtol)
@@ -148,8 +168,11 @@ STIFF = {
 }
 
 
-@pytest.mark.parametrize("name", marked(STIFF_SOLVERS, TWINS))
-@pytest.mark.parametrize("problem", STIFF)
+# BDF has all three in test_bdf_problems, Chebyshev methods in test_stabilised.
+STIFFEST = {("rodas5p", "robertson"), ("rodas5p", "robertson-long")}
+
+
+@pytest.mark.parametrize(("name", "problem"), cases(STIFF_SOLVERS, STIFF, fast=STIFFEST))
 def test_classical_stiff_problems(name, problem):
     """Accurate to 100 times the tolerance, in steps of the number of SciPy's BDF, whose counts are the usual ones."""
     if problem == "robertson-long" and isinstance(SOLVERS[name].plain, ExponentialRosenbrock):
@@ -176,7 +199,7 @@ def end(solver, scale):
     return solution.ys[0][0]
 
 
-@pytest.fixture(scope="module")
+@functools.cache
 def true_derivative():
     """By a difference quotient of flows so accurate that the choice of their steps does not show."""
     far, near = (
@@ -185,8 +208,10 @@ def true_derivative():
     return jnp.sum(far[:3] - near[:3]) / 0.002
 
 
-@pytest.mark.parametrize("name", marked(ONE_OF_EACH, SLOW_TO_DIFFERENTIATE))
-def test_many_at_once_and_derivatives(name, true_derivative):
+# Also in test_bdf and, for an explicit method, in test_stabilised.
+@pytest.mark.parametrize("name", cases(ONE_OF_EACH, fast={"rodas5p"}))
+def test_many_at_once_and_derivatives(name):
+    """A batch is a loop, and the derivative by reverse differentiation that of the flow."""
     solver = SOLVERS[name].flow
     scales = jnp.array([1.0, 0.7])
     batched = eqx.filter_jit(eqx.filter_vmap(end, in_axes=(None, 0)))(solver, scales)
@@ -194,7 +219,7 @@ def test_many_at_once_and_derivatives(name, true_derivative):
     values, derivatives = zip(*(alone(scale, solver) for scale in scales), strict=True)
     np.testing.assert_allclose(jnp.sum(batched, axis=-1), values, rtol=1e-9)
     # Of a flow at rtol 1e-6 by methods of order 2 and more.
-    np.testing.assert_allclose(derivatives[0], true_derivative, rtol=1e-3)
+    np.testing.assert_allclose(derivatives[0], true_derivative(), rtol=1e-3)
 
 
 def kinked(t, y, place):
@@ -202,9 +227,10 @@ def kinked(t, y, place):
     return jnp.stack([jnp.where(y[0] < place, 1.0, 2.0), -100.0 * (y[1] - jnp.cos(t))])
 
 
-@pytest.mark.parametrize("name", SOLVERS)
+# One of each way to estimate the error: the last difference, an embedded solution, an extrapolation, Chebyshev's own.
+@pytest.mark.parametrize("name", cases(SOLVERS, fast={"bdf", "rodas5p", "extrapolated-rkc", "rkc2"}))
 def test_a_kink_anywhere_in_a_step_is_noticed(name):
-    # A step with all its stages before the kink must not pass for a good one.
+    """A step with all its stages before the kink must not pass for a good one."""
     tolerance, places = 1e-6, jnp.linspace(0.05, 1.5, 200)
 
     @jax.jit
@@ -217,14 +243,15 @@ def test_a_kink_anywhere_in_a_step_is_noticed(name):
     assert jnp.mean(errors) < 20 * tolerance
 
 
-@pytest.mark.parametrize("name", ONE_OF_EACH)
+# The others of the fast tests' in test_bdf and test_stabilised.
+@pytest.mark.parametrize("name", cases(ONE_OF_EACH, fast={"rodas5p"}))
 def test_single_precision(name):
+    """Nothing is promoted, and the solution is right to the tolerance's order."""
     start = jax.tree.map(lambda leaf: leaf.astype(jnp.float32), START)
     controller = dfx.PIDController(rtol=1e-4, atol=1e-5)
     found = solve(descent, start, SOLVERS[name].flow, 2.0, jnp.float32(0.01), controller)
     assert flat_end(found).dtype == jnp.float32
-    expected = flat_end(solve(descent, START, dfx.Dopri8(), 2.0, 0.01, TIGHT))
-    np.testing.assert_allclose(flat_end(found), expected, rtol=1e-2)
+    np.testing.assert_allclose(flat_end(found), reference("descent"), rtol=1e-2)
 
 
 def test_bad_settings_are_refused():
@@ -242,13 +269,14 @@ def test_bad_settings_are_refused():
         solve(descent, START, Rodas5P(jacobian=lambda t, y, args: jnp.eye(2)), 1.0, 0.1, TIGHT)
 
 
-@pytest.mark.parametrize("name", ["rodas5p", "exponential-5", "rkc2"])
+# BDF's in test_bdf.
+@pytest.mark.parametrize("name", cases(["rodas5p", "exponential-5", "rkc2"], fast={"rkc2"}))
 def test_backwards_in_time(name):
+    """Of a logistic growth at a rate t, whose logit grows by t²/2."""
     controller = dfx.PIDController(rtol=1e-8, atol=1e-10)
     logistic = dfx.ODETerm(lambda t, y, args: t * y * (1 - y))
     rate = lambda y: jnp.log(y / (1 - y))  # noqa: E731
     solution = dfx.diffeqsolve(
         logistic, SOLVERS[name].plain, 2.0, 1.0, -0.01, jnp.array([0.9]), stepsize_controller=controller
     )
-    # The logit grows by t²/2.
     np.testing.assert_allclose(rate(solution.ys[0]), rate(0.9) - 1.5, rtol=1e-5)
