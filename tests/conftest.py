@@ -21,8 +21,8 @@ hypothesis.settings.register_profile("saddlescope", deadline=None, max_examples=
 hypothesis.settings.load_profile("saddlescope")
 
 
-# The fast tests' programs run for a moment, and XLA's optimisation would take longer than all the rest. Small landscapes
-# are compiled so for users, too; the slow tests' programs, all as they are for users.
+# The fast tests' programs run for a moment, and XLA's optimisation would take longer than all the rest. Those of small
+# landscapes are so compiled for users, too. The slow tests' programs are compiled as a user's are.
 UNOPTIMISED = "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"
 
 

@@ -29,6 +29,14 @@ def hires(t, y, args):
     )
 
 
+# Ends of the solutions from (1, 0, 0) at t = 1e11, from (2, 0) at 2 and from (1, 0, …, 0, 0.0057) at 321.8122: the test
+# set for initial value problems of CWI Amsterdam.
+ENDS = {
+    "robertson": [2.083340149701255e-8, 8.333360770334713e-14, 0.9999999791665050],
+    "van der pol": [1.706167732170483, -0.8928097010247975],
+    "hires": [7.371312573325668e-4, 1.442485726316185e-4, 5.888729740967575e-5, 1.175651343283149e-3]
+    + [2.386356198831331e-3, 6.238968252742796e-3, 2.849998395185769e-3, 2.850001604814231e-3],
+}
 FIELDS = {"robertson": (robertson, 3), "van der pol": (van_der_pol, 2), "hires": (hires, 8)}
 # Components of the longest: all fit one compiled solve.
 SIZE = 8

@@ -11,27 +11,13 @@ import optimistix as optx
 import pytest
 from saddlescope.flows.solvers import BDF, ResumableController
 from scipy.integrate import solve_ivp
-from stiff_fields import FIELDS, any_of, hires, padded, robertson, unpadded_norm, van_der_pol
+from stiff_fields import ENDS, FIELDS, any_of, hires, padded, robertson, unpadded_norm, van_der_pol
 
-# Field, start, end, solution there, scale of the absolute tolerance. Hairer & Wanner (1996), section IV.10, and the
-# test set for initial value problems of CWI Amsterdam.
+# Field, start, end, scale of the absolute tolerance. Hairer & Wanner (1996), section IV.10.
 PROBLEMS = {
-    "robertson": (
-        robertson,
-        [1.0, 0.0, 0.0],
-        1e11,
-        [2.083340149701255e-8, 8.333360770334713e-14, 0.9999999791665050],
-        1e-10,
-    ),
-    "van der pol": (van_der_pol, [2.0, 0.0], 2.0, [1.706167732170483, -0.8928097010247975], 1.0),
-    "hires": (
-        hires,
-        [1.0, 0, 0, 0, 0, 0, 0, 0.0057],
-        321.8122,
-        [7.371312573325668e-4, 1.442485726316185e-4, 5.888729740967575e-5, 1.175651343283149e-3]
-        + [2.386356198831331e-3, 6.238968252742796e-3, 2.849998395185769e-3, 2.850001604814231e-3],
-        1e-2,
-    ),
+    "robertson": (robertson, [1.0, 0.0, 0.0], 1e11, 1e-10),
+    "van der pol": (van_der_pol, [2.0, 0.0], 2.0, 1.0),
+    "hires": (hires, [1.0, 0, 0, 0, 0, 0, 0, 0.0057], 321.8122, 1e-2),
 }
 
 
@@ -54,8 +40,8 @@ def solve(field, y0, t1, rtol, atol, args=None, norm=optx.rms_norm) -> Any:
 
 @pytest.mark.parametrize("name", PROBLEMS)
 def test_stiff_problems_reach_the_reference_with_no_more_work_than_scipy(name):
-    field, y0, t1, reference, small = PROBLEMS[name]
-    rtol, reference = 1e-6, np.array(reference)
+    field, y0, t1, small = PROBLEMS[name]
+    rtol, reference = 1e-6, np.array(ENDS[name])
     atol = rtol * small
     number = jnp.asarray(list(FIELDS).index(name))
     solution = solve(any_of, padded(y0), *map(jnp.asarray, (t1, rtol, atol)), number, unpadded_norm)
