@@ -28,7 +28,7 @@ def test_the_parts_make_the_hessian(name, reduced):
     hessian = hessian_of(landscape)
     # In deep networks the first layer's units may act on each other, as is found out.
     assert isinstance(hessian, UnitHessian) or len(layers_of(model)) != 1
-    expected = jax.hessian(landscape.value)(landscape.theta)
+    expected = jax.jit(jax.hessian(landscape.value))(landscape.theta)
     found = eqx.filter_jit(hessian)(landscape.theta)
     np.testing.assert_allclose(found, expected, atol=1e-12 * float(jnp.max(jnp.abs(expected))))
 
@@ -64,5 +64,5 @@ def test_other_losses_are_differentiated():
     landscape = Landscape(model, quartic, data)
     hessian = hessian_of(landscape)
     assert isinstance(hessian, DenseHessian)
-    expected = jax.hessian(landscape.value)(landscape.theta)
+    expected = jax.jit(jax.hessian(landscape.value))(landscape.theta)
     np.testing.assert_allclose(hessian(landscape.theta), expected, atol=1e-12)
