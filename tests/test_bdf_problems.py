@@ -72,7 +72,7 @@ def test_stiff_problems_reach_the_reference_with_no_more_work_than_scipy(name):
 def teacher_student():
     """Gradient flow of 10 tanh units on 4 inputs towards 4 teacher units, from small weights: a long plateau."""
     rng = np.random.default_rng(0)
-    x = jnp.asarray(rng.standard_normal((500, 4)))
+    x = jnp.asarray(rng.standard_normal((100, 4)))
     target = jnp.tanh(x @ rng.standard_normal((4, 4))) @ rng.standard_normal(4)
     theta = jnp.asarray(1e-2 * rng.standard_normal(50))
 

@@ -87,10 +87,15 @@ def test_crossing_time_of_one_mode(solver):
         np.testing.assert_allclose(mine[:3], true, rtol=1e-8)
 
 
+def dwell(*arguments):
+    """((dwell time, whether reached), derivatives by initialisation scale and strengths) of two modes."""
+    # Of one type, so that it is compiled once.
+    return _dwell(*(np.asarray(argument, float) for argument in arguments))
+
+
 @jax.jit
 @partial(jax.value_and_grad, argnums=(0, 1), has_aux=True)
-def dwell(scale, strengths, mask, upper, lower, t_max):
-    """((dwell time, whether reached), derivatives by initialisation scale and strengths) of two modes."""
+def _dwell(scale, strengths, mask, upper, lower, t_max):
     passage = dwell_time(balanced(scale, mask), modes_loss, strengths, upper, lower, t_max)
     return passage.time, passage.reached
 
