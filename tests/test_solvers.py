@@ -92,7 +92,7 @@ def reference(problem, t1=2.0):
     return flat_end(solve(field, start, dfx.Dopri8(), t1, 0.01, TIGHT))
 
 
-# Krylov's methods have the coefficients of the exponential ones; Chebyshev methods are in test_stabilised, the orders of
+# Krylov methods have the coefficients of the exponential ones; Chebyshev methods are in test_stabilised, the orders of
 # BDF in test_bdf.
 ORDERS = {("krylov-5", "descent"), ("rodas5p", "driven"), ("exponential-4", "driven"), ("exponential-5", "driven")}
 WITH_ORDER = [name for name, case in SOLVERS.items() if case.order]
