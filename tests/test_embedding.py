@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from architectures import MODELS, NEW, SLOW, layers, problem
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from saddlescope.analysis import copies_manifolds, embed, embedded_spectrum, spectrum, zero_loss_manifolds
 from saddlescope.flows import Landscape, half_squared_error
@@ -64,6 +64,7 @@ def map_and_gradient(model, data):
 @pytest.mark.parametrize(
     ("name", "layer", "kind"), [pytest.param(*case, marks=slow_unless(case in FAST)) for case in CASES]
 )
+@settings(max_examples=5)
 @given(draw=st.data())
 def test_embedded_points_have_the_same_map_and_the_narrow_gradient(name, layer, kind, draw):
     r"""$\nabla_U L = P_v \nabla_{U'} L$ and $\nabla_V L = P_u \nabla_{V'} L$, at any point: both vanish together."""
@@ -93,6 +94,7 @@ def smooth_sums():
 
 
 @pytest.mark.parametrize(("name", "layer", "kind"), list(smooth_sums()))
+@settings(max_examples=5)
 @given(draw=st.data())
 def test_inertia_from_blocks_is_that_of_the_dense_hessian(name, layer, kind, draw):
     embedding, data = embedding_of(name, layer, kind, draw.draw)

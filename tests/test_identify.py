@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 from architectures import outputs, problem
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from saddlescope.analysis import embed, identify, sample_family
 from saddlescope.flows import flatten
@@ -15,6 +15,7 @@ PARAMETERS = [pytest.param(*case, marks=slow_unless(case in FAST)) for case in C
 
 
 @pytest.mark.parametrize(("name", "layer", "kind"), PARAMETERS)
+@settings(max_examples=5)
 @given(draw=st.data())
 def test_embeddings_are_recognised(name, layer, kind, draw):
     embedding, data = embedding_of(name, layer, kind, draw.draw)
@@ -36,6 +37,7 @@ def test_embeddings_are_recognised(name, layer, kind, draw):
 
 
 @pytest.mark.parametrize(("name", "layer", "kind"), PARAMETERS)
+@settings(max_examples=5)
 @given(draw=st.data())
 def test_families_hold_embeddings_of_the_same_network(name, layer, kind, draw):
     embedding, data = embedding_of(name, layer, kind, draw.draw)
