@@ -1,5 +1,6 @@
 """Continuous symmetries of a model, found by solving for them, and the directions in which they move it."""
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -21,6 +22,7 @@ from ..models import (
     width,
     with_units,
 )
+from ..models.quick import quickly_compiled
 from .embedding import Embedding
 
 # Singular values below this share of the largest are zero.
@@ -78,7 +80,7 @@ class _OneUnit(eqx.Module):
         return self.outputs(with_units(self.model, w[None, :split], w[None, split:]))
 
 
-@eqx.filter_jit
+@functools.partial(quickly_compiled, by=eqx.filter_jit)
 def _conditions(function: Callable[[Array], Array], points: Float[Any, "t n"]) -> Float[Array, "t k n n+1"]:
     """Rows of the linear system J(θ) A [θ, 1] = 0 for the entries of A."""
 

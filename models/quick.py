@@ -11,15 +11,15 @@ import jax
 _OPTIONS: Any = {"xla_cpu_use_fusion_emitters": False, "xla_backend_optimization_level": 0}
 
 
-def quickly_compiled(function: Callable, compile: Callable = jax.jit, **options: Any) -> Callable:
+def quickly_compiled(function: Callable, by: Callable = jax.jit, **options: Any) -> Callable:
     """A compiled function for little work: a third of the time to compile, several times that to run on long arrays.
 
     Within other compiled functions, on other devices than a CPU and where the compiler does not know how, it is
     compiled as any other.
 
-    **Arguments:** `function`; `compile`: `jax.jit`, or what wraps it and takes its options; `options`: for `compile`.
+    **Arguments:** `function`; `by`: `jax.jit`, or what wraps it and takes its options; `options`: its options.
     """
-    plain, quick = compile(function, **options), compile(function, compiler_options=_OPTIONS, **options)
+    plain, quick = by(function, **options), by(function, compiler_options=_OPTIONS, **options)
 
     @functools.wraps(function)
     def call(*arguments: Any) -> Any:
