@@ -130,7 +130,7 @@ def added_unit(
         model = landscape.model if theta is None else landscape.at(theta)
         identity = np.eye(width(model, layer))
         embedding = Embedding(model, identity, identity, layer)
-    narrow = narrow_landscape(landscape, embedding, spare=True)
+    narrow = narrow_landscape(landscape, embedding, spare=(layer,))
     return AddedUnit(narrow, narrow.theta, *added_positions(narrow, layer), declared_units(narrow.model, layer).law)
 
 

@@ -95,7 +95,7 @@ def embedded_spectrum(
     zeros = int(np.sum(embedding.dormant))
     if not law.smooth and zeros:
         raise ValueError(f"the network has {zeros} zero units, at which its units are not twice differentiable.")
-    with_spare = narrow_landscape(landscape, embedding, spare=True)
+    with_spare = narrow_landscape(landscape, embedding, spare=(layer,))
     added = added_positions(with_spare, layer)
     # The network of no units, which all zero units embed, has an empty Hessian.
     kept = np.setdiff1d(np.arange(with_spare.theta.size), np.concatenate(added))

@@ -4,10 +4,10 @@ import equinox as eqx
 import numpy as np
 import scipy
 
-from ..flows import Landscape, flatten, unflatten
-from ..models import layers_of, map_units, width
+from ..flows import Landscape
+from ..models import declared_units
 from .embedding import Embedding, LayeredEmbedding
-from .narrow_landscape import narrow_landscape
+from .narrow_landscape import added_positions, narrow_landscape
 
 # Random directions looked at, and how many of the best are improved by descent.
 DIRECTIONS, IMPROVED = 64, 4
@@ -46,11 +46,12 @@ def joint_form(
 
     **Returns:** the form; that none was found is numerical evidence only.
     """
-    narrow = narrow_landscape(landscape, embedding, spare=True)
-    base, added = narrow.theta, _added(embedding)
-    size = SIZE * max(float(np.linalg.norm(base)), weight_scale)
-    if added.size == 0:
+    grown = [layer for *_, layer in embedding.maps if declared_units(embedding.narrow, layer).law.zero]
+    if not grown:
         return JointForm(None, 0.0)
+    narrow = narrow_landscape(landscape, embedding, spare=grown)
+    base, added = narrow.theta, np.unique(np.concatenate([np.concatenate(added_positions(narrow, k)) for k in grown]))
+    size = SIZE * max(float(np.linalg.norm(base)), weight_scale)
     start = float(narrow.value_and_gradient(base)[0])
 
     def change(direction: np.ndarray, distance: float) -> tuple[float, np.ndarray]:
@@ -84,13 +85,3 @@ def joint_form(
         return JointForm(None, 0.0)
     # Two distances, so that the next higher order drops out.
     return JointForm(order, -(2 * near / (size / 2) ** order - far / size**order))
-
-
-def _added(embedding: Embedding | LayeredEmbedding) -> np.ndarray:
-    """Where, in the narrow network with its spare units, the entries are that these add."""
-    marks = unflatten(embedding.narrow, np.ones_like(flatten(embedding.narrow)))
-    for layer, units in enumerate(layers_of(marks)):
-        if units.law.zero:
-            more = np.eye(width(marks, layer) + 1, width(marks, layer))
-            marks = map_units(marks, more, more, layer)
-    return np.flatnonzero(flatten(marks) == 0)

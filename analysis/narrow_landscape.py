@@ -1,5 +1,6 @@
 """The landscape of a narrow network as a part of a wide one, so that all widths share what is compiled for one."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,19 +45,19 @@ class NarrowLandscape:
 
 
 def narrow_landscape(
-    landscape: Landscape, embedding: Embedding | LayeredEmbedding, *, spare: bool = False
+    landscape: Landscape, embedding: Embedding | LayeredEmbedding, *, spare: Collection[int] = ()
 ) -> NarrowLandscape:
     """The landscape of an embedding's narrow network.
 
     **Arguments:** `landscape`: of the wide network, or of any other with the same loss and data; `embedding`;
-    `spare`: give the narrow network one zero unit more in every layer whose law has a zero, the last of its layer.
+    `spare`: the numbers of the layers in which the narrow network gets one zero unit more, the last of its layer.
 
     It is a part of the wide network's landscape where that has up to 3000 parameters and room for the spare units;
     else of that of a network of a few units more, a power of two in each layer, so that few sizes are ever compiled.
     """
     narrow, maps = embedding.narrow, embedding.maps
     if spare:
-        narrow, maps = _with_spare_units(narrow, maps)
+        narrow, maps = _with_spare_units(narrow, maps, spare)
     size = landscape.theta.size
     if maps is not None and size <= DENSE_LIMIT:
         matrix = units_matrix(narrow, maps)
@@ -76,15 +77,16 @@ def _padding(narrow: Any, layer: int) -> LayerMap:
     return p, p, layer
 
 
-def _with_spare_units(narrow: Any, maps: tuple[LayerMap, ...]) -> tuple[Any, tuple[LayerMap, ...] | None]:
+def _with_spare_units(
+    narrow: Any, maps: tuple[LayerMap, ...], layers: Collection[int]
+) -> tuple[Any, tuple[LayerMap, ...] | None]:
     """The narrow network with its spare units, and the maps with their places in the wide one; `None` without room."""
     wider, room = [], True
     for p, q, layer in maps:
-        law = declared_units(narrow, layer).law
-        if law.zero:
+        if layer in layers:
             more = np.eye(p.shape[1] + 1, p.shape[1])
             narrow = map_units(narrow, more, more, layer)
-            place = _spare_place(p, q, law)
+            place = _spare_place(p, q, declared_units(narrow, layer).law)
             room = room and place is not None
             p, q = (p, q) if place is None else (np.column_stack([p, place]), np.column_stack([q, place]))
         wider.append((p, q, layer))
