@@ -82,16 +82,17 @@ def test_index_and_nullity_at_a_hundred_thousand_parameters():
     embedding, data = linear_saddle(strengths, 1, dormant, inputs=4, outputs=4)
     wide = embedding.wide()
     assert flatten(wide).size == 100_000
-    blocks = embedded_spectrum(embedding, half_squared_error, data)
+    landscape = Landscape(wide, half_squared_error, data)
+    blocks = embedded_spectrum(landscape, embedding)
     # Index (H − r)(ρ − r) and nullity r² + (H − r)(N_v + N_u − 2(ρ − r)), Achour, Malgouyres & Gerchinovitz (2024).
     assert blocks.index == dormant * 2
     assert blocks.nullity == 1 + dormant * (8 - 2 * 2)
-    density = spectral_density(Landscape(wide, half_squared_error, data))
+    density = spectral_density(landscape)
     for exact, bounds in ((blocks.index, (-np.inf, -1e-6)), (blocks.nullity, (-1e-6, 1e-6))):
         count, error = density.count(*bounds)
         assert abs(count - exact) < 4 * error
         assert error < 0.01 * exact
-    lowest = extreme_eigenpairs(Landscape(wide, half_squared_error, data), count=8)
+    lowest = extreme_eigenpairs(landscape, count=8)
     assert np.all(lowest.residuals <= 1e-8)
     np.testing.assert_allclose(lowest.values, -2.0, atol=1e-8)
     assert np.linalg.matrix_rank(lowest.vectors) == 8
