@@ -93,7 +93,9 @@ def followed(start, loss, data, name):
     kinks = "relu" in name and name not in ("relu", "relu-conv")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        flow = simulate(start, loss, data, t1=min(E_FOLDS / rate, 0.2) if kinks else E_FOLDS / rate, rtol=1e-8)
+        # Some creep along a kink for all the steps that they are allowed.
+        t1, most = (min(E_FOLDS / rate, 0.2), 5000) if kinks else (E_FOLDS / rate, 200_000)
+        flow = simulate(start, loss, data, t1=t1, rtol=1e-8, max_steps=most)
     rate = max(rate, steepest_rate(flow, loss, data))
     kept = np.flatnonzero(flow.ts <= E_FOLDS / rate)
     # A flow that stood still would keep everything; in its short time a deep ReLU one moves by half a per cent.
