@@ -60,11 +60,15 @@ def _numbers(jaxpr: Jaxpr) -> int:
             total += operation.params.get("length", 1) * sum(map(_numbers, inner))
         elif operation.primitive.name == "dot_general":
             (contracted, _), _ = operation.params["dimension_numbers"]
-            shape = operation.invars[0].aval.shape
-            total += operation.outvars[0].aval.size * math.prod(shape[axis] for axis in contracted)
+            factor: Any = operation.invars[0]
+            total += _size(operation.outvars[0]) * math.prod(factor.aval.shape[axis] for axis in contracted)
         else:
-            total += sum(variable.aval.size for variable in (*operation.invars, *operation.outvars))
+            total += sum(map(_size, (*operation.invars, *operation.outvars)))
     return total
+
+
+def _size(variable: Any) -> int:
+    return variable.aval.size
 
 
 def _programs(value: Any) -> list[Jaxpr]:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+from jax.core import Tracer
 
 # For XLA's CPU compiler. Its newer way to write loops costs twice as much as the older, LLVM's optimisation as much
 # again; what they gain shows in loops over some 10⁴ numbers and more.
@@ -23,7 +24,7 @@ def quickly_compiled(function: Callable, by: Callable = jax.jit, **options: Any)
 
     @functools.wraps(function)
     def call(*arguments: Any) -> Any:
-        traced = any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(arguments))
+        traced = any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(arguments))
         return plain(*arguments) if traced or not _understood() else quick(*arguments)
 
     return call
