@@ -142,10 +142,10 @@ def layers(name: str) -> range:
     return range(len(layers_of(problem(name).model)))
 
 
-def each_layer(costly: Collection[str] = ()) -> list:
-    """All pairs of a model and one of its layers of units, the duplicates and the `costly` ones marked slow."""
+def each_layer() -> list:
+    """All pairs of a model and one of its layers of units, the duplicates marked slow."""
     return [
-        pytest.param(name, layer, marks=pytest.mark.slow if name in {*SLOW, *costly} else ())
+        pytest.param(name, layer, marks=pytest.mark.slow if name in SLOW else ())
         for name in MODELS
         for layer in layers(name)
     ]
