@@ -7,7 +7,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
-from matplotlib.figure import Figure, SubFigure
+from matplotlib.figure import Figure
 
 from ..flows import Trajectory
 from ..models import incoming, units_of
@@ -17,9 +17,10 @@ from .itinerary import Visit, itinerary
 COLOURS = ("#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377", "#bbbbbb")  # Paul Tol's bright scheme
 # More columns of small panels than this cannot be read.
 COLUMNS = 6
-
-
 FONT = 8
+# Of the page of an itinerary, in inches: a row of panels, and what its panels leave for titles, tick labels and names
+# of axes. A layout that measures the texts would be a third of the time of `saddlescope run`.
+ROW, LEFT, RIGHT, BETWEEN, ABOVE, BELOW = 2.8, 0.7, 0.1, 0.65, 0.27, 0.48
 
 
 def _label(ax: Axes, x: str, y: str) -> None:
@@ -157,31 +158,34 @@ def plot(
     shown = list(enumerate(visits))[:COLUMNS]
     rows = 3 if drawable else 2
     columns = max(len(shown), 2)
-    figure = plt.figure(figsize=(max(8.0, 2.6 * columns), 2.8 * rows), layout="constrained")
-    parts: list[SubFigure] = list(np.asarray(figure.subfigures(rows, 1), dtype=object))
-    top, bottom = parts[0], parts[1:]
-    left, right = top.subplots(1, 2)
+    figure = plt.figure(figsize=(max(8.0, 2.6 * columns), ROW * rows))
+    left, right = _row(figure, 0, 2)
     plot_loss(trajectory, visits, levels=levels, logarithmic=logarithmic, ax=left)
     plot_speed(trajectory, visits, logarithmic=logarithmic, ax=right)
     left.set_title(title, fontsize=9, loc="left")
     if drawable:
-        _unit_panels(trajectory, shown, bottom[0], columns)
-    panels = np.atleast_1d(bottom[-1].subplots(1, columns))
-    for ax in panels[len(shown) :]:
-        ax.set_axis_off()
-    for ax, (number, visit) in zip(panels, shown, strict=False):
+        _unit_panels(trajectory, shown, _row(figure, 1, columns)[: len(shown)])
+    panels = _row(figure, rows - 1, columns)[: len(shown)]
+    for ax, (number, visit) in zip(panels, shown, strict=True):
         plot_spectrum(visit, number=number, ax=ax)
     panels[0].set_ylabel("Hessian eigenvalues", fontsize=FONT)
     return figure
 
 
-def _unit_panels(trajectory: Trajectory, shown, subfigure, columns: int) -> None:
+def _row(figure: Figure, number: int, panels: int) -> list[Axes]:
+    """Equal panels side by side in row `number`, counted from above, of a page whose rows are ROW inches high."""
+    width, height = figure.get_size_inches()
+    across = (width - LEFT - RIGHT - (panels - 1) * BETWEEN) / panels
+    bottom = height - (number + 1) * ROW + BELOW
+    corners = [(LEFT + k * (across + BETWEEN), bottom) for k in range(panels)]
+    size = (across / width, (ROW - ABOVE - BELOW) / height)
+    return [figure.add_axes((x / width, y / height, *size)) for x, y in corners]
+
+
+def _unit_panels(trajectory: Trajectory, shown, panels: list[Axes]) -> None:
     models = [trajectory.model_at(visit.passage.index) for _, visit in shown]
     limit = max((1.15 * float(np.max(np.abs(incoming(model)[:, :2]))) for model in models), default=1.0)
-    panels = np.atleast_1d(subfigure.subplots(1, columns))
-    for ax in panels[len(shown) :]:
-        ax.set_axis_off()
-    for ax, model, (number, visit) in zip(panels, models, shown, strict=False):
+    for ax, model, (number, visit) in zip(panels, models, shown, strict=True):
         plot_units(model, limit=limit, number=number, ax=ax)
         width = "" if visit.effective_width is None else f", width {visit.effective_width.width}"
         ax.set_title(f"visit {number}, t = {visit.time:.3g}{width}", fontsize=FONT)
