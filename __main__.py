@@ -102,7 +102,7 @@ def _run(command: Run) -> int:
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-    from .experiments.run import interrupted, run, write, write_json, write_trajectory
+    from .experiments.runs.run import interrupted, run, write, write_json, write_trajectory
 
     horizon, target = _refuse_early(command)
     paths: list[Path] = []
@@ -142,8 +142,8 @@ def _reproduce(command: Reproduce) -> int:
     _configure()
     from rich.console import Console
 
-    from .experiments.reproduce import reproduce, table, write_page, write_reproduction
-    from .experiments.run import check_writable
+    from .experiments.reproductions.reproduce import reproduce, table, write_page, write_reproduction
+    from .experiments.runs.run import check_writable
 
     check_writable(command.out)
     console = Console(width=None if sys.stdout.isatty() else TABLE_WIDTH)
@@ -161,7 +161,7 @@ def _reproduce(command: Reproduce) -> int:
 def _refuse_early(command: Run) -> tuple[float, Path | None]:
     """Everything that can be refused is refused before the work, not after it; the horizon and the --json file."""
     from .experiments import experiment
-    from .experiments.run import check_writable
+    from .experiments.runs.run import check_writable
 
     setup = experiment(command.name).setup(command.seed, width=command.width, scale=command.scale, t1=command.t1)
     if not (math.isfinite(setup.t1) and setup.t1 > 0):

@@ -16,11 +16,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import scipy.integrate
-from problems import Problem
 from saddlescope.flows import implicit
-from saddlescope.flows.auto import first_choice
-from saddlescope.flows.hessian import hessian_of
+from saddlescope.flows.curvature.hessian import hessian_of
+from saddlescope.flows.solver_choice.choose import first_choice
 from saddlescope.flows.solvers import BDF, RKC2, ExponentialRosenbrock, ExtrapolatedRKC, KrylovRosenbrock, Rodas5P
+
+from problems import Problem
 
 MAX_STEPS = 200_000
 # Seconds after which a run is given up. Where that is certain, it is not begun.

@@ -18,11 +18,12 @@ jax.config.update("jax_enable_x64", True)
 import equinox as eqx  # noqa: E402
 import jax.numpy as jnp  # noqa: E402
 import tyro  # noqa: E402
-from problems import Perceptron  # noqa: E402
 from rich.console import Console  # noqa: E402
 from rich.table import Table  # noqa: E402
 from saddlescope.flows import Landscape, hessian_of, mean_squared_error  # noqa: E402
-from saddlescope.flows.hessian import DenseHessian  # noqa: E402
+from saddlescope.flows.curvature.hessian import DenseHessian  # noqa: E402
+
+from problems import Perceptron  # noqa: E402
 
 REPEATS = 9
 

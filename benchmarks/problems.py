@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from saddlescope.experiments import experiment
 from saddlescope.flows import Landscape, half_squared_error, mean_squared_error
-from saddlescope.flows.statistics import reduced_data
+from saddlescope.flows.losses.statistics import reduced_data
 from saddlescope.models import Dense, Slot, TwoLayer, UnitLaw, Units, linear, tanh
 
 

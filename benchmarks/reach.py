@@ -15,17 +15,18 @@ import jax
 
 jax.config.update("jax_enable_x64", True)
 
-import competitors  # noqa: E402
 import diffrax as dfx  # noqa: E402
 import numpy as np  # noqa: E402
 import scipy.integrate  # noqa: E402
 import tyro  # noqa: E402
-from competitors import PEERS, python_field, python_jacobian  # noqa: E402
-from problems import softplus_teacher  # noqa: E402
 from rich.console import Console  # noqa: E402
 from rich.table import Table  # noqa: E402
 from saddlescope.flows import implicit, simulate  # noqa: E402
-from saddlescope.flows.simulate import default_atol  # noqa: E402
+from saddlescope.flows.simulation.simulate import default_atol  # noqa: E402
+
+import competitors  # noqa: E402
+from competitors import PEERS, python_field, python_jacobian  # noqa: E402
+from problems import softplus_teacher  # noqa: E402
 
 # The budget ends a run here, not the other benchmark's limit.
 competitors.LIMIT = float("inf")

@@ -31,11 +31,12 @@ import jax.numpy as jnp  # noqa: E402
 import matplotlib.pyplot as plt  # noqa: E402
 import numpy as np  # noqa: E402
 import tyro  # noqa: E402
-from competitors import DENSE, OURS, PEERS  # noqa: E402
 from matplotlib.ticker import NullFormatter  # noqa: E402
+from saddlescope.flows.curvature.hessian import hessian_of  # noqa: E402
+from saddlescope.flows.simulation.simulate import default_atol  # noqa: E402
+
+from competitors import DENSE, OURS, PEERS  # noqa: E402
 from problems import PROBLEMS, with_times  # noqa: E402
-from saddlescope.flows.hessian import hessian_of  # noqa: E402
-from saddlescope.flows.simulate import default_atol  # noqa: E402
 
 TARGETS = (1e-4, 1e-6)
 # Fractions of the loss's drop at which transition times are compared.

@@ -13,6 +13,7 @@ from .activation import sine as sine
 from .activation import softplus as softplus
 from .activation import tanh as tanh
 from .activation import x_tanh_x as x_tanh_x
+from .activation_law import law_of_function as law_of_function
 from .architecture import Architecture as Architecture
 from .attention import LinearAttention as LinearAttention
 from .attention import MergedAttention as MergedAttention
@@ -26,7 +27,6 @@ from .diagonal import DiagonalLinear as DiagonalLinear
 from .features import Features as Features
 from .features import features_of as features_of
 from .initialisation import low_rank_plus_noise as low_rank_plus_noise
-from .law_of_function import law_of_function as law_of_function
 from .skip import SkipConnected as SkipConnected
 from .two_layer import TwoLayer as TwoLayer
 from .unit_law import UnitLaw as UnitLaw

@@ -7,8 +7,16 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from .gaussian import Kernel, cubic_kernel, erf_kernel, linear_kernel, quadratic_kernel, relu_kernel, sine_kernel
-from .law_of_function import check_law, law_of_function
+from .activation_law import check_law, law_of_function
+from .gaussian_kernels import (
+    Kernel,
+    cubic_kernel,
+    erf_kernel,
+    linear_kernel,
+    quadratic_kernel,
+    relu_kernel,
+    sine_kernel,
+)
 from .unit_law import EmbeddingType as EmbeddingType
 from .unit_law import UnitLaw as UnitLaw
 

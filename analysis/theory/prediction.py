@@ -7,7 +7,7 @@ import equinox as eqx
 import numpy as np
 
 from ...flows import Landscape
-from ..rendering import new_table, plain_text
+from ..tables import new_table, plain_text
 
 # Columns of the printed table: wide enough for a sentence beside the name.
 WIDTH = 160

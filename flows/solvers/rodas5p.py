@@ -10,8 +10,7 @@ import jax.scipy as jsp
 import numpy as np
 from jaxtyping import Array, Float
 
-from .differences import combine
-from .flat import Jacobian, check_quadratures, flat_field
+from .flat_field import Jacobian, check_quadratures, combine, flat_field
 from .interpolation import PolynomialInterpolation
 
 GAMMA = 0.21193756319429014

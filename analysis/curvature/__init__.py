@@ -1,0 +1,1 @@
+"""Hessian spectra, their ends and densities, blocks and inertia. Imports no other room of analysis."""

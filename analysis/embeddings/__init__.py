@@ -1,0 +1,1 @@
+"""Effective width and the embedding of narrow networks in wide ones. Imports curvature."""

@@ -1,0 +1,164 @@
+"""Which embedded fixed point a wide network is, and the families of embedded points that it belongs to."""
+
+from typing import Any
+
+import equinox as eqx
+import numpy as np
+from jaxtyping import Float, PRNGKeyArray
+
+from ...models import declared_units, incoming, map_units, outgoing
+from ...models.initialisation import normal_arrays
+from ...models.unit_law import EmbeddingType, UnitLaw
+from .embedding import Embedding
+
+# Parameters that agree to this share of the largest are equal: a critical point is known to about 1e-10.
+EQUAL = 1e-6
+
+
+class Identification(eqx.Module):
+    r"""A wide network as an embedding of a narrow one, with the γ of each unit that the narrow one does not need.
+
+    - `embedding`: the narrow network, $P_u$ and $P_v$; its `wide()` is the network that was identified.
+    - `types`: of each wide unit: "ii" for a zero unit; "i", "iii" or "iv" for a copy, a multiple or a combination of
+      narrow units; "" for the first unit of each group, which stands for the narrow unit itself.
+    - `gamma_u`, `gamma_v`: for each wide unit the factors of Theorem 1: rows of $P_u$ and $P_v$ relative to the
+      narrow units, zero for zero units.
+    - `residual`: the largest difference between the network and the embedded one, relative to the largest parameter.
+    """
+
+    embedding: Embedding
+    types: tuple[EmbeddingType | str, ...]
+    gamma_u: Float[np.ndarray, "H r"]
+    gamma_v: Float[np.ndarray, "H r"]
+    residual: float
+
+    def __str__(self) -> str:
+        counts = {name: self.types.count(name) for name in ("ii", "i", "iii", "iv")}
+        parts = [f"{count} of type {name}" for name, count in counts.items() if count]
+        width = self.embedding.incoming.shape[1]
+        return f"width {width} embedded in {len(self.types)}: {', '.join(parts) or 'no further units'}"
+
+
+def identify(model: Any, *, layer: int = 0, tolerance: float = EQUAL) -> Identification | None:
+    r"""The network, narrow in one layer, of which a wide one is an embedding by Theorem 1, and by which types.
+
+    Incoming parameters alone tell which units belong together: equal ones (type i), proportional ones where φ is
+    homogeneous of degree 1 (iii), all of them where φ is linear (iv). Their outgoing parameters then have to be
+    multiples of one vector, as the theorem makes them; units on no invariant manifold count as well as those on one.
+
+    **Arguments:** `model`: with declared units, at a critical point; `layer`: whose units are compared, from 0;
+    `tolerance`: differences up to this share of the layer's largest parameter are none.
+
+    **Returns:** the identification with the narrowest network, or `None` where the network is no embedding of a
+    narrower or equal one of its law's types (units with equal inputs and outputs that are not proportional).
+
+    Source: Zhang, Saxe & Latham (2025), Theorem 1.
+    """
+    law = declared_units(model, layer).law
+    u, v = np.asarray(incoming(model, layer)), np.asarray(outgoing(model, layer))
+    largest = max(float(np.max(np.abs(part), initial=0.0)) for part in (u, v))
+    found = (_factorised if law.linear else _grouped)(u, v, law, tolerance * largest)
+    if found is None:
+        return None
+    p, q = found
+    # Since P_vᵀP_u = 1, the narrow network's units are U' = P_vᵀU and V' = P_uᵀV.
+    embedding = Embedding(map_units(model, q.T, p.T, layer), p, q, layer)
+    difference = max(float(np.max(np.abs(a - b), initial=0.0)) for a, b in ((p @ q.T @ u, u), (q @ p.T @ v, v)))
+    if difference > 10 * tolerance * largest:
+        return None
+    residual = difference / largest if largest > 0 else 0.0
+    return Identification(embedding, _types(p, q, law), p, q, residual)
+
+
+def _types(p: np.ndarray, q: np.ndarray, law: UnitLaw) -> tuple[str, ...]:
+    names, seen = [], set()
+    for row_u, row_v in zip(p, q, strict=True):
+        if not np.any(row_u) and not np.any(row_v):
+            names.append("ii")
+        elif law.linear:
+            # As many units as the narrow network has stand for it; which ones is a matter of choice.
+            names.append("iv" if names.count("") == p.shape[1] else "")
+        else:
+            column = int(np.flatnonzero(row_u)[0])
+            kind = "iii" if law.degree == 1 and row_u[column] != 1 else "i"
+            names.append(kind if column in seen else "")
+            seen.add(column)
+    return tuple(names)
+
+
+def _factorised(u: np.ndarray, v: np.ndarray, law: UnitLaw, small: float):
+    """The narrowest P_u, P_v with P_vᵀP_u = 1 whose columns span those of U and V."""
+    a, b = _basis(u, small), _basis(v, small)
+    left, overlap, right = np.linalg.svd(b.T @ a)
+    rank = int(np.sum(overlap > EQUAL))
+    # What one side has and the other does not see needs a narrow unit as well: its partner is itself.
+    p, q = np.hstack([a, b @ left[:, rank:]]), np.hstack([b, a @ right[rank:].T])
+    used = np.max(np.abs(np.hstack([u, v])), axis=1, initial=0.0, keepdims=True) > small
+    return np.where(used, p, 0.0), np.where(used, q @ np.linalg.inv(p.T @ q), 0.0)
+
+
+def _basis(rows: np.ndarray, small: float) -> np.ndarray:
+    """Orthonormal columns that span those of a matrix, but for what is small."""
+    left, sizes, _ = np.linalg.svd(rows, full_matrices=False)
+    return left[:, sizes > small]
+
+
+def _grouped(u: np.ndarray, v: np.ndarray, law: UnitLaw, small: float):
+    """Groups of units with equal or proportional incoming parameters and outgoing ones along one vector."""
+    columns, leaders = [], []
+    for i, row in enumerate(u):
+        if law.zero and np.max(np.abs(row)) <= small:
+            if np.max(np.abs(v[i])) > small:
+                return None  # φ vanishes for it, but its output weights are free: no type of the theorem
+            continue
+        for k, leader in enumerate(leaders):
+            factor = _factor(row, u[leader], law)
+            if factor is not None and np.max(np.abs(row - factor * u[leader])) <= small:
+                columns[k].append((i, factor))
+                break
+        else:
+            leaders.append(i)
+            columns.append([(i, 1.0)])
+    p, q = np.zeros((len(u), len(columns))), np.zeros((len(u), len(columns)))
+    for k, members in enumerate(columns):
+        total = sum((factor * v[i] for i, factor in members), np.zeros(v.shape[1]))
+        if len(members) > 1 and np.max(np.abs(total)) <= small:
+            return None  # outputs that cancel: a unit of no effect, not an embedded one
+        for i, factor in members:
+            p[i, k] = factor
+            q[i, k] = 1.0 if len(members) == 1 else v[i] @ total / (total @ total)
+    return p, q
+
+
+def _factor(row: np.ndarray, leader: np.ndarray, law: UnitLaw) -> float | None:
+    """The γ of row = γ leader that the law allows, or `None`."""
+    if law.degree != 1:
+        return 1.0
+    factor = float(row @ leader / (leader @ leader))
+    factor = 1.0 if abs(factor - 1) <= EQUAL else factor
+    return factor if law.field == "real" or factor > 0 else None
+
+
+def sample_family(embedding: Embedding, *, key: PRNGKeyArray) -> Embedding:
+    r"""Another embedding of the same narrow network: a random member of the affine family that the given one is in.
+
+    Type iv, or any embedding where φ is linear: $P_u$ standard normal and $P_v = N (P_u^\top N)^{-1}$ for another such
+    matrix N; else the groups stay as they are, with new shares that sum to one, and for φ homogeneous of degree 1 new
+    factors besides, positive where homogeneity holds for these alone. Zero units stay zero.
+
+    **Arguments:** `embedding`; `key`: random key.
+    """
+    narrow, layer = embedding.narrow, embedding.layer
+    law, (wide, width) = declared_units(narrow, layer).law, embedding.incoming.shape
+    first, second = (np.asarray(array) for array in normal_arrays(key, 2 * ((wide, width),)))
+    if law.linear:
+        # Nearly singular overlaps make γ of any size; a mean of one keeps them moderate.
+        anchored = second + 3 * first
+        return Embedding(narrow, first, anchored @ np.linalg.inv(first.T @ anchored), layer)
+    members = embedding.incoming != 0
+    p = np.where(members, embedding.incoming, 0.0)
+    if law.degree == 1:
+        factors = np.exp(first) if law.field == "nonnegative" else np.where(first < 0, -1, 1) * np.exp(second)
+        p = np.where(members, factors, 0.0)
+    q = np.where(members, np.sign(p) * (second + 2.0), 0.0)
+    return Embedding(narrow, p, q / np.sum(p * q, axis=0), layer)

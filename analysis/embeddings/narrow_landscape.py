@@ -1,0 +1,111 @@
+"""The landscape of a narrow network as a part of a wide one, so that all widths share what is compiled for one."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from ...flows import Landscape, flatten, unflatten
+from ...models import UnitLaw, declared_units, incoming, layers_of, map_units, outgoing, units_matrix, width
+from ..curvature.spectrum import DENSE_LIMIT
+from .embedding import Embedding, LayeredEmbedding, LayerMap
+
+
+@dataclass(frozen=True)
+class NarrowLandscape:
+    r"""$L(E \theta')$ as a function of a narrow network's flattened parameters θ'.
+
+    - `landscape`: L, of a wider network; `matrix`: E; `model`: the narrow network.
+    """
+
+    landscape: Landscape
+    matrix: Float[np.ndarray, "n m"]
+    model: Any
+
+    @property
+    def theta(self) -> Float[np.ndarray, " m"]:
+        """The narrow network's own parameters."""
+        return flatten(self.model)
+
+    def value_and_gradient(self, theta: Float[np.ndarray, " m"]) -> tuple[Float[np.ndarray, ""], np.ndarray]:
+        """The loss and its gradient in θ'."""
+        value, gradient = self.landscape.value_and_gradient(self.matrix @ theta)
+        return value, self.matrix.T @ gradient
+
+    def gradient(self, theta: Float[np.ndarray, " m"]) -> Float[np.ndarray, " m"]:
+        """The gradient in θ'."""
+        return self.value_and_gradient(theta)[1]
+
+    def hessian(self, theta: Float[np.ndarray, " m"]) -> Float[np.ndarray, "m m"]:
+        """The Hessian in θ'."""
+        matrix = self.matrix.T @ self.landscape.hessian_products(self.matrix @ theta, self.matrix)
+        return (matrix + matrix.T) / 2
+
+
+def narrow_landscape(
+    landscape: Landscape, embedding: Embedding | LayeredEmbedding, *, spare: Collection[int] = ()
+) -> NarrowLandscape:
+    """The landscape of an embedding's narrow network.
+
+    **Arguments:** `landscape`: of the wide network, or of any other with the same loss and data; `embedding`;
+    `spare`: the numbers of the layers in which the narrow network gets one zero unit more, the last of its layer.
+
+    It is a part of the wide network's landscape where that has up to 3000 parameters and room for the spare units;
+    else of that of a network of a few units more, a power of two in each layer, so that few sizes are ever compiled.
+    """
+    narrow, maps = embedding.narrow, embedding.maps
+    if spare:
+        narrow, maps = _with_spare_units(narrow, maps, spare)
+    size = landscape.theta.size
+    if maps is not None and size <= DENSE_LIMIT:
+        matrix = units_matrix(narrow, maps)
+        if len(matrix) == size:
+            return NarrowLandscape(landscape, matrix, narrow)
+    padding = [_padding(narrow, layer) for layer in range(len(layers_of(narrow)))]
+    padded = narrow
+    for p, q, layer in padding:
+        padded = map_units(padded, p, q, layer)
+    return NarrowLandscape(Landscape(padded, landscape.loss, landscape.data), units_matrix(narrow, padding), narrow)
+
+
+def _padding(narrow: Any, layer: int) -> LayerMap:
+    """The map to a layer of a power of two of units, at least four, of which the further ones are zero."""
+    count = width(narrow, layer)
+    p = np.eye(max(4, 1 << (count - 1).bit_length()), count)
+    return p, p, layer
+
+
+def _with_spare_units(
+    narrow: Any, maps: tuple[LayerMap, ...], layers: Collection[int]
+) -> tuple[Any, tuple[LayerMap, ...] | None]:
+    """The narrow network with its spare units, and the maps with their places in the wide one; `None` without room."""
+    wider, room = [], True
+    for p, q, layer in maps:
+        if layer in layers:
+            more = np.eye(p.shape[1] + 1, p.shape[1])
+            narrow = map_units(narrow, more, more, layer)
+            place = _spare_place(p, q, declared_units(narrow, layer).law)
+            room = room and place is not None
+            p, q = (p, q) if place is None else (np.column_stack([p, place]), np.column_stack([q, place]))
+        wider.append((p, q, layer))
+    return narrow, tuple(wider) if room else None
+
+
+def _spare_place(p: np.ndarray, q: np.ndarray, law: UnitLaw) -> Float[np.ndarray, " H"] | None:
+    """The combination of wide units that makes one that the narrow network does not use."""
+    unused = ~np.any((p != 0) | (q != 0), axis=1)
+    if np.any(unused):
+        return np.eye(len(p))[np.argmax(unused)]
+    if law.linear and len(p) > p.shape[1] and np.array_equal(p, q):
+        # Units mix freely: any direction orthogonal to the columns in use serves.
+        return np.linalg.qr(p, mode="complete")[0][:, -1]
+    return None
+
+
+def added_positions(narrow: NarrowLandscape, layer: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Where the incoming and outgoing parameters of a layer's last unit are in the flattened narrow network."""
+    marked = unflatten(narrow.model, np.arange(narrow.theta.size, dtype=narrow.theta.dtype))
+    u, v = (np.asarray(rows(marked, layer))[-1].astype(int) for rows in (incoming, outgoing))
+    return u, v

@@ -1,0 +1,66 @@
+"""The narrow network behind a wide one."""
+
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from ...models import declared_units, layers_of, map_units, unit_vectors
+from .embedding import Embedding, LayeredEmbedding
+from .width import EffectiveWidth, effective_width, effective_widths, shares_of_ray
+
+
+def reduce(model: Any, effective: EffectiveWidth | None = None, *, layer: int = 0) -> Embedding:
+    r"""The nearest network on the manifold of one layer's effective width, as a narrow network with its embedding.
+
+    For type iv $P_u = P_v$ has orthonormal columns; for type iii columns of shares γ of norm 1 with disjoint supports;
+    for types ii and i $P_u$ marks the copies of a unit and $P_v$ divides its output evenly among them. All lie on
+    manifolds that the flow keeps; the narrow units are $P_v^\top U$ and $P_u^\top V$. Exact where the model lies on
+    that manifold; otherwise the remainder is dropped.
+
+    **Arguments:** `model`: a model with units; `effective`: its effective width, computed if not given, for the
+    `layer` given.
+
+    Source: Zhang, Saxe & Latham (2025), Theorem 3 and its Appendix F.3.
+    """
+    effective = effective_width(model, layer=layer) if effective is None else effective
+    p, q = _maps(model, effective)
+    return Embedding(map_units(model, q.T, p.T, effective.layer), p, q, effective.layer)
+
+
+def reduce_layers(
+    model: Any, effective: EffectiveWidth | tuple[EffectiveWidth, ...] | None = None
+) -> Embedding | LayeredEmbedding:
+    """The network that is narrow in all its layers; for a single layer of units the same as `reduce`.
+
+    **Arguments:** `model`; `effective`: the effective width of each layer, computed if not given.
+    """
+    effective = effective_widths(model) if effective is None else effective
+    effective = effective if isinstance(effective, tuple) else (effective,)
+    if len(effective) != len(layers_of(model)):
+        raise ValueError(f"the model has {len(layers_of(model))} layers of units; got {len(effective)} widths.")
+    if len(effective) == 1:
+        return reduce(model, effective[0])
+    # The maps of different layers act on different axes, so that it does not matter which comes first.
+    maps, narrow = tuple(_maps(model, each) for each in effective), model
+    for each, (p, q) in zip(effective, maps, strict=True):
+        narrow = map_units(narrow, q.T, p.T, each.layer)
+    return LayeredEmbedding(narrow, maps)
+
+
+def _maps(model: Any, effective: EffectiveWidth) -> tuple[Float[np.ndarray, "H r"], Float[np.ndarray, "H r"]]:
+    """$P_u$ and $P_v$ of the nearest point on the manifold of the effective width."""
+    theta = np.asarray(unit_vectors(model, effective.layer))
+    if effective.groups is None:
+        shares = np.linalg.svd(theta, full_matrices=False)[0][:, : effective.width]
+        return shares, shares
+    signed = declared_units(model, effective.layer).law.field == "real"
+    p, q = np.zeros((len(theta), effective.width)), np.zeros((len(theta), effective.width))
+    for k in range(effective.width):
+        group = np.flatnonzero(effective.groups == k)
+        if effective.embedding == "iii":
+            _, shares = shares_of_ray(theta[group], signed)
+            p[group, k] = q[group, k] = shares / np.linalg.norm(shares)
+        else:
+            p[group, k], q[group, k] = 1.0, 1 / len(group)
+    return p, q

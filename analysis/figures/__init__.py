@@ -1,0 +1,1 @@
+"""Figures: the only files that import matplotlib. Imports every other room of analysis."""

@@ -1,0 +1,43 @@
+"""The figure of a flow among its invariant manifolds."""
+
+from collections.abc import Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
+
+from ..invariant_manifolds.history import ManifoldHistory
+from ..visits.itinerary import Visit
+from .itinerary import FONT, colour
+
+
+def plot_manifolds(history: ManifoldHistory, visits: Sequence[Visit] = (), *, ax: Axes | None = None) -> Axes:
+    """Distance from the manifold of each effective width against time, on a logarithmic axis, with the visits.
+
+    A visit's dot sits on the curve of its own width.
+
+    **Arguments:** `history`; `visits`: the itinerary it was made with; `ax`: where to draw. **Returns:** the axes.
+    """
+    ax = plt.subplots()[1] if ax is None else ax
+    shades = plt.get_cmap("viridis")(np.linspace(0, 0.85, len(history.widths)))
+    for width, shade, curve in zip(history.widths, shades, history.distances.T, strict=True):
+        # On the manifold itself the distance is zero or rounding, which a logarithm cannot show.
+        shown = np.where(curve > np.finfo(float).eps * np.max(history.distances), curve, np.nan)
+        if np.all(np.isnan(shown)):
+            continue
+        ax.plot(history.times, shown, color=shade, lw=1.4, label=f"width {width}")
+    for number, visit in enumerate(visits):
+        ax.axvline(visit.time, color=colour(number), lw=0.8, ls=":", zorder=0)
+        width = None if visit.effective_width is None else visit.effective_width.width
+        if width in history.widths:
+            column = history.distances[:, history.widths.index(width)]
+            height = np.interp(visit.time, history.times, column)
+            if height > 0:
+                ax.plot(visit.time, height, "o", color=colour(number), ms=6, label=f"visit {number}, width {width}")
+    ax.set_yscale("log")
+    ax.set_xlabel("time t", fontsize=FONT)
+    ax.set_ylabel("distance from the manifold", fontsize=FONT)
+    ax.tick_params(labelsize=7)
+    ax.margins(x=0.01)
+    ax.legend(fontsize=7, framealpha=0.9, edgecolor="none")
+    return ax

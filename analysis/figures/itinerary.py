@@ -1,0 +1,192 @@
+"""The figure of an itinerary. Only the figure files import matplotlib."""
+
+import textwrap
+from collections.abc import Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
+from matplotlib.figure import Figure
+
+from ...flows import Trajectory
+from ...models import incoming, units_of
+from ..visits.comparison import Comparison
+from ..visits.itinerary import Visit, itinerary
+
+COLOURS = ("#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377", "#bbbbbb")  # Paul Tol's bright scheme
+# More columns of small panels than this cannot be read.
+COLUMNS = 6
+FONT = 8
+# Of the page of an itinerary, in inches: a row of panels, and what its panels leave for titles, tick labels and names
+# of axes. A layout that measures the texts would be a third of the time of `saddlescope run`.
+ROW, LEFT, RIGHT, BETWEEN, ABOVE, BELOW = 2.8, 0.7, 0.1, 0.65, 0.27, 0.48
+
+
+def _label(ax: Axes, x: str, y: str) -> None:
+    ax.set_xlabel(x, fontsize=FONT)
+    ax.set_ylabel(y, fontsize=FONT)
+    ax.tick_params(labelsize=7)
+
+
+def colour(number: int) -> str:
+    """The colour of visit `number` in every panel."""
+    return COLOURS[number % len(COLOURS)]
+
+
+def plot_loss(
+    trajectory: Trajectory,
+    visits: Sequence[Visit] = (),
+    *,
+    levels: Sequence[float] = (),
+    logarithmic: bool = False,
+    ax: Axes | None = None,
+) -> Axes:
+    """Loss against time, with visits (closest approach; bar from arrival to departure) and predicted plateaus.
+
+    **Arguments:** `trajectory`, `visits`; `levels`: plateau losses predicted by theory; `logarithmic`: logarithmic
+    time; `ax`: where to draw. **Returns:** the axes.
+    """
+    ax = plt.subplots()[1] if ax is None else ax
+    for k, level in enumerate(levels):
+        ax.axhline(level, color="0.6", lw=0.8, ls="--", zorder=0, label="theory" if k == 0 else None)
+    start = 1 if logarithmic else 0
+    ax.plot(trajectory.ts[start:], trajectory.losses[start:], color="k", lw=1.5)
+    for number, visit in enumerate(visits):
+        passage = visit.passage
+        end = trajectory.ts[-1] if passage.departure is None else passage.departure
+        ax.plot([passage.arrival, end], 2 * [visit.loss], color=colour(number), lw=5, alpha=0.35, solid_capstyle="butt")
+        ax.plot(passage.time, visit.loss, "o", color=colour(number), ms=6, label=f"visit {number}: {visit.kind.name}")
+    ax.set_xscale("log" if logarithmic else "linear")
+    _label(ax, "time t", "loss L")
+    ax.margins(x=0.01)
+    if visits or levels:
+        ax.legend(fontsize=7, framealpha=0.9, edgecolor="none")
+    return ax
+
+
+def plot_speed(
+    trajectory: Trajectory, visits: Sequence[Visit] = (), *, logarithmic: bool = False, ax: Axes | None = None
+) -> Axes:
+    """Speed ‖∇L‖ against time on a logarithmic axis, with the visits at its minima."""
+    ax = plt.subplots()[1] if ax is None else ax
+    start = 1 if logarithmic else 0
+    positive = np.where(trajectory.speeds > 0, trajectory.speeds, np.nan)
+    ax.plot(trajectory.ts[start:], positive[start:], color="k", lw=1)
+    for number, visit in enumerate(visits):
+        ax.plot(visit.time, visit.speed, "o", color=colour(number), ms=6)
+    ax.set(yscale="log", xscale="log" if logarithmic else "linear")
+    _label(ax, "time t", "speed ‖∇L‖")
+    ax.margins(x=0.01)
+    return ax
+
+
+def plot_units(model, *, limit: float | None = None, number: int = 0, ax: Axes | None = None) -> Axes:
+    """The incoming weights of every unit as points in the plane of their first two entries.
+
+    **Arguments:** `model`: a model with units of at least two incoming parameters; `limit`: half the side of the
+    panel; `number`: which visit's colour to use.
+    """
+    u = np.asarray(incoming(model))
+    if u.shape[1] < 2:
+        raise ValueError("units with fewer than two incoming parameters cannot be drawn in a plane.")
+    ax = plt.subplots()[1] if ax is None else ax
+    limit = float(1.15 * np.max(np.abs(u[:, :2]), initial=1e-12)) if limit is None else limit
+    # As one artist, not as many as units.
+    rays = np.stack([np.zeros_like(u[:, :2]), u[:, :2]], axis=1)
+    ax.add_collection(LineCollection(list(rays), colors=colour(number), linewidths=0.7, alpha=0.6))
+    ax.plot(u[:, 0], u[:, 1], "o", color=colour(number), ms=3.5)
+    ax.axhline(0, color="0.85", lw=0.6, zorder=0)
+    ax.axvline(0, color="0.85", lw=0.6, zorder=0)
+    ax.set(xlim=(-limit, limit), ylim=(-limit, limit), aspect="equal")
+    ax.locator_params(nbins=3)
+    ax.tick_params(labelsize=7)
+    return ax
+
+
+def plot_spectrum(visit: Visit, *, number: int = 0, ax: Axes | None = None) -> Axes:
+    """The Hessian's eigenvalues in ascending order at the visit's critical point, or why there are none."""
+    ax = plt.subplots()[1] if ax is None else ax
+    spectral = visit.kind.spectrum
+    if spectral is None:
+        why = textwrap.fill(visit.kind.evidence.split(";")[0], 28)
+        ax.text(0.5, 0.5, why, ha="center", va="center", fontsize=FONT, transform=ax.transAxes, color="0.3")
+        ax.set(xticks=[], yticks=[])
+        return ax
+    ax.axhline(0, color="0.85", lw=0.6, zorder=0)
+    ax.plot(np.arange(1, len(spectral.eigenvalues) + 1), spectral.eigenvalues, ".", color=colour(number), ms=3)
+    if np.max(np.abs(spectral.eigenvalues)) <= spectral.zero_threshold:
+        ax.set_ylim(-1, 1)
+    ax.set_title(f"index {spectral.index}, nullity {spectral.nullity}", fontsize=FONT)
+    _label(ax, "eigenvalue number", "")
+    return ax
+
+
+def plot_comparison(comparison: Comparison, *, ax: Axes | None = None) -> Axes:
+    """The losses of a flow and of an optimiser beside it, with the flow's plateaus and what became of them."""
+    ax = plt.subplots()[1] if ax is None else ax
+    flow, other = comparison.flow, comparison.other
+    for number, plateau in enumerate(comparison.plateaus):
+        ax.axhline(plateau.loss, color=colour(number), lw=5, alpha=0.35, zorder=0)
+        text = plateau.fate if plateau.ratio is None else f"{plateau.fate} ({plateau.ratio:.3g})"
+        across = ax.get_yaxis_transform()
+        ax.text(0.99, plateau.loss, text, fontsize=FONT, ha="right", va="bottom", transform=across)
+    ax.plot(flow.ts, flow.losses, color="k", lw=1.5, label="gradient flow")
+    ax.plot(other.ts, other.losses, color=COLOURS[1], lw=1.2, label=other.stats.get("method", "another flow"))
+    _label(ax, "time t", "loss L")
+    ax.margins(x=0.01)
+    ax.legend(fontsize=7, framealpha=0.9, edgecolor="none", loc="center right")
+    return ax
+
+
+def plot(
+    trajectory: Trajectory,
+    visits: Sequence[Visit] | None = None,
+    *,
+    levels: Sequence[float] = (),
+    logarithmic: bool = False,
+    title: str = "",
+) -> Figure:
+    """One page: loss, speed, and for each visit the units' incoming weights and the Hessian's spectrum.
+
+    **Arguments:** `trajectory`; `visits`: its itinerary, computed if not given; `levels`: plateau losses predicted by
+    theory; `logarithmic`: logarithmic time; `title`. **Returns:** the figure, not shown and not saved.
+    """
+    visits = itinerary(trajectory) if visits is None else visits
+    model = trajectory.initial_model
+    drawable = units_of(model) is not None and incoming(model).shape[1] >= 2
+    shown = list(enumerate(visits))[:COLUMNS]
+    rows = 3 if drawable else 2
+    columns = max(len(shown), 2)
+    figure = plt.figure(figsize=(max(8.0, 2.6 * columns), ROW * rows))
+    left, right = _row(figure, 0, 2)
+    plot_loss(trajectory, visits, levels=levels, logarithmic=logarithmic, ax=left)
+    plot_speed(trajectory, visits, logarithmic=logarithmic, ax=right)
+    left.set_title(title, fontsize=9, loc="left")
+    if drawable:
+        _unit_panels(trajectory, shown, _row(figure, 1, columns)[: len(shown)])
+    panels = _row(figure, rows - 1, columns)[: len(shown)]
+    for ax, (number, visit) in zip(panels, shown, strict=True):
+        plot_spectrum(visit, number=number, ax=ax)
+    panels[0].set_ylabel("Hessian eigenvalues", fontsize=FONT)
+    return figure
+
+
+def _row(figure: Figure, number: int, panels: int) -> list[Axes]:
+    """Equal panels side by side in row `number`, counted from above, of a page whose rows are ROW inches high."""
+    width, height = figure.get_size_inches()
+    across = (width - LEFT - RIGHT - (panels - 1) * BETWEEN) / panels
+    bottom = height - (number + 1) * ROW + BELOW
+    corners = [(LEFT + k * (across + BETWEEN), bottom) for k in range(panels)]
+    size = (across / width, (ROW - ABOVE - BELOW) / height)
+    return [figure.add_axes((x / width, y / height, *size)) for x, y in corners]
+
+
+def _unit_panels(trajectory: Trajectory, shown, panels: list[Axes]) -> None:
+    models = [trajectory.model_at(visit.passage.index) for _, visit in shown]
+    limit = max((1.15 * float(np.max(np.abs(incoming(model)[:, :2]))) for model in models), default=1.0)
+    for ax, model, (number, visit) in zip(panels, models, shown, strict=True):
+        plot_units(model, limit=limit, number=number, ax=ax)
+        width = "" if visit.effective_width is None else f", width {visit.effective_width.width}"
+        ax.set_title(f"visit {number}, t = {visit.time:.3g}{width}", fontsize=FONT)
+    panels[0].set_ylabel("incoming weights", fontsize=FONT)

@@ -1,0 +1,116 @@
+"""The nearest network of a prescribed effective width, and the distance to it."""
+
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from ...models import declared_units, unit_vectors
+from ...models.activation import UnitLaw
+from ..embeddings.embedding import Embedding
+from ..embeddings.reduction import reduce
+from ..embeddings.width import EffectiveWidth, grouped, shares_of_ray
+
+# Rounds of reassignment; they settle in a few.
+ROUNDS = 20
+
+
+def project(model: Any, width: int, *, layer: int = 0) -> Embedding:
+    r"""The nearest point of the manifold of effective width r, as a narrow network with its embedding.
+
+    The manifold is all networks that can be reduced to r units: for type iv those with rank Θ ≤ r, exactly solved by
+    the singular value decomposition; for type iii those whose units lie on r rays or at zero, for type ii those whose
+    units equal one of r or zero, for type i those with r distinct units. The last three are clustering problems, of
+    which a local optimum is found, from the groups in which the units lie already.
+
+    **Arguments:** `model`: with declared units; `width`: r, at least 1 where φ has no zero; `layer`: of units, from
+    0, where several have them; the others stay as they are.
+
+    **Raises:** `ValueError` for a width that is negative or larger than the number of units.
+
+    Source: Zhang, Saxe & Latham (2025), Theorem 3.
+    """
+    theta, law = np.asarray(unit_vectors(model, layer)), declared_units(model, layer).law
+    least = 0 if law.zero else 1
+    if not least <= width <= len(theta):
+        raise ValueError(f"the width must be between {least} and the number of units, {len(theta)}; got {width}.")
+    labels = None if law.embedding == "iv" else nearest_groups(theta, law, width)
+    empty = np.zeros(0)
+    effective = EffectiveWidth(width, empty, 0.0, float("nan"), law.embedding, float("nan"), labels, layer)
+    return reduce(model, effective)
+
+
+def distances_to_widths(
+    theta: Float[np.ndarray, "T H N"], law: UnitLaw, widths: tuple[int, ...]
+) -> Float[np.ndarray, "T R"]:
+    r"""The distance of units along a path from the manifold of each effective width.
+
+    Type iv: $\sqrt{\sum_{k > r} \sigma_k^2}$; types i–iii: the root of the summed squares of what the nearest
+    configuration leaves over of every unit.
+    """
+    if law.embedding == "iv":
+        squares = np.linalg.svd(theta, compute_uv=False) ** 2
+        return np.sqrt(np.stack([squares[:, r:].sum(axis=1) for r in widths], axis=1))
+    return np.array([[_remainder(units, law, nearest_groups(units, law, r)) for r in widths] for units in theta])
+
+
+def nearest_groups(theta: Float[np.ndarray, "H N"], law: UnitLaw, width: int) -> np.ndarray:
+    """The group, from 0 to `width` − 1, that each unit joins in the nearest configuration; −1 for zero.
+
+    The better of two local optima: from the groups in which the units lie already, the largest first; and from one
+    unit for each group, chosen one after the other as the unit of which most is left over.
+    """
+    labels = np.full(len(theta), -1)
+    if width == 0:
+        return labels
+    for number, group in enumerate(grouped(theta, law)[:width]):
+        labels[group] = number
+    starts = [labels, np.full(len(theta), -1)]
+    for start in starts:
+        for number in range(int(np.max(start)) + 1, width):
+            start[int(np.argmax(_leftovers(theta, law, start)))] = number
+    found = [_settled(theta, law, start, width) for start in starts]
+    return min(found, key=lambda labels: _remainder(theta, law, labels))
+
+
+def _settled(theta: np.ndarray, law: UnitLaw, labels: np.ndarray, width: int) -> np.ndarray:
+    """Lloyd's rounds: every unit to the group, or to zero, that leaves least over of it; then the groups anew."""
+    for _ in range(ROUNDS):
+        costs = np.stack([_costs(theta, law, labels == number) for number in range(width)], axis=1)
+        # What is no nearer to a group than to zero is zero: on the far side of a ray it must not turn the ray.
+        nothing = np.sum(theta**2, axis=1) if law.zero else np.full(len(theta), np.inf)
+        new = np.argmin(np.column_stack([nothing, costs]), axis=1) - 1
+        if np.array_equal(new, labels):
+            break
+        labels = new
+    return labels
+
+
+def _costs(theta: np.ndarray, law: UnitLaw, members: np.ndarray) -> np.ndarray:
+    """What is left over of each unit, squared, if it joins a group."""
+    if not np.any(members):
+        return np.full(len(theta), np.inf)
+    return np.sum((theta - _placed(theta, law, members)) ** 2, axis=1)
+
+
+def _placed(theta: np.ndarray, law: UnitLaw, members: np.ndarray) -> np.ndarray:
+    """Where each unit would be in a group: on its ray, or at its mean."""
+    if law.embedding != "iii":
+        return np.broadcast_to(theta[members].mean(axis=0), theta.shape)
+    direction, _ = shares_of_ray(theta[members], law.field == "real")
+    components = theta @ direction
+    return (components if law.field == "real" else np.maximum(components, 0.0))[:, None] * direction
+
+
+def _leftovers(theta: np.ndarray, law: UnitLaw, labels: np.ndarray) -> np.ndarray:
+    """What is left over of each unit, squared, from where its group places it."""
+    left = np.array(theta, copy=True)
+    for number in range(int(np.max(labels, initial=-1)) + 1):
+        members = labels == number
+        if np.any(members):
+            left[members] -= _placed(theta, law, members)[members]
+    return np.sum(left**2, axis=1)
+
+
+def _remainder(theta: np.ndarray, law: UnitLaw, labels: np.ndarray) -> float:
+    return float(np.sqrt(np.sum(_leftovers(theta, law, labels))))

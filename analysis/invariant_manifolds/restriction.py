@@ -1,0 +1,93 @@
+"""The flow on an invariant manifold, which is that of a narrower network, beside the full flow."""
+
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from ...flows import Trajectory, simulate, unflatten
+from ...models import map_units, units_matrix
+from ..embeddings.embedding import Embedding
+from .projection import project
+
+
+class ScaledUnitsLoss(eqx.Module):
+    r"""The loss of a narrow network whose units are scaled, $L(U_{ij} / \alpha_i, V_{ij} / \beta_i)$.
+
+    With α and β the norms of the columns of an embedding's $P_u$ and $P_v$, these coordinates are those of
+    the wide network's metric: their gradient flow is the wide network's. The data are (α, β, the loss's own data).
+    """
+
+    loss: Callable[[Any, Any], Any] = eqx.field(static=True)
+    layer: int = eqx.field(static=True, default=0)
+
+    def __call__(self, model: Any, data: Any) -> Array:
+        alpha, beta, data = data
+        return self.loss(map_units(model, jnp.diag(1 / alpha), jnp.diag(1 / beta), self.layer), data)
+
+
+class Restriction(eqx.Module):
+    r"""The flow restricted to a manifold of lower effective width, beside the full one.
+
+    - `width`; `times`: of the full flow; `gap`: $\|\theta_{full}(t) - \theta_{restricted}(t)\|$ there; its first entry
+      is the distance of the full flow from the manifold where the restriction begins;
+    - `losses`, `full_losses`: of both; `path`: of the restricted flow, in the wide network's parameters.
+    - `embedding`: of the narrow network, at the end, in the wide one.
+    """
+
+    width: int
+    times: Float[np.ndarray, " T"]
+    gap: Float[np.ndarray, " T"]
+    losses: Float[np.ndarray, " T"]
+    full_losses: Float[np.ndarray, " T"]
+    path: Float[np.ndarray, "T n"]
+    embedding: Embedding
+
+    def __str__(self) -> str:
+        return (
+            f"flow of width {self.width} from t = {self.times[0]:.4g} to {self.times[-1]:.4g}: "
+            f"gap to the full flow {self.gap[0]:.2e} → {self.gap[-1]:.2e}, "
+            f"loss {self.losses[-1]:.6g} beside {self.full_losses[-1]:.6g}"
+        )
+
+
+def restricted_flow(
+    trajectory: Trajectory, width: int, *, layer: int = 0, start: int = 0, stop: int | None = None, points: int = 200
+) -> Restriction:
+    r"""The flow from the nearest network of a given effective width, on the manifold that it never leaves.
+
+    It is integrated as the narrow network's own gradient flow, so that rounding cannot carry it off the manifold.
+    Where units are copies of each other (types i, ii) the narrow network's parameters are scaled to the wide one's
+    metric; for types iii and iv its flow is the narrow network's as it is.
+
+    **Arguments:** `trajectory`: the full flow; `width`: at least 1; `layer`: of units, from 0; `start`, `stop`: numbers
+    of its saved times between which to compare; `points`: of how many of these.
+
+    **Raises:** `ValueError` for a width without units and for an empty interval.
+    """
+    last = len(trajectory.ts) - 1 if stop is None else stop
+    if width < 1 or not 0 <= start < last < len(trajectory.ts):
+        raise ValueError(f"needs a width of at least 1 and start < stop; got {width}, {start} and {last}.")
+    embedding = project(trajectory.model_at(start), width, layer=layer)
+    u, v = (np.linalg.norm(part, axis=0) for part in (embedding.incoming, embedding.outgoing))
+    # Singular vectors and the shares of rays have norm one, up to rounding.
+    plain = all(np.allclose(norms, 1.0, rtol=1e-12) for norms in (u, v))
+    u, v = (np.ones_like(norms) if plain else norms for norms in (u, v))
+    narrow = map_units(embedding.narrow, np.diag(u), np.diag(v), layer)
+    loss, data = trajectory.loss, trajectory.data
+    if not plain:
+        loss, data = ScaledUnitsLoss(loss, layer), (u, v, data)
+    kept = np.unique(np.linspace(start, last, min(points, last - start + 1)).astype(int))
+    times = trajectory.ts[kept]
+    settings = {"rtol": trajectory.stats["rtol"], "saveat": (times[1:] - times[0]).tolist()}
+    flow = simulate(narrow, loss, data, t1=float(times[-1] - times[0]), **settings)
+    at = np.searchsorted(flow.ts, times - times[0])
+    at = np.minimum(at, len(flow.ts) - 1)
+    path = flow.ys[at] @ units_matrix(narrow, [(embedding.incoming / u, embedding.outgoing / v, layer)]).T
+    gap = np.linalg.norm(trajectory.ys[kept] - path, axis=1)
+    end = map_units(unflatten(narrow, flow.ys[-1]), np.diag(1 / u), np.diag(1 / v), layer)
+    final = Embedding(end, embedding.incoming, embedding.outgoing, layer)
+    return Restriction(width, times, gap, flow.losses[at], trajectory.losses[kept], path, final)

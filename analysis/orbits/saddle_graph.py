@@ -1,0 +1,181 @@
+"""The graph of saddles: critical points modulo symmetry, and the connections between them."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import equinox as eqx
+import jax
+import numpy as np
+from jaxtyping import Float
+
+from ...flows import Landscape
+from ...flows.compilation.traced import Traced, evaluate, trace
+from ...flows.losses.statistics import Statistics, reduced_landscape
+from ...models import features_of
+from ..critical_points.classify import kind
+from ..critical_points.critical_point import CriticalPoint, critical_point
+from ..critical_points.kind import Kind
+from ..curvature.scales import Scales
+from ..visits.itinerary import Visit
+from .connections import Connection, follow
+from .exits import exits
+
+# Two critical points are one, up to symmetry, if their losses agree to this share of the first node's, and their
+# outputs to its square root: at a critical point the loss is of second order in the map.
+SAME = 1e-6
+# Spectra that agree to this share of the largest eigenvalue are one.
+SAME_SPECTRUM = 1e-5
+
+
+class SaddleGraph(eqx.Module):
+    """Critical points modulo symmetry, and connections between them.
+
+    - `points`, `kinds`: the nodes, in order of their discovery; `connections`: the edges, one for each pair of nodes.
+    - `taken`: the nodes that a given itinerary visited, in order; empty if none was given.
+    - `complete`: every saddle was left by every exit that was looked for, and every orbit led to a known node.
+    """
+
+    points: tuple[CriticalPoint, ...]
+    kinds: tuple[Kind, ...]
+    connections: tuple[Connection, ...]
+    taken: tuple[int, ...]
+    complete: bool
+
+    def edge(self, source: int, target: int) -> Connection | None:
+        """The connection between two nodes, or `None`."""
+        return next((edge for edge in self.connections if (edge.source, edge.target) == (source, target)), None)
+
+    def node(self, point: CriticalPoint, verdict: Kind | None = None) -> int | None:
+        """The number of the node that a critical point is, or `None`.
+
+        **Arguments:** `point`; `verdict`: its `kind`, determined if not given and needed.
+        """
+        outputs = _outputs_of(self.points[0].landscape)
+        known = _same_map(self.points, [outputs(node.theta) for node in self.points], point, outputs(point.theta))
+        if known is not None:
+            return known
+        return _same_spectrum(self.points, self.kinds, point, kind(point) if verdict is None else verdict)
+
+    def path(self, visits: Sequence[Visit]) -> tuple[int | None, ...]:
+        """The nodes that an itinerary visited, in order; `None` for a visit to none of them."""
+        return tuple(self.node(visit.critical_point, visit.kind) for visit in visits)
+
+    def __str__(self) -> str:
+        lines = [f"{len(self.points)} critical points, {len(self.connections)} connections"]
+        for number, (point, verdict) in enumerate(zip(self.points, self.kinds, strict=True)):
+            targets = ", ".join(str(edge.target) for edge in self.connections if edge.source == number)
+            leads = f", leads to {targets}" if targets else ""
+            lines.append(f"  {number}: loss {point.loss:.6g}, {verdict.name}{leads}")
+        if self.taken:
+            lines.append("taken: " + " → ".join(map(str, self.taken)))
+        return "\n".join(lines) + ("" if self.complete else "\nincomplete: some orbits led to no critical point")
+
+
+def saddle_graph(
+    landscape: Landscape,
+    theta: Float[Any, " n"] | None = None,
+    *,
+    visits: Sequence[Visit] = (),
+    scales: Scales | None = None,
+    size: float = 1.0,
+    mixed: bool = False,
+    max_nodes: int = 32,
+) -> SaddleGraph:
+    r"""The critical points that flows from a critical point lead to, their own successors, and so on.
+
+    Every saddle is left by each of its `exits`. Points with the same loss and the same outputs on the data are one
+    node: they are the same map, placed differently in the network. So are points with the same loss and the same
+    spectrum of the Hessian: where the data have a symmetry of their own, different maps are one up to it.
+
+    **Arguments:** `landscape`; `theta`: at or near the first critical point, by default the landscape's own parameters,
+    for example of a network of zero units; `visits`: an itinerary of the same model, whose critical points are nodes
+    too, and whose path is marked; `scales`: sizes that count as large; `size`: of the weights at full use; `mixed`:
+    leave along every two eigenspaces at once as well; `max_nodes`.
+    """
+    landscape = reduced_landscape(landscape)
+    outputs = _outputs_of(landscape)
+    first = critical_point(landscape, theta)
+    points, kinds, maps = [first], [kind(first, scales=scales)], [outputs(first.theta)]
+
+    def number(point: CriticalPoint, verdict: Kind | None = None) -> int | None:
+        own = outputs(point.theta)
+        known = _same_map(points, maps, point, own)
+        if known is not None:
+            return known
+        verdict = kind(point, scales=scales) if verdict is None else verdict
+        known = _same_spectrum(points, kinds, point, verdict)
+        if known is None and len(points) < max_nodes:
+            points.append(point)
+            kinds.append(verdict)
+            maps.append(own)
+            return len(points) - 1
+        return known
+
+    found = [visit for visit in visits if visit.critical_point.converged]
+    taken = tuple(number(visit.critical_point, visit.kind) for visit in found)
+    complete, edges, node = None not in taken, {}, 0
+    while node < len(points):
+        for way in exits(points[node], kinds[node], mixed=mixed, seed=node):
+            connection = follow(way, size=size)
+            reached = number(connection.end) if connection.end.converged else None
+            if reached is None or reached == node:
+                complete = False
+                continue
+            numbered = eqx.tree_at(lambda c: (c.source, c.target), connection, (node, reached))
+            edges.setdefault((node, reached), numbered)
+        node += 1
+    known = tuple(node for node in taken if node is not None)
+    return SaddleGraph(tuple(points), tuple(kinds), tuple(edges.values()), known, complete)
+
+
+class _Outputs(eqx.Module):
+    """What the loss sees of a model: its outputs on the data, or its coefficients where statistics stand for these."""
+
+    program: Traced
+    seen: Any
+
+    def __call__(self, theta: Float[np.ndarray, " n"]) -> Float[np.ndarray, "..."]:
+        return np.asarray(evaluate(self.program, theta, self.seen))
+
+
+def _outputs_of(landscape: Landscape) -> Callable[[np.ndarray], np.ndarray | None]:
+    theta, data, features = landscape.theta, landscape.data, features_of(landscape.model)
+    if isinstance(data, Statistics) and features is not None:
+        coefficients = lambda theta, factor: features.coefficients(landscape.at(theta)) @ factor.T  # noqa: E731
+        return _Outputs(trace(coefficients, theta, data.factor), data.factor)
+    if not isinstance(data, tuple):
+        return lambda theta: None
+    outputs = lambda theta, inputs: jax.vmap(landscape.at(theta))(inputs)  # noqa: E731
+    return _Outputs(trace(outputs, theta, data[0]), data[0])
+
+
+def _level(points: Sequence[CriticalPoint], loss: float) -> list[int]:
+    """The nodes with a given loss."""
+    scale = SAME * abs(points[0].loss)
+    return [number for number, point in enumerate(points) if abs(point.loss - loss) <= scale]
+
+
+def _same_map(
+    points: Sequence[CriticalPoint], maps: Sequence[np.ndarray | None], point: CriticalPoint, one: np.ndarray | None
+) -> int | None:
+    for number in _level(points, point.loss):
+        other = maps[number]
+        if one is None or other is None:
+            continue
+        if np.linalg.norm(one - other) <= SAME**0.5 * max(np.linalg.norm(one), np.linalg.norm(other), 1e-12):
+            return number
+    return None
+
+
+def _same_spectrum(points: Sequence[CriticalPoint], kinds: Sequence[Kind], point: CriticalPoint, verdict: Kind):
+    one = verdict.spectrum
+    if one is None:
+        return None
+    for number in _level(points, point.loss):
+        other = kinds[number].spectrum
+        if other is None or (one.index, one.nullity) != (other.index, other.nullity):
+            continue
+        largest = np.max(np.abs(one.eigenvalues), initial=0.0)
+        if largest > 0 and np.max(np.abs(one.eigenvalues - other.eigenvalues)) <= SAME_SPECTRUM * largest:
+            return number
+    return None

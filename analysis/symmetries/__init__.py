@@ -1,0 +1,1 @@
+"""Symmetries of a model and the quantities that the flow conserves. Imports embeddings."""

@@ -1,0 +1,76 @@
+"""The conservation audit of a flow: what its architecture conserves, and what the integrator did to it."""
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import numpy as np
+from jaxtyping import Array, Float
+
+from ...flows import Trajectory, flatten
+from ...flows.compilation.traced import Traced, compiled, trace
+from .conservation import conserved_drift, conserved_quantities
+from .lie_algebra import ConservedCount, count_of_outputs
+from .symmetry import outputs_on
+
+# Brackets of gradient fields are made for up to so many parameters: their number and nested derivatives grow with it.
+COUNT_LIMIT = 60
+# Singular values of the known quantities' gradients below this share of the largest are zero.
+RANK = 1e-9
+
+
+class ConservationAudit(eqx.Module):
+    """Conserved quantities of a model, and their drift along a flow.
+
+    - `known`: number of independent ones among those that the architecture is known to have.
+    - `count`: of all that there are, from the Lie algebra of the model's gradient fields; `None` beyond 60 parameters
+      and for data that show no outputs.
+    - `drift`: the largest change of a known one along the flow, relative to the largest ‖θ_i‖² on it; `None` where none
+      is known.
+    - `rtol`: the relative tolerance of the integrator, the yardstick of the drift.
+    """
+
+    known: int
+    count: ConservedCount | None
+    drift: float | None
+    rtol: float
+
+    @property
+    def unknown(self) -> int | None:
+        """How many conserved quantities there are besides the known ones."""
+        return None if self.count is None else self.count.count - self.known
+
+    def __str__(self) -> str:
+        total = "" if self.count is None else f" of {self.count.count} that there are"
+        drift = "none to watch" if self.drift is None else f"drift {self.drift:.1e} at rtol {self.rtol:g}"
+        return f"{self.known} conserved quantities known{total}; {drift}"
+
+
+def conservation_audit(trajectory: Trajectory) -> ConservationAudit:
+    """Audits a flow: how many quantities its model conserves, known and in all, and how far they drifted.
+
+    **Arguments:** `trajectory`: the flow.
+
+    Source: Marcotte, Gribonval & Peyré (2023), "Abide by the law and follow the flow".
+    """
+    model, outputs = trajectory.initial_model, outputs_on(trajectory.data)
+    size, count = trajectory.ys.shape[1], None
+    if outputs is not None and size <= COUNT_LIMIT:
+        count = count_of_outputs(model, outputs)
+    return ConservationAudit(known_rank(model), count, conserved_drift(trajectory), trajectory.stats["rtol"])
+
+
+def known_rank(model: Any) -> int:
+    """The number of independent conserved quantities among the known ones: the rank of their gradients."""
+    flat = flatten(model)
+    theta = np.random.default_rng(0).standard_normal(flat.size).astype(flat.dtype)
+    gradients = np.asarray(_jacobian(trace(lambda point: conserved_quantities(model, point), theta), theta))
+    if gradients.size == 0:
+        return 0
+    values = np.linalg.svd(gradients, compute_uv=False)
+    return int(np.sum(values > RANK * values[0]))
+
+
+@compiled
+def _jacobian(function: Traced, theta: Float[Array, " n"]) -> Float[Array, "k n"]:
+    return jax.jacrev(function)(theta)

@@ -1,0 +1,214 @@
+"""Continuous symmetries of a model, found by solving for them, and the directions in which they move it."""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from ...flows import Statistics, flatten, unflatten, unit_positions
+from ...models import (
+    Units,
+    declared_units,
+    features_of,
+    incoming,
+    layers_of,
+    outgoing,
+    units_of,
+    width,
+    with_units,
+)
+from ...models.quick import quickly_compiled
+from ..embeddings.embedding import Embedding
+
+# Singular values below this share of the largest are zero.
+RANK = 1e-9
+# Conditions, so many times as there are unknowns, that a symmetry must meet.
+TRIALS = 3
+# Generators of a model without units are sought among all affine maps of its parameters: the square of their number.
+SEARCH_LIMIT = 40
+
+# Inputs on which a symmetry must hold: as many as decide, few enough for the linear system to stay small.
+INPUTS = 64
+
+
+class Outputs(eqx.Module):
+    """The function from a model to all that data see of it: its outputs, or its coefficients in their features."""
+
+    inputs: Any
+
+    def __call__(self, model: Any) -> Float[Array, " k"]:
+        if self.inputs is not None:
+            return jnp.ravel(jax.vmap(model)(self.inputs))
+        features = features_of(model)
+        if features is None:
+            raise ValueError(f"{type(model).__name__} declares no features; statistics do not apply to it.")
+        return jnp.ravel(features.coefficients(model))
+
+
+def outputs_on(data: Any) -> Outputs | None:
+    """The outputs on the first inputs of a pair (x, y), coefficients for `Statistics`; else `None`."""
+    if isinstance(data, Statistics):
+        return Outputs(None)
+    if isinstance(data, tuple) and len(data) == 2:
+        return Outputs(jax.tree.map(lambda x: x[:INPUTS], data[0]))
+    return None
+
+
+class _Whole(eqx.Module):
+    """Outputs as a function of all of a model's parameters."""
+
+    model: Any
+    outputs: Outputs
+
+    def __call__(self, theta: Array) -> Array:
+        return self.outputs(unflatten(self.model, theta))
+
+
+class _OneUnit(eqx.Module):
+    """Outputs of a network of one unit, as a function of that unit's parameters."""
+
+    model: Any
+    outputs: Outputs
+
+    def __call__(self, w: Array) -> Array:
+        split = incoming(self.model).shape[1]
+        return self.outputs(with_units(self.model, w[None, :split], w[None, split:]))
+
+
+@functools.partial(quickly_compiled, by=eqx.filter_jit)
+def _conditions(function: Callable[[Array], Array], points: Float[Any, "t n"]) -> Float[Array, "t k n n+1"]:
+    """Rows of the linear system J(θ) A [θ, 1] = 0 for the entries of A."""
+
+    def rows(theta: Array) -> Array:
+        return jax.jacfwd(function)(theta)[:, :, None] * jnp.append(theta, 1.0)
+
+    return jax.vmap(rows)(points)
+
+
+def generators(function: Callable[[Array], Array], size: int, dtype: Any = float) -> Float[np.ndarray, "k n n+1"]:
+    r"""A basis of all A with $D f(\theta)\, A [\theta, 1] = 0$ for all θ: the affine symmetries of $f$.
+
+    By a linear system at random θ.
+
+    **Arguments:** `function`: f, from n numbers to a vector; `size`: n.
+    """
+    outputs = jax.eval_shape(function, jax.ShapeDtypeStruct((size,), dtype)).size
+    # Every point gives as many conditions as there are outputs.
+    count = TRIALS * max(size + 1, size * (size + 1) // outputs)
+    points = np.random.default_rng(0).standard_normal((count, size)).astype(dtype)
+    rows = np.asarray(_conditions(function, points)).reshape(-1, size * (size + 1))
+    # The triangular factor has the null space of the rows, and is as small as the unknowns are few.
+    _, values, vectors = np.linalg.svd(np.linalg.qr(rows, mode="r"))
+    values = np.append(values, np.zeros(len(vectors) - len(values)))
+    algebra = vectors[values <= RANK * values[0]].reshape(-1, size, size + 1)
+    # What is rounding must not move parameters that are zero.
+    return np.where(np.abs(algebra) > RANK, algebra, 0.0)
+
+
+def _moves(algebra: Float[np.ndarray, "k n n+1"], theta: Float[np.ndarray, " n"]) -> Float[np.ndarray, "k n"]:
+    return algebra @ np.append(theta, 1.0)
+
+
+def unit_symmetries(model: Any, data: Any) -> Float[np.ndarray, "k d d+1"]:
+    r"""The affine symmetries of one unit: a basis of all A with $D_w[\phi(z; u) v]\,A [w, 1] = 0$ for all w and z.
+
+    With $w = (u, v)$ it holds rescalings ($u \to \alpha u$, $v \to \alpha^{-p} v$), the gauges of keys and queries, and
+    whatever else is there: found by a linear system at random w, not by knowing the model.
+
+    **Arguments:** `model`: with declared units; `data`: a pair (x, y) with generic inputs, or statistics.
+    """
+    outputs, u, v = outputs_on(data), incoming(model), outgoing(model)
+    if outputs is None:
+        raise ValueError(f"symmetries are sought on data (x, y) or statistics; got {type(data).__name__}.")
+    # One unit of zeros: only shapes matter, and these do not depend on the number of units.
+    single = with_units(model, np.zeros((1, u.shape[1]), u.dtype), np.zeros((1, v.shape[1]), v.dtype))
+    return generators(_OneUnit(single, outputs), u.shape[1] + v.shape[1], u.dtype)
+
+
+def symmetry_directions(model: Any, data: Any) -> Float[np.ndarray, "k n"] | None:
+    r"""Tangents, at the model's parameters, of the orbits of its continuous symmetries.
+
+    Each unit's own (`unit_symmetries`) and, where φ is linear, the mixing of units $U \to BU$, $V \to B^{-\top} V$.
+    Where several layers have units: the mixing of linear ones and the rescaling of homogeneous ones, layer by layer.
+    For a model without units: all affine symmetries of its parameters, which are sought for up to 40 of them; beyond,
+    and for data of an unknown kind, `None`.
+    """
+    outputs, theta = outputs_on(data), np.asarray(flatten(model))
+    if outputs is None:
+        return None  # nothing is known of what the data see
+    if units_of(model) is None:
+        if theta.size > SEARCH_LIMIT:
+            return None
+        return _moves(generators(_Whole(model, outputs), theta.size, theta.dtype), theta)
+    layers = layers_of(model)
+    if len(layers) > 1:
+        return np.concatenate([_layer_directions(model, units, layer) for layer, units in enumerate(layers)])
+    u, v = np.asarray(incoming(model)), np.asarray(outgoing(model))
+    if declared_units(model).law.linear:
+        return _flat_directions(model, _mixings(u, v))
+    split, rows, algebra = u.shape[1], [], unit_symmetries(model, data)
+    for i, w in enumerate(np.concatenate([u, v], axis=1)):
+        for change in _moves(algebra, w):
+            du, dv = np.zeros_like(u), np.zeros_like(v)
+            du[i], dv[i] = change[:split], change[split:]
+            rows.append((du, dv))
+    return _flat_directions(model, rows)
+
+
+def _layer_directions(model: Any, units: Units, layer: int) -> Float[np.ndarray, "k n"]:
+    """The changes (BU, −pBᵀV) of one layer: B any matrix if φ is linear, else diagonal and p its degree."""
+    count, theta = width(model, layer), flatten(model)
+    if units.law.degree is None:
+        return np.zeros((0, theta.size))
+    unit = np.eye(count)
+    pairs = [(i, j) for i in range(count) for j in range(count) if units.law.linear or i == j]
+    marked = unflatten(model, np.arange(theta.size, dtype=theta.dtype))
+    u, v = (np.asarray(rows(marked, layer)).astype(int) for rows in (incoming, outgoing))
+    changes = np.zeros((len(pairs), theta.size))
+    for change, (i, j) in zip(changes, pairs, strict=True):
+        generator = np.outer(unit[i], unit[j])
+        # One array may be both: its changes add up.
+        np.add.at(change, u, generator @ theta[u])
+        np.add.at(change, v, -units.law.degree * generator.T @ theta[v])
+    return changes
+
+
+def _mixings(u: np.ndarray, v: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+    """The changes (BU, −BᵀV), for B of rank one that span them: only B's action on the ranges of U and V counts."""
+    count = len(u)
+    unit = np.eye(count)
+    pairs = [(unit[i], b) for b in _range(u).T for i in range(count)]
+    pairs += [(b, unit[j]) for b in _range(v).T for j in range(count)]
+    return [(np.outer(a, b @ u), -np.outer(b, a @ v)) for a, b in pairs]
+
+
+def _range(matrix: np.ndarray) -> np.ndarray:
+    left, values, _ = np.linalg.svd(matrix, full_matrices=False)
+    return left[:, values > RANK * np.max(values, initial=0.0)]
+
+
+def family_directions(embedding: Embedding) -> Float[np.ndarray, "k n"]:
+    r"""Tangents of the affine family of embedded points: outputs shared otherwise between the units of one column."""
+    v, rows = np.asarray(outgoing(embedding.narrow)), []
+    u_shape = (embedding.incoming.shape[0], incoming(embedding.narrow).shape[1])
+    for column, output in zip(embedding.incoming.T, v, strict=True):
+        first, *others = np.flatnonzero(column) if np.any(column) else [0]
+        for other in others:
+            dv = np.zeros((len(column), v.shape[1]))
+            dv[first], dv[other] = output / column[first], -output / column[other]
+            rows.append((np.zeros(u_shape), dv))
+    return _flat_directions(embedding.wide(), rows)
+
+
+def _flat_directions(model: Any, rows: list[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
+    """Changes of the units as changes of the flattened parameters; what is outside the units stays."""
+    changes = np.zeros((len(rows), flatten(model).size))
+    places = unit_positions(model)
+    for change, (du, dv) in zip(changes, rows, strict=True):
+        change[places] = np.concatenate([du, dv], axis=1)
+    return changes

@@ -1,0 +1,120 @@
+"""Networks that are linear in a matrix of bounded rank: plateau losses are best fits of each rank."""
+
+import numpy as np
+import scipy
+from jaxtyping import Float
+
+from ....flows import Statistics
+
+
+def lemma6_modes(
+    x: Float[np.ndarray, "P D"], y: Float[np.ndarray, "P M"]
+) -> tuple[Float[np.ndarray, " M"], Float[np.ndarray, "M M"]]:
+    r"""Eigenvalues $\mu_k$, falling, and eigenvectors $e_k$ of $\Sigma_{yx} \Sigma_{xx}^{-1} \Sigma_{yx}^\top$.
+
+    The fixed points of a two-layer linear network are $W_A = \sum_{k \in A} e_k e_k^\top \Sigma_{yx} \Sigma_{xx}^{-1}$.
+
+    Source: Baldi & Hornik (1989); Zhang, Saxe & Latham (2025), Lemma 6.
+    """
+    count = x.shape[0]
+    covariance, cross = x.T @ x / count, y.T @ x / count
+    values, vectors = np.linalg.eigh(cross @ np.linalg.solve(covariance, cross.T))
+    return values[::-1], vectors[:, ::-1]
+
+
+def lemma6_levels(
+    x: Float[np.ndarray, "P D"], y: Float[np.ndarray, "P M"], *, weight: float = 0.5
+) -> tuple[float, ...]:
+    r"""Plateau losses of a two-layer linear network that learns its largest modes first.
+
+    $L_r = w\,(\mathrm{tr}\, \Sigma_{yy} - \sum_{k \le r} \mu_k)$ for r = 0, …, min(D, M), with μ from `lemma6_modes`.
+
+    **Arguments:** `x`, `y`: the sample, Σ_xx invertible; `weight`: w in the loss $w \langle \|y - f\|^2 \rangle$.
+    """
+    values, _ = lemma6_modes(x, y)
+    total = np.mean(np.sum(y**2, axis=1))
+    ranks = min(x.shape[1], y.shape[1])
+    return tuple(float(weight * max(total - values[:r].sum(), 0.0)) for r in range(ranks + 1))
+
+
+def best_rank_levels(statistics: Statistics) -> tuple[float, ...]:
+    r"""Lemma 6 on sufficient statistics: $L_r = L^* + \sum_{k > r} \sigma_k^2$, σ the singular values of $A^* R^\top$.
+
+    The same as `lemma6_levels`, with the loss's own weight, and without squaring the condition of the sample.
+    """
+    target = np.asarray(statistics.target) @ np.asarray(statistics.factor).T
+    values = np.linalg.svd(target, compute_uv=False)
+    ranks = min(statistics.target.shape)
+    return tuple(float(statistics.constant + np.sum(values[r:] ** 2)) for r in range(ranks + 1))
+
+
+def windowed_levels(
+    windows: Float[np.ndarray, "P positions kernel"], y: Float[np.ndarray, " P"], *, starts: int = 20
+) -> tuple[float, ...]:
+    r"""Plateau losses of a two-layer linear convolutional network with one output.
+
+    $L_r = \min_{\mathrm{rank}\, M \le r} \langle (y - \langle M, \tilde X \rangle)^2 \rangle$, a weighted low-rank
+    problem, solved in the factors $M = V U^\top$ by least squares from several random starts. It holds for ReLU kernels
+    too if the data leave the coordinates of the kernel uncoupled and the best kernels have no negative entry.
+
+    **Arguments:** `windows`: $\tilde X$ of each sample; `y`: targets; `starts`: number of random starts.
+
+    Source: Zhang, Saxe & Latham (2025), Figure 1C; Srebro & Jaakkola (2003) for the weighted problem.
+    """
+    count, positions, kernel = windows.shape
+    # The QR factor of features and target holds all that the squared error needs of the sample.
+    factor = np.linalg.qr(np.column_stack([windows.reshape(count, -1), y]), mode="r") / np.sqrt(count)
+    return weighted_levels(factor[:, :-1], factor[:, -1], (positions, kernel), starts=starts)
+
+
+def weighted_levels(
+    features: Float[np.ndarray, "n rows*columns"],
+    target: Float[np.ndarray, " n"],
+    shape: tuple[int, int],
+    *,
+    starts: int = 20,
+) -> tuple[float, ...]:
+    r"""$L_r = \min_{\mathrm{rank}\, M \le r} \|t - F\, \mathrm{vec} M\|^2$ for r = 0, …, the smaller side of M.
+
+    **Arguments:** `features`: F; `target`: t; `shape`: rows and columns of M; `starts`: number of random starts.
+
+    Source: Srebro & Jaakkola (2003).
+    """
+    (rows, columns), full = shape, min(shape)
+    random, tensor = np.random.default_rng(0), features.reshape(-1, *shape)
+    levels = [float(target @ target)]
+    for rank in range(1, full):
+        split = rows * rank
+
+        def factors(w, rank=rank, split=split):
+            return w[:split].reshape(rows, rank), w[split:].reshape(rank, columns)
+
+        def residual(w):
+            left, right = factors(w)
+            return features @ (left @ right).ravel() - target
+
+        def jacobian(w):
+            left, right = factors(w)
+            parts = np.einsum("nij,kj->nik", tensor, right), np.einsum("nij,ik->nkj", tensor, left)
+            return np.concatenate([part.reshape(len(features), -1) for part in parts], axis=1)
+
+        # Starts that end in a flat valley would spend thousands of steps on its last digits.
+        settings = {"jac": jacobian, "xtol": 1e-15, "ftol": 1e-15, "gtol": 1e-15, "max_nfev": 200}
+        answers = (
+            scipy.optimize.least_squares(residual, random.standard_normal(split + rank * columns), **settings)
+            for _ in range(starts)
+        )
+        levels.append(float(min(2 * answer.cost for answer in answers)))
+    rest = target - features @ np.linalg.lstsq(features, target, rcond=None)[0]
+    return (*levels, float(rest @ rest))
+
+
+def isotropic_quadratic_levels(inputs: int) -> tuple[float, ...]:
+    r"""Plateau losses of a quadratic network on $y \propto \|x\|^2$, $\langle y^2 \rangle = 1$, $x \sim N(0, I_D)$.
+
+    $L_m = 2 (D - m) / (D (m + 2))$. Derivation: with $A = \sum v_i u_i u_i^\top$ and $B = A - cI$ the loss is
+    $2 \|B\|_F^2 + (\mathrm{tr} B)^2$; the best A of rank m has equal eigenvalues $c + (D - m) c / (m + 2)$.
+
+    **Arguments:** `inputs`: D.
+    """
+    return tuple(2 * (inputs - m) / (inputs * (m + 2)) for m in range(inputs + 1))

@@ -1,0 +1,138 @@
+"""Where an optimiser departs from the flow: distance over time, and what became of each plateau."""
+
+from typing import TYPE_CHECKING, Literal
+
+import equinox as eqx
+import numpy as np
+import scipy
+from jaxtyping import Float
+
+from ...flows import Trajectory
+from ..tables import new_table, plain_text
+from .passages import FRACTION, passages
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+Fate = Literal["kept", "lengthened", "left early", "skipped", "not left", "not reached"]
+
+# Dwell times within one per cent of each other count as equal.
+SAME = 0.01
+# A plateau is skipped if it takes less than half of the time of the drop after it: a loss that falls at a steady pace
+# spends 0.1 + 0.1 of two equal drops on the plateau between, against 0.8 of one on the drop, that is a quarter; twice
+# that leaves room for a fall at an uneven pace.
+SKIPPED = 0.5
+
+
+class Plateau(eqx.Module):
+    """A plateau of the flow, and what the other trajectory made of it.
+
+    - `loss`: the flow's loss at closest approach; `dwell`, `other_dwell`: dwell times of the two, between the same
+      losses, `None` where a plateau was not reached or not left;
+    - `ratio`: of the dwell times, for optimisers with a time scale of their own each as a share of the time to the
+      flow's last plateau; `fate`: what that ratio means.
+    """
+
+    loss: float
+    dwell: float
+    other_dwell: float | None
+    ratio: float | None
+    fate: Fate
+
+
+class Comparison(eqx.Module):
+    r"""A trajectory beside the flow from the same weights.
+
+    - `flow`, `other`: the two;
+    - `ts`: the other's times, as far as the flow reaches; `distances`: $\|\theta_{other}(t) - \theta_{flow}(t)\|$;
+    - `plateaus`: those that the flow left, in order.
+    """
+
+    flow: Trajectory
+    other: Trajectory
+    ts: Float[np.ndarray, " T"]
+    distances: Float[np.ndarray, " T"]
+    plateaus: tuple[Plateau, ...]
+
+    def __str__(self) -> str:
+        worst = int(np.argmax(self.distances))
+        size = np.linalg.norm(self.other.ys[worst])
+        remark = (
+            f"{self.other.stats.get('method', 'gradient flow')}: {self.other.result.value}. Farthest from the flow at "
+            f"t = {self.ts[worst]:.4g}, by {self.distances[worst]:.3g} at ‖θ‖ = {size:.3g}; at the end by "
+            f"{self.distances[-1]:.3g}."
+        )
+        return plain_text(self.table(), remark, width=120)
+
+    def table(self) -> "Table":
+        """The plateaus as a rich table."""
+        columns = ("#", "loss", "dwell of the flow", "dwell here", "ratio", "fate")
+        result = new_table(columns, left=("fate",))
+        for k, plateau in enumerate(self.plateaus):
+            numbers = (plateau.loss, plateau.dwell, plateau.other_dwell, plateau.ratio)
+            shown = ("–" if number is None else f"{number:.4g}" for number in numbers)
+            result.add_row(str(k), *shown, plateau.fate)
+        return result
+
+
+def compare(flow: Trajectory, other: Trajectory, *, same: float = SAME, skipped: float = SKIPPED) -> Comparison:
+    """Sets an optimiser's trajectory beside the flow from the same initial weights.
+
+    A plateau's dwell time is that from nine tenths of the drop before it to a tenth of the drop after it, at the same
+    losses for both; the other's loss need not fall steadily, and is at a level when it first gets there.
+
+    **Arguments:** `flow`: by `simulate`; `other`: by `descend`, or another flow; `same`: share by which dwell times may
+    differ and still count as equal; `skipped`: ratio of dwell time to that of the drop after it below which a plateau
+    counts as skipped.
+
+    **Raises:** `ValueError` for trajectories of different initial weights.
+    """
+    if flow.ys.shape[1:] != other.ys.shape[1:] or not np.array_equal(flow.ys[0], other.ys[0]):
+        raise ValueError("the trajectories start from different weights; give both the same model.")
+    if not (0 <= same < 1 and skipped >= 0):
+        raise ValueError(f"same must lie in [0, 1) and skipped must not be negative; got {same} and {skipped}.")
+    ts = other.ts[other.ts <= flow.ts[-1]]
+    distances = np.linalg.norm(other.ys[: len(ts)] - _positions(flow, ts), axis=1)
+    return Comparison(flow, other, ts, distances, _plateaus(flow, other, same, skipped))
+
+
+def _positions(flow: Trajectory, ts: np.ndarray) -> np.ndarray:
+    """The flow's weights at given times, by the cubic through its steps and their velocities."""
+    velocities = -flow.landscape.values_and_gradients(flow.ys)[1]
+    return scipy.interpolate.CubicHermiteSpline(flow.ts, flow.ys, velocities)(ts)
+
+
+def _plateaus(flow: Trajectory, other: Trajectory, same: float, skipped: float) -> tuple[Plateau, ...]:
+    visited = passages(flow)
+    losses = flow.losses[[passage.index for passage in visited]]
+    tenths = -FRACTION * np.diff(losses)
+    arrivals = [0.0, *(_first_below(other, level) for level in losses[1:] + tenths)]
+    departures = [_first_below(other, level) for level in losses[:-1] - tenths]
+    scale = 1.0
+    if not other.stats.get("follows_flow", True):
+        scale = visited[-1].arrival / (other.ts[-1] if arrivals[-1] is None else arrivals[-1])
+    result = []
+    for k, passage in enumerate(visited[:-1]):
+        arrival, departure, after = arrivals[k], departures[k], arrivals[k + 1]
+        loss, dwell = float(losses[k]), passage.dwell
+        assert dwell is not None  # only the last passage is never left
+        if arrival is None or departure is None:
+            result.append(Plateau(loss, dwell, None, None, "not reached" if arrival is None else "not left"))
+            continue
+        passed = after is not None and departure - arrival < skipped * (after - departure)
+        ratio = scale * (departure - arrival) / dwell
+        fate: Fate = "kept" if abs(ratio - 1) <= same else "lengthened" if ratio > 1 else "left early"
+        result.append(Plateau(loss, dwell, departure - arrival, ratio, "skipped" if passed else fate))
+    return tuple(result)
+
+
+def _first_below(path: Trajectory, level: float) -> float | None:
+    """When a loss first falls to a level, linearly between records; `None` if it does not."""
+    below = path.losses <= level
+    if not np.any(below):
+        return None
+    k = int(np.argmax(below))
+    if k == 0:
+        return float(path.ts[0])
+    weight = (path.losses[k - 1] - level) / (path.losses[k - 1] - path.losses[k])
+    return float(path.ts[k - 1] + weight * (path.ts[k] - path.ts[k - 1]))

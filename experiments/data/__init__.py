@@ -1,0 +1,1 @@
+"""Synthetic data sets and small images. Imports no other room of experiments."""

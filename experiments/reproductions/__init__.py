@@ -1,0 +1,1 @@
+"""Figures of the literature, reproduced and checked. Imports the other rooms of experiments."""

@@ -1,0 +1,1 @@
+"""The named experiments: model, data, initialisation and horizon. Imports data."""

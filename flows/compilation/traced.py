@@ -1,0 +1,152 @@
+"""Functions as the programs that tracing makes of them, so that what computes the same is compiled once."""
+
+import functools
+import math
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.extend.core import ClosedJaxpr, Jaxpr, jaxpr_as_fun
+
+from ...models.quick import quickly_compiled
+
+# Programs that read and write fewer numbers run for microseconds, ten thousand times for less than a second, also
+# without optimisation.
+SMALL = 100_000
+
+
+class Program:
+    """A jaxpr with the structure of its result; two are equal if their texts are, however they came about.
+
+    A text holds every operation with all its parameters. Of functions with derivatives of their own it holds but the
+    name of the rule, so that the text of the gradient, in which the rules are spelled out, is put beside it where
+    there are such.
+    """
+
+    def __init__(self, jaxpr: Any, structure: Any, rules: str):
+        self.jaxpr, self.structure = jaxpr, structure
+        # Arrays in full: an abbreviation would make different programs equal.
+        with np.printoptions(threshold=sys.maxsize, floatmode="unique"):
+            self.text = f"{jaxpr}\n{rules}"
+        self._hash = hash((self.text, structure))
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    def __eq__(self, other: object) -> bool:
+        return self is other or (
+            isinstance(other, Program)
+            and self._hash == other._hash
+            and self.text == other.text
+            and self.structure == other.structure
+        )
+
+    @functools.cached_property
+    def small(self) -> bool:
+        """Whether a program that evaluates this one or its derivatives may be compiled without optimisation."""
+        return _numbers(self.jaxpr) < SMALL
+
+
+def _numbers(jaxpr: Jaxpr) -> int:
+    """How many numbers a program reads and writes, both branches of choices included, one round of a search."""
+    total = 0
+    for operation in jaxpr.eqns:
+        inner = [part for value in operation.params.values() for part in _programs(value)]
+        if inner:
+            total += operation.params.get("length", 1) * sum(map(_numbers, inner))
+        elif operation.primitive.name == "dot_general":
+            (contracted, _), _ = operation.params["dimension_numbers"]
+            factor: Any = operation.invars[0]
+            total += _size(operation.outvars[0]) * math.prod(factor.aval.shape[axis] for axis in contracted)
+        else:
+            total += sum(map(_size, (*operation.invars, *operation.outvars)))
+    return total
+
+
+def _size(variable: Any) -> int:
+    return variable.aval.size
+
+
+def _programs(value: Any) -> list[Jaxpr]:
+    parts = value if isinstance(value, tuple | list) else (value,)
+    parts = [getattr(part, "jaxpr", part) for part in parts]
+    return [part for part in parts if isinstance(part, Jaxpr)]
+
+
+class Traced(eqx.Module):
+    """A function of arrays that was traced once, for arguments of fixed shapes.
+
+    What it closed over are its `constants`, which are compiled in nowhere: fresh lambdas, copies of models and other
+    data of the same shapes share what is compiled for the first of them.
+
+    - `constants`: the arrays that the function holds; `program`: what it does.
+    """
+
+    constants: list[Any]
+    program: Program = eqx.field(static=True)
+
+    def __call__(self, *arguments: Any) -> Any:
+        """The function's value; leaves of the arguments that are no arrays are those that it was traced with."""
+        leaves = jax.tree.leaves(eqx.filter(arguments, eqx.is_array))
+        values = jaxpr_as_fun(ClosedJaxpr(self.program.jaxpr, self.constants))(*leaves)
+        return jax.tree.unflatten(self.program.structure, values)
+
+    @property
+    def small(self) -> bool:
+        """Whether it does so little that compiling it takes longer than running it."""
+        return self.program.small
+
+
+def compiled(function: Callable) -> Callable:
+    """`eqx.filter_jit`, without optimisation where the first argument has the property of being `small`."""
+    plain, quick = eqx.filter_jit(function), quickly_compiled(function, eqx.filter_jit)
+
+    @functools.wraps(function)
+    def call(first: Any, *arguments: Any) -> Any:
+        return (quick if first.small else plain)(first, *arguments)
+
+    return call
+
+
+@compiled
+def evaluate(traced: Traced, *arguments: Any) -> Any:
+    """A traced function's value, compiled once for all functions that compute the same."""
+    return traced(*arguments)
+
+
+def trace(function: Callable, *arguments: Any) -> Traced:
+    """The function as a program, for arguments of the shapes of those given.
+
+    **Arguments:** `function`: from PyTrees to a PyTree of arrays, without side effects; `arguments`: arrays, or
+    `jax.ShapeDtypeStruct` in their place, in any PyTrees.
+    """
+    shapes, static = eqx.partition(arguments, _is_shape_or_array)
+    leaves, structure = jax.tree.flatten(shapes)
+    examples = [jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) for leaf in leaves]
+
+    def flat(*values: Any) -> Any:
+        return function(*eqx.combine(jax.tree.unflatten(structure, values), static))
+
+    closed, result = jax.make_jaxpr(flat, return_shape=True)(*examples)
+    rules = ""
+    if "custom_jvp_call" in (text := str(closed.jaxpr)) or "custom_vjp_call" in text:
+        rules = _text_of_derivatives(flat, examples)
+    return Traced(list(closed.consts), Program(closed.jaxpr, jax.tree.structure(result), rules))
+
+
+def _is_shape_or_array(leaf: Any) -> bool:
+    return eqx.is_array(leaf) or isinstance(leaf, jax.ShapeDtypeStruct)
+
+
+def _text_of_derivatives(flat: Callable, examples: list[Any]) -> str:
+    """The text of the gradient of all that the function returns, in which rules of differentiation are spelled out."""
+
+    def total(*values: Any) -> Any:
+        return sum(jnp.sum(leaf) for leaf in jax.tree.leaves(flat(*values)) if jnp.issubdtype(leaf.dtype, jnp.floating))
+
+    inexact = [k for k, example in enumerate(examples) if jnp.issubdtype(example.dtype, jnp.floating)]
+    return str(jax.make_jaxpr(jax.grad(total, argnums=tuple(inexact)))(*examples).jaxpr)

@@ -1,0 +1,1 @@
+"""The structured Hessian of a squared error. Imports landscapes and losses."""

@@ -1,0 +1,3 @@
+"""The loss as a function of the flattened weights, its derivatives, and the gradient flow on it. Imports compilation
+and solvers.
+"""

@@ -1,0 +1,232 @@
+"""The loss landscape: a model's structure, its loss and its data as one function of the flattened parameters."""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
+from jaxtyping import Array, Float
+
+from ...models.quick import quickly_compiled
+from ...models.units import as_jax
+from ..compilation.traced import Traced, trace
+from ..solvers.stabilised.spectral_radius import cold_start, power_iteration
+
+# Hessian–vector products, or points, at a time: bounds memory at a few copies of the data's hidden layer.
+BLOCK = 16
+# Products at a time where that is little memory: a call takes longer than what it calls for.
+PRODUCTS = 100
+
+
+def flatten(model: Any) -> Float[Any, " n"]:
+    """All inexact arrays of a model as one vector θ, in the order of its leaves.
+
+    A NumPy array where the values are known, so that nothing is compiled for it; under a transformation of JAX's an
+    array of JAX's.
+    """
+    leaves = jax.tree.leaves(eqx.filter(model, eqx.is_inexact_array))
+    numpy = jnp if any(isinstance(leaf, Tracer) for leaf in leaves) else np
+    return numpy.concatenate([numpy.ravel(numpy.asarray(leaf)) for leaf in leaves])
+
+
+def unflatten(model: Any, theta: Float[Any, " n"]) -> Any:
+    """The model with its inexact arrays taken from the vector θ; inverse of `flatten`."""
+    dynamic, static = eqx.partition(model, eqx.is_inexact_array)
+    leaves, structure = jax.tree.flatten(dynamic)
+    theta = theta if isinstance(theta, Tracer) else np.asarray(theta)
+    filled, start = [], 0
+    for leaf in leaves:
+        filled.append(as_jax(theta[start : start + leaf.size].reshape(leaf.shape).astype(leaf.dtype)))
+        start += leaf.size
+    return eqx.combine(jax.tree.unflatten(structure, filled), static)
+
+
+def is_traced(tree: Any) -> bool:
+    """Whether values are unknown, as they are under a transformation of JAX's."""
+    return any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(tree))
+
+
+class Origin:
+    """Where a landscape comes from; compiled functions do not see it, so that all are equal."""
+
+    def __init__(self, model: Any, loss: Callable[[Any, Any], Any]):
+        self.model, self.loss = model, loss
+
+    def __hash__(self) -> int:
+        return 0
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Origin)
+
+
+def _inlined(landscape: "Landscape", *arguments: Any) -> bool:
+    """Whether a method is called while something is traced, where it becomes a part of the trace."""
+    return landscape.traced or any(isinstance(argument, Tracer) for argument in arguments)
+
+
+def _compiled(function: Callable) -> Callable:
+    """A function of a landscape, compiled where its arguments are known, with NumPy arrays out; inlined under tracing.
+
+    Not a method: Equinox makes a module of each method that is asked for, which takes longer than a small gradient.
+    """
+
+    def applied(structure: Any, leaves: list[Array], *arguments: Any) -> Any:
+        return function(jax.tree.unflatten(structure, leaves), *arguments)
+
+    # The name by which profilers know the program.
+    applied.__name__ = function.__name__.removeprefix("_")
+    plain, quick = jax.jit(applied, static_argnums=0), quickly_compiled(applied, static_argnums=0)
+
+    @functools.wraps(function)
+    def call(landscape: "Landscape", *arguments: Any) -> Any:
+        if _inlined(landscape, *arguments):
+            return function(landscape, *arguments)
+        leaves, structure = landscape.parts
+        return jax.tree.map(np.asarray, (quick if landscape.small else plain)(structure, leaves, *arguments))
+
+    return call
+
+
+class Landscape(eqx.Module):
+    r"""The loss $L(\theta)$ of a model on its data as a function of the flattened parameters θ, and its derivatives.
+
+    A PyTree, to be handed to compiled functions: of model and loss they see no more than what these compute, so that
+    the same computation on the same shapes is compiled once in a process, whatever weights, data, copies of the model
+    or fresh lambdas it comes from. Outside of compiled functions the methods compile themselves and return NumPy
+    arrays.
+
+    **Arguments:** `model`: any Equinox module with floating-point arrays, which make up θ; `loss`: scalar function of
+    (model, data); `data`: any PyTree of arrays.
+
+    - `data`: as given; `program`: (θ, data) ↦ L, traced; `origin`: model and loss.
+    """
+
+    data: Any
+    program: Traced
+    origin: Origin = eqx.field(static=True)
+
+    def __init__(self, model: Any, loss: Callable[[Any, Any], Any], data: Any):
+        theta = jax.eval_shape(flatten, eqx.filter(model, eqx.is_inexact_array))
+        self.program = trace(lambda theta, data: loss(unflatten(model, theta), data), theta, data)
+        self.data, self.origin = data, Origin(model, loss)
+
+    # Kept, since searches on the host call the methods thousands of times.
+    @functools.cached_property
+    def parts(self) -> tuple[list[Any], Any]:
+        """The arrays of the landscape and its structure, as `jax.tree.flatten` gives them."""
+        return jax.tree.flatten(eqx.filter(self, eqx.is_array))
+
+    @functools.cached_property
+    def traced(self) -> bool:
+        """Whether data or constants are unknown, as they are under a transformation of JAX's."""
+        return is_traced(self)
+
+    @property
+    def small(self) -> bool:
+        """Whether the loss takes so little that a program with its derivatives need not be optimised."""
+        return self.program.small
+
+    @property
+    def model(self) -> Any:
+        """The model that the landscape was made of, with its weights."""
+        return self.origin.model
+
+    @property
+    def loss(self) -> Callable[[Any, Any], Any]:
+        """The loss as a function of (model, data)."""
+        return self.origin.loss
+
+    @property
+    def theta(self) -> Float[np.ndarray, " n"]:
+        """The flattened weights of the model that the landscape was made of."""
+        if self.traced:
+            raise TypeError("compiled functions do not see a landscape's own weights; hand θ over beside it.")
+        return flatten(self.model)
+
+    def at(self, theta: Float[Any, " n"]) -> Any:
+        """The model with the parameters θ."""
+        return unflatten(self.model, theta)
+
+    def value(self, theta: Float[Any, " n"]) -> Float[Any, ""]:
+        """The loss L(θ)."""
+        return self.program(theta, self.data) if _inlined(self, theta) else _value_and_gradient(self, theta)[0]
+
+    def gradient(self, theta: Float[Any, " n"]) -> Float[Any, " n"]:
+        """The gradient ∇L(θ)."""
+        return jax.grad(self.value)(theta) if _inlined(self, theta) else _value_and_gradient(self, theta)[1]
+
+    def value_and_gradient(self, theta: Float[Any, " n"]) -> tuple[Float[Any, ""], Float[Any, " n"]]:
+        """The loss L(θ) and its gradient ∇L(θ)."""
+        return _value_and_gradient(self, theta)
+
+    def values_and_gradients(self, thetas: Float[Any, "k n"]) -> tuple[Float[Any, " k"], Float[Any, "k n"]]:
+        """Losses and gradients at several points."""
+        if _inlined(self, thetas):
+            return _values_and_gradients(self, thetas)
+        # In blocks of one size, filled up with the last point, so that one program serves any number.
+        count = len(thetas)
+        padded = np.concatenate([thetas, np.repeat(thetas[-1:], -count % BLOCK, axis=0)])
+        blocks = [_values_and_gradients(self, padded[k : k + BLOCK]) for k in range(0, count, BLOCK)]
+        values, gradients = (np.concatenate(parts)[:count] for parts in zip(*blocks, strict=True))
+        return values, gradients
+
+    def hessian_product(self, theta: Float[Any, " n"], direction: Float[Any, " n"]) -> Float[Any, " n"]:
+        r"""The product $\nabla^2 L(\theta)\, d$ with one direction d."""
+        return _hessian_product(self, theta, direction)
+
+    def hessian_products(self, theta: Float[Any, " n"], directions: Float[Any, "n k"]) -> Float[Any, "n k"]:
+        r"""The products of $\nabla^2 L(\theta)$ with several directions, as columns."""
+        if _inlined(self, theta, directions):
+            return _hessian_products(self, theta, directions)
+        directions = np.asarray(directions, theta.dtype)
+        # In blocks of one size, filled up with zeros, so that one program serves any number.
+        count, size = directions.shape[1], _block_of_products(self, len(theta))
+        padded = np.pad(directions, ((0, 0), (0, -count % size)))
+        blocks = [_hessian_products(self, theta, padded[:, k : k + size]) for k in range(0, count, size)]
+        return np.concatenate(blocks, axis=1)[:, :count] if blocks else directions
+
+    def hessian(self, theta: Float[Any, " n"]) -> Float[Any, "n n"]:
+        r"""The dense Hessian $\nabla^2 L(\theta)$ by products, one for each parameter."""
+        matrix = self.hessian_products(theta, np.eye(theta.size, dtype=theta.dtype))
+        return (matrix + matrix.T) / 2
+
+    def sharpness(self, theta: Float[Any, " n"]) -> Float[Any, ""]:
+        r"""$\max|\lambda(\nabla^2 L)|$ at θ, from below and to about a tenth, by power iteration."""
+        return _sharpness(self, theta)
+
+
+def _block_of_products(landscape: Landscape, n: int) -> int:
+    """As few blocks as make up n, of one size."""
+    blocks = -(-n // (PRODUCTS if landscape.small else BLOCK))
+    return -(-n // blocks)
+
+
+@_compiled
+def _value_and_gradient(landscape: Landscape, theta: Array) -> tuple[Float[Array, ""], Float[Array, " n"]]:
+    return jax.value_and_grad(landscape.value)(theta)
+
+
+@_compiled
+def _values_and_gradients(landscape: Landscape, thetas: Array) -> tuple[Float[Array, " k"], Float[Array, "k n"]]:
+    return jax.vmap(landscape.value_and_gradient)(thetas)
+
+
+@_compiled
+def _hessian_product(landscape: Landscape, theta: Array, direction: Float[Array, " n"]) -> Float[Array, " n"]:
+    return jax.jvp(landscape.gradient, (theta,), (direction,))[1]
+
+
+@_compiled
+def _hessian_products(landscape: Landscape, theta: Array, directions: Float[Array, "n k"]) -> Float[Array, "n k"]:
+    product = jax.linearize(landscape.gradient, theta)[1]
+    return jax.vmap(product, in_axes=1, out_axes=1)(directions)
+
+
+@_compiled
+def _sharpness(landscape: Landscape, theta: Array) -> Float[Array, ""]:
+    start = cold_start(theta.size, theta.dtype)
+    return power_iteration(lambda v: landscape.hessian_product(theta, v), start, jnp.zeros_like(theta)).radius

@@ -1,0 +1,20 @@
+"""Where the parameters of units are in a flattened model."""
+
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from ...models import unit_vectors
+from .landscape import flatten, unflatten
+
+
+def unit_positions(model: Any, layer: int = 0) -> Int[np.ndarray, "H d"]:
+    """Where the parameters of each unit of a layer are in the flattened model, one row each."""
+    theta = flatten(model)
+    return np.asarray(unit_vectors(unflatten(model, np.arange(theta.size, dtype=theta.dtype)), layer)).astype(int)
+
+
+def unit_history(model: Any, ys: Float[np.ndarray, "T n"], layer: int = 0) -> Float[np.ndarray, "T H d"]:
+    """The unit vectors θ_i of a layer along a path of flattened parameters."""
+    return ys[:, unit_positions(model, layer)]

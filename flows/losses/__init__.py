@@ -1,0 +1,1 @@
+"""Squared errors, their sufficient statistics, and population losses. Imports landscapes."""

@@ -1,0 +1,112 @@
+"""Squared errors without the sample: exact sufficient statistics."""
+
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from ...models import Features, features_of
+from ...models.units import as_jax
+from ..compilation.traced import Traced, trace
+from ..landscapes.landscape import Landscape
+from .squared_error import half_squared_error, mean_squared_error
+
+
+class Statistics(eqx.Module):
+    r"""All that a squared error needs of data if the model is linear in features, $f = A Z$.
+
+    $L(A) = \|(A - A^*) R^\top\|_F^2 + L^*$.
+
+    - `factor`: R, with $R^\top R = w \langle Z Z^\top \rangle$, w the loss's weight of a squared residual;
+    - `target`: $A^*$, best coefficients; `constant`: $L^*$, the loss there.
+
+    The difference $A - A^*$ is formed before anything is squared, so that nothing cancels near convergence.
+    """
+
+    factor: Float[Array, "F F"]
+    target: Float[Array, "outputs F"]
+    constant: Float[Array, ""]
+
+
+def statistics_loss(model: Any, data: Statistics) -> Float[Array, ""]:
+    """The squared error of a model that declares its features, from `Statistics` instead of a sample."""
+    return jnp.sum(residual_matrix(model, data) ** 2) + data.constant
+
+
+def residual_matrix(model: Any, data: Statistics) -> Float[Array, "outputs F"]:
+    r"""$(A - A^*) R^\top$, whose squares sum to the loss above its minimum."""
+    features = features_of(model)
+    if features is None:
+        raise ValueError(f"{type(model).__name__} declares no features; statistics do not apply to it.")
+    return (features.coefficients(model) - data.target) @ data.factor.T
+
+
+def from_sample(z: Float[np.ndarray, "P F"], y: Float[np.ndarray, "P outputs"], weight: float) -> Statistics:
+    r"""Statistics of a sample, for the loss $w \sum_\mu \|y_\mu - A z_\mu\|^2$ with `weight` w.
+
+    By a QR factorisation of the features and targets together, not of their moments, whose condition is the square.
+    """
+    factor = np.linalg.qr(np.column_stack([z, y]), mode="r") * np.sqrt(weight)
+    count = z.shape[1]
+    r, targets = factor[:, :count], factor[:, count:]
+    # Features may depend on each other: then the shortest of the best coefficients serves as well as any.
+    target = np.linalg.lstsq(r, targets, rcond=None)[0]
+    constant = np.sum((targets - r @ target) ** 2)
+    return Statistics(*map(as_jax, (r[:count], target.T, constant)))
+
+
+def from_moments(
+    second: Float[np.ndarray, "F F"], cross: Float[np.ndarray, "outputs F"], total: float, weight: float = 1.0
+) -> Statistics:
+    r"""Statistics of a population, for the loss $w E\|y - A Z\|^2$.
+
+    **Arguments:** `second`: $E[ZZ^\top]$; `cross`: $E[yZ^\top]$; `total`: $E\|y\|^2$; `weight`: w.
+    """
+    values, vectors = np.linalg.eigh(second)
+    if values[0] < -1e-12 * values[-1]:
+        raise ValueError(f"second moments must be positive semidefinite; their lowest eigenvalue is {values[0]:g}.")
+    factor = np.sqrt(weight * np.maximum(values, 0.0))[:, None] * vectors.T
+    target = cross @ np.linalg.pinv(second, hermitian=True)
+    constant = weight * max(total - float(np.sum(target * cross)), 0.0)
+    return Statistics(*map(as_jax, (factor, target, np.asarray(constant))))
+
+
+def reduced_data(model: Any, loss: Callable, data: Any) -> tuple[Callable, Any]:
+    """(`statistics_loss`, statistics) where these can stand for the sample, else loss and data as they are."""
+    statistics = sufficient_statistics(model, loss, data)
+    return (loss, data) if statistics is None else (statistics_loss, statistics)
+
+
+def reduced_landscape(landscape: Landscape) -> Landscape:
+    """The same landscape on exact sufficient statistics of its data, where these can stand for the sample."""
+    loss, data = reduced_data(landscape.model, landscape.loss, landscape.data)
+    return landscape if data is landscape.data else Landscape(landscape.model, loss, data)
+
+
+def features_on(features: Features, x: Any) -> Float[np.ndarray, "P F"]:
+    """The features of every input of a sample."""
+    one = jax.tree.map(lambda array: jax.ShapeDtypeStruct(array.shape[1:], array.dtype), x)
+    return np.asarray(_features(trace(features.of_input, one), x))
+
+
+@eqx.filter_jit
+def _features(of_input: Traced, x: Any) -> Float[Array, "P F"]:
+    return jax.vmap(of_input)(x)
+
+
+def sufficient_statistics(model: Any, loss: Callable, data: Any) -> Statistics | None:
+    """Exact statistics that can stand for a sample, or `None` where there are none or they would not be smaller."""
+    features = features_of(model)
+    if features is None or loss not in (mean_squared_error, half_squared_error):
+        return None
+    x, y = data
+    outputs = y.reshape(y.shape[0], -1)
+    z = features_on(features, x)
+    if z.shape[0] <= z.shape[1] + outputs.shape[1]:
+        return None
+    weight = 1 / y.size if loss is mean_squared_error else 1 / (2 * y.shape[0])
+    return from_sample(z, np.asarray(outputs), weight)

@@ -1,0 +1,1 @@
+"""Optimisers of discrete steps, run on the time axis of the flow. Imports simulation."""

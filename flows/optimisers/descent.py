@@ -1,0 +1,211 @@
+"""Discrete dynamics beside the flow: an optimiser's steps, recorded as a trajectory on the flow's time axis."""
+
+import math
+import time
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import scipy
+from jaxtyping import Array, PRNGKeyArray
+
+from ..landscapes.landscape import Landscape, flatten
+from ..losses.statistics import Statistics, reduced_data
+from ..simulation.checks import check_data, check_loss, check_model, check_times
+from ..simulation.patience import OutOfTime, Patience
+from ..simulation.recorder import KEPT_NUMBERS
+from ..simulation.trajectory import Result, Trajectory
+from .optimiser import Optimiser
+
+# Records per compiled call: what an interruption may cost; a call of small networks takes a second at most.
+ROWS = 32
+
+
+class Minibatches(eqx.Module):
+    """Random batches of a sample, all of it once per epoch; what is left of it after whole batches waits."""
+
+    size: int = eqx.field(static=True)
+    count: int = eqx.field(static=True)
+
+    def draw(self, step: Array, order: Array, key: PRNGKeyArray, data: Any) -> tuple[Any, Array]:
+        """The batch of step number `step`, and the order of the samples in its epoch."""
+        per_epoch = self.count // self.size
+
+        def shuffled():
+            return jax.random.permutation(jax.random.fold_in(key, step // per_epoch), self.count)
+
+        order = jax.lax.cond(step % per_epoch == 0, shuffled, lambda: order)
+        chosen = jax.lax.dynamic_slice(order, (step % per_epoch * self.size,), (self.size,))
+        return jax.tree.map(lambda array: array[chosen], data), order
+
+
+class _Descent(eqx.Module):
+    """What is compiled: the field, the optimiser, and how batches are drawn (`None`: all samples)."""
+
+    landscape: Landscape
+    sampled: Landscape | None
+    optimiser: Optimiser
+    batches: Minibatches | None
+
+    def begin(self, theta: Array) -> tuple:
+        order = jnp.arange(0 if self.batches is None else self.batches.count)
+        return jnp.zeros((), int), theta, self.optimiser.transformation.init(theta), order
+
+    def step(self, state: tuple, sample: Any, key: PRNGKeyArray) -> tuple:
+        number, theta, memory, order = state
+        if self.batches is None or self.sampled is None:
+            gradient = self.landscape.gradient(theta)
+        else:
+            batch, order = self.batches.draw(number, order, key, sample)
+            gradient = eqx.tree_at(lambda landscape: landscape.data, self.sampled, batch).gradient(theta)
+        update, memory = self.optimiser.transformation.update(gradient, memory, theta)
+        return number + 1, theta + update, memory, order
+
+    @eqx.filter_jit
+    def rows(self, state: tuple, strides: Any, sample: Any, key: PRNGKeyArray):
+        """The state after so many steps each time, and the records (θ, L, ‖∇L‖) there."""
+
+        def row(state, stride):
+            state = jax.lax.fori_loop(0, stride, lambda _, s: self.step(s, sample, key), state)
+            loss, gradient = self.landscape.value_and_gradient(state[1])
+            return state, (state[1], loss, jnp.linalg.norm(gradient))
+
+        return jax.lax.scan(row, state, strides)
+
+
+def descend(
+    model: Any,
+    loss: Callable[[Any, Any], Any],
+    data: Any,
+    *,
+    optimiser: Optimiser,
+    t1: float,
+    batch: int | None = None,
+    key: PRNGKeyArray | None = None,
+    records: int = 2000,
+    budget: float | None = None,
+    statistics: bool = True,
+    progress_meter: Callable[[float, float], None] | None = None,
+) -> Trajectory:
+    r"""Minimises a loss by an optimiser's steps, as a `Trajectory` over time = steps × time per step.
+
+    It is what `simulate` is to gradient flow, and what analyses one analyses the other; `compare` in
+    `saddlescope.analysis` sets them side by side.
+
+    **Arguments:**
+
+    - `model`, `loss`, `data`, `statistics`, `budget`, `progress_meter`: as for `simulate`.
+    - `optimiser`: `gradient_descent(…)`, `momentum(…)`, `adam(…)`, or an `Optimiser` around any optax transformation.
+    - `t1`: end of the time interval [0, t1]; the last step is the one that reaches it.
+    - `batch`: number of samples per step, at most all; `None`: all. Every array of `data` must then have the samples on
+      its first axis, and the loss must be an average over them.
+    - `key`: random key for the batches.
+    - `records`: number of times, equally spaced, at which weights, loss and speed (both of all samples) are kept.
+
+    **Returns:** a `Trajectory` whose `solver` is `None`: between its times there is nothing to step onto. Its
+    `energies` are $\int \|\nabla L\|^2 dt$ over the records by the trapezoid rule, so that `energy_error` tells how
+    far from a gradient flow it is. An iteration that stops being finite ends there with the result `diverged`.
+
+    **Raises:** `ValueError` for weights, data, loss, times or batches that make no sense.
+    """
+    check_model(model)
+    check_data(data)
+    check_loss(loss, model, data)
+    check_times(t1, None)
+    if records < 2:
+        raise ValueError(f"records must be at least 2; got {records}.")
+    batches = None if batch is None else Minibatches(batch, _sample_size(data, batch, key))
+    whole_loss, whole = reduced_data(model, loss, data) if statistics else (loss, data)
+    landscape, theta = Landscape(model, whole_loss, whole), flatten(model)
+    sampled = (
+        None if batches is None else Landscape(model, loss, jax.tree.map(lambda array: np.asarray(array)[:batch], data))
+    )
+    descent = _Descent(landscape, sampled, optimiser, batches)
+    # Half an ulp of slack: t1 = 10 steps of 0.1 is ten steps.
+    steps = max(math.ceil(t1 / optimiser.time * (1 - 1e-12)), 1)
+    records = min(records, steps, max(KEPT_NUMBERS // theta.size, 2))
+    numbers = np.round(np.linspace(0, steps, records + 1)).astype(int)
+    key = jax.random.key(0) if key is None else key
+    sample = data if batches is not None else None
+    rows, result = _march(descent, theta, numbers, (sample, key), budget, progress_meter)
+    ys, losses, speeds = rows
+    ts = (numbers[: len(losses)] * optimiser.time).astype(theta.dtype)
+    if result is Result.diverged:
+        warnings.warn(f"{optimiser.name}: diverged after t = {ts[-1]:.6g}.", stacklevel=2)
+    taken = int(numbers[len(losses) - 1])
+    stats = {
+        "method": optimiser.name if batch is None else f"{optimiser.name}, batches of {batch}",
+        "time_per_step": optimiser.time,
+        "follows_flow": optimiser.follows_flow,
+        "num_steps": taken,
+        "num_accepted_steps": taken,
+        "num_rejected_steps": 0,
+        # A step's rounding is all that stands between an iteration and its own limit.
+        "rtol": float(np.finfo(theta.dtype).eps),
+        "atol": 0.0,
+        "solver": optimiser.name,
+        "reason": "",
+        "statistics": isinstance(whole, Statistics),
+    }
+    energies = np.asarray(scipy.integrate.cumulative_trapezoid(speeds**2, ts, initial=0.0), theta.dtype)
+    return Trajectory(ts, ys, losses, speeds, energies, result, stats, landscape, None)
+
+
+def _march(descent: _Descent, theta, numbers, arguments, budget, progress_meter):
+    """Records at the given step numbers, the first of them zero, and why they end."""
+    strides = np.diff(numbers, prepend=0)
+    # Rows that fill up the last chunk take no step.
+    chunks = np.pad(strides, (0, -len(strides) % ROWS)).reshape(-1, ROWS)
+    began, state, parts, result = time.monotonic(), descent.begin(theta), [], Result.reached_t1
+
+    def tell() -> None:
+        if progress_meter is not None and parts:
+            done = numbers[sum(len(rows[1]) for rows in parts) - 1]
+            progress_meter(float(done * descent.optimiser.time), float(parts[-1][1][-1]))
+
+    def rows_of(state: tuple, chunk: np.ndarray) -> tuple[tuple, list[np.ndarray]]:
+        state, rows = descent.rows(state, chunk, *arguments)
+        return state, [np.asarray(column) for column in rows]
+
+    try:
+        with Patience() as patience:
+            patience.idle = tell
+            for k, chunk in enumerate(chunks):
+                state, rows = patience.wait(rows_of, state, chunk)
+                rows = [column[: len(strides) - k * ROWS] for column in rows]
+                finite = np.isfinite(rows[1]) & np.isfinite(rows[2])
+                if not np.all(finite):
+                    parts.append([column[: int(np.argmin(finite))] for column in rows])
+                    result = Result.diverged
+                    break
+                parts.append(rows)
+                tell()
+                # Not before there is something to return.
+                patience.end = began + budget if budget is not None else patience.end
+    except OutOfTime:
+        result = Result.budget
+    except KeyboardInterrupt:
+        if not parts:
+            raise
+        result = Result.interrupted
+    columns = [np.concatenate(column) for column in zip(*parts, strict=True)]
+    if len(columns[0]) == 0:
+        raise ValueError("the loss or its gradient is not finite at the initial weights.")
+    return columns, result
+
+
+def _sample_size(data: Any, batch: int, key: PRNGKeyArray | None) -> int:
+    """The number of samples; a `ValueError` where batches of that size cannot be drawn."""
+    if key is None:
+        raise ValueError("minibatches are random: give a key, such as key=jax.random.key(0).")
+    counts = {np.shape(array)[0] if np.ndim(array) else 0 for array in jax.tree.leaves(data)}
+    if isinstance(data, Statistics) or len(counts) != 1:
+        raise ValueError("minibatches need a sample: every array of the data with the samples on its first axis.")
+    (count,) = counts
+    if not 1 <= batch <= count:
+        raise ValueError(f"the batch must hold between 1 and all {count} samples; got {batch}.")
+    return count

@@ -1,0 +1,1 @@
+"""Derivatives of the flow map and of crossing times. Imports simulation."""

@@ -1,0 +1,88 @@
+"""A flow under way, in a file: what was computed and all that the next step depends on."""
+
+import hashlib
+import re
+import time
+from pathlib import Path
+from typing import Any
+
+import equinox as eqx
+import jax
+import numpy as np
+
+from ..compilation.traced import Traced
+from ..landscapes.landscape import Landscape
+from . import files
+
+FORMAT = 3
+# Seconds between two checkpoints: what a kill costs at most.
+INTERVAL = 60.0
+# Addresses of objects differ from one process to the next.
+_ADDRESS = re.compile(r" at 0x[0-9a-f]+")
+# Writing may take this share of the time, however large the file.
+SHARE = 0.05
+
+
+def fingerprint(landscape: Landscape, solver: Any, events: dict[str, Traced], **settings: Any) -> dict[str, str]:
+    """What a flow is a function of, part by part: hashes of arrays and of what functions compute, values of settings.
+
+    **Arguments:** `landscape`; `solver`: as given to `simulate`; `events`: traced; `settings`: the rest.
+    """
+    return {
+        "initial weights": _hash(landscape.theta),
+        "data": _hash(landscape.data),
+        "loss": _computed(landscape.program),
+        "solver": _ADDRESS.sub("", repr(solver)),
+        "events": repr({name: _computed(function) for name, function in sorted(events.items())}),
+        **{key: repr(value) for key, value in settings.items()},
+    }
+
+
+def _computed(function: Traced) -> str:
+    return _hash(function.constants, _ADDRESS.sub("", function.program.text))
+
+
+def _hash(tree: Any, text: str = "") -> str:
+    digest = hashlib.sha256(text.encode())
+    for leaf in jax.tree.leaves(eqx.filter(tree, eqx.is_array_like)):
+        array = np.asarray(leaf)
+        digest.update(f"{array.dtype}{array.shape}".encode() + array.tobytes())
+    return digest.hexdigest()[:16]
+
+
+class Checkpoint:
+    """Writes a flow's state now and then, and reads it back.
+
+    - `path`: the file; `identity`: the flow's `fingerprint`.
+    """
+
+    def __init__(self, path: str | Path, identity: dict[str, str]):
+        self.path, self.identity = Path(path), identity
+        self._due = time.monotonic() + INTERVAL
+
+    def read(self) -> tuple[dict[str, Any], dict[str, np.ndarray]] | None:
+        """The saved state, or `None` where there is no file; a `ValueError` for the state of another flow."""
+        if not self.path.exists():
+            return None
+        header, arrays = files.read(self.path, "checkpoint", FORMAT)
+        saved = header["identity"]
+        different = [name for name in self.identity if saved.get(name) != self.identity[name]]
+        if different:
+            raise ValueError(
+                f"{self.path} is the checkpoint of another flow: {', '.join(different)} differ. "
+                "Give the arguments of that flow, or another path."
+            )
+        return header, arrays
+
+    def write(self, state: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
+        """Writes the state now."""
+        began = time.monotonic()
+        header = {"kind": "checkpoint", "format": FORMAT, "identity": self.identity, **state}
+        files.write(self.path, header, arrays, compress=False)
+        now = time.monotonic()
+        self._due = now + max(INTERVAL, (now - began) / SHARE)
+
+    @property
+    def due(self) -> bool:
+        """Whether it is time to write."""
+        return time.monotonic() > self._due

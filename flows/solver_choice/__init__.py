@@ -1,0 +1,1 @@
+"""Which solver a flow is integrated with, and when it changes to another. Imports curvature and landscapes."""

@@ -1,0 +1,211 @@
+"""Backward differentiation of variable order and step, with a kept Jacobian: about one field evaluation per step."""
+
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import diffrax as dfx
+import equinox as eqx
+import equinox.internal as eqxi
+import jax
+import jax.numpy as jnp
+import optimistix as optx
+from jax import lax
+from jaxtyping import Array, Float, Int, PyTree
+
+from ..flat_field import Jacobian, check_quadratures, flat_field
+from .chord import MAX_ITERATIONS, Chord, System, correct, implicit, no_chord
+from .differences import ERROR, HIGHEST, DifferenceInterpolation, append, predict, rescaling, start
+from .newton_krylov import NewtonKrylov, correct_without_matrix, implicit_without_matrix, no_memory
+
+# The controller multiplies the step by SAFETY / (scaled error)^(1/ERROR_ORDER): Diffrax's default safety, and the
+# order of the error of the first steps, from which it also guesses the length of the first.
+SAFETY, ERROR_ORDER = 0.9, 2
+# A scaled error that the controller accepts without making the step longer.
+HOLD = 0.99
+# A step's estimated error may be this part of the tolerance: where differences beyond the order are not small, as
+# behind a kink or at the end of a plateau, the estimate is some times too small. With all of the tolerance, errors
+# behind kinks were twice those of the formulas with the classical constants; with less than this part, steps are too
+# many.
+SHARE = 0.4
+# Longer by less is not worth a new factorisation; longer by more is not safe, and the controller's default limit.
+MIN_GROWTH, MAX_GROWTH = 1.2, 10.0
+# A step is made longer by less than its error allows, by this factor.
+CAUTION = 1.2
+# After a failure: between the controller's limit and a value that it takes for a failure; without convergence.
+MIN_FACTOR, MAX_FACTOR, NOT_CONVERGED = 0.2, 0.85, 0.25
+# A step shorter by this factor has been rejected five times: the past is no guide, and the order starts from 1 again.
+RESTART = 1e-3
+# Equal steps differ by rounding of the time.
+EQUAL = 1e-2
+
+
+class Tolerances(eqx.Module):
+    """Tolerances of the local error, at which the iteration inside a step stops too.
+
+    - `rtol`, `atol`: relative and absolute, positive numbers.
+    - `norm`: of an error divided by what is tolerated, a PyTree like the state.
+    """
+
+    rtol: Any
+    atol: Any
+    norm: Callable[[PyTree], Any]
+
+    def tolerated(self, y0: PyTree, y1: PyTree) -> PyTree:
+        """The tolerated error of each component in a step from y0 to y1, as the controller counts it."""
+        return jax.tree.map(lambda a, b: self.atol + self.rtol * jnp.maximum(jnp.abs(a), jnp.abs(b)), y0, y1)
+
+
+class State(eqx.Module):
+    """What `BDF` remembers between steps.
+
+    - `differences`: backward differences of the solution on steps of length `h`, negative backwards.
+    - `order`: of the next step; `equal_steps`: number of steps since order or length changed.
+    - `newton`: what Newton's iteration keeps, and the counts of work.
+    """
+
+    differences: Float[Array, "8 n"]
+    h: Float[Array, ""]
+    order: Int[Array, ""]
+    equal_steps: Int[Array, ""]
+    newton: Chord | NewtonKrylov
+
+
+class BDF(dfx.AbstractImplicitSolver, dfx.AbstractAdaptiveSolver):
+    r"""Numerical differentiation formulas of orders 1–5 on quasi-constant steps, for stiff problems.
+
+    With the differences $D_j = \nabla^j y_n$ the formula of order q is
+    $\sum_{j=1}^q D_j(t_{n+1})/j - \kappa_q \gamma_q d = h f(t_{n+1}, y_{n+1})$, with $d = y_{n+1} - \sum_{j \le q} D_j$
+    and $\gamma_q = \sum_{j \le q} 1/j$; the local error is $(\kappa_q \gamma_q + 1/(q + 1)) d$, of which a step may
+    make two fifths of the tolerance.
+
+    Order and length of the next step are chosen here. The controller is told by a `y_error` of fitting size, all of
+    whose components are equal shares of the tolerated error: it is to be `diffrax.PIDController` with its default
+    coefficients. The step becomes longer only if by a fifth or more, after q + 1 equal steps, and shorter only after a
+    failure; in between, the factorisation is kept. Counts of work are in the state's `newton`.
+
+    - `root_finder`: the `Tolerances`; by default the controller's. To be given with constant steps.
+    - `root_find_max_steps`: iterations of Newton's method after which a step, or an old Jacobian, has failed.
+    - `max_order`: highest order, 1–5; above 2 the formulas are stable only near the negative real axis, within 80°, 59°
+      and 36° of it.
+    - `jacobian`: function (t, y, args) of the Jacobian of the ravelled field; by default forward differentiation.
+    - `matrix_free`: no Jacobian is held; its products with vectors, some five a step, are enough where it is symmetric,
+      but for the last `quadratures` components of the ravelled state, which do not feed back into the field. Some
+      twenty vectors of memory. Steps of more than some 10⁶ fastest times are better made with a matrix: conjugate
+      gradients then need more products than a step may have.
+
+    Source: Shampine & Reichelt (1997), "The MATLAB ODE Suite", SIAM J. Sci. Comput. 18.
+    """
+
+    root_finder: Any = dfx.with_stepsize_controller_tols(Tolerances)()  # pyright: ignore[reportArgumentType]
+    root_find_max_steps: int = MAX_ITERATIONS  # pyright: ignore[reportIncompatibleVariableOverride]
+    max_order: int = HIGHEST
+    jacobian: Jacobian | None = None
+    matrix_free: bool = False
+    quadratures: int = 0
+
+    term_structure: ClassVar = dfx.AbstractTerm
+    interpolation_cls: ClassVar[Callable[..., DifferenceInterpolation]] = DifferenceInterpolation
+
+    def __check_init__(self):
+        if not 1 <= self.max_order <= HIGHEST:
+            raise ValueError(f"max_order must be between 1 and {HIGHEST}; got {self.max_order}.")
+        if self.root_find_max_steps < 2:
+            raise ValueError(f"root_find_max_steps must be at least 2; got {self.root_find_max_steps}.")
+        if self.matrix_free and self.jacobian is not None:
+            raise ValueError("a matrix-free BDF has no use for a Jacobian: give either `matrix_free` or `jacobian`.")
+
+    def order(self, terms: Any) -> int:
+        return self.max_order
+
+    def error_order(self, terms: Any) -> int:
+        return ERROR_ORDER
+
+    def func(self, terms: Any, t0: Any, y0: Any, args: Any) -> Any:
+        return terms.vf(t0, y0, args)
+
+    def init(self, terms: Any, t0: Any, t1: Any, y0: Any, args: Any) -> State:
+        _, x = flat_field(terms, y0, args)
+        check_quadratures(self.quadratures, x.size)
+        newton = no_memory(x.dtype) if self.matrix_free else no_chord(x.size, x.dtype)
+        # After an endless step the first one is so much shorter that it begins anew, as it does after many failures.
+        endless = jnp.asarray(jnp.inf, x.dtype)
+        return State(start(x, jnp.zeros_like(x)), endless, jnp.asarray(1), jnp.asarray(0), newton)
+
+    def step(self, terms: Any, t0: Any, t1: Any, y0: Any, args: Any, solver_state: State, made_jump: Any) -> Any:
+        field, x = flat_field(terms, y0, args)
+        # Diffrax turns time round to integrate backwards, but not the field: the step is then negative.
+        h = jnp.asarray(t1 - t0, x.dtype)
+        state, weights = _onto(solver_state, x, h, made_jump, lambda: field(t0, x))
+        p, psi, leading = predict(state.differences, state.order, weights)
+        size = self._size(y0, field.unravel(p), field.unravel)
+        system = System(field, t1, p, psi, h / leading, self.jacobian)
+        constant = jnp.asarray(ERROR / SHARE, x.dtype)
+        tolerated = lambda v: size(constant[state.order] * v)  # noqa: E731
+        d, converged, newton = self._corrected(system, state.newton, tolerated)
+        # A failed step must be harmless in derivatives too, which exist at its start.
+        system = eqx.tree_at(lambda system: system.p, system, jnp.where(converged, p, x))
+        d = (implicit_without_matrix if self.matrix_free else implicit)(system, d)
+        x1 = system.p + d
+        y1 = field.unravel(x1)
+
+        differences = append(state.differences, state.order, weights, d).at[0].set(x1)
+        size = self._size(y0, y1, field.unravel)
+        around = state.order + jnp.arange(-1, 2)
+        errors = jax.vmap(size)(constant[around.clip(1, HIGHEST)][:, None] * differences[around + 1])
+        order, equal_steps, factor = _choose(state, lax.stop_gradient(errors), self.max_order)
+        y_error = self._announce(jnp.where(converged, factor, NOT_CONVERGED), y0, y1)
+        dense_info = {"differences": jax.vmap(field.unravel)(differences), "order": state.order}
+        result = optx.RESULTS.where(converged, optx.RESULTS.successful, optx.RESULTS.nonlinear_divergence)
+        return y1, y_error, dense_info, State(differences, h, order, equal_steps, newton), dfx.RESULTS.promote(result)
+
+    def _corrected(self, system: System, newton: Any, tolerated: Callable) -> tuple[Array, Array, Any]:
+        if self.matrix_free:
+            return correct_without_matrix(system, newton, tolerated, self.root_find_max_steps, self.quadratures)
+        return correct(system, newton, tolerated, self.root_find_max_steps)
+
+    def _size(self, y0: PyTree, y1: PyTree, unravel: Callable) -> Callable[[Array], Float[Array, ""]]:
+        """The norm of a flat error in a step from y0 to y1, divided by what is tolerated."""
+        tolerated = self.root_finder.tolerated(y0, y1)
+        return lambda error: self.root_finder.norm(jax.tree.map(jnp.divide, unravel(error), tolerated))
+
+    def _announce(self, factor: Float[Array, ""], y0: PyTree, y1: PyTree) -> PyTree:
+        """An error estimate that makes the controller multiply the step by the factor, and reject it if below 1."""
+        tolerated = self.root_finder.tolerated(y0, y1)
+        unit = self.root_finder.norm(jax.tree.map(jnp.ones_like, tolerated))
+        scaled = jnp.where(factor == 1, HOLD, (SAFETY / factor) ** ERROR_ORDER)
+        return lax.stop_gradient(jax.tree.map(lambda leaf: leaf * (scaled / unit), tolerated))
+
+
+def _onto(
+    state: State, x: Array, h: Array, made_jump: Any, rate: Callable[[], Array]
+) -> tuple[State, Float[Array, "8 8"]]:
+    """The state, begun again after a jump or many failures, and the weights of differences on steps of length h."""
+    ratio = h / state.h
+    restart = (ratio < RESTART) | jnp.asarray(made_jump)
+    differences = lax.cond(
+        eqxi.unvmap_any(restart),
+        lambda: jnp.where(restart, start(x, h * rate()), state.differences),
+        lambda: state.differences,
+    )
+    order = jnp.where(restart, 1, state.order)
+    equal_steps = jnp.where(restart | (jnp.abs(ratio - 1) > EQUAL), 0, state.equal_steps)
+    weights = rescaling(order, jnp.where(restart, 1, ratio))
+    return State(differences, h, order, equal_steps, state.newton.restarted(restart)), weights
+
+
+def _choose(
+    state: State, errors: Float[Array, " 3"], max_order: int
+) -> tuple[Int[Array, ""], Int[Array, ""], Float[Array, ""]]:
+    r"""Order, number of equal steps, and the factor for the step's length, below 1 for a failure.
+
+    With the errors e at the orders q - 1, q, q + 1 a step may be longer by $e^{-1/q}, e^{-1/(q + 1)}, e^{-1/(q + 2)}$.
+    """
+    order, equal_steps = state.order, state.equal_steps + 1
+    orders = order + jnp.arange(-1, 2)
+    growth = errors ** (-1 / (orders + 1).astype(errors.dtype)) / CAUTION
+    shorter = jnp.clip(growth[1], MIN_FACTOR, MAX_FACTOR)
+    growth = jnp.minimum(jnp.where((orders >= 1) & (orders <= max_order), growth, 0), MAX_GROWTH)
+    best = jnp.argmax(growth)
+    change = (equal_steps > order) & (growth[best] >= MIN_GROWTH)
+    factor = jnp.where(errors[1] < 1, jnp.where(change, growth[best], 1), shorter)
+    return jnp.where(change, orders[best], order), jnp.where(change, 0, equal_steps), factor

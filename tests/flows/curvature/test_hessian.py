@@ -1,0 +1,69 @@
+"""The Hessian from its parts equals the one by differentiation, and is only used where it does."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from saddlescope.flows import Landscape, half_squared_error, mean_squared_error
+from saddlescope.flows.curvature.hessian import BATCH, DenseHessian, UnitHessian, hessian_of
+from saddlescope.flows.losses.statistics import reduced_data
+from saddlescope.models import Dense, TwoLayer, layers_of, tanh
+
+from architectures import MODELS, NEW, SLOW, problem
+
+# The further architectures once each, by differentiation of the sample's loss.
+CASES = [pytest.param(name, reduced) for name in MODELS if name not in NEW for reduced in (False, True)]
+CASES += [pytest.param(name, False, marks=pytest.mark.slow if name in SLOW else ()) for name in sorted(NEW)]
+
+
+@pytest.mark.parametrize(("name", "reduced"), CASES)
+def test_the_parts_make_the_hessian(name, reduced):
+    model, data = problem(name)
+    loss = half_squared_error
+    if reduced:
+        loss, data = reduced_data(model, loss, data)
+        if loss is half_squared_error:
+            pytest.skip("no smaller statistics: the same case as the sample's")
+    landscape = Landscape(model, loss, data)
+    hessian = hessian_of(landscape)
+    # In deep networks the first layer's units may act on each other, as is found out.
+    assert isinstance(hessian, UnitHessian) or len(layers_of(model)) != 1
+    expected = jax.jit(jax.hessian(landscape.value))(landscape.theta)
+    found = eqx.filter_jit(hessian)(landscape.theta)
+    np.testing.assert_allclose(found, expected, atol=1e-12 * float(jnp.max(jnp.abs(expected))))
+
+
+def test_batches_of_samples_make_the_same_hessian():
+    model = TwoLayer(Dense(tanh, 2, 2), 3, 1.0, key=jax.random.key(0))
+    x = jax.random.normal(jax.random.key(1), (2 * BATCH + 5, 2))
+    landscape = Landscape(model, mean_squared_error, (x, jnp.sin(x)))
+    expected = eqx.filter_jit(DenseHessian(landscape))(landscape.theta)
+    found = eqx.filter_jit(hessian_of(landscape))(landscape.theta)
+    np.testing.assert_allclose(found, expected, atol=1e-12 * float(jnp.max(jnp.abs(expected))))
+
+
+class Coupled(TwoLayer):
+    """Declares units, wrongly: they multiply."""
+
+    def __call__(self, x):
+        return super().__call__(x) ** 2
+
+
+def test_units_that_interact_are_found_out():
+    model = Coupled(Dense(tanh, 2, 1), 3, 1.0, key=jax.random.key(0))
+    x = jax.random.normal(jax.random.key(1), (10, 2))
+    assert isinstance(hessian_of(Landscape(model, mean_squared_error, (x, x[:, :1]))), DenseHessian)
+
+
+def test_other_losses_are_differentiated():
+    model, data = problem("tanh")
+
+    def quartic(model, data):
+        return jnp.mean((jax.vmap(model)(data[0]) - data[1]) ** 4)
+
+    landscape = Landscape(model, quartic, data)
+    hessian = hessian_of(landscape)
+    assert isinstance(hessian, DenseHessian)
+    expected = jax.jit(jax.hessian(landscape.value))(landscape.theta)
+    np.testing.assert_allclose(hessian(landscape.theta), expected, atol=1e-12)

@@ -1,0 +1,171 @@
+"""Runs cut in pieces: between chunks, by a kill signal, over a change of solver."""
+
+import functools
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import diffrax as dfx
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from saddlescope.flows import GradientFlow, Landscape, mean_squared_error, simulate
+from saddlescope.flows.simulation import march, recorder, stepping
+from saddlescope.flows.simulation.trajectory import ARRAYS
+from saddlescope.flows.solvers import BDF, KrylovRosenbrock, ResumableController
+
+import long_run
+
+
+def same_bits(one, other):
+    assert one.result is other.result
+    assert one.stats == other.stats
+    for name in ARRAYS:
+        assert np.array_equal(getattr(one, name), getattr(other, name)), name
+
+
+@pytest.fixture(scope="module")
+def whole():
+    return long_run.run(1e4)
+
+
+@pytest.mark.parametrize(
+    "solver", [dfx.Tsit5(), BDF(), pytest.param(KrylovRosenbrock(4, quadratures=1), marks=pytest.mark.slow)]
+)
+def test_chunks_take_the_steps_of_one_solve(solver):
+    model, data = long_run.problem()
+    landscape, rtol = Landscape(model, mean_squared_error, data), 1e-6
+    theta = landscape.theta
+    tolerances, t1, dt = (rtol, 1e-3 * rtol), 400.0, 0.01
+    chunked = [stepping.Steps(*(np.asarray(a)[None] for a in (0.0, theta, 0.0, 0.0, 0.0)))]
+    memory = stepping.begin(landscape, solver, chunked[0], dt, tolerances)
+    while chunked[-1].ts[-1] < t1:
+        leg = stepping.advance(landscape, solver, chunked[-1][-1:], t1, memory, tolerances)
+        chunked.append(leg.steps)
+        memory = leg.memory
+    assert len(chunked) > 2
+    found = stepping.join(chunked)
+    solution = eqx.filter_jit(dfx.diffeqsolve)(
+        dfx.ODETerm(GradientFlow(landscape)),
+        solver,
+        0.0,
+        jnp.asarray(t1),
+        jnp.asarray(dt),
+        (jnp.asarray(theta), jnp.zeros(())),
+        saveat=dfx.SaveAt(steps=True),
+        stepsize_controller=ResumableController(*(jnp.asarray(a) for a in tolerances), norm=stepping.parameter_norm),
+    )
+    count = int(solution.stats["num_accepted_steps"])
+    # Two programs round differently, and steps pass that on; a wrong state would change them by percents.
+    np.testing.assert_allclose(found.ts[1:], solution.ts[:count], rtol=1e-6)
+    np.testing.assert_allclose(found.ys[1:], solution.ys[0][:count], rtol=1e-6, atol=1e-8)
+
+
+# Before the solver changes, in the middle of a round of steps, and after.
+@pytest.mark.parametrize("time", [20, pytest.param(60, marks=pytest.mark.slow)])
+def test_a_killed_run_goes_on_with_the_same_bits(time, whole, tmp_path):
+    path = tmp_path / "flow.npz"
+    program = [sys.executable, str(Path(long_run.__file__)), str(path), str(time)]
+    killed = subprocess.run(program, capture_output=True, timeout=300)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
+    assert path.exists()
+    same_bits(long_run.run(1e4, checkpoint=path), whole)
+    # A finished run is read back, and only then a larger horizon goes on.
+    same_bits(long_run.run(1e4, checkpoint=path), whole)
+    longer = long_run.run(2e4, checkpoint=path)
+    assert longer.ts[-1] == 2e4
+    assert np.array_equal(longer.ts[: len(whole.ts)], whole.ts)
+
+
+def outgoing_signs(model):
+    return model.v
+
+
+@pytest.fixture(scope="module")
+def watched():
+    return long_run.run(1e4, saveat=[5.0, 5.1, 300.0], events={"signs": outgoing_signs})
+
+
+@pytest.mark.parametrize("length", [1, 7, stepping.CHUNK])
+def test_where_calls_end_changes_no_bit(length, watched, tmp_path, monkeypatch):
+    """Over stops, events, a change of solver, and a resumption in the middle of a round."""
+    monkeypatch.setattr(march.March, "steps_of_call", lambda self: length)
+    options = {"saveat": [5.0, 5.1, 300.0], "events": {"signs": outgoing_signs}, "checkpoint": tmp_path / "flow.npz"}
+    for most in (100, 200):
+        with pytest.warns(UserWarning, match="maximum number of steps"):
+            part = long_run.run(1e4, max_steps=most, **options)
+        assert part.stats["num_steps"] == most
+    found = long_run.run(1e4, **options)
+    assert "from t" in found.stats["solver"] and len(found.events["signs"]) > 0
+    same_bits(found, watched)
+    assert np.array_equal(found.events["signs"].times, watched.events["signs"].times)
+
+
+def test_where_calls_end_changes_no_thinned_path(monkeypatch):
+    monkeypatch.setattr(recorder.Path.__init__, "__defaults__", (100 * 50,))
+    whole = long_run.run(1e4)
+    assert len(whole.ts) < 110 < whole.stats["num_accepted_steps"]
+    monkeypatch.setattr(march.March, "steps_of_call", lambda self: 7)
+    same_bits(long_run.run(1e4), whole)
+
+
+def test_checkpoints_of_other_flows_are_refused(tmp_path):
+    path = tmp_path / "flow.npz"
+    model, (x, y) = long_run.problem()
+    settings = {"t1": 1.0, "checkpoint": path, "rtol": 1e-6}
+    simulate(model, mean_squared_error, (x, y), **settings)
+    with pytest.raises(ValueError, match="another flow: data differ"):
+        simulate(model, mean_squared_error, (x, 2 * y), **settings)
+    with pytest.raises(ValueError, match="another flow: solver differ"):
+        simulate(model, mean_squared_error, (x, y), solver=dfx.Dopri8(), **settings)
+    with pytest.raises(ValueError, match="another flow: rtol, atol differ"):
+        simulate(model, mean_squared_error, (x, y), **(settings | {"rtol": 1e-7}))
+    with pytest.raises(ValueError, match="reached t = 1, beyond t1=0.5"):
+        simulate(model, mean_squared_error, (x, y), **(settings | {"t1": 0.5}))
+    path.write_text("something else")
+    with pytest.raises(ValueError, match="not a saved checkpoint"):
+        simulate(model, mean_squared_error, (x, y), **settings)
+
+
+def test_the_solver_changes_when_stability_holds_steps_short(whole):
+    assert whole.stats["solver"].startswith("Tsit5, from t = ")
+    assert "held short by stability" in str(whole)
+    model, data = long_run.problem()
+    exact = simulate(model, mean_squared_error, data, t1=200.0, solver=dfx.Dopri8(), rtol=1e-11)
+    found = long_run.run(1e4, saveat=[200.0])
+    at = int(np.searchsorted(found.ts, 200.0))
+    distance = np.linalg.norm(found.ys[at] - exact.ys[-1]) / np.linalg.norm(exact.ys[-1])
+    assert distance < 1e-4
+    assert found.energy_error < 1e-5
+
+
+def test_short_flows_stay_explicit():
+    assert long_run.run(30.0).stats["solver"] == "Tsit5"
+
+
+def test_cost_grows_with_the_logarithm_of_the_horizon():
+    """On a plateau as in every later decade of time."""
+    longer = long_run.run(1e6)
+    assert longer.ts[-1] == 1e6
+    before, *decades = np.histogram(longer.ts, [1e2, 1e3, 1e4, 1e5, 1e6])[0]
+    assert max(decades) < 1.5 * before
+
+
+def test_a_checkpoint_is_of_what_is_computed(tmp_path):
+    """Another loss, or another event, of the same name is another flow; the same one under another name is the same."""
+    path = tmp_path / "flow.npz"
+    model, data = long_run.problem()
+    same = {"t1": 1.0, "rtol": 1e-6, "checkpoint": path}
+    loss, tenfold = (
+        lambda model, data: mean_squared_error(model, data),
+        lambda model, data: 10 * mean_squared_error(model, data),
+    )
+    first = simulate(model, loss, data, events={"signs": lambda model: model.v}, **same)
+    with pytest.raises(ValueError, match="another flow: loss differ"):
+        simulate(model, tenfold, data, events={"signs": lambda model: model.v}, **same)
+    with pytest.raises(ValueError, match="another flow: events differ"):
+        simulate(model, loss, data, events={"signs": lambda model: model.u}, **same)
+    partial = functools.partial(mean_squared_error)
+    same_bits(simulate(model, partial, data, events={"signs": lambda model: model.v}, **same), first)

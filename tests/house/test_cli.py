@@ -1,0 +1,132 @@
+"""The command line, end to end on the smallest set-up."""
+
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from saddlescope.__main__ import main
+from saddlescope.experiments import load_run, names, run
+from saddlescope.flows.simulation.march import March
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs")
+    record = folder / "copy.json"
+    assert main(["run", "relu", "--out", str(folder), "--json", str(record), "--width", "20", "--t1", "30"]) == 0
+    return folder, json.loads(record.read_text())
+
+
+def test_list_names_every_experiment(capsys):
+    assert main(["list"]) == 0
+    lines = capsys.readouterr().out.strip().splitlines()
+    assert [line.split()[0] for line in lines] == list(names())
+
+
+def test_run_writes_figure_record_and_trajectory(finished):
+    folder, record = finished
+    assert {path.name for path in folder.iterdir()} == {
+        "relu-seed0.png",
+        "relu-seed0.json",
+        "relu-seed0.npz",
+        "copy.json",
+    }
+    assert json.loads((folder / "relu-seed0.json").read_text()) == record
+    assert (folder / "relu-seed0.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+
+
+def test_the_record_has_its_fields(finished):
+    record = finished[1]
+    assert (record["schema"], record["experiment"], record["seed"]) == (1, "relu", 0)
+    assert record["settings"]["width"] == 20 and record["settings"]["t1"] == 30
+    assert {"python", "jax", "diffrax", "equinox"} <= set(record["versions"])
+    assert record["energy_error"] < 1e-8 and record["conserved_drift"] < 1e-8
+    assert [visit["effective_width"] for visit in record["visits"]] == [0, 1, 2]
+    assert [visit["kind"] for visit in record["visits"]] == ["non-smooth saddle", "non-smooth saddle", "minimum"]
+    first, last = record["visits"][0], record["visits"][-1]
+    # What does not exist is null, not 0.
+    assert first["index"] is None and first["nullity"] is None and first["order"] == 2
+    assert last["departure"] is None and last["dwell"] is None and last["escape"] is None
+    assert first["critical_point"]["converged"] is True
+    assert first["escape"]["overlap"] > 0.999
+    assert first["embedding"] == "iii"
+
+
+def test_the_trajectory_is_reloadable(finished):
+    folder, record = finished
+    flow = load_run(folder / "relu-seed0.npz")
+    assert flow.losses[-1] < 1e-15
+    assert flow.energy_error == record["energy_error"]
+    middle = record["visits"][1]
+    assert flow.steps_at(middle["time"]).losses[0] == middle["loss"]
+
+
+def test_json_to_standard_output(capsys, tmp_path):
+    arguments = ["run", "relu", "--out", str(tmp_path), "--json", "-", "--width", "20", "--t1", "30"]
+    assert main(arguments) == 0
+    assert json.loads(capsys.readouterr().out)["experiment"] == "relu"
+
+
+INTERRUPTED = """
+import os, signal, sys
+from saddlescope.__main__ import main
+from saddlescope.flows.simulation.march import March
+
+# A test run in the background ignores SIGINT, and so would its children if they did not ask for it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+left, advance = 6, March.advance
+
+def interrupted(*arguments):
+    global left
+    left -= 1
+    if left == 0:
+        os.kill(os.getpid(), signal.SIGINT)
+    return advance(*arguments)
+
+March.advance = interrupted
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def test_ctrl_c_keeps_what_was_computed(tmp_path):
+    """A real interrupt to a real process, in its sixth call for steps."""
+    arguments = ["run", "linear", "--t1", "1e7", "--out", str(tmp_path)]
+    process = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED, *arguments],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "MPLBACKEND": "Agg"},
+        timeout=300,
+    )
+    assert process.returncode == 130, process.stderr
+    assert "interrupted at t = " in process.stderr and "kept until there" in process.stderr
+    assert "strict saddle" in process.stdout
+    flow = load_run(tmp_path / "linear-seed0.npz")
+    assert 0 < flow.ts[-1] < 1e7
+    assert np.all(np.isfinite(flow.losses))
+    assert not list(tmp_path.glob("*.part"))
+
+
+def test_ctrl_c_before_the_first_step_writes_nothing(tmp_path, monkeypatch, capsys):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(March, "advance", interrupted)
+    assert main(["run", "relu", "--out", str(tmp_path)]) == 130
+    assert "interrupted before anything was computed" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_ctrl_c_in_the_analysis_keeps_the_flow(tmp_path, monkeypatch, capsys):
+    module = sys.modules[run.__module__]
+
+    def interrupted(trajectory):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(module, "itinerary", interrupted)
+    assert main(["run", "relu", "--out", str(tmp_path), "--width", "20", "--t1", "30"]) == 130
+    assert "interrupted in the analysis; the trajectory is in" in capsys.readouterr().err
+    assert load_run(tmp_path / "relu-seed0.npz").ts[-1] == 30

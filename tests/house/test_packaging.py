@@ -1,0 +1,224 @@
+"""The house: floors, packages, public names, and that README, tests and CI say the same."""
+
+import ast
+import importlib
+import pkgutil
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+import saddlescope
+
+ROOT = Path(__file__).parents[2]
+FLOORS = ("models", "flows", "analysis", "experiments")
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+
+
+# The rooms of each floor, lowest first, each of which imports only from those before it. Files beside rooms are below
+# them all. Rooms in one line do not import each other.
+ROOMS = {
+    "": [[floor] for floor in FLOORS],
+    "flows": [
+        ["compilation", "solvers"],
+        ["landscapes"],
+        ["losses"],
+        ["curvature"],
+        ["solver_choice"],
+        ["simulation"],
+        ["sensitivity", "optimisers"],
+    ],
+    "flows/solvers": [["bdf", "exponential", "stabilised"]],
+    "analysis": [
+        ["theory", "curvature"],
+        ["embeddings"],
+        ["leading_order", "symmetries"],
+        ["critical_points"],
+        ["visits"],
+        ["invariant_manifolds", "orbits"],
+        ["figures"],
+    ],
+    "analysis/theory": [["closed_forms"], ["formulas"]],
+    "experiments": [["data"], ["setups"], ["runs"], ["reproductions"]],
+}
+PACKAGE = "saddlescope"
+
+
+def source_files(floor):
+    return sorted((ROOT / floor).rglob("*.py"))
+
+
+def imported_modules(path, root=ROOT):
+    """What a file imports of ours, as paths from the root, each with the names taken from it."""
+    home = path.relative_to(root).parent.parts
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.level:
+            if node.level - 1 > len(home):
+                pytest.fail(f"{path} reaches above the package")
+            above = home[: len(home) - (node.level - 1)] + tuple((node.module or "").split(".") if node.module else ())
+            yield from (above + (alias.name,) for alias in node.names)
+            continue
+        names = [node.module] if isinstance(node, ast.ImportFrom) else []
+        names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        for name in names:
+            if name and name.split(".")[0] in (PACKAGE, *FLOORS):
+                pytest.fail(f"{path} imports {name} by an absolute name; use a relative import")
+
+
+def rank(folder, name):
+    """The height of a room within a folder: 0 for files, then rooms from the lowest line up."""
+    return next((k for k, line in enumerate(ROOMS.get(folder, []), 1) if name in line), 0)
+
+
+def upward(path, root=ROOT):
+    """The imports of a file that do not run downward."""
+    parts = path.relative_to(root).parts
+    if parts[-1] == "__init__.py":  # gathers the public names of all that is in its folder
+        parts = parts[:-1]
+    for target in imported_modules(path, root):
+        shared = next((k for k, (a, b) in enumerate(zip(parts, target, strict=False)) if a != b), None)
+        if shared is None:
+            continue  # a folder's own names
+        folder = "/".join(parts[:shared])
+        here, there = (rank(folder, name) for name in (parts[shared], target[shared]))
+        if there > here or there == here > 0:
+            yield "/".join(target)
+
+
+@pytest.mark.parametrize("floor", FLOORS)
+def test_imports_run_downward(floor):
+    files = source_files(floor)
+    assert files
+    for path in files:
+        assert not list(upward(path)), path
+
+
+def test_every_folder_has_its_place():
+    for floor in FLOORS:
+        for folder in (ROOT / floor).rglob("*/"):
+            if list(folder.glob("*.py")):
+                above = folder.relative_to(ROOT).parent.as_posix()
+                assert rank(above, folder.name) > 0, f"{folder} is no room of the list"
+
+
+@pytest.mark.parametrize(
+    ("where", "line"),
+    [
+        ("flows/bad.py", "from ..experiments import run"),
+        ("flows/bad.py", "from .. import analysis"),
+        ("flows/losses/bad.py", "from ..simulation.simulate import simulate"),
+        ("flows/bad.py", "from .simulation import simulate"),
+        ("analysis/symmetries/bad.py", "from ..leading_order.added_unit import steepness"),
+        ("flows/solvers/bdf/bad.py", "from ...landscapes import landscape"),
+        ("experiments/data/bad.py", "from .. import setups"),
+    ],
+)
+def test_the_import_check_can_fail(tmp_path, where, line):
+    path = tmp_path / where
+    path.parent.mkdir(parents=True)
+    path.write_text(f"import jax\n{line}\n")
+    assert len(list(upward(path, tmp_path))) == 1
+
+
+def test_packages_list_the_tree():
+    folders = {path.parent for floor in FLOORS for path in source_files(floor)}
+    expected = {"saddlescope", *("saddlescope." + ".".join(p.relative_to(ROOT).parts) for p in folders)}
+    assert set(PROJECT["tool"]["setuptools"]["packages"]) == expected
+    assert {path.name for path in ROOT.glob("*.py")} == {"__init__.py", "__main__.py", "catalogue.py"}
+    assert not (ROOT / "tests" / "__init__.py").exists()
+
+
+def test_the_root_imports_nothing_of_ours():
+    tree = ast.parse((ROOT / "__init__.py").read_text())
+    assert not [node for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom)]
+    assert saddlescope.__version__ == PROJECT["project"]["version"]
+
+
+@pytest.mark.parametrize("floor", FLOORS)
+def test_every_public_name_imports_and_is_documented(floor):
+    package = importlib.import_module(f"saddlescope.{floor}")
+    for module in pkgutil.walk_packages(package.__path__, f"saddlescope.{floor}."):
+        assert importlib.import_module(module.name).__doc__, module.name
+    for node in ast.walk(ast.parse((ROOT / floor / "__init__.py").read_text())):
+        for alias in [alias for alias in getattr(node, "names", []) if alias.asname]:
+            public = getattr(package, alias.asname)
+            assert public.__doc__, f"saddlescope.{floor}.{alias.asname} has no docstring"
+
+
+# Each takes a tenth of a second or more to import, and few uses of the library need it.
+HEAVY = {"matplotlib", "rich", "tyro", "sklearn", "optax", "matfree"}
+HEAVY |= {f"scipy.{part}" for part in ("signal", "stats", "interpolate", "integrate", "optimize", "sparse", "linalg")}
+
+
+def imported(code):
+    """What a fresh process has imported after some code, and what it wrote."""
+    lines = f"{code}\nimport sys\nprint(*sys.modules, file=sys.stderr)"
+    process = subprocess.run([sys.executable, "-c", lines], capture_output=True, text=True, timeout=300)
+    return set(process.stderr.splitlines()[-1].split()), process.stdout
+
+
+# Rooms are imported with their floor: its `__init__` runs first.
+@pytest.mark.parametrize("package", ["saddlescope", *(f"saddlescope.{floor}" for floor in FLOORS)])
+def test_packages_import_nothing_heavy_and_compile_nothing(package):
+    listen = "jax.monitoring.register_event_duration_secs_listener(lambda name, *_, **__: print(name))"
+    modules, events = imported(f"import jax\n{listen}\nimport {package}")
+    assert not HEAVY & modules
+    assert "compile" not in events
+
+
+def test_the_check_of_imports_can_fail():
+    listen = "jax.monitoring.register_event_duration_secs_listener(lambda name, *_, **__: print(name))"
+    modules, events = imported(f"import jax, scipy.signal\n{listen}\njax.numpy.ones(2)")
+    assert "scipy.signal" in modules and "compile" in events
+
+
+@pytest.mark.parametrize("arguments", [["list"], ["--help"], ["run", "liner"], ["reproduce", "9Z"]])
+def test_the_command_line_answers_simple_questions_without_jax(arguments):
+    code = f"from saddlescope.__main__ import main\ntry:\n    main({arguments})\nexcept SystemExit:\n    pass"
+    assert not {"jax", "diffrax"} & imported(code)[0]
+
+
+def test_figures_are_imported_when_asked_for():
+    modules, said = imported("from saddlescope.analysis import *\nprint(plot.__module__)")
+    assert said.strip() == "saddlescope.analysis.figures.itinerary" and "matplotlib" in modules
+    import saddlescope.analysis as analysis
+
+    assert {"plot", "plot_manifolds", "itinerary"} <= set(dir(analysis)) & set(analysis.__all__)
+    with pytest.raises(AttributeError, match="no attribute 'plots'"):
+        analysis.plots  # noqa: B018
+
+
+def test_the_library_never_changes_global_configuration():
+    """But for the one function that is there to do so."""
+    for floor in FLOORS:
+        for path in set(source_files(floor)) - {ROOT / "flows" / "compilation" / "cache.py"}:
+            calls = [
+                ast.unparse(node.func) for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)
+            ]
+            assert not [call for call in calls if call.endswith("config.update")], path
+            assert "rcParams" not in path.read_text()
+
+
+def readme_commands():
+    """The lines of README's shell blocks."""
+    blocks = re.findall(r"```(?:sh|bash)\n(.*?)```", (ROOT / "README.md").read_text(), flags=re.DOTALL)
+    return [line.strip() for block in blocks for line in block.splitlines() if line.strip()]
+
+
+def test_ci_runs_the_readmes_own_commands():
+    script = (ROOT / ".ci" / "run").read_text()
+    main_job = "pip install . && saddlescope run linear"
+    tests = 'pip install ".[test]" && pytest'
+    assert readme_commands()[:2] == [main_job, tests]
+    for command in (main_job, tests):
+        assert command in [line.strip() for line in script.splitlines()], f".ci/run does not run: {command}"
+
+
+def test_the_readmes_python_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), flags=re.DOTALL)
+    assert blocks
+    for block in blocks:
+        exec(compile(block, "README.md", "exec"), {})

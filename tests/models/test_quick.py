@@ -1,0 +1,65 @@
+"""Programs compiled without optimisation: for small landscapes, with the same values, wherever they are called."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from saddlescope.flows import Landscape, half_squared_error
+from saddlescope.models import Dense, TwoLayer, quick, tanh
+from saddlescope.models.quick import quickly_compiled
+
+from architectures import normal, problem
+
+
+def landscape_of(samples):
+    """Ten tanh units on some samples."""
+    model = TwoLayer(Dense(tanh, 4), 10, 1.0, key=jax.random.key(0))
+    return Landscape(model, half_squared_error, (normal(0, samples, 4), normal(1, samples, 1)))
+
+
+def test_much_data_are_worth_an_optimised_program():
+    assert landscape_of(100).small
+    assert not landscape_of(10_000).small
+
+
+def test_repeated_operations_count():
+    """A thousand rounds of a hundred numbers are not small, though the program is short."""
+
+    def iterated(rounds):
+        step = lambda point, _: (jnp.sin(point), None)  # noqa: E731
+        return lambda model, data: jnp.sum(jax.lax.scan(step, model, length=rounds)[0])
+
+    start = jnp.ones(100)
+    assert Landscape(start, iterated(10), None).small
+    assert not Landscape(start, iterated(1000), None).small
+
+
+@pytest.mark.parametrize("name", ["tanh", "softmax-attention"])
+def test_values_are_those_of_optimised_programs(name):
+    model, data = problem(name)
+    landscape = Landscape(model, half_squared_error, data)
+    theta = jnp.asarray(landscape.theta)
+    value, gradient = jax.jit(lambda theta: (landscape.value(theta), landscape.gradient(theta)))(theta)
+    assert landscape.small
+    np.testing.assert_allclose(landscape.value(theta), value, rtol=1e-13)
+    np.testing.assert_allclose(landscape.gradient(theta), gradient, rtol=1e-11, atol=1e-13)
+
+
+def test_transformations_go_through():
+    square = quickly_compiled(lambda x: x**2)
+    assert square(3.0) == 9.0
+    np.testing.assert_array_equal(jax.vmap(square)(jnp.arange(3.0)), [0.0, 1.0, 4.0])
+    assert jax.grad(square)(3.0) == 6.0
+    assert jax.jit(lambda x: 2 * square(x))(3.0) == 18.0
+
+
+@pytest.fixture
+def another_compiler(monkeypatch):
+    monkeypatch.setattr(quick, "_OPTIONS", {"xla_no_such_option": True})
+    quick._understood.cache_clear()
+    yield
+    quick._understood.cache_clear()
+
+
+def test_a_compiler_that_does_not_know_the_options_does_as_ever(another_compiler):
+    assert quickly_compiled(lambda x: x + 1.0)(1.0) == 2.0
