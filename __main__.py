@@ -117,7 +117,7 @@ def _run(command: Run) -> int:
             progress.update(task, description="analysis")
 
         settings: dict[str, Any] = {"width": command.width, "scale": command.scale, "t1": command.t1}
-        settings["progress_meter"] = lambda t, loss: progress.update(task, completed=t)
+        settings["progress"] = lambda t, loss: progress.update(task, completed=t)
         try:
             finished = run(command.name, command.seed, flowed=flowed, **settings)
         except KeyboardInterrupt:

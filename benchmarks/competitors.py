@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import scipy.integrate
-from saddlescope.flows import implicit
+from saddlescope.flows import kvaerno5
 from saddlescope.flows.curvature.hessian import hessian_of
 from saddlescope.flows.solver_choice.choose import first_choice
 from saddlescope.flows.solvers import BDF, RKC2, ExponentialRosenbrock, ExtrapolatedRKC, KrylovRosenbrock, Rodas5P
@@ -325,7 +325,7 @@ def _sharpness(problem):
 PEERS: dict[str, Any] = {
     "Tsit5": _tsit5,
     "Dopri8": with_diffrax(lambda problem: dfx.Dopri8(), _stages(13), explicit=True),
-    "Kvaerno5": with_diffrax(lambda problem: implicit(), lambda s, n: dict.fromkeys(("gradients", "hessians"))),
+    "Kvaerno5": with_diffrax(lambda problem: kvaerno5(), lambda s, n: dict.fromkeys(("gradients", "hessians"))),
     "LSODA": with_scipy("LSODA"),
     "SciPy BDF": with_scipy("BDF"),
     "Radau": with_scipy("Radau"),

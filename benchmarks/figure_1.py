@@ -36,8 +36,8 @@ def error(setup, rtol, times):
     """The largest relative distance to the reference at the times."""
 
     def states(**options):
-        flow = simulate(setup.model, setup.loss, setup.data, t1=setup.t1, saveat=times, **options)
-        return flow.ys[np.isin(flow.ts, times)]
+        flow = simulate(setup.model, setup.loss, setup.data, t1=setup.t1, save_times=times, **options)
+        return flow.thetas[np.isin(flow.ts, times)]
 
     expected, found = states(solver=dfx.Dopri8(), rtol=1e-13), states(rtol=rtol)
     return np.max(np.linalg.norm(found - expected, axis=1) / np.linalg.norm(expected, axis=1))
@@ -60,7 +60,7 @@ def main(names: tuple[str, ...] = tuple(names()), rtol: float = 1e-10) -> None:
         flow, first = clock(run)
         later = min(clock(run)[1] for _ in range(REPEATS))
         steps = f"{flow.stats['num_steps']} of {flow.stats['solver']}"
-        samples = str(len(jax.tree.leaves(setup.data)[0])) + (", as statistics" if flow.stats["statistics"] else "")
+        samples = str(len(jax.tree.leaves(setup.data)[0])) + (", as statistics" if flow.stats["reduced_data"] else "")
         found = error(setup, rtol, np.geomspace(1e-3 * setup.t1, setup.t1, 20))
         table.add_row(name, samples, steps, f"{first:.2g}", f"{later:.2g}", f"{found:.1e}")
     Console(width=120).print(table)

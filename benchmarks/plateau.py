@@ -73,10 +73,10 @@ def main():
         expected = exact_losses(scale, times)
         reference = None
         for rtol in (1e-6, 1e-10):
-            flow = simulate(model, half_squared_error, data, t1=times[-1], saveat=times, rtol=rtol)
+            flow = simulate(model, half_squared_error, data, t1=times[-1], save_times=times, rtol=rtol)
             error = np.max(np.abs(flow.losses[np.searchsorted(flow.ts, times)] - expected)) / flow.losses[0]
             duration = timed(
-                lambda m=model, d=data, r=rtol, t=times: simulate(m, half_squared_error, d, t1=t[-1], rtol=r).ys
+                lambda m=model, d=data, r=rtol, t=times: simulate(m, half_squared_error, d, t1=t[-1], rtol=r).thetas
             )
             reference = reference or duration
             gradients = TSIT5_STAGES * flow.stats["num_steps"]

@@ -17,7 +17,7 @@ from .losses.population import linear_population as linear_population
 from .losses.population import quadratic_population as quadratic_population
 from .losses.squared_error import half_squared_error as half_squared_error
 from .losses.squared_error import mean_squared_error as mean_squared_error
-from .losses.statistics import Statistics as Statistics
+from .losses.statistics import SufficientStatistics as SufficientStatistics
 from .losses.statistics import from_moments as from_moments
 from .losses.statistics import from_sample as from_sample
 from .losses.statistics import statistics_loss as statistics_loss
@@ -32,10 +32,10 @@ from .sensitivity.crossing import Crossing as Crossing
 from .sensitivity.crossing import crossing_time as crossing_time
 from .sensitivity.crossing import dwell_time as dwell_time
 from .sensitivity.crossing import flow_map as flow_map
-from .simulation.events import Occurrences as Occurrences
 from .simulation.grids import linear_grid as linear_grid
 from .simulation.grids import logarithmic_grid as logarithmic_grid
 from .simulation.mirror import mirror_flow as mirror_flow
+from .simulation.sign_changes import SignChanges as SignChanges
 from .simulation.simulate import simulate as simulate
 from .simulation.trajectory import Result as Result
 from .simulation.trajectory import Trajectory as Trajectory
@@ -44,4 +44,4 @@ from .simulation.trajectory import read_header as read_header
 from .solver_choice.choose import Choice as Choice
 from .solver_choice.choose import first_choice as first_choice
 from .solvers.kvaerno import PatientChord as PatientChord
-from .solvers.kvaerno import implicit as implicit
+from .solvers.kvaerno import kvaerno5 as kvaerno5

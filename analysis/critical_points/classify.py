@@ -9,8 +9,8 @@ from ..curvature.scales import Scales
 from ..curvature.spectrum import DENSE_LIMIT
 from ..embeddings.embedded_curvature import EmbeddedSpectrum, embedded_spectrum
 from ..embeddings.embedding import Embedding, LayeredEmbedding
-from ..leading_order.added_unit import dormant_form
-from ..leading_order.added_units import joint_form
+from ..leading_order.added_unit import added_unit_form
+from ..leading_order.added_units import added_units_form
 from ..threads import in_one_thread
 from .classify_by_hessian import NO_UNIT_HELPS, no_unit_helps, with_hessian, zero_loss, zero_threshold
 from .critical_point import CriticalPoint
@@ -25,7 +25,7 @@ ZERO_FORM = 1e-8
 
 
 @in_one_thread
-def kind(
+def classify(
     point: CriticalPoint,
     *,
     scales: Scales | None = None,
@@ -59,7 +59,7 @@ def kind(
     units = units_of(point.landscape.model)
     form = None
     if units is not None and units.law.zero and point.embedding is not None:
-        form = dormant_form(point.landscape, embedding=point.embedding, starts=starts)
+        form = added_unit_form(point.landscape, embedding=point.embedding, starts=starts)
     escapes = form is not None and form.strength > ZERO_FORM * scales.gradient
     if units is not None and not units.law.smooth and point.embedding is not None and np.any(point.embedding.dormant):
         return _non_smooth(point, form, escapes, scales)
@@ -97,9 +97,9 @@ def _without_hessian(point, form, escapes, scales) -> Kind:
     if escapes and blocks is not None and np.any(point.embedding.dormant):
         evidence = f"{large}; by blocks of the embedding {blocks}, but a small unit lowers the loss"
         return Kind("degenerate saddle", form.order, None, form, evidence, blocks=blocks)
-    verdict = _minimum_without_hessian(point, form, escapes, scales, large)
-    verdict = Kind("undetermined", None, None, form, large) if verdict is None else verdict
-    return Kind(verdict.name, None, None, form, verdict.evidence, blocks=blocks)
+    kind = _minimum_without_hessian(point, form, escapes, scales, large)
+    kind = Kind("undetermined", None, None, form, large) if kind is None else kind
+    return Kind(kind.name, None, None, form, kind.evidence, blocks=blocks)
 
 
 def _blocks(point: CriticalPoint, scales: Scales) -> EmbeddedSpectrum | None:
@@ -133,7 +133,7 @@ def _several_layers(point: CriticalPoint, scales: Scales) -> Kind:
     assert isinstance(embedding, LayeredEmbedding)
     form, silent = None, 1e3 * np.finfo(float).eps * scales.loss
     if any(p.shape[0] > p.shape[1] for p, _ in embedding.layers) and not zero_loss(point, scales):
-        form = joint_form(point.landscape, embedding, weight_scale=scales.weight, silent=silent)
+        form = added_units_form(point.landscape, embedding, weight_scale=scales.weight, silent=silent)
     falls = form is not None and form.order is not None
     added = (
         "one small unit in every layer lowers the loss" if falls else "no small units were found that lower the loss"

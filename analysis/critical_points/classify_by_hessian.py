@@ -6,9 +6,9 @@ from ...models import units_of
 from ..curvature.scales import Scales
 from ..curvature.spectrum import Spectrum, spectrum
 from ..embeddings.embedding import Embedding
-from ..leading_order.added_unit import DormantForm
-from ..leading_order.added_units import JointForm
-from ..leading_order.null_space_form import lowest_form
+from ..leading_order.added_unit import AddedUnitForm
+from ..leading_order.added_units import AddedUnitsForm
+from ..leading_order.null_space_form import null_space_form
 from ..leading_order.null_space_probe import probe_null_space
 from .critical_point import GRADIENT_TOLERANCE, CriticalPoint
 from .kind import Further, Kind
@@ -16,7 +16,7 @@ from .null_space import NullSpace, null_space
 
 NO_UNIT_HELPS = "no unit of any size lowers the loss to first order, so none does if it is convex in the sum of units"
 
-Form = DormantForm | JointForm | None
+Form = AddedUnitForm | AddedUnitsForm | None
 
 
 def with_hessian(point: CriticalPoint, form: Form, scales: Scales, *, escapes: bool, why: str = "") -> Kind:
@@ -28,8 +28,8 @@ def with_hessian(point: CriticalPoint, form: Form, scales: Scales, *, escapes: b
     spectral = spectrum(point.landscape, point.theta, zero_threshold=zero_threshold(point, scales))
     single = point.embedding if isinstance(point.embedding, Embedding) else None
     explained = null_space(spectral, point.model, point.landscape.data, single)
-    verdict = _verdict(point, spectral, form, escapes, why, explained, scales)
-    return _with_proof(verdict, spectral, point, explained, scales)
+    kind = _verdict(point, spectral, form, escapes, why, explained, scales)
+    return _with_proof(kind, spectral, point, explained, scales)
 
 
 def zero_threshold(point: CriticalPoint, scales: Scales) -> float | None:
@@ -48,10 +48,10 @@ def zero_loss(point: CriticalPoint, scales: Scales) -> bool:
     return abs(point.loss) <= 1e-14 * scales.loss
 
 
-def no_unit_helps(point: CriticalPoint, form: DormantForm | JointForm | None, escapes: bool) -> bool:
+def no_unit_helps(point: CriticalPoint, form: AddedUnitForm | AddedUnitsForm | None, escapes: bool) -> bool:
     """Whether M(u) vanishes for all u: the lowest order, which is what was examined, is all of a homogeneous φ."""
     units = units_of(point.landscape.model)
-    return isinstance(form, DormantForm) and not escapes and units is not None and units.law.degree is not None
+    return isinstance(form, AddedUnitForm) and not escapes and units is not None and units.law.degree is not None
 
 
 def _verdict(point, spectral, form, escapes, why, explained, scales) -> Kind:
@@ -79,7 +79,7 @@ def _flat(point, spectral, form, explained, scales) -> Kind:
     if np.all(np.abs(found.changes) <= silent) and still:
         evidence = "positive semidefinite, the null space tangent to a manifold of critical points (numerical evidence)"
         return Kind("minimum", None, spectral, form, evidence)
-    lowest = lowest_form(point.landscape, point.theta, spectral, basis=explained.directions, scales=scales)
+    lowest = null_space_form(point.landscape, point.theta, spectral, basis=explained.directions, scales=scales)
     if lowest.falls:
         evidence = f"degenerate, order {lowest.order}: along a null direction of the Hessian {lowest}"
         return Kind("degenerate saddle", lowest.order, spectral, form, evidence, lowest)
@@ -91,18 +91,18 @@ def _flat(point, spectral, form, explained, scales) -> Kind:
     return Kind("undetermined", None, spectral, form, evidence, lowest)
 
 
-def _with_proof(verdict: Kind, spectral: Spectrum, point: CriticalPoint, explained: NullSpace, scales: Scales) -> Kind:
+def _with_proof(kind: Kind, spectral: Spectrum, point: CriticalPoint, explained: NullSpace, scales: Scales) -> Kind:
     """The verdict with its null space explained, and what can be asked of it besides."""
-    evidence = f"{verdict.evidence}; {explained}"
-    if verdict.form is not None and verdict.name != "degenerate saddle":
-        evidence += f", along which {verdict.form}"
+    evidence = f"{kind.evidence}; {explained}"
+    if kind.null_space_form is not None and kind.name != "degenerate saddle":
+        evidence += f", along which {kind.null_space_form}"
     return Kind(
-        verdict.name,
-        verdict.order,
+        kind.name,
+        kind.order,
         spectral,
-        verdict.dormant,
+        kind.added_unit_form,
         evidence,
-        verdict.form,
+        kind.null_space_form,
         explained,
         further=Further(point.landscape, point.theta, spectral, explained, scales),
     )

@@ -77,10 +77,10 @@ def solve_gradient(landscape: Landscape | NarrowLandscape, theta: Float[np.ndarr
     """
     if theta.size == 0 or theta.size > DENSE_LIMIT:
         return theta
-    candidates = [theta, damped(landscape, theta)]
-    candidates.append(_polished(landscape, candidates[-1]))
-    norms = [np.max(np.abs(landscape.gradient(point))) for point in candidates]
-    return candidates[int(np.argmin(np.where(np.isfinite(norms), norms, np.inf)))]
+    candidate_points = [theta, damped(landscape, theta)]
+    candidate_points.append(_polished(landscape, candidate_points[-1]))
+    norms = [np.max(np.abs(landscape.gradient(point))) for point in candidate_points]
+    return candidate_points[int(np.argmin(np.where(np.isfinite(norms), norms, np.inf)))]
 
 
 def damped(landscape: Landscape | NarrowLandscape, theta: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
@@ -141,7 +141,7 @@ def descend_to_critical_point(
         return scipy.optimize.minimize(landscape.value_and_gradient, theta, jac=True, method="BFGS", options=options).x
 
 
-def _candidates(narrow: NarrowLandscape) -> Iterator[np.ndarray]:
+def _candidate_points(narrow: NarrowLandscape) -> Iterator[np.ndarray]:
     """Critical points of a narrow network that its present state may belong to, most likely first.
 
     The zero of the gradient next to it, if that is a minimum of the narrow network or very near; then what descent
@@ -198,7 +198,7 @@ def critical_point(
     def with_units() -> Iterator[CriticalPoint]:
         embedding = reduce_layers(landscape.at(start), effective)
         narrow = narrow_landscape(landscape, embedding)
-        for point in _candidates(narrow):
+        for point in _candidate_points(narrow):
             solved = eqx.tree_at(lambda e: e.narrow, embedding, unflatten(embedding.narrow, point))
             yield certify(flatten(solved.wide()), solved, point.size)
 

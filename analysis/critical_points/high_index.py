@@ -13,7 +13,7 @@ from ...flows import Landscape
 from ...flows.compilation.traced import compiled
 from ...flows.losses.statistics import reduced_landscape
 from ..curvature.spectrum import hessian
-from .classify import kind
+from .classify import classify
 from .critical_point import CriticalPoint, critical_point
 from .kind import Kind
 
@@ -121,19 +121,19 @@ def high_index_saddle(
 
 
 def saddle_below(
-    point: CriticalPoint, index: int, *, verdict: Kind | None = None, size: float = 1.0, **options: Any
+    point: CriticalPoint, index: int, *, kind: Kind | None = None, size: float = 1.0, **options: Any
 ) -> CriticalPoint:
     r"""A saddle of lower index, by the dynamics of that index from a saddle above it.
 
     They start a little away from the saddle along its eigenvector number index + 1, the first unstable one that the
     dynamics do not climb: a flow from small weights would leave along the first instead.
 
-    **Arguments:** `point`: a strict saddle; `index`: lower than the saddle's; `verdict`: its `kind`, determined if not
+    **Arguments:** `point`: a strict saddle; `index`: lower than the saddle's; `kind`: its `kind`, determined if not
     given; `size`: of the weights at full use; `options`: of `high_index_saddle`.
 
     Source: Yin, Wang, Chen, Zhang & Zhang (2020), "Construction of a pathway map on a complicated energy landscape".
     """
-    spectral = (kind(point) if verdict is None else verdict).spectrum
+    spectral = (classify(point) if kind is None else kind).spectrum
     if spectral is None or not 1 <= index < spectral.index:
         above = "none" if spectral is None else spectral.index
         raise ValueError(f"the index must be at least 1 and below that of the saddle, {above}; got {index}.")

@@ -1,4 +1,4 @@
-"""The verdict on a critical point, as a record."""
+"""The kind of a critical point, as a record."""
 
 import functools
 from typing import Literal
@@ -11,9 +11,9 @@ from ...flows import Landscape
 from ..curvature.scales import Scales
 from ..curvature.spectrum import Spectrum
 from ..embeddings.embedded_curvature import EmbeddedSpectrum
-from ..leading_order.added_unit import DormantForm
-from ..leading_order.added_units import JointForm
-from ..leading_order.null_space_form import LowestForm, lowest_form
+from ..leading_order.added_unit import AddedUnitForm
+from ..leading_order.added_units import AddedUnitsForm
+from ..leading_order.null_space_form import NullSpaceForm, null_space_form
 from .certificate import Certificate, certificate
 from .null_space import NullSpace
 
@@ -43,10 +43,10 @@ class Further(eqx.Module):
         explained = self.null_space.unexplained == 0
         return certificate(self.landscape, self.theta, self.spectrum, explained=explained)
 
-    def form(self) -> LowestForm:
+    def form(self) -> NullSpaceForm:
         """The lowest form of the loss along the null directions that symmetries do not explain, not searched."""
         basis = self.null_space.directions
-        return lowest_form(self.landscape, self.theta, self.spectrum, basis=basis, scales=self.scales, search=False)
+        return null_space_form(self.landscape, self.theta, self.spectrum, basis=basis, scales=self.scales, search=False)
 
 
 class Kind(eqx.Module):
@@ -55,11 +55,11 @@ class Kind(eqx.Module):
     - `name`: one of a closed list; `order`: order p of the lowest form that lets the loss fall (2 for strict and
       non-smooth saddles, at least 3 for degenerate ones), `None` where there is none;
     - `spectrum`: of the Hessian, `None` where the loss is not twice differentiable or the point was not found;
-    - `dormant`: the form of an added unit, or of one in each layer where several have units; `None` for models
+    - `added_unit_form`: the form of an added unit, or of one in each layer where several have units; `None` for models
       without units or without a zero of φ;
     - `evidence`: one sentence.
-    - `form`: the lowest form of the loss along null directions that symmetries do not explain, where the verdict rests
-      on it; `unexplained_form` computes it for any saddle or minimum.
+    - `null_space_form`: the lowest form of the loss along null directions that symmetries do not explain, where the
+      kind rests on it; `unexplained_form` computes it for any saddle or minimum.
     - `blocks`: index and nullity from blocks as large as the narrow network, for networks too large for a `spectrum`.
     - `null_space`: how the zero eigenvalues are explained, `None` without a spectrum.
     - `further`: what `certificate` and `unexplained_form` are computed from when they are asked for.
@@ -68,9 +68,9 @@ class Kind(eqx.Module):
     name: KindName
     order: int | None
     spectrum: Spectrum | None
-    dormant: DormantForm | JointForm | None
+    added_unit_form: AddedUnitForm | AddedUnitsForm | None
     evidence: str
-    form: LowestForm | None = None
+    null_space_form: NullSpaceForm | None = None
     null_space: NullSpace | None = None
     blocks: EmbeddedSpectrum | None = None
     further: Further | None = None
@@ -93,13 +93,8 @@ class Kind(eqx.Module):
         return None if self.further is None else self.further.certificate()
 
     @functools.cached_property
-    def unexplained_form(self) -> LowestForm | None:
+    def unexplained_form(self) -> NullSpaceForm | None:
         """The lowest form of the loss along the null directions that symmetries do not explain, if any."""
-        if self.form is not None or self.further is None or not self.further.null_space.unexplained:
-            return self.form
+        if self.null_space_form is not None or self.further is None or not self.further.null_space.unexplained:
+            return self.null_space_form
         return self.further.form()
-
-    @property
-    def proof(self) -> str:
-        """How far the verdict is a proof: what the certificate says, or that it is numerical evidence only."""
-        return "numerical evidence only" if self.certificate is None else str(self.certificate)

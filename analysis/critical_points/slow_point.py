@@ -109,12 +109,12 @@ def flat_channel(
     times = size / speed * 10.0 ** np.arange(DECADES + 1)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a flow that ends early shows in its result
-        settings: dict[str, Any] = {"t1": times[-1], "saveat": times[:-1], "rtol": 1e-6, "max_steps": MAX_STEPS}
+        settings: dict[str, Any] = {"t1": times[-1], "save_times": times[:-1], "rtol": 1e-6, "max_steps": MAX_STEPS}
         flow = simulate(landscape.at(theta), landscape.loss, landscape.data, solver=solver, **settings)
     if flow.result.failed:
         return None
     index = np.searchsorted(flow.ts, times)
-    states, speeds, losses = flow.ys[index], flow.speeds[index], flow.losses[index]
+    states, speeds, losses = flow.thetas[index], flow.speeds[index], flow.losses[index]
     moved, sizes = np.linalg.norm(np.diff(states, axis=0), axis=1), np.linalg.norm(states, axis=1)
     endless = np.all(moved[1:] >= GROWTH * moved[:-1]) and np.all(np.diff(sizes) > 0)
     if not (endless and np.all(np.diff(speeds) < 0) and np.all(np.diff(losses) < 0)):
@@ -124,4 +124,4 @@ def flat_channel(
         f"no end in sight: in each further decade of time the weights move on ({factors}) to size {sizes[-1]:.3g}, "
         f"while the loss falls from {float(value):.4g} to {losses[-1]:.4g} and the speed to {speeds[-1]:.1e}"
     )
-    return SlowPoint("flat channel", landscape, flow.ys[-1], float(speeds[-1]), None, evidence)
+    return SlowPoint("flat channel", landscape, flow.thetas[-1], float(speeds[-1]), None, evidence)

@@ -87,7 +87,7 @@ class LayeredEmbedding(eqx.Module):
 
 def embed(
     model: Any,
-    kind: EmbeddingType,
+    type: EmbeddingType,
     *,
     unit: int = 0,
     gamma_u: ArrayLike | None = None,
@@ -106,7 +106,7 @@ def embed(
 
     **Arguments:**
 
-    - `model`: the narrow network, r units; `kind`: one of the types.
+    - `model`: the narrow network, r units; `type`: one of the types.
     - `unit`: which unit is copied (types i and iii), from 0.
     - `gamma_u`, `gamma_v`: one number for each new unit (i: `gamma_v`; iii: both), or r numbers for each (iv: both),
       any real numbers; $\gamma_u \ge 0$ where φ is homogeneous for these alone.
@@ -120,25 +120,25 @@ def embed(
     """
     law, r = declared_units(model, layer).law, width(model, layer)
     needs = {"ii": (law.zero, "φ(z; 0) = 0"), "iii": (law.degree == 1, "degree 1"), "iv": (law.linear, "linear φ")}
-    if kind not in ("i", *needs):
-        raise ValueError(f"kind must be i, ii, iii or iv; got {kind!r}.")
-    if kind != "i" and not needs[kind][0]:
-        raise ValueError(f"embedding of type {kind} needs a unit law with {needs[kind][1]}, which the model's has not.")
-    if kind in ("i", "iii") and not 0 <= unit < r:
+    if type not in ("i", *needs):
+        raise ValueError(f"type must be i, ii, iii or iv; got {type!r}.")
+    if type != "i" and not needs[type][0]:
+        raise ValueError(f"embedding of type {type} needs a unit law with {needs[type][1]}, which the model's has not.")
+    if type in ("i", "iii") and not 0 <= unit < r:
         raise ValueError(f"unit must be between 0 and {r - 1}; got {unit}.")
-    if kind == "ii":
+    if type == "ii":
         if count < 1:
             raise ValueError(f"count must be at least 1; got {count}.")
         rows_u = rows_v = np.zeros((count, r))
     else:
-        shape = (-1, r) if kind == "iv" else (-1, 1)
+        shape = (-1, r) if type == "iv" else (-1, 1)
         rows_v = _rows("gamma_v", gamma_v, shape)
-        rows_u = np.ones_like(rows_v) if kind == "i" else _rows("gamma_u", gamma_u, shape)
-        if kind == "iii" and law.field == "nonnegative" and np.any(rows_u < 0):
+        rows_u = np.ones_like(rows_v) if type == "i" else _rows("gamma_u", gamma_u, shape)
+        if type == "iii" and law.field == "nonnegative" and np.any(rows_u < 0):
             raise ValueError(f"φ is homogeneous for factors ≥ 0 only; got gamma_u = {gamma_u}.")
         if rows_u.shape != rows_v.shape:
             raise ValueError(f"gamma_u and gamma_v must agree in shape; got {rows_u.shape} and {rows_v.shape}.")
-        if kind != "iv":
+        if type != "iv":
             rows_u, rows_v = (rows * np.eye(r)[unit] for rows in (rows_u, rows_v))
     p, q = np.vstack([np.eye(r), rows_u]), np.vstack([np.eye(r) - rows_u.T @ rows_v, rows_v])
     return Embedding(model, p, q, layer)

@@ -49,8 +49,8 @@ class EffectiveWidth(eqx.Module):
         return self.gap >= CLEAR_GAP
 
     def __str__(self) -> str:
-        verdict = "clear" if self.clear else "unclear"
-        return f"effective width {self.width} (type {self.embedding}), gap {self.gap:.3g}: {verdict}"
+        kind = "clear" if self.clear else "unclear"
+        return f"effective width {self.width} (type {self.embedding}), gap {self.gap:.3g}: {kind}"
 
 
 def effective_width(model: Any, *, scale: float | None = None, share: float = SHARE, layer: int = 0) -> EffectiveWidth:

@@ -183,7 +183,7 @@ def _row(figure: Figure, number: int, panels: int) -> list[Axes]:
 
 
 def _unit_panels(trajectory: Trajectory, shown, panels: list[Axes]) -> None:
-    models = [trajectory.model_at(visit.passage.index) for _, visit in shown]
+    models = [trajectory.model_at_index(visit.passage.index) for _, visit in shown]
     limit = max((1.15 * float(np.max(np.abs(incoming(model)[:, :2]))) for model in models), default=1.0)
     for ax, model, (number, visit) in zip(panels, models, shown, strict=True):
         plot_units(model, limit=limit, number=number, ax=ax)

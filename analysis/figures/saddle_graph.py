@@ -41,12 +41,12 @@ def plot_saddle_graph(graph: SaddleGraph, *, ax: Axes | None = None) -> Axes:
         middle = 0.62 * np.array(start) + 0.38 * np.array(end)
         style = {"fontsize": 6, "color": "0.35", "ha": "center", "va": "center", "bbox": BOX, "zorder": 2}
         ax.text(middle[0], middle[1], f"{edge.rate:.3g}", **style)
-    for number, (place, verdict) in enumerate(zip(places, graph.kinds, strict=True)):
-        ax.plot(*place, "o", color=SHADES.get(verdict.name, COLOURS[6]), ms=15, zorder=3)
+    for number, (place, kind) in enumerate(zip(places, graph.kinds, strict=True)):
+        ax.plot(*place, "o", color=SHADES.get(kind.name, COLOURS[6]), ms=15, zorder=3)
         ax.text(*place, str(number), color="white", fontsize=FONT, ha="center", va="center", zorder=4)
         below = {"textcoords": "offset points", "ha": "center", "va": "top", "bbox": BOX, "zorder": 2}
-        ax.annotate(_caption(verdict), place, (0, -11), fontsize=6, **below)
-    for name in dict.fromkeys(verdict.name for verdict in graph.kinds):
+        ax.annotate(_caption(kind), place, (0, -11), fontsize=6, **below)
+    for name in dict.fromkeys(kind.name for kind in graph.kinds):
         ax.plot([], [], "o", color=SHADES.get(name, COLOURS[6]), ms=7, label=name)
     if steps:
         ax.plot([], [], color=COLOURS[1], lw=2.8, label="path taken")
@@ -59,11 +59,11 @@ def plot_saddle_graph(graph: SaddleGraph, *, ax: Axes | None = None) -> Axes:
     return ax
 
 
-def _caption(verdict: Kind) -> str:
-    if verdict.index is None:
-        return SHORT.get(verdict.name, verdict.name)
-    counts = f"index {verdict.index}, nullity {verdict.nullity}"
-    return counts if verdict.name != "degenerate saddle" else f"order {verdict.order}, {counts}"
+def _caption(kind: Kind) -> str:
+    if kind.index is None:
+        return SHORT.get(kind.name, kind.name)
+    counts = f"index {kind.index}, nullity {kind.nullity}"
+    return counts if kind.name != "degenerate saddle" else f"order {kind.order}, {counts}"
 
 
 def _places(graph: SaddleGraph) -> list[tuple[float, float]]:

@@ -13,7 +13,7 @@ from ..critical_points.critical_point import CriticalPoint
 from ..curvature.spectrum import hessian
 from ..embeddings.embedding import Embedding, LayeredEmbedding
 from ..embeddings.width import EffectiveWidth
-from ..leading_order.added_unit import DormantForm
+from ..leading_order.added_unit import AddedUnitForm
 from ..visits.escape import steady_rate
 from ..visits.itinerary import Visit, itinerary
 from .projection import distances_to_widths
@@ -105,7 +105,7 @@ def manifold_history(
     widths = tuple(range(0 if law.zero else 1, widest + 1))
     kept = np.linspace(0, len(trajectory.ts) - 1, min(POINTS, len(trajectory.ts))).astype(int)
     kept = np.unique(np.concatenate([kept, [visit.passage.index for visit in visits]]).astype(int))
-    theta = unit_history(trajectory.initial_model, trajectory.ys[kept], layer)
+    theta = unit_history(trajectory.initial_model, trajectory.thetas[kept], layer)
     distances = distances_to_widths(theta, law, widths)
     pairs = enumerate(zip(visits, visits[1:], strict=False))
     departures = tuple(_departure(trajectory, number, visit, later, layer) for number, (visit, later) in pairs)
@@ -120,7 +120,7 @@ def _departure(trajectory: Trajectory, number: int, visit: Visit, later: Visit, 
     end = trajectory.ts[last] if passage.departure is None else passage.departure
     last = max(int(np.searchsorted(trajectory.ts, end)), first + 2)
     kept = np.unique(np.linspace(first, min(last, len(trajectory.ts) - 1), POINTS).astype(int))
-    history = unit_history(trajectory.initial_model, trajectory.ys[kept], layer)
+    history = unit_history(trajectory.initial_model, trajectory.thetas[kept], layer)
     distances = distances_to_widths(history, law, (width,))[:, 0]
     order = visit.kind.order or 2
     measured, e_folds = steady_rate(trajectory.ts[kept], distances, order) if len(kept) > 2 else (None, 0.0)
@@ -137,8 +137,8 @@ def _predicted(visit: Visit, split: SplitSpectrum | None) -> float | None:
     if split is not None and visit.kind.name == "strict saddle":
         lowest = float(np.min(split.normal, initial=0.0))
         return -lowest if lowest < 0 else None
-    form = visit.kind.dormant
-    return form.rate if isinstance(form, DormantForm) and form.strength > 0 else None
+    form = visit.kind.added_unit_form
+    return form.rate if isinstance(form, AddedUnitForm) and form.strength > 0 else None
 
 
 def tangent_basis(embedding: Embedding | LayeredEmbedding) -> Float[np.ndarray, "n k"]:

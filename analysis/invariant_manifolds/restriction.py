@@ -71,7 +71,7 @@ def restricted_flow(
     last = len(trajectory.ts) - 1 if stop is None else stop
     if width < 1 or not 0 <= start < last < len(trajectory.ts):
         raise ValueError(f"needs a width of at least 1 and start < stop; got {width}, {start} and {last}.")
-    embedding = project(trajectory.model_at(start), width, layer=layer)
+    embedding = project(trajectory.model_at_index(start), width, layer=layer)
     u, v = (np.linalg.norm(part, axis=0) for part in (embedding.incoming, embedding.outgoing))
     # Singular vectors and the shares of rays have norm one, up to rounding.
     plain = all(np.allclose(norms, 1.0, rtol=1e-12) for norms in (u, v))
@@ -82,12 +82,12 @@ def restricted_flow(
         loss, data = ScaledUnitsLoss(loss, layer), (u, v, data)
     kept = np.unique(np.linspace(start, last, min(points, last - start + 1)).astype(int))
     times = trajectory.ts[kept]
-    settings = {"rtol": trajectory.stats["rtol"], "saveat": (times[1:] - times[0]).tolist()}
+    settings = {"rtol": trajectory.stats["rtol"], "save_times": (times[1:] - times[0]).tolist()}
     flow = simulate(narrow, loss, data, t1=float(times[-1] - times[0]), **settings)
     at = np.searchsorted(flow.ts, times - times[0])
     at = np.minimum(at, len(flow.ts) - 1)
-    path = flow.ys[at] @ units_matrix(narrow, [(embedding.incoming / u, embedding.outgoing / v, layer)]).T
-    gap = np.linalg.norm(trajectory.ys[kept] - path, axis=1)
-    end = map_units(unflatten(narrow, flow.ys[-1]), np.diag(1 / u), np.diag(1 / v), layer)
+    path = flow.thetas[at] @ units_matrix(narrow, [(embedding.incoming / u, embedding.outgoing / v, layer)]).T
+    gap = np.linalg.norm(trajectory.thetas[kept] - path, axis=1)
+    end = map_units(unflatten(narrow, flow.thetas[-1]), np.diag(1 / u), np.diag(1 / v), layer)
     final = Embedding(end, embedding.incoming, embedding.outgoing, layer)
     return Restriction(width, times, gap, flow.losses[at], trajectory.losses[kept], path, final)

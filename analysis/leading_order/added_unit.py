@@ -25,7 +25,7 @@ BESIDE_ZERO = 1e-30
 ALIKE = 1e-4
 
 
-class DormantForm(eqx.Module):
+class AddedUnitForm(eqx.Module):
     r"""The lowest-order change of the loss when a small unit (u, v) is added: $F_p(u, v) = -\langle M(u), v \rangle$.
 
     $M(u) = -\partial L / \partial v$ at $v = 0$, to its lowest order $q = p - 1$ in u.
@@ -134,13 +134,13 @@ def added_unit(
     return AddedUnit(narrow, narrow.theta, *added_positions(narrow, layer), declared_units(narrow.model, layer).law)
 
 
-def dormant_form(
+def added_unit_form(
     landscape: Landscape,
     theta: Float[Any, " n"] | None = None,
     *,
     embedding: Embedding | None = None,
     starts: Float[np.ndarray, "k Nu"] | None = None,
-) -> DormantForm:
+) -> AddedUnitForm:
     """The lowest-order form of an added unit, and its steepest directions.
 
     **Arguments:** `landscape`, `theta`: the critical network, by default at the landscape's own parameters; or its
@@ -164,8 +164,8 @@ def dormant_form(
         pairs = [(u, v / value) for value, u, v in found if value >= strength * (1 - 1e-6)]
     p, rows = law.order + 1, [_steepest(u, v, law.order) for u, v in pairs]
     if strength == 0:
-        return DormantForm(p, 0.0, None, None, np.zeros((0, unit.u.size + unit.v.size)))
-    return DormantForm(p, strength, pairs[0][0], pairs[0][1], np.stack(rows))
+        return AddedUnitForm(p, 0.0, None, None, np.zeros((0, unit.u.size + unit.v.size)))
+    return AddedUnitForm(p, strength, pairs[0][0], pairs[0][1], np.stack(rows))
 
 
 def _steepest(u: np.ndarray, v: np.ndarray, order: int) -> np.ndarray:
@@ -182,9 +182,9 @@ def local_maximisers(
 ) -> list[tuple[float, Float[np.ndarray, " Nu+Nv"]]]:
     r"""All local maximisers of $\|M(u)\|$ on the unit sphere that were found, strongest first.
 
-    Each is an exit of its own: a small unit near it stays near it as it grows.
+    Each is an escape direction of its own: a small unit near it stays near it as it grows.
 
-    **Arguments:** as for `dormant_form`. **Returns:** strengths, and directions of steepest descent.
+    **Arguments:** as for `added_unit_form`. **Returns:** strengths, and directions of steepest descent.
     """
     unit = added_unit(landscape, embedding, theta)
     distinct = _distinct(_search(unit, starts))

@@ -17,7 +17,7 @@ SIZE = 1e-2
 NEAR_INTEGER = 0.2
 
 
-class JointForm(eqx.Module):
+class AddedUnitsForm(eqx.Module):
     r"""The lowest form $F_p$ of the loss in one added unit per layer, where it lets the loss fall.
 
     - `order`: p, or `None` where no fall was found; `steepest`: $U = \max_{\|d\| = 1} -F_p(d)$ as far as it was
@@ -33,9 +33,9 @@ class JointForm(eqx.Module):
         return None if self.order is None else self.order * self.steepest
 
 
-def joint_form(
+def added_units_form(
     landscape: Landscape, embedding: Embedding | LayeredEmbedding, *, weight_scale: float, silent: float
-) -> JointForm:
+) -> AddedUnitsForm:
     r"""Looks for the direction in which one small unit per layer lowers the loss most.
 
     A unit of one layer alone may do nothing, as at the origin of a deep network, where a path of units through all
@@ -48,7 +48,7 @@ def joint_form(
     """
     grown = [layer for *_, layer in embedding.maps if declared_units(embedding.narrow, layer).law.zero]
     if not grown:
-        return JointForm(None, 0.0)
+        return AddedUnitsForm(None, 0.0)
     narrow = narrow_landscape(landscape, embedding, spare=grown)
     base, added = narrow.theta, np.unique(np.concatenate([np.concatenate(added_positions(narrow, k)) for k in grown]))
     size = SIZE * max(float(np.linalg.norm(base)), weight_scale)
@@ -78,10 +78,10 @@ def joint_form(
     )
     far, near = change(best, size)[0], change(best, size / 2)[0]
     if not (far < -silent and near < 0):
-        return JointForm(None, 0.0)
+        return AddedUnitsForm(None, 0.0)
     exponent = float(np.log2(far / near))
     order = round(exponent)
     if order < 2 or abs(exponent - order) > NEAR_INTEGER:
-        return JointForm(None, 0.0)
+        return AddedUnitsForm(None, 0.0)
     # Two distances, so that the next higher order drops out.
-    return JointForm(order, -(2 * near / (size / 2) ** order - far / size**order))
+    return AddedUnitsForm(order, -(2 * near / (size / 2) ** order - far / size**order))

@@ -23,7 +23,7 @@ ZERO_FORM = 1e-9
 OFF_CENTRE = 4.0
 
 
-class LowestForm(eqx.Module):
+class NullSpaceForm(eqx.Module):
     r"""$L = L^* + s^p F_p(d) + \dots$ along a null direction d, the other coordinates relaxed.
 
     $F_p$ is the first form that does not vanish on the null space; relaxing means that $\nabla L$ has no component
@@ -120,7 +120,7 @@ def third_order_form(
     return form_along(landscape, landscape.theta if theta is None else theta, np.asarray(direction), 3)
 
 
-def lowest_form(
+def null_space_form(
     landscape: Landscape,
     theta: Float[np.ndarray, " n"],
     spectral: Spectrum,
@@ -129,7 +129,7 @@ def lowest_form(
     scales: Scales | None = None,
     max_order: int = HIGHEST,
     search: bool = True,
-) -> LowestForm:
+) -> NullSpaceForm:
     """The first form of the loss that does not vanish on the null space, with its extreme values.
 
     **Arguments:** `landscape`, `theta`: the critical point; `spectral`: its spectrum; `basis`: of the part of the null
@@ -144,7 +144,7 @@ def lowest_form(
     scales = Scales() if scales is None else scales
     basis = spectral.null_space if basis is None else basis
     if basis.shape[1] == 0:
-        return LowestForm(None, 0.0, 0.0, None, max_order, 0)
+        return NullSpaceForm(None, 0.0, 0.0, None, max_order, 0)
     reduction = _Reduction(landscape, theta, spectral)
     starts = np.random.default_rng(0).standard_normal((STARTS, basis.shape[1]))
     natural = scales.loss / scales.weight ** np.arange(max_order + 2)
@@ -165,8 +165,8 @@ def lowest_form(
             lowest, highest, best = _met([(at(sign * c, order), sign * c) for c in starts[:PROBES] for sign in (1, -1)])
             if search and basis.shape[1] > 1:
                 lowest, highest, best = _extremes(reduction, basis, starts, found, order)
-            return LowestForm(order, lowest, highest, basis @ best, max_order, basis.shape[1])
-    return LowestForm(None, 0.0, 0.0, None, max_order, basis.shape[1])
+            return NullSpaceForm(order, lowest, highest, basis @ best, max_order, basis.shape[1])
+    return NullSpaceForm(None, 0.0, 0.0, None, max_order, basis.shape[1])
 
 
 def _met(values: list[tuple[float, np.ndarray]]) -> tuple[float, float, np.ndarray]:

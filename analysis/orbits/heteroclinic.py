@@ -87,11 +87,11 @@ class HeteroclinicOrbit(eqx.Module):
         return float(scipy.interpolate.CubicSpline(self.times, self.losses).solve(level, extrapolate=False)[0])
 
     def __str__(self) -> str:
-        verdict = "converged" if self.converged else "NOT converged"
+        kind = "converged" if self.converged else "NOT converged"
         return (
             f"orbit from loss {self.losses[0]:.6g} to {self.losses[-1]:.6g}: arc length {self.arc_length:.6g}, "
             f"leaves at rate {self.rate:.6g}, transition time {self.transition_time:.4g}\n"
-            f"  tangent and −∇L at most {self.angle:.1e} rad apart: {verdict}"
+            f"  tangent and −∇L at most {self.angle:.1e} rad apart: {kind}"
         )
 
 
@@ -155,10 +155,10 @@ def heteroclinic_orbit(connection: Connection, *, intervals: int = 60, tolerance
 
     Source: Beyn (1990), "The numerical computation of connecting orbits in dynamical systems".
     """
-    source, verdict, target = connection.start, connection.exit.kind, connection.end
-    spectral = verdict.spectrum
+    source, kind, target = connection.start, connection.escape_direction.kind, connection.end
+    spectral = kind.spectrum
     if spectral is None or spectral.index == 0:
-        raise ValueError(f"the source must be a strict saddle, with an unstable eigenspace; it is a {verdict.name}.")
+        raise ValueError(f"the source must be a strict saddle, with an unstable eigenspace; it is a {kind.name}.")
     if source.theta.size * intervals > MOST_UNKNOWNS:
         raise ValueError(
             f"{source.theta.size} parameters on {intervals} intervals are more than {MOST_UNKNOWNS} unknowns: reduce "

@@ -10,15 +10,15 @@ from jaxtyping import Float
 
 from ...flows import Landscape
 from ...flows.compilation.traced import Traced, evaluate, trace
-from ...flows.losses.statistics import Statistics, reduced_landscape
+from ...flows.losses.statistics import SufficientStatistics, reduced_landscape
 from ...models import features_of
-from ..critical_points.classify import kind
+from ..critical_points.classify import classify
 from ..critical_points.critical_point import CriticalPoint, critical_point
 from ..critical_points.kind import Kind
 from ..curvature.scales import Scales
 from ..visits.itinerary import Visit
 from .connections import Connection, follow
-from .exits import exits
+from .escape_directions import escape_directions
 
 # Two critical points are one, up to symmetry, if their losses agree to this share of the first node's, and their
 # outputs to its square root: at a critical point the loss is of second order in the map.
@@ -32,7 +32,8 @@ class SaddleGraph(eqx.Module):
 
     - `points`, `kinds`: the nodes, in order of their discovery; `connections`: the edges, one for each pair of nodes.
     - `taken`: the nodes that a given itinerary visited, in order; empty if none was given.
-    - `complete`: every saddle was left by every exit that was looked for, and every orbit led to a known node.
+    - `complete`: every saddle was left along every escape direction that was looked for, and every orbit led to a
+      known node.
     """
 
     points: tuple[CriticalPoint, ...]
@@ -45,16 +46,16 @@ class SaddleGraph(eqx.Module):
         """The connection between two nodes, or `None`."""
         return next((edge for edge in self.connections if (edge.source, edge.target) == (source, target)), None)
 
-    def node(self, point: CriticalPoint, verdict: Kind | None = None) -> int | None:
+    def node(self, point: CriticalPoint, kind: Kind | None = None) -> int | None:
         """The number of the node that a critical point is, or `None`.
 
-        **Arguments:** `point`; `verdict`: its `kind`, determined if not given and needed.
+        **Arguments:** `point`; `kind`: its `kind`, determined if not given and needed.
         """
         outputs = _outputs_of(self.points[0].landscape)
         known = _same_map(self.points, [outputs(node.theta) for node in self.points], point, outputs(point.theta))
         if known is not None:
             return known
-        return _same_spectrum(self.points, self.kinds, point, kind(point) if verdict is None else verdict)
+        return _same_spectrum(self.points, self.kinds, point, classify(point) if kind is None else kind)
 
     def path(self, visits: Sequence[Visit]) -> tuple[int | None, ...]:
         """The nodes that an itinerary visited, in order; `None` for a visit to none of them."""
@@ -62,10 +63,10 @@ class SaddleGraph(eqx.Module):
 
     def __str__(self) -> str:
         lines = [f"{len(self.points)} critical points, {len(self.connections)} connections"]
-        for number, (point, verdict) in enumerate(zip(self.points, self.kinds, strict=True)):
+        for number, (point, kind) in enumerate(zip(self.points, self.kinds, strict=True)):
             targets = ", ".join(str(edge.target) for edge in self.connections if edge.source == number)
             leads = f", leads to {targets}" if targets else ""
-            lines.append(f"  {number}: loss {point.loss:.6g}, {verdict.name}{leads}")
+            lines.append(f"  {number}: loss {point.loss:.6g}, {kind.name}{leads}")
         if self.taken:
             lines.append("taken: " + " → ".join(map(str, self.taken)))
         return "\n".join(lines) + ("" if self.complete else "\nincomplete: some orbits led to no critical point")
@@ -83,9 +84,9 @@ def saddle_graph(
 ) -> SaddleGraph:
     r"""The critical points that flows from a critical point lead to, their own successors, and so on.
 
-    Every saddle is left by each of its `exits`. Points with the same loss and the same outputs on the data are one
-    node: they are the same map, placed differently in the network. So are points with the same loss and the same
-    spectrum of the Hessian: where the data have a symmetry of their own, different maps are one up to it.
+    Every saddle is left along each of its `escape_directions`. Points with the same loss and the same outputs on the
+    data are one node: they are the same map, placed differently in the network. So are points with the same loss and
+    the same spectrum of the Hessian: where the data have a symmetry of their own, different maps are one up to it.
 
     **Arguments:** `landscape`; `theta`: at or near the first critical point, by default the landscape's own parameters,
     for example of a network of zero units; `visits`: an itinerary of the same model, whose critical points are nodes
@@ -95,18 +96,18 @@ def saddle_graph(
     landscape = reduced_landscape(landscape)
     outputs = _outputs_of(landscape)
     first = critical_point(landscape, theta)
-    points, kinds, maps = [first], [kind(first, scales=scales)], [outputs(first.theta)]
+    points, kinds, maps = [first], [classify(first, scales=scales)], [outputs(first.theta)]
 
-    def number(point: CriticalPoint, verdict: Kind | None = None) -> int | None:
+    def number(point: CriticalPoint, kind: Kind | None = None) -> int | None:
         own = outputs(point.theta)
         known = _same_map(points, maps, point, own)
         if known is not None:
             return known
-        verdict = kind(point, scales=scales) if verdict is None else verdict
-        known = _same_spectrum(points, kinds, point, verdict)
+        kind = classify(point, scales=scales) if kind is None else kind
+        known = _same_spectrum(points, kinds, point, kind)
         if known is None and len(points) < max_nodes:
             points.append(point)
-            kinds.append(verdict)
+            kinds.append(kind)
             maps.append(own)
             return len(points) - 1
         return known
@@ -115,8 +116,8 @@ def saddle_graph(
     taken = tuple(number(visit.critical_point, visit.kind) for visit in found)
     complete, edges, node = None not in taken, {}, 0
     while node < len(points):
-        for way in exits(points[node], kinds[node], mixed=mixed, seed=node):
-            connection = follow(way, size=size)
+        for direction in escape_directions(points[node], kinds[node], mixed=mixed, seed=node):
+            connection = follow(direction, size=size)
             reached = number(connection.end) if connection.end.converged else None
             if reached is None or reached == node:
                 complete = False
@@ -140,7 +141,7 @@ class _Outputs(eqx.Module):
 
 def _outputs_of(landscape: Landscape) -> Callable[[np.ndarray], np.ndarray | None]:
     theta, data, features = landscape.theta, landscape.data, features_of(landscape.model)
-    if isinstance(data, Statistics) and features is not None:
+    if isinstance(data, SufficientStatistics) and features is not None:
         coefficients = lambda theta, factor: features.coefficients(landscape.at(theta)) @ factor.T  # noqa: E731
         return _Outputs(trace(coefficients, theta, data.factor), data.factor)
     if not isinstance(data, tuple):
@@ -167,8 +168,8 @@ def _same_map(
     return None
 
 
-def _same_spectrum(points: Sequence[CriticalPoint], kinds: Sequence[Kind], point: CriticalPoint, verdict: Kind):
-    one = verdict.spectrum
+def _same_spectrum(points: Sequence[CriticalPoint], kinds: Sequence[Kind], point: CriticalPoint, kind: Kind):
+    one = kind.spectrum
     if one is None:
         return None
     for number in _level(points, point.loss):

@@ -13,7 +13,7 @@ from jaxtyping import Array, Float
 from ...flows import Landscape
 from ...flows.compilation.traced import compiled
 from ...flows.losses.statistics import reduced_landscape
-from ..critical_points.classify import kind
+from ..critical_points.classify import classify
 from ..critical_points.critical_point import CriticalPoint
 from ..critical_points.kind import Kind
 from .connections import DISPLACEMENT
@@ -42,7 +42,7 @@ def unstable_manifold(
     point: CriticalPoint,
     times: Sequence[float] | Float[np.ndarray, " T"],
     *,
-    verdict: Kind | None = None,
+    kind: Kind | None = None,
     count: int = 16,
     rates: tuple[float, float] = (0.0, np.inf),
     size: float = 1.0,
@@ -54,7 +54,7 @@ def unstable_manifold(
     The directions are even on the unit sphere of the eigenvectors of all eigenvalues λ with −λ within `rates`. A flow
     starts at $\theta^* + \delta d$, $\delta = 10^{-3}\,size$, so that it is on the unstable manifold up to δ².
 
-    **Arguments:** `point`: a strict saddle; `times`: increasing, from 0 on; `verdict`: the saddle's `kind`, determined
+    **Arguments:** `point`: a strict saddle; `times`: increasing, from 0 on; `kind`: the saddle's `kind`, determined
     if not given; `count`: of flows; `rates`: of the eigenspaces to leave along; `size`: of the weights at full use;
     `rtol`; `seed`.
 
@@ -63,13 +63,13 @@ def unstable_manifold(
     times = np.asarray(times, float)
     if times.ndim != 1 or len(times) < 2 or times[0] < 0 or not np.all(np.diff(times) > 0):
         raise ValueError("times must be at least two increasing numbers, none of them negative.")
-    verdict = kind(point) if verdict is None else verdict
-    spectral = verdict.spectrum
+    kind = classify(point) if kind is None else kind
+    spectral = kind.spectrum
     unstable = np.zeros(0, bool) if spectral is None else spectral.eigenvalues < -spectral.zero_threshold
     if spectral is not None:
         unstable &= (-spectral.eigenvalues >= rates[0]) & (-spectral.eigenvalues <= rates[1])
     if spectral is None or not np.any(unstable):
-        raise ValueError(f"no unstable eigenvalue −λ lies within {rates}; the point is a {verdict.name}.")
+        raise ValueError(f"no unstable eigenvalue −λ lies within {rates}; the point is a {kind.name}.")
     basis = spectral.eigenvectors[:, unstable]
     directions = np.random.default_rng(seed).standard_normal((count, basis.shape[1])) @ basis.T
     directions /= np.linalg.norm(directions, axis=1, keepdims=True)

@@ -54,7 +54,7 @@ def conservation_audit(trajectory: Trajectory) -> ConservationAudit:
     Source: Marcotte, Gribonval & Peyré (2023), "Abide by the law and follow the flow".
     """
     model, outputs = trajectory.initial_model, outputs_on(trajectory.data)
-    size, count = trajectory.ys.shape[1], None
+    size, count = trajectory.thetas.shape[1], None
     if outputs is not None and size <= COUNT_LIMIT:
         count = count_of_outputs(model, outputs)
     return ConservationAudit(known_rank(model), count, conserved_drift(trajectory), trajectory.stats["rtol"])

@@ -56,15 +56,15 @@ def conserved_drift(trajectory: Trajectory) -> float | None:
     θ_i are the parameters of a unit, or all of them where the model has no units. `None` where the model has no known
     conserved quantity.
     """
-    model, ys = trajectory.initial_model, trajectory.ys
-    quantities = trace(lambda theta: conserved_quantities(model, theta), ys[0])
-    start = np.asarray(evaluate(quantities, ys[0]))
+    model, thetas = trajectory.initial_model, trajectory.thetas
+    quantities = trace(lambda theta: conserved_quantities(model, theta), thetas[0])
+    start = np.asarray(evaluate(quantities, thetas[0]))
     if start.size == 0:
         return None
     layers = range(len(layers_of(model)))
-    histories = [unit_history(model, ys, layer) for layer in layers] or [ys[:, None]]
+    histories = [unit_history(model, thetas, layer) for layer in layers] or [thetas[:, None]]
     scale = max(float(np.max(np.sum(history**2, axis=2))) for history in histories)
-    padded = np.concatenate([ys, np.repeat(ys[-1:], -len(ys) % BLOCK, axis=0)])
+    padded = np.concatenate([thetas, np.repeat(thetas[-1:], -len(thetas) % BLOCK, axis=0)])
     changes = [_largest_change(quantities, start, padded[k : k + BLOCK]) for k in range(0, len(padded), BLOCK)]
     return float(np.max(changes)) / scale if scale > 0 else 0.0
 

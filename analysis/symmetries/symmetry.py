@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ...flows import Statistics, flatten, unflatten, unit_positions
+from ...flows import SufficientStatistics, flatten, unflatten, unit_positions
 from ...models import (
     Units,
     declared_units,
@@ -51,8 +51,8 @@ class Outputs(eqx.Module):
 
 
 def outputs_on(data: Any) -> Outputs | None:
-    """The outputs on the first inputs of a pair (x, y), coefficients for `Statistics`; else `None`."""
-    if isinstance(data, Statistics):
+    """The outputs on the first inputs of a pair (x, y), coefficients for `SufficientStatistics`; else `None`."""
+    if isinstance(data, SufficientStatistics):
         return Outputs(None)
     if isinstance(data, tuple) and len(data) == 2:
         return Outputs(jax.tree.map(lambda x: x[:INPUTS], data[0]))

@@ -65,8 +65,8 @@ class Predictions(tuple[Prediction, ...]):
         columns = ("formula", "verdict")
         table = new_table(columns, left=columns)
         for prediction in self:
-            verdict = _summary(prediction) if prediction.applicable else f"not applicable, because {prediction.reason}"
-            table.add_row(prediction.name, verdict)
+            kind = _summary(prediction) if prediction.applicable else f"not applicable, because {prediction.reason}"
+            table.add_row(prediction.name, kind)
         return plain_text(table, width=WIDTH)
 
 

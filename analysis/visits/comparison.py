@@ -24,7 +24,7 @@ SAME = 0.01
 SKIPPED = 0.5
 
 
-class Plateau(eqx.Module):
+class PlateauComparison(eqx.Module):
     """A plateau of the flow, and what the other trajectory made of it.
 
     - `loss`: the flow's loss at closest approach; `dwell`, `other_dwell`: dwell times of the two, between the same
@@ -52,11 +52,11 @@ class Comparison(eqx.Module):
     other: Trajectory
     ts: Float[np.ndarray, " T"]
     distances: Float[np.ndarray, " T"]
-    plateaus: tuple[Plateau, ...]
+    plateaus: tuple[PlateauComparison, ...]
 
     def __str__(self) -> str:
         worst = int(np.argmax(self.distances))
-        size = np.linalg.norm(self.other.ys[worst])
+        size = np.linalg.norm(self.other.thetas[worst])
         remark = (
             f"{self.other.stats.get('method', 'gradient flow')}: {self.other.result.value}. Farthest from the flow at "
             f"t = {self.ts[worst]:.4g}, by {self.distances[worst]:.3g} at ‖θ‖ = {size:.3g}; at the end by "
@@ -87,22 +87,22 @@ def compare(flow: Trajectory, other: Trajectory, *, same: float = SAME, skipped:
 
     **Raises:** `ValueError` for trajectories of different initial weights.
     """
-    if flow.ys.shape[1:] != other.ys.shape[1:] or not np.array_equal(flow.ys[0], other.ys[0]):
+    if flow.thetas.shape[1:] != other.thetas.shape[1:] or not np.array_equal(flow.thetas[0], other.thetas[0]):
         raise ValueError("the trajectories start from different weights; give both the same model.")
     if not (0 <= same < 1 and skipped >= 0):
         raise ValueError(f"same must lie in [0, 1) and skipped must not be negative; got {same} and {skipped}.")
     ts = other.ts[other.ts <= flow.ts[-1]]
-    distances = np.linalg.norm(other.ys[: len(ts)] - _positions(flow, ts), axis=1)
+    distances = np.linalg.norm(other.thetas[: len(ts)] - _positions(flow, ts), axis=1)
     return Comparison(flow, other, ts, distances, _plateaus(flow, other, same, skipped))
 
 
 def _positions(flow: Trajectory, ts: np.ndarray) -> np.ndarray:
     """The flow's weights at given times, by the cubic through its steps and their velocities."""
-    velocities = -flow.landscape.values_and_gradients(flow.ys)[1]
-    return scipy.interpolate.CubicHermiteSpline(flow.ts, flow.ys, velocities)(ts)
+    velocities = -flow.landscape.values_and_gradients(flow.thetas)[1]
+    return scipy.interpolate.CubicHermiteSpline(flow.ts, flow.thetas, velocities)(ts)
 
 
-def _plateaus(flow: Trajectory, other: Trajectory, same: float, skipped: float) -> tuple[Plateau, ...]:
+def _plateaus(flow: Trajectory, other: Trajectory, same: float, skipped: float) -> tuple[PlateauComparison, ...]:
     visited = passages(flow)
     losses = flow.losses[[passage.index for passage in visited]]
     tenths = -FRACTION * np.diff(losses)
@@ -117,12 +117,12 @@ def _plateaus(flow: Trajectory, other: Trajectory, same: float, skipped: float) 
         loss, dwell = float(losses[k]), passage.dwell
         assert dwell is not None  # only the last passage is never left
         if arrival is None or departure is None:
-            result.append(Plateau(loss, dwell, None, None, "not reached" if arrival is None else "not left"))
+            result.append(PlateauComparison(loss, dwell, None, None, "not reached" if arrival is None else "not left"))
             continue
         passed = after is not None and departure - arrival < skipped * (after - departure)
         ratio = scale * (departure - arrival) / dwell
         fate: Fate = "kept" if abs(ratio - 1) <= same else "lengthened" if ratio > 1 else "left early"
-        result.append(Plateau(loss, dwell, departure - arrival, ratio, "skipped" if passed else fate))
+        result.append(PlateauComparison(loss, dwell, departure - arrival, ratio, "skipped" if passed else fate))
     return tuple(result)
 
 

@@ -11,8 +11,8 @@ from ..critical_points.critical_point import CriticalPoint
 from ..critical_points.kind import Kind
 from ..embeddings.embedding import Embedding, LayeredEmbedding
 from ..embeddings.width import ray_direction
-from ..leading_order.added_unit import DormantForm, steepness
-from ..leading_order.null_space_form import LowestForm, form_along
+from ..leading_order.added_unit import AddedUnitForm, steepness
+from ..leading_order.null_space_form import NullSpaceForm, form_along
 from .passages import FRACTION, Passage
 
 # A growth phase is steady while its local rate varies by no more than this share.
@@ -49,36 +49,40 @@ class Escape(eqx.Module):
     seeded_by_rounding: bool
 
 
-def escape(trajectory: Trajectory, passage: Passage, point: CriticalPoint, verdict: Kind, drop: float) -> Escape | None:
+def escape(trajectory: Trajectory, passage: Passage, point: CriticalPoint, kind: Kind, drop: float) -> Escape | None:
     """Analyses the departure from a saddle; `None` where the flow did not leave or the point is not a saddle.
 
-    **Arguments:** `trajectory`, `passage`; `point`, `verdict`: the saddle; `drop`: loss between this visit and the
+    **Arguments:** `trajectory`, `passage`; `point`, `kind`: the saddle; `drop`: loss between this visit and the
     next.
     """
-    if passage.departure is None or verdict.order is None:
+    if passage.departure is None or kind.order is None:
         return None
     first = int(np.searchsorted(trajectory.ts, passage.arrival))
     last = max(int(np.searchsorted(trajectory.ts, passage.departure)), first + 2)
-    ts, ys = trajectory.ts[first : last + 1], trajectory.ys[first : last + 1]
+    ts, thetas = trajectory.ts[first : last + 1], trajectory.thetas[first : last + 1]
     if len(ts) < 3:
         return None
-    if verdict.name == "strict saddle" and verdict.spectrum is not None:
-        rate, amplitude, overlap = _from_eigenspace(ys, point, verdict)
+    if kind.name == "strict saddle" and kind.spectrum is not None:
+        rate, amplitude, overlap = _from_eigenspace(thetas, point, kind)
     elif isinstance(point.embedding, LayeredEmbedding):
-        form = verdict.dormant or verdict.form
+        form = kind.added_unit_form or kind.null_space_form
         rate = None if form is None else form.rate
-        amplitude, overlap = _outside(trajectory, ys, point.embedding), None
-    elif isinstance(verdict.dormant, DormantForm) and point.embedding is not None and np.any(point.embedding.dormant):
-        rate, amplitude, overlap = _from_dormant(trajectory, ys, point, verdict.dormant, verdict.name)
-    elif verdict.form is not None and verdict.form.rate is not None:
-        rate, amplitude, overlap = _from_form(trajectory, ys, point, verdict.form)
+        amplitude, overlap = _outside(trajectory, thetas, point.embedding), None
+    elif (
+        isinstance(kind.added_unit_form, AddedUnitForm)
+        and point.embedding is not None
+        and np.any(point.embedding.dormant)
+    ):
+        rate, amplitude, overlap = _from_dormant(trajectory, thetas, point, kind.added_unit_form, kind.name)
+    elif kind.null_space_form is not None and kind.null_space_form.rate is not None:
+        rate, amplitude, overlap = _from_form(trajectory, thetas, point, kind.null_space_form)
     else:
-        rate, amplitude, overlap = None, np.linalg.norm(ys - point.theta, axis=1), None
-    p = verdict.order
+        rate, amplitude, overlap = None, np.linalg.norm(thetas - point.theta, axis=1), None
+    p = kind.order
     measured, e_folds = steady_rate(ts, amplitude, p)
-    displacement = ys[-1] - trajectory.ys[passage.index]
+    displacement = thetas[-1] - trajectory.thetas[passage.index]
     norm = np.linalg.norm(displacement)
-    seeded = verdict.name == "strict saddle" and bool(np.any(amplitude < ROUNDING * np.linalg.norm(ys, axis=1)))
+    seeded = kind.name == "strict saddle" and bool(np.any(amplitude < ROUNDING * np.linalg.norm(thetas, axis=1)))
     return Escape(
         p,
         rate,
@@ -91,28 +95,28 @@ def escape(trajectory: Trajectory, passage: Passage, point: CriticalPoint, verdi
     )
 
 
-def _from_eigenspace(ys, point: CriticalPoint, verdict: Kind):
+def _from_eigenspace(thetas, point: CriticalPoint, kind: Kind):
     """The unstable eigenspace with the largest coordinate at departure, not always that of the lowest eigenvalue."""
-    spectral = verdict.spectrum
+    spectral = kind.spectrum
     assert spectral is not None  # strict saddles are told by their spectrum
     values = spectral.eigenvalues[: spectral.index]
-    displacement = ys - point.theta
+    displacement = thetas - point.theta
     coordinates = displacement @ spectral.eigenvectors[:, : spectral.index]
     # Equal eigenvalues, to the precision of the point, share an eigenspace.
     edges = np.flatnonzero(np.diff(values) > 1e-6 * np.abs(values[0])) + 1
     spaces = np.split(np.arange(len(values)), edges)
     winner = max(spaces, key=lambda space: np.linalg.norm(coordinates[-1, space]))
     amplitude = np.linalg.norm(coordinates[:, winner], axis=1)
-    left = ys[-1] - ys[np.argmin(np.linalg.norm(displacement, axis=1))]
+    left = thetas[-1] - thetas[np.argmin(np.linalg.norm(displacement, axis=1))]
     projected = left @ spectral.eigenvectors[:, winner]
     overlap = np.linalg.norm(projected) / max(np.linalg.norm(left), 1e-300)
     return float(-np.mean(values[winner])), amplitude, float(overlap)
 
 
-def _from_dormant(trajectory: Trajectory, ys, point: CriticalPoint, form: DormantForm, name: str):
+def _from_dormant(trajectory: Trajectory, thetas, point: CriticalPoint, form: AddedUnitForm, name: str):
     """Units that the saddle does not use: their growth along the steepest direction of an added unit."""
     assert isinstance(point.embedding, Embedding)
-    rows = unit_history(trajectory.initial_model, ys)[:, point.embedding.dormant]
+    rows = unit_history(trajectory.initial_model, thetas)[:, point.embedding.dormant]
     if name == "non-smooth saddle":
         direction = ray_direction(rows[-1])
         steepest = max(form.maximisers, key=lambda row: row @ direction)
@@ -125,9 +129,9 @@ def _from_dormant(trajectory: Trajectory, ys, point: CriticalPoint, form: Dorman
     return form.rate, amplitude[:, winner], gain * form.order / form.rate
 
 
-def _from_form(trajectory: Trajectory, ys, point: CriticalPoint, form: LowestForm):
+def _from_form(trajectory: Trajectory, thetas, point: CriticalPoint, form: NullSpaceForm):
     """Null directions of the Hessian: growth of the distance, and how steep the way was that the flow took."""
-    displacement = ys - point.theta
+    displacement = thetas - point.theta
     amplitude = np.linalg.norm(displacement, axis=1)
     direction = displacement[-1] / amplitude[-1]
     assert form.order is not None  # a form with a rate has an order
@@ -135,11 +139,11 @@ def _from_form(trajectory: Trajectory, ys, point: CriticalPoint, form: LowestFor
     return form.rate, amplitude, gain / form.lowest
 
 
-def _outside(trajectory: Trajectory, ys, embedding: LayeredEmbedding) -> Float[np.ndarray, " T"]:
+def _outside(trajectory: Trajectory, thetas, embedding: LayeredEmbedding) -> Float[np.ndarray, " T"]:
     """Units in several layers: the size of what, of all weights together, lies outside the saddle's narrow network."""
     maps = [(p @ q.T, q @ p.T, layer) for p, q, layer in embedding.maps]
     projection = units_matrix(trajectory.initial_model, maps)
-    return np.linalg.norm(ys - ys @ projection.T, axis=1)
+    return np.linalg.norm(thetas - thetas @ projection.T, axis=1)
 
 
 def steady_rate(ts: Float[np.ndarray, " T"], r: Float[np.ndarray, " T"], order: int) -> tuple[float | None, float]:

@@ -8,7 +8,7 @@ import numpy as np
 
 from ...flows import Trajectory
 from ...models import incoming, layers_of
-from ..critical_points.classify import kind
+from ..critical_points.classify import classify
 from ..critical_points.critical_point import CriticalPoint, critical_point
 from ..critical_points.kind import Kind
 from ..curvature.scales import Scales
@@ -77,7 +77,7 @@ def itinerary(trajectory: Trajectory, *, prominence: float = PROMINENCE, share: 
         raise ValueError(f"there is nothing to analyse: the flow took no step ({trajectory.result.value}).")
     visited = passages(trajectory, prominence)
     layers = range(len(layers_of(trajectory.initial_model)))
-    models = [trajectory.model_at(passage.index) for passage in visited]
+    models = [trajectory.model_at_index(passage.index) for passage in visited]
     # The end counts as well: a flow cut short on its way from the first plateau has grown beyond what it visited.
     sizes = [max(leading_size(model, layer) for model in (*models, trajectory.final_model)) for layer in layers]
     drops = -np.diff(trajectory.losses[[passage.index for passage in visited]])
@@ -94,14 +94,14 @@ def _visit(
 ) -> Visit:
     """One visit; `drops` are the falls of the loss on either side of it."""
     starts = np.asarray(incoming(model)) if effective else None
-    drop, theta = float(np.min(drops)) if len(drops) else None, trajectory.ys[passage.index]
+    drop, theta = float(np.min(drops)) if len(drops) else None, trajectory.thetas[passage.index]
     point = critical_point(
         trajectory.landscape, theta, effective=effective or None, gradient_scale=scales.gradient, drop=drop
     )
     # A stiff solver that the flow has ended with is compiled already.
     solver = trajectory.solver if trajectory.stats.get("reason") else None
-    verdict = kind(point, scales=scales, starts=_few(starts), solver=solver)
-    left = escape(trajectory, passage, point, verdict, float(drops[-1])) if len(drops) else None
+    kind = classify(point, scales=scales, starts=_few(starts), solver=solver)
+    left = escape(trajectory, passage, point, kind, float(drops[-1])) if len(drops) else None
     if left is not None and left.seeded_by_rounding:
         warnings.warn(
             f"the escape at t = {passage.time:.4g} was seeded by rounding: the dormant direction was below roundoff of "
@@ -110,12 +110,12 @@ def _visit(
         )
     index = passage.index
     return Visit(
-        passage, float(trajectory.losses[index]), float(trajectory.speeds[index]), effective, point, verdict, left
+        passage, float(trajectory.losses[index]), float(trajectory.speeds[index]), effective, point, kind, left
     )
 
 
 def _few(starts):
-    # The largest units suggest the exits that this flow uses; the random starts find the others.
+    # The largest units suggest the escape directions that this flow uses; the random starts find the others.
     return None if starts is None else starts[np.argsort(-np.linalg.norm(starts, axis=1))[:4]]
 
 
@@ -139,7 +139,7 @@ def remarks(visits: tuple[Visit, ...]) -> list[str]:
                 lines.append(f"Visits {number - 1} to {number}: {together}")
         if visit.kind.name in ("no critical point", "undetermined", "ghost", "flat channel"):
             lines.append(f"Visit {number}: {visit.kind.name}: {visit.kind.evidence}.")
-        explained, form = visit.kind.null_space, visit.kind.form
+        explained, form = visit.kind.null_space, visit.kind.null_space_form
         if explained and explained.unexplained and visit.kind.name != "degenerate saddle":
             changes = f", along which {form}: no critical manifold" if form is not None and form.order else ""
             lines.append(f"Visit {number}: {explained}{changes}.")
@@ -159,7 +159,7 @@ def table(visits: tuple[Visit, ...]) -> "Table":
 
 
 def _row(visit: Visit) -> list[str]:
-    passage, point, verdict, left = visit.passage, visit.critical_point, visit.kind, visit.escape
+    passage, point, kind, left = visit.passage, visit.critical_point, visit.kind, visit.escape
     widths = [f"{effective.width}{'' if effective.clear else '?'}" for effective in visit.effective_widths]
     types = [effective.embedding for effective in visit.effective_widths]
     dwell = "stays" if passage.dwell is None else f"{passage.dwell:.4g}"
@@ -177,10 +177,10 @@ def _row(visit: Visit) -> list[str]:
         f"{point.loss:.8g}" if found else f"{visit.loss:.4g} (flow)",
         ", ".join(widths) or "–",
         ", ".join(types if len(set(types)) > 1 else types[:1]) or "–",
-        verdict.name,
-        "–" if verdict.index is None else str(verdict.index),
-        "–" if verdict.nullity is None else str(verdict.nullity),
-        "–" if verdict.order is None else str(verdict.order),
+        kind.name,
+        "–" if kind.index is None else str(kind.index),
+        "–" if kind.nullity is None else str(kind.nullity),
+        "–" if kind.order is None else str(kind.order),
         rate,
         "–" if left is None else f"{left.e_folds:.1f}",
         "–" if left is None or left.overlap is None else f"{left.overlap:.5f}",

@@ -39,12 +39,12 @@ class Passage(eqx.Module):
 
 def largest_curvature(trajectory: Trajectory, index: int = -1) -> float:
     """The largest |eigenvalue| of the Hessian at a saved time, from below, by power iteration."""
-    return float(trajectory.landscape.sharpness(trajectory.ys[index]))
+    return float(trajectory.landscape.sharpness(trajectory.thetas[index]))
 
 
 def scales_of(trajectory: Trajectory) -> Scales:
     """The largest loss, speed and weights along a flow, and the curvature at its end."""
-    weights = float(np.max(np.linalg.norm(trajectory.ys, axis=1)))
+    weights = float(np.max(np.linalg.norm(trajectory.thetas, axis=1)))
     loss, speed = float(trajectory.losses[0]), float(np.max(trajectory.speeds))
     return Scales(loss, speed, largest_curvature(trajectory), weights)
 
@@ -57,8 +57,10 @@ def noise_floor(trajectory: Trajectory) -> Float[np.ndarray, " T"]:
     are as small as the initial weights.
     """
     curvature = largest_curvature(trajectory)
-    error = trajectory.stats["rtol"] * np.linalg.norm(trajectory.ys, axis=1)
-    error += trajectory.stats["atol"] * np.sqrt(trajectory.ys.shape[1])
+    rtol, atol = (trajectory.stats[name] for name in ("rtol", "atol"))
+    if rtol is None:  # an optimiser's steps are exact but for rounding
+        rtol, atol = float(np.finfo(trajectory.thetas.dtype).eps), 0.0
+    error = rtol * np.linalg.norm(trajectory.thetas, axis=1) + atol * np.sqrt(trajectory.thetas.shape[1])
     floor = np.maximum(NOISE_SAFETY * curvature * error, np.finfo(np.float64).tiny)
     # Rounded up to a tenth of a decade, so that it is flat where ‖θ‖ is and the first time under it can be told.
     return 10 ** (np.ceil(10 * np.log10(floor)) / 10)

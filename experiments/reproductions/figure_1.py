@@ -10,7 +10,7 @@ import numpy as np
 from ...analysis import Itinerary, effective_width, itinerary, plot_units, theory
 from ...analysis.figures.itinerary import COLOURS
 from ...flows import (
-    Statistics,
+    SufficientStatistics,
     Trajectory,
     in_context_population,
     linear_population,
@@ -33,21 +33,21 @@ TOGETHER = (
 )
 
 
-def _linear_statistics() -> Statistics:
+def _linear_statistics() -> SufficientStatistics:
     covariance = np.array([[1.0, 1.0], [1.0, 4.0]])
     values, vectors = np.linalg.eigh(covariance)
     return linear_population(covariance, (vectors / np.sqrt(values)) @ vectors.T, weight=0.5)
 
 
-def _convolution_statistics() -> Statistics:
+def _convolution_statistics() -> SufficientStatistics:
     return linear_population(np.diag([1.0, 1.0, 2.0, 1.0]), CONVOLUTION_TARGET[None], weight=1.0)
 
 
-def _attention_statistics() -> Statistics:
+def _attention_statistics() -> SufficientStatistics:
     return in_context_population(np.diag(ATTENTION_EIGENVALUES), ATTENTION_CONTEXT)
 
 
-def _quadratic_statistics() -> Statistics:
+def _quadratic_statistics() -> SufficientStatistics:
     return quadratic_population(np.eye(2), np.eye(2) / np.sqrt(8))
 
 
@@ -59,7 +59,7 @@ class Plan(eqx.Module):
 
     name: str = eqx.field(static=True)
     levels: tuple[float, ...] = eqx.field(static=True)
-    population: Callable[[], Statistics] | None = eqx.field(static=True, default=None)
+    population: Callable[[], SufficientStatistics] | None = eqx.field(static=True, default=None)
     exact_on_sample: bool = eqx.field(static=True, default=True)
     small_scale: float | None = eqx.field(static=True, default=None)
     note: str = eqx.field(static=True, default="")
@@ -151,7 +151,7 @@ def _population_panel(plan: Plan, seeds: int) -> Panel:
 
 def _weights_panel(plan: Plan, shown, number: int) -> Panel:
     visit = shown.itinerary[number]
-    model = shown.trajectory.model_at(visit.passage.index)
+    model = shown.trajectory.model_at_index(visit.passage.index)
     last = number == len(shown.itinerary) - 1
     where = "end" if last else "plateau"
     checks = plan.geometry(model) if last else ()

@@ -4,7 +4,7 @@ import numpy as np
 
 from ...analysis import theory
 from ...analysis.figures.itinerary import COLOURS
-from ...flows import Statistics, descend, gradient_descent, half_squared_error
+from ...flows import SufficientStatistics, descend, gradient_descent, half_squared_error
 from ...flows.losses.statistics import from_sample
 from ...models import Dense, TwoLayer, linear, relu
 from ..data.images import digits, image_pair
@@ -24,7 +24,7 @@ WIDTH, SCALES, HORIZON = 20, (1e-5, 1e-9), 400.0
 DESCENT, DESCENT_TIME = gradient_descent(0.01), 60.0
 
 
-def _statistics(x: np.ndarray, y: np.ndarray) -> Statistics:
+def _statistics(x: np.ndarray, y: np.ndarray) -> SufficientStatistics:
     return from_sample(x, y, 1 / (2 * len(x)))
 
 

@@ -80,7 +80,7 @@ def _zeroth_order_panel(letter: str, samples: int) -> Panel:
     data = _sample(sigmoid, FIRST, samples)
     model = TwoLayer(Dense(sigmoid, inputs=2), width, 1e-6, key=seed_key(0))
     times = np.linspace(0, 5 / width, 101)[1:]
-    stairs = staircase(model, mean_squared_error, data, 5.0, saveat=times)
+    stairs = staircase(model, mean_squared_error, data, 5.0, save_times=times)
     y = np.asarray(data[1])
     mean = float(np.mean(y) ** 2 / np.mean(y**2))
     early = stairs.flow.ts <= times[-1]
@@ -105,11 +105,11 @@ def _first_order_panel(letter: str, activation: Activation, samples: int) -> Pan
     stairs = staircase(model, mean_squared_error, data, 40.0)
     cross = np.asarray(data[1][:, 0] @ data[0]) / samples
     drop = int(np.argmax(stairs.flow.losses <= 0.9 * stairs.flow.losses[0]))
-    dropping = stairs.flow.model_at(drop)
+    dropping = stairs.flow.model_at_index(drop)
     u = np.asarray(incoming(dropping))
     sizes = np.linalg.svd(u, compute_uv=False)
     # From a hundred times the initial weights to a hundredth of those at the drop everything is linear.
-    norms = np.linalg.norm(stairs.flow.ys, axis=1)
+    norms = np.linalg.norm(stairs.flow.thetas, axis=1)
     rate = growth_rate(stairs.flow.ts, norms, 100 * norms[0], 0.01 * norms[drop])
     checks = (
         at_most("σ₂ / σ₁ of the incoming weights at the first drop", 0.05, sizes[1] / sizes[0]),

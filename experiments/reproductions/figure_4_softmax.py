@@ -68,7 +68,7 @@ def softmax_panel(sequences: int) -> Panel:
     """Values learn from the mean token at once; then keys and queries grow together, at a rate that this sets."""
     data = uncentred_context(sequences, key=jax.random.key(11))
     model = TwoLayer(SoftmaxAttention(2), HEADS, SCALE, key=seed_key(0))
-    stairs = staircase(model, mean_squared_error, data, 120.0, saveat=np.linspace(0, 2.0, 101)[1:])
+    stairs = staircase(model, mean_squared_error, data, 120.0, save_times=np.linspace(0, 2.0, 101)[1:])
     theory, flow = mean_token(*data), stairs.flow
     expected = theory.losses(flow.ts, HEADS)
 
@@ -85,10 +85,10 @@ def _checks(stairs: Staircase, theory: MeanToken, expected: np.ndarray) -> tuple
     flow = stairs.flow
     left, sizes, right = np.linalg.svd(theory.drive)
     # Keys and queries come first in the flat parameters.
-    norms = np.linalg.norm(flow.ys[:, : 2 * flow.model_at(0).u.size], axis=1)
+    norms = np.linalg.norm(flow.thetas[:, : 2 * flow.model_at_index(0).u.size], axis=1)
     early = norms < 1e-2
     keys, queries, values = (
-        np.asarray(array).reshape(HEADS, -1) for array in flow.model_at(int(np.argmin(early))).parameters
+        np.asarray(array).reshape(HEADS, -1) for array in flow.model_at_index(int(np.argmin(early))).parameters
     )
     half = theory.floor + np.sum(theory.parts) / 2
     halved = float(crossings(flow.ts[None], expected[None], half)[0])

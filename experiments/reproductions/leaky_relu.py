@@ -52,19 +52,19 @@ def _panel(paired: bool, seeds: int) -> Panel:
             if paired
             else TwoLayer(Dense(linear, 2), width, scale, key=seed_key(seed))
         )
-        slow = simulate(straight, mean_squared_error, data, t1=HORIZON, rtol=rtol, saveat=HORIZON * times)
+        slow = simulate(straight, mean_squared_error, data, t1=HORIZON, rtol=rtol, save_times=HORIZON * times)
         reference = slow.losses[np.searchsorted(slow.ts, HORIZON * times)] / slow.losses[0]
         drawn["linear"] = np.stack([HORIZON * times, reference])
         for slope in SLOPES:
             c = (1 + slope) / 2
             model = TwoLayer(Dense(_leaky(slope), 2), width, 1.0, key=seed_key(seed))
             model = with_units(model, incoming(straight) / np.sqrt(c), outgoing(straight) / np.sqrt(c))
-            flow = simulate(model, mean_squared_error, data, t1=HORIZON / c, rtol=rtol, saveat=HORIZON / c * times)
+            flow = simulate(model, mean_squared_error, data, t1=HORIZON / c, rtol=rtol, save_times=HORIZON / c * times)
             losses = flow.losses[np.searchsorted(flow.ts, HORIZON / c * times)] / flow.losses[0]
             errors[slope].append(float(np.max(np.abs(losses - reference))))
             drawn[f"slope {slope:g}"] = np.stack([HORIZON / c * times, losses])
             if slope == 0:
-                sizes.append(float(np.linalg.norm(flow.ys[-1]) / np.linalg.norm(slow.ys[-1])))
+                sizes.append(float(np.linalg.norm(flow.thetas[-1]) / np.linalg.norm(slow.thetas[-1])))
     # Random weights of 50 units leave even parts of a share 1/√50 of each ray, which dies out as rays form.
     bound = 1e-7 if paired else 0.25
     checks = [

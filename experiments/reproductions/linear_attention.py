@@ -61,7 +61,7 @@ def _merged_panel(inputs: int = 4, context: int = 10) -> Panel:
     direction = np.eye(inputs).ravel() / s
     start = float(np.sum((np.asarray(outgoing(model))[:, 0] + np.asarray(incoming(model)) @ direction) ** 2) / 4)
     times = np.linspace(0.1, 15.0, 150)
-    flow = simulate(model, statistics_loss, data, t1=15.0, saveat=times)
+    flow = simulate(model, statistics_loss, data, t1=15.0, save_times=times)
     u = s / b / (1 + (s / (b * start) - 1) * np.exp(-2 * s * times))
     expected = (inputs - 2 * s * u + b * u**2) / 2
     losses = flow.losses[np.searchsorted(flow.ts, times)]

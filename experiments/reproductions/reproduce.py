@@ -148,8 +148,8 @@ def write_page(folder: Path) -> Path:
     ]
     for record in records:
         failed = sum(check["verdict"] != "pass" for panel in record["panels"] for check in panel["checks"])
-        verdict = "pass" if failed == 0 else f"{failed} failed"
-        lines.append(f"| [{record['name']}](#figure-{record['name'].lower()}) | {record['title']} | {verdict} |")
+        kind = "pass" if failed == 0 else f"{failed} failed"
+        lines.append(f"| [{record['name']}](#figure-{record['name'].lower()}) | {record['title']} | {kind} |")
     for record in records:
         lines += _section(record, folder.name)
     path = folder.parent / f"{folder.name}.md"

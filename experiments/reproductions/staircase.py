@@ -28,7 +28,7 @@ class Staircase(eqx.Module):
 
     def model(self, visit: int) -> Any:
         """The model at a visit."""
-        return self.flow.model_at(self.indices[visit])
+        return self.flow.model_at_index(self.indices[visit])
 
     @property
     def slowest(self) -> np.ndarray:
@@ -64,13 +64,13 @@ class Staircase(eqx.Module):
 
 
 def staircase(
-    model: Any, loss: Callable, data: Any, t1: float, *, layer: int = 0, saveat: Iterable[float] | None = None
+    model: Any, loss: Callable, data: Any, t1: float, *, layer: int = 0, save_times: Iterable[float] | None = None
 ) -> Staircase:
     """Integrates a flow and finds its visits.
 
-    **Arguments:** `model`, `loss`, `data`, `t1`, `saveat`: as for `simulate`; `layer`: whose effective width.
+    **Arguments:** `model`, `loss`, `data`, `t1`, `save_times`: as for `simulate`; `layer`: whose effective width.
     """
-    flow = simulate(model, loss, data, t1=t1, rtol=RTOL, saveat=saveat)
+    flow = simulate(model, loss, data, t1=t1, rtol=RTOL, save_times=save_times)
     return _at(flow, [passage.index for passage in passages(flow)], layer)
 
 
@@ -93,7 +93,7 @@ def at_levels(flow: Trajectory, levels: Sequence[float], *, near: float = NEAR, 
 
 
 def _at(flow: Trajectory, found: list[int], layer: int) -> Staircase:
-    models = [flow.model_at(index) for index in found]
+    models = [flow.model_at_index(index) for index in found]
     scale = max(leading_size(each, layer) for each in (*models, flow.final_model))
     widths = tuple(effective_width(each, scale=scale, layer=layer).width for each in models)
     return Staircase(flow, tuple(found), flow.losses[found] / flow.losses[0], widths)

@@ -32,8 +32,8 @@ def record(name: str, seed: int, trajectory: Trajectory, visits: Itinerary, **se
 
 def visit_record(visit: Visit) -> dict[str, Any]:
     """One visit as plain values."""
-    passage, point, verdict, left = visit.passage, visit.critical_point, visit.kind, visit.escape
-    effective, spectral = visit.effective_width, verdict.spectrum
+    passage, point, kind, left = visit.passage, visit.critical_point, visit.kind, visit.escape
+    effective, spectral = visit.effective_width, kind.spectrum
     return {
         "time": passage.time,
         "arrival": passage.arrival,
@@ -51,19 +51,19 @@ def visit_record(visit: Visit) -> dict[str, Any]:
             "distance": point.distance,
             "converged": point.converged,
         },
-        "kind": verdict.name,
-        "evidence": verdict.evidence,
-        "index": verdict.index,
-        "nullity": verdict.nullity,
+        "kind": kind.name,
+        "evidence": kind.evidence,
+        "index": kind.index,
+        "nullity": kind.nullity,
         "zero_threshold": None if spectral is None else spectral.zero_threshold,
-        "order": verdict.order,
-        "null_space": verdict.null_space
+        "order": kind.order,
+        "null_space": kind.null_space
         and {
-            "symmetry": verdict.null_space.symmetry,
-            "families": verdict.null_space.families,
-            "unexplained": verdict.null_space.unexplained,
+            "symmetry": kind.null_space.symmetry,
+            "families": kind.null_space.families,
+            "unexplained": kind.null_space.unexplained,
         },
-        "proof": verdict.proof,
+        "proof": "numerical evidence only" if kind.certificate is None else str(kind.certificate),
         "escape": left
         and {
             "rate_predicted": left.rate_predicted,

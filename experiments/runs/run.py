@@ -35,20 +35,20 @@ def run(
     width: int | None = None,
     scale: float | None = None,
     t1: float | None = None,
-    progress_meter: Callable[[float, float], None] | None = None,
+    progress: Callable[[float, float], None] | None = None,
     flowed: Callable[[Trajectory, dict[str, Any]], None] | None = None,
 ) -> Run:
     """Runs an experiment by name.
 
     **Arguments:** `name`: see `names()`; `seed`: of data and initial weights; `width`, `scale`, `t1`: replace the
-    published values; `progress_meter`: called with (t, loss) now and then; `flowed`: called with trajectory and
+    published values; `progress`: called with (t, loss) now and then; `flowed`: called with trajectory and
     settings when the flow is done, before the analysis, which may be interrupted.
 
     **Raises:** `KeyboardInterrupt` where the flow was interrupted before its first step.
     """
     chosen = experiment(name)
     setup = chosen.setup(seed, width=width, scale=scale, t1=t1)
-    trajectory = simulate(setup.model, setup.loss, setup.data, t1=setup.t1, progress_meter=progress_meter)
+    trajectory = simulate(setup.model, setup.loss, setup.data, t1=setup.t1, progress=progress)
     if trajectory.result is Result.interrupted and len(trajectory.ts) == 1:
         raise KeyboardInterrupt
     settings = {

@@ -15,6 +15,6 @@ def unit_positions(model: Any, layer: int = 0) -> Int[np.ndarray, "H d"]:
     return np.asarray(unit_vectors(unflatten(model, np.arange(theta.size, dtype=theta.dtype)), layer)).astype(int)
 
 
-def unit_history(model: Any, ys: Float[np.ndarray, "T n"], layer: int = 0) -> Float[np.ndarray, "T H d"]:
+def unit_history(model: Any, thetas: Float[np.ndarray, "T n"], layer: int = 0) -> Float[np.ndarray, "T H d"]:
     """The unit vectors θ_i of a layer along a path of flattened parameters."""
-    return ys[:, unit_positions(model, layer)]
+    return thetas[:, unit_positions(model, layer)]

@@ -3,7 +3,7 @@
 import numpy as np
 from jaxtyping import Float
 
-from .statistics import Statistics, from_moments
+from .statistics import SufficientStatistics, from_moments
 
 
 def linear_population(
@@ -12,7 +12,7 @@ def linear_population(
     *,
     noise: float = 0.0,
     weight: float = 1.0,
-) -> Statistics:
+) -> SufficientStatistics:
     r"""$y = W^* x + \xi$ for inputs of covariance $\Sigma$, of any distribution, and a model linear in x.
 
     **Arguments:** `covariance`: $E[x x^\top]$; `target`: $W^*$; `noise`: variance of ξ, per output; `weight`: w of the
@@ -25,7 +25,7 @@ def linear_population(
 
 def quadratic_population(
     covariance: Float[np.ndarray, "D D"], target: Float[np.ndarray, "outputs D D"], *, weight: float = 1.0
-) -> Statistics:
+) -> SufficientStatistics:
     r"""$y_o = x^\top A_o x$ for $x \sim N(0, \Sigma)$ and a model linear in the products $x_i x_j$, i ≤ j.
 
     By Isserlis' theorem $E[x_i x_j x_k x_l] = \Sigma_{ij} \Sigma_{kl} + \Sigma_{ik} \Sigma_{jl} + \Sigma_{il}
@@ -49,7 +49,7 @@ def in_context_population(
     noise: float = 0.0,
     normalised: bool = False,
     weight: float = 1.0,
-) -> Statistics:
+) -> SufficientStatistics:
     r"""In-context linear regression for a model linear in $\beta x_q^\top$, $\beta = \sum_{n \le N} y_n x_n$.
 
     $x \sim N(0, \Lambda)$, $w \sim N(0, I)$ per sequence, $y = w \cdot x + \xi$, the query's label without noise:

@@ -16,7 +16,7 @@ from ..landscapes.landscape import Landscape
 from .squared_error import half_squared_error, mean_squared_error
 
 
-class Statistics(eqx.Module):
+class SufficientStatistics(eqx.Module):
     r"""All that a squared error needs of data if the model is linear in features, $f = A Z$.
 
     $L(A) = \|(A - A^*) R^\top\|_F^2 + L^*$.
@@ -32,12 +32,12 @@ class Statistics(eqx.Module):
     constant: Float[Array, ""]
 
 
-def statistics_loss(model: Any, data: Statistics) -> Float[Array, ""]:
-    """The squared error of a model that declares its features, from `Statistics` instead of a sample."""
+def statistics_loss(model: Any, data: SufficientStatistics) -> Float[Array, ""]:
+    """The squared error of a model that declares its features, from `SufficientStatistics` instead of a sample."""
     return jnp.sum(residual_matrix(model, data) ** 2) + data.constant
 
 
-def residual_matrix(model: Any, data: Statistics) -> Float[Array, "outputs F"]:
+def residual_matrix(model: Any, data: SufficientStatistics) -> Float[Array, "outputs F"]:
     r"""$(A - A^*) R^\top$, whose squares sum to the loss above its minimum."""
     features = features_of(model)
     if features is None:
@@ -45,7 +45,7 @@ def residual_matrix(model: Any, data: Statistics) -> Float[Array, "outputs F"]:
     return (features.coefficients(model) - data.target) @ data.factor.T
 
 
-def from_sample(z: Float[np.ndarray, "P F"], y: Float[np.ndarray, "P outputs"], weight: float) -> Statistics:
+def from_sample(z: Float[np.ndarray, "P F"], y: Float[np.ndarray, "P outputs"], weight: float) -> SufficientStatistics:
     r"""Statistics of a sample, for the loss $w \sum_\mu \|y_\mu - A z_\mu\|^2$ with `weight` w.
 
     By a QR factorisation of the features and targets together, not of their moments, whose condition is the square.
@@ -56,12 +56,12 @@ def from_sample(z: Float[np.ndarray, "P F"], y: Float[np.ndarray, "P outputs"], 
     # Features may depend on each other: then the shortest of the best coefficients serves as well as any.
     target = np.linalg.lstsq(r, targets, rcond=None)[0]
     constant = np.sum((targets - r @ target) ** 2)
-    return Statistics(*map(as_jax, (r[:count], target.T, constant)))
+    return SufficientStatistics(*map(as_jax, (r[:count], target.T, constant)))
 
 
 def from_moments(
     second: Float[np.ndarray, "F F"], cross: Float[np.ndarray, "outputs F"], total: float, weight: float = 1.0
-) -> Statistics:
+) -> SufficientStatistics:
     r"""Statistics of a population, for the loss $w E\|y - A Z\|^2$.
 
     **Arguments:** `second`: $E[ZZ^\top]$; `cross`: $E[yZ^\top]$; `total`: $E\|y\|^2$; `weight`: w.
@@ -72,7 +72,7 @@ def from_moments(
     factor = np.sqrt(weight * np.maximum(values, 0.0))[:, None] * vectors.T
     target = cross @ np.linalg.pinv(second, hermitian=True)
     constant = weight * max(total - float(np.sum(target * cross)), 0.0)
-    return Statistics(*map(as_jax, (factor, target, np.asarray(constant))))
+    return SufficientStatistics(*map(as_jax, (factor, target, np.asarray(constant))))
 
 
 def reduced_data(model: Any, loss: Callable, data: Any) -> tuple[Callable, Any]:
@@ -98,7 +98,7 @@ def _features(of_input: Traced, x: Any) -> Float[Array, "P F"]:
     return jax.vmap(of_input)(x)
 
 
-def sufficient_statistics(model: Any, loss: Callable, data: Any) -> Statistics | None:
+def sufficient_statistics(model: Any, loss: Callable, data: Any) -> SufficientStatistics | None:
     """Exact statistics that can stand for a sample, or `None` where there are none or they would not be smaller."""
     features = features_of(model)
     if features is None or loss not in (mean_squared_error, half_squared_error):

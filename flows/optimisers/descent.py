@@ -14,10 +14,11 @@ import scipy
 from jaxtyping import Array, PRNGKeyArray
 
 from ..landscapes.landscape import Landscape, flatten
-from ..losses.statistics import Statistics, reduced_data
+from ..losses.statistics import SufficientStatistics, reduced_data
 from ..simulation.checks import check_data, check_loss, check_model, check_times
 from ..simulation.patience import OutOfTime, Patience
 from ..simulation.recorder import KEPT_NUMBERS
+from ..simulation.stepping import Steps
 from ..simulation.trajectory import Result, Trajectory
 from .optimiser import Optimiser
 
@@ -88,8 +89,8 @@ def descend(
     key: PRNGKeyArray | None = None,
     records: int = 2000,
     budget: float | None = None,
-    statistics: bool = True,
-    progress_meter: Callable[[float, float], None] | None = None,
+    reduce_data: bool = True,
+    progress: Callable[[float, float], None] | None = None,
 ) -> Trajectory:
     r"""Minimises a loss by an optimiser's steps, as a `Trajectory` over time = steps × time per step.
 
@@ -98,7 +99,7 @@ def descend(
 
     **Arguments:**
 
-    - `model`, `loss`, `data`, `statistics`, `budget`, `progress_meter`: as for `simulate`.
+    - `model`, `loss`, `data`, `reduce_data`, `budget`, `progress`: as for `simulate`.
     - `optimiser`: `gradient_descent(…)`, `momentum(…)`, `adam(…)`, or an `Optimiser` around any optax transformation.
     - `t1`: end of the time interval [0, t1]; the last step is the one that reaches it.
     - `batch`: number of samples per step, at most all; `None`: all. Every array of `data` must then have the samples on
@@ -119,7 +120,7 @@ def descend(
     if records < 2:
         raise ValueError(f"records must be at least 2; got {records}.")
     batches = None if batch is None else Minibatches(batch, _sample_size(data, batch, key))
-    whole_loss, whole = reduced_data(model, loss, data) if statistics else (loss, data)
+    whole_loss, whole = reduced_data(model, loss, data) if reduce_data else (loss, data)
     landscape, theta = Landscape(model, whole_loss, whole), flatten(model)
     sampled = (
         None if batches is None else Landscape(model, loss, jax.tree.map(lambda array: np.asarray(array)[:batch], data))
@@ -131,8 +132,8 @@ def descend(
     numbers = np.round(np.linspace(0, steps, records + 1)).astype(int)
     key = jax.random.key(0) if key is None else key
     sample = data if batches is not None else None
-    rows, result = _march(descent, theta, numbers, (sample, key), budget, progress_meter)
-    ys, losses, speeds = rows
+    rows, result = _march(descent, theta, numbers, (sample, key), budget, progress)
+    thetas, losses, speeds = rows
     ts = (numbers[: len(losses)] * optimiser.time).astype(theta.dtype)
     if result is Result.diverged:
         warnings.warn(f"{optimiser.name}: diverged after t = {ts[-1]:.6g}.", stacklevel=2)
@@ -144,18 +145,18 @@ def descend(
         "num_steps": taken,
         "num_accepted_steps": taken,
         "num_rejected_steps": 0,
-        # A step's rounding is all that stands between an iteration and its own limit.
-        "rtol": float(np.finfo(theta.dtype).eps),
-        "atol": 0.0,
-        "solver": optimiser.name,
+        "rtol": None,
+        "atol": None,
+        "solver_history": [(0.0, optimiser.name)],
         "reason": "",
-        "statistics": isinstance(whole, Statistics),
+        "reduced_data": isinstance(whole, SufficientStatistics),
     }
     energies = np.asarray(scipy.integrate.cumulative_trapezoid(speeds**2, ts, initial=0.0), theta.dtype)
-    return Trajectory(ts, ys, losses, speeds, energies, result, stats, landscape, None)
+    steps = Steps(ts=ts, thetas=thetas, energies=energies, losses=losses, speeds=speeds)
+    return Trajectory(steps=steps, result=result, stats=stats, landscape=landscape, solver=None)
 
 
-def _march(descent: _Descent, theta, numbers, arguments, budget, progress_meter):
+def _march(descent: _Descent, theta, numbers, arguments, budget, progress):
     """Records at the given step numbers, the first of them zero, and why they end."""
     strides = np.diff(numbers, prepend=0)
     # Rows that fill up the last chunk take no step.
@@ -163,9 +164,9 @@ def _march(descent: _Descent, theta, numbers, arguments, budget, progress_meter)
     began, state, parts, result = time.monotonic(), descent.begin(theta), [], Result.reached_t1
 
     def tell() -> None:
-        if progress_meter is not None and parts:
+        if progress is not None and parts:
             done = numbers[sum(len(rows[1]) for rows in parts) - 1]
-            progress_meter(float(done * descent.optimiser.time), float(parts[-1][1][-1]))
+            progress(float(done * descent.optimiser.time), float(parts[-1][1][-1]))
 
     def rows_of(state: tuple, chunk: np.ndarray) -> tuple[tuple, list[np.ndarray]]:
         state, rows = descent.rows(state, chunk, *arguments)
@@ -203,7 +204,7 @@ def _sample_size(data: Any, batch: int, key: PRNGKeyArray | None) -> int:
     if key is None:
         raise ValueError("minibatches are random: give a key, such as key=jax.random.key(0).")
     counts = {np.shape(array)[0] if np.ndim(array) else 0 for array in jax.tree.leaves(data)}
-    if isinstance(data, Statistics) or len(counts) != 1:
+    if isinstance(data, SufficientStatistics) or len(counts) != 1:
         raise ValueError("minibatches need a sample: every array of the data with the samples on its first axis.")
     (count,) = counts
     if not 1 <= batch <= count:

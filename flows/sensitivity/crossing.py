@@ -53,7 +53,7 @@ def flow_map(model: Any, loss: Callable[[Any, Any], Any], data: Any, t1: Any, **
     The steps themselves are differentiated, with checkpoints, so that the derivative is that of the computed solution
     and as accurate as that. Every floating-point array of `model` and `data` and t1 can be differentiated; a parameter
     of anything else, like an initialisation scale or a covariance, by composition: make model or data from it. To have
-    no sample in between, make `Statistics` from it (its factor may be a Cholesky factor).
+    no sample in between, make `SufficientStatistics` from it (its factor may be a Cholesky factor).
 
     The vector field must be continuous. Where a ReLU unit crosses a kink it jumps, and with it the derivative, which
     differentiated steps do not see: models that declare units that are not smooth have values only.

@@ -23,17 +23,17 @@ _ADDRESS = re.compile(r" at 0x[0-9a-f]+")
 SHARE = 0.05
 
 
-def fingerprint(landscape: Landscape, solver: Any, events: dict[str, Traced], **settings: Any) -> dict[str, str]:
+def fingerprint(landscape: Landscape, solver: Any, sign_changes: dict[str, Traced], **settings: Any) -> dict[str, str]:
     """What a flow is a function of, part by part: hashes of arrays and of what functions compute, values of settings.
 
-    **Arguments:** `landscape`; `solver`: as given to `simulate`; `events`: traced; `settings`: the rest.
+    **Arguments:** `landscape`; `solver`: as given to `simulate`; `sign_changes`: traced; `settings`: the rest.
     """
     return {
         "initial weights": _hash(landscape.theta),
         "data": _hash(landscape.data),
         "loss": _computed(landscape.program),
         "solver": _ADDRESS.sub("", repr(solver)),
-        "events": repr({name: _computed(function) for name, function in sorted(events.items())}),
+        "sign_changes": repr({name: _computed(function) for name, function in sorted(sign_changes.items())}),
         **{key: repr(value) for key, value in settings.items()},
     }
 

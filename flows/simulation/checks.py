@@ -70,7 +70,7 @@ def check_times(t1: float, times: Any) -> np.ndarray:
         raise ValueError(f"t1 must be positive and finite; got {t1}.")
     times = np.asarray([] if times is None else times, dtype=float)
     if times.ndim != 1 or not np.all(np.isfinite(times)) or np.any(times <= 0) or np.any(np.diff(times) <= 0):
-        raise ValueError("saveat must be a one-dimensional array of increasing positive times.")
+        raise ValueError("save_times must be a one-dimensional array of increasing positive times.")
     if times.size and times[-1] > t1:
-        raise ValueError(f"saveat reaches to {times[-1]:g}, beyond t1={t1:g}.")
+        raise ValueError(f"save_times reaches to {times[-1]:g}, beyond t1={t1:g}.")
     return times if times.size and times[-1] == t1 else np.append(times, t1)

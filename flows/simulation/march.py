@@ -11,11 +11,11 @@ import jax
 import numpy as np
 
 from ..landscapes.landscape import Landscape
-from ..solver_choice.choose import Candidate, candidates, choose
+from ..solver_choice.choose import Candidate, candidate_solvers, choose
 from .checkpoint import Checkpoint
-from .events import Watch
 from .patience import OutOfTime, Patience
-from .recorder import Path
+from .recorder import Recorder
+from .sign_changes import Watch
 from .stepping import CHUNK, Continuation, Leg, Steps, advance, begin
 from .trajectory import Result
 
@@ -45,26 +45,28 @@ class March:
         tolerances: tuple[float, float],
         solver: Any,
         dt: float,
-        events: Mapping[str, Callable],
+        sign_changes: Mapping[str, Callable],
         patience: Patience,
     ):
-        self.watch = Watch(landscape, events, tolerances)
+        self.watch = Watch(landscape, sign_changes, tolerances)
         self.landscape, self.tolerances, self.patience = landscape, tolerances, patience
         self.solver, self.free = (dfx.Tsit5(), True) if solver is None else (solver, False)
-        self.name, self.reason = type(self.solver).__name__, ""
+        # The names of the solvers, with the times from which on they integrate.
+        self.history: list[tuple[float, str]] = [(0.0, type(self.solver).__name__)]
+        self.reason = ""
         self.tried, self._dt = 0, dt
         self._memory: Continuation | None = None
         self._seconds_per_step = SPAN
 
     @cached_property
     def _offers(self) -> dict[str, Candidate]:
-        return candidates(self.landscape, self.tolerances[0])
+        return candidate_solvers(self.landscape, self.tolerances[0])
 
     def steps_of_call(self) -> int:
         """The number of steps that the next call should take by the pace of the last; one where there is none."""
         return max(int(SPAN / self._seconds_per_step), 1)
 
-    def advance(self, path: Path, stop: float, limits: Limits) -> tuple[Steps, Result | None]:
+    def advance(self, path: Recorder, stop: float, limits: Limits) -> tuple[Steps, Result | None]:
         """Takes the steps of a call towards `stop`; these, and why the flow is over, or `None` to go on."""
         last, began = path.last, time.monotonic()
         if self._memory is None:
@@ -88,24 +90,25 @@ class March:
         if not self.free or self._memory is None:
             return
         dt = self._memory.dt
-        choice = self.patience.wait(choose, self.landscape, now.ys[-1], remaining, dt, lambda: self._offers)
+        choice = self.patience.wait(choose, self.landscape, now.thetas[-1], remaining, dt, lambda: self._offers)
         if choice is not None:
             self.solver, self.free, self._memory, self._dt = choice.solver, False, None, dt
-            self.name += f", from t = {now.ts[-1]:.4g} {choice.name}"
+            self.history = [*self.history, (float(now.ts[-1]), choice.name)]
             self.reason, self._seconds_per_step = choice.reason, SPAN
 
     def state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         """What `restore` needs: values, and arrays."""
         memory = {f"memory-{i}": np.asarray(leaf) for i, leaf in enumerate(jax.tree.leaves(self._memory))}
-        state = {"name": self.name, "reason": self.reason, "tried": self.tried, "dt": self._dt}
+        state = {"history": self.history, "reason": self.reason, "tried": self.tried, "dt": self._dt}
         return state, {**memory, **self.watch.state()}
 
     def restore(self, state: dict[str, Any], arrays: dict[str, np.ndarray], now: Steps) -> None:
         """Goes on where another march of the same flow was in that state, at the record `now`."""
+        self.history = [(time, name) for time, name in state["history"]]
         if state["reason"]:
             offers = self.patience.wait(lambda: self._offers)
-            self.solver, self.free = offers[state["name"].split()[-1]].solver, False
-        self.name, self.reason, self.tried, self._dt = (state[key] for key in ("name", "reason", "tried", "dt"))
+            self.solver, self.free = offers[self.history[-1][1]].solver, False
+        self.reason, self.tried, self._dt = (state[key] for key in ("reason", "tried", "dt"))
         self.watch.restore(arrays)
         if "memory-0" in arrays:
             leaves, structure = jax.tree.flatten(begin(self.landscape, self.solver, now, self._dt, self.tolerances))
@@ -119,14 +122,14 @@ def march_on(
     stops: np.ndarray,
     limits: Limits,
     checkpoint: Checkpoint | None,
-    progress_meter: Callable[[float, float], None] | None,
-) -> tuple[Path, Result]:
+    progress: Callable[[float, float], None] | None,
+) -> tuple[Recorder, Result]:
     """Steps onto each stop in turn until the end or a reason to stop."""
-    path, rounds, result = Path(start, stops), _Rounds(start, stops, march.tolerances[0]), None
+    path, rounds, result = Recorder(start, stops), _Rounds(start, stops, march.tolerances[0]), None
 
     def tell() -> None:
-        if progress_meter is not None:
-            progress_meter(float(path.last.ts[-1]), float(path.last.losses[-1]))
+        if progress is not None:
+            progress(float(path.last.ts[-1]), float(path.last.losses[-1]))
 
     march.patience.idle = tell
     try:
@@ -150,7 +153,7 @@ def march_on(
     return path, Result.reached_t1 if result is None else result
 
 
-def _call(march: March, path: Path, rounds: "_Rounds", stop: float, limits: Limits) -> Result | None:
+def _call(march: March, path: Recorder, rounds: "_Rounds", stop: float, limits: Limits) -> Result | None:
     """Decides after a round, takes the steps of a call, and says why to stop; `None` to go on."""
     if march.tried >= limits.max_steps:
         return Result.max_steps
@@ -170,7 +173,7 @@ def _over(result: Result | None) -> bool:
     return result in (Result.converged, Result.not_finite, Result.sliding)
 
 
-def _save(checkpoint: Checkpoint, march: March, path: Path, rounds: "_Rounds", result: Result | None) -> None:
+def _save(checkpoint: Checkpoint, march: March, path: Recorder, rounds: "_Rounds", result: Result | None) -> None:
     numbers, arrays = path.state()
     settings, memory = march.state()
     state = {"path": numbers, "march": settings, "rounds": rounds.state()}
@@ -180,9 +183,9 @@ def _save(checkpoint: Checkpoint, march: March, path: Path, rounds: "_Rounds", r
 
 def _restore(
     march: March, rounds: "_Rounds", stops: np.ndarray, state: dict[str, Any], arrays: dict[str, np.ndarray]
-) -> tuple[Path, Result | None]:
+) -> tuple[Recorder, Result | None]:
     """The path so far, and the result of a flow that has ended for good; sets march and rounds to where they were."""
-    path = Path.restored(state["path"], arrays, stops)
+    path = Recorder.restored(state["path"], arrays, stops)
     if path.last.ts[-1] > stops[-1]:
         raise ValueError(f"the checkpoint has reached t = {path.last.ts[-1]:g}, beyond t1={stops[-1]:g}.")
     march.restore(state["march"], arrays, path.last)
@@ -201,7 +204,7 @@ class _Rounds:
 
     def __init__(self, start: Steps, stops: np.ndarray, rtol: float):
         self.stops, self.share = stops, min(1e4 * rtol, 1e-6)
-        self.natural = _shortest_time(start) if start.ys.any() else float("inf")
+        self.natural = _shortest_time(start) if start.thetas.any() else float("inf")
         self.number, self.began, self.crawled = 0, float(start.ts[-1]), 0
 
     def see(self, steps: Steps) -> None:
@@ -235,7 +238,7 @@ class _Rounds:
 
 def _shortest_time(steps: Steps) -> float:
     r"""The shortest time, over some steps, in which the weights would change by their own size, ‖θ‖ / ‖∇L‖."""
-    return float(np.min(np.linalg.norm(steps.ys, axis=1) / np.maximum(steps.speeds, 1e-300)))
+    return float(np.min(np.linalg.norm(steps.thetas, axis=1) / np.maximum(steps.speeds, 1e-300)))
 
 
 def _ended(last: Steps, leg: Leg, convergence: float | None) -> tuple[Steps, Result | None]:

@@ -2,15 +2,13 @@
 
 import numpy as np
 
-from .stepping import Steps, join
+from .stepping import FIELDS, Steps, join
 
 # Numbers kept of the parameters' history, 8 bytes each: 160 MB, and twice that for a moment when they are thinned.
 KEPT_NUMBERS = 2 * 10**7
 
-FIELDS = ("ts", "ys", "energies", "losses", "speeds")
 
-
-class Path:
+class Recorder:
     """Accumulates accepted steps: all of them, or those whose number is even, a multiple of four, … to fit into memory.
 
     The first and last step and the times to step onto are always kept. Which others are depends on the number of steps
@@ -22,7 +20,7 @@ class Path:
         self.accepted = 0
         self._parts, self._numbers = [first], [np.zeros(1, int)]
         self._stops = stops
-        self._limit = max(limit // first.ys.shape[1], 4)
+        self._limit = max(limit // first.thetas.shape[1], 4)
         self._stride = 1
 
     def extend(self, steps: Steps) -> None:
@@ -53,7 +51,7 @@ class Path:
         return {"accepted": self.accepted, "stride": self._stride}, arrays | {"kept": np.concatenate(self._numbers)}
 
     @classmethod
-    def restored(cls, state: dict[str, int], arrays: dict[str, np.ndarray], stops: np.ndarray) -> "Path":
+    def restored(cls, state: dict[str, int], arrays: dict[str, np.ndarray], stops: np.ndarray) -> "Recorder":
         """The path whose `state` it was."""
         kept, last = (Steps(*(arrays[f"{run}-{field}"] for field in FIELDS)) for run in ("kept", "last"))
         path = cls(kept, stops)

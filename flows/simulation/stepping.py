@@ -1,5 +1,6 @@
 """A bounded number of adaptive steps in one compiled program, with loss and speed recorded beside them."""
 
+import dataclasses
 import functools
 from typing import Any, NamedTuple
 
@@ -26,13 +27,17 @@ class Steps(eqx.Module):
     """Accepted steps: time, parameters, dissipated energy, loss and speed at each step's end."""
 
     ts: Float[np.ndarray, " T"]
-    ys: Float[np.ndarray, "T n"]
+    thetas: Float[np.ndarray, "T n"]
     energies: Float[np.ndarray, " T"]
     losses: Float[np.ndarray, " T"]
     speeds: Float[np.ndarray, " T"]
 
     def __getitem__(self, index: Any) -> "Steps":
         return jax.tree.map(lambda array: array[index], self)
+
+
+# The order in which steps are packed into files.
+FIELDS = tuple(field.name for field in dataclasses.fields(Steps))
 
 
 def join(parts: list[Steps]) -> Steps:
@@ -135,7 +140,7 @@ def _memory_shapes(structure: Any, shapes: Any, rest: Any, others: Any) -> Conti
 
 
 def _state(start: Steps) -> tuple[np.ndarray, np.ndarray]:
-    return start.ys[-1], start.energies[-1]
+    return start.thetas[-1], start.energies[-1]
 
 
 class _March(eqx.Module):

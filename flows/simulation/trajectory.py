@@ -1,24 +1,24 @@
 """What a flow leaves behind."""
 
 import enum
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import diffrax as dfx
 import equinox as eqx
+import jax
 import numpy as np
 from jaxtyping import Float
 
 from ..landscapes.landscape import Landscape, flatten, unflatten
 from ..losses.statistics import reduced_data
-from ..solver_choice.choose import candidates
+from ..solver_choice.choose import candidate_solvers
 from . import files
-from .events import Occurrences, pack, unpack
-from .stepping import Steps, step_onto
+from .sign_changes import SignChanges, pack, unpack
+from .stepping import FIELDS, Steps, step_onto
 
-KIND, FORMAT = "trajectory", 3  # of the saved file
-ARRAYS = ("ts", "ys", "losses", "speeds", "energies")
+KIND, FORMAT = "trajectory", 4  # of the saved file
 
 
 class Result(enum.Enum):
@@ -42,24 +42,51 @@ class Result(enum.Enum):
 class Trajectory(eqx.Module):
     r"""A flow's path: every accepted step, with loss, speed and energy.
 
-    - `ts`: times; `ys`: parameters θ at these times, flattened; `losses`: $L$; `speeds`: $\|\nabla L\|$;
-      `energies`: $\int_0^t \|\nabla L\|^2 ds$, integrated with the flow.
-    - `result`: why it ended; `stats`: steps tried, accepted and rejected, tolerances, solver.
+    - `steps`: the accepted steps, whose times `ts`, flattened parameters `thetas`, `losses` $L$, `speeds`
+      $\|\nabla L\|$ and `energies` $\int_0^t \|\nabla L\|^2 ds$, integrated with the flow, are the trajectory's own.
+    - `result`: why it ended; `stats`: steps tried, accepted and rejected, tolerances (`None` for an optimiser), and the
+      names of the solvers with the times from which on they integrated, `solver_history`.
     - `landscape`, `solver`: what was integrated, from the landscape's own θ; where the data could be replaced by exact
       sufficient statistics, loss and data are these. An optimiser's trajectory (`descend`) has no solver.
-    - `events`: the sign changes of watched quantities, by name.
+    - `sign_changes`: the sign changes of watched quantities, by name.
     """
 
-    ts: Float[np.ndarray, " T"]
-    ys: Float[np.ndarray, "T n"]
-    losses: Float[np.ndarray, " T"]
-    speeds: Float[np.ndarray, " T"]
-    energies: Float[np.ndarray, " T"]
+    steps: Steps
     result: Result
     stats: dict[str, Any]
     landscape: Landscape
     solver: dfx.AbstractSolver | None
-    events: dict[str, Occurrences] = eqx.field(default_factory=dict)
+    sign_changes: dict[str, SignChanges] = eqx.field(default_factory=dict)
+
+    @property
+    def ts(self) -> Float[np.ndarray, " T"]:
+        """Times of the accepted steps."""
+        return self.steps.ts
+
+    @property
+    def thetas(self) -> Float[np.ndarray, "T n"]:
+        """The flattened parameters θ at these times."""
+        return self.steps.thetas
+
+    @property
+    def ys(self) -> Any:
+        """The models at these times, as one model whose arrays have a leading axis of time, like Diffrax's `ys`."""
+        return jax.vmap(self.landscape.at)(self.thetas)
+
+    @property
+    def losses(self) -> Float[np.ndarray, " T"]:
+        """The loss L at these times."""
+        return self.steps.losses
+
+    @property
+    def speeds(self) -> Float[np.ndarray, " T"]:
+        r"""The speed $\|\nabla L\|$ at these times."""
+        return self.steps.speeds
+
+    @property
+    def energies(self) -> Float[np.ndarray, " T"]:
+        r"""The dissipated energy $\int_0^t \|\nabla L\|^2 ds$ at these times."""
+        return self.steps.energies
 
     @property
     def initial_model(self) -> Any:
@@ -87,14 +114,14 @@ class Trajectory(eqx.Module):
 
     def evaluate(self, t: float) -> Float[np.ndarray, " n"]:
         """The parameters at time t, stepped onto from the last saved time before it, not interpolated."""
-        return self.steps_at(t).ys[0]
+        return self.record(t).thetas[0]
 
-    def steps_at(self, t: float) -> Steps:
+    def record(self, t: float) -> Steps:
         """Parameters, energy, loss and speed at time t, stepped onto from the last saved time before it."""
         if not self.ts[0] <= t <= self.ts[-1]:
             raise ValueError(f"t must lie in [{self.ts[0]:g}, {self.ts[-1]:g}]; got {t}.")
         before = int(np.searchsorted(self.ts, t, side="right")) - 1
-        steps = Steps(self.ts, self.ys, self.energies, self.losses, self.speeds)[before : before + 1]
+        steps = self.steps[before : before + 1]
         if self.solver is None:
             if steps.ts[0] != t:
                 raise ValueError(f"an optimiser is nowhere between its steps; the record before {t} is {steps.ts[0]}.")
@@ -106,21 +133,21 @@ class Trajectory(eqx.Module):
         """The model at time t."""
         return self.landscape.at(self.evaluate(t))
 
-    def model_at(self, index: int) -> Any:
+    def model_at_index(self, index: int) -> Any:
         """The model at saved time number `index`."""
-        return self.landscape.at(self.ys[index])
+        return self.landscape.at(self.thetas[index])
 
     @property
     def final_model(self) -> Any:
         """The model at the last saved time."""
-        return self.model_at(-1)
+        return self.model_at_index(-1)
 
     def __str__(self) -> str:
-        statistics = ", on exact sufficient statistics of the data" if self.stats.get("statistics") else ""
+        statistics = ", on exact sufficient statistics of the data" if self.stats.get("reduced_data") else ""
         return (
             f"{self.stats.get('method', 'gradient flow')} to t = {self.ts[-1]:.6g} ({self.result.value})\n"
             f"  loss {self.losses[0]:.6g} → {self.losses[-1]:.6g}, speed {self.speeds[-1]:.2g} at the end\n"
-            f"  {self.stats['num_accepted_steps']} steps of {self.stats['solver']}, "
+            f"  {self.stats['num_accepted_steps']} steps of {told(self.stats['solver_history'])}, "
             f"{self.stats['num_rejected_steps']} rejected{statistics}; energy error {self.energy_error:.1e}"
             + (f"\n  {self.stats['reason']}" if self.stats.get("reason") else "")
         )
@@ -128,9 +155,15 @@ class Trajectory(eqx.Module):
     def save(self, path: str | Path, **extra: Any) -> None:
         """Writes the path to one `.npz` file, whole or not at all; `extra` goes into its JSON header."""
         header = {"kind": KIND, "format": FORMAT, "result": self.result.name, "stats": self.stats, **extra}
-        header["events"] = list(self.events)
-        arrays = {**{name: getattr(self, name) for name in ARRAYS}, **pack(self.events)}
+        header["sign_changes"] = list(self.sign_changes)
+        arrays = {**{name: getattr(self.steps, name) for name in FIELDS}, **pack(self.sign_changes)}
         files.write(path, header, arrays, compress=True)
+
+
+def told(history: Sequence[tuple[float, str]]) -> str:
+    """A history of solvers in words: "Tsit5, from t = 3.2 BDF"."""
+    (_, first), *later = history
+    return ", ".join([first, *(f"from t = {time:.4g} {name}" for time, name in later)])
 
 
 def read_header(path: str | Path) -> dict[str, Any]:
@@ -147,18 +180,21 @@ def load(
     path only); the model's weights do not matter, their number does.
     """
     header, arrays = files.read(path, KIND, FORMAT)
-    ts, ys, losses, speeds, energies = (arrays[name] for name in ARRAYS)
-    if ys.shape[1] != flatten(model).size:
-        raise ValueError(f"{path} holds {ys.shape[1]} parameters; the model has {flatten(model).size}.")
-    start = unflatten(model, ys[0])
-    result = Result[header["result"]]
-    if header["stats"]["statistics"]:
+    steps, stats = Steps(**{name: arrays[name] for name in FIELDS}), header["stats"]
+    size = flatten(model).size
+    if steps.thetas.shape[1] != size:
+        raise ValueError(f"{path} holds {steps.thetas.shape[1]} parameters; the model has {size}.")
+    if stats["reduced_data"]:
         loss, data = reduced_data(model, loss, data)
-    landscape = Landscape(start, loss, data)
-    if solver is None and "method" not in header["stats"]:
-        solver = dfx.Tsit5()
-        if header["stats"]["reason"]:
-            offers = candidates(landscape, header["stats"]["rtol"])
-            solver = offers[header["stats"]["solver"].split()[-1]].solver
-    events = unpack(arrays, header["events"])
-    return Trajectory(ts, ys, losses, speeds, energies, result, header["stats"], landscape, solver, events)
+    landscape = Landscape(unflatten(model, steps.thetas[0]), loss, data)
+    if solver is None and "method" not in stats:
+        _, name = stats["solver_history"][-1]
+        solver = candidate_solvers(landscape, stats["rtol"])[name].solver if stats["reason"] else dfx.Tsit5()
+    return Trajectory(
+        steps=steps,
+        result=Result[header["result"]],
+        stats=stats,
+        landscape=landscape,
+        solver=solver,
+        sign_changes=unpack(arrays, header["sign_changes"]),
+    )

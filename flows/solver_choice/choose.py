@@ -48,7 +48,7 @@ GAIN = 2.0
 
 
 class Choice(NamedTuple):
-    """A solver, its name among the `candidates`, and why it was chosen."""
+    """A solver, its name among the `candidate_solvers`, and why it was chosen."""
 
     name: str
     solver: dfx.AbstractSolver
@@ -62,7 +62,7 @@ class Candidate(NamedTuple):
     time: Callable[[float], float]
 
 
-def candidates(landscape: Landscape, rtol: float) -> dict[str, Candidate]:
+def candidate_solvers(landscape: Landscape, rtol: float) -> dict[str, Candidate]:
     """The solvers that may replace the explicit one, by name; a function of the landscape and rtol alone.
 
     `ExtrapolatedRKC` and `MatrixFreeBDF`, which is `BDF(matrix_free=True)`, for any flow; with up to 1000 parameters
@@ -113,7 +113,7 @@ def choose(
     $\rho\,dt > 1$; a model of run time tells what the rest costs either way.
 
     **Arguments:** `theta`: the parameters now; `remaining`: time to go; `dt`: the explicit solver's present step;
-    `offers`: makes the flow's `candidates`, or has them; called only where the steps are held short.
+    `offers`: makes the flow's `candidate_solvers`, or has them; called only where the steps are held short.
     """
     steps = remaining / dt
     # No solver starts, crosses and ends a plateau in fewer.
@@ -133,7 +133,7 @@ def choose(
 
 
 def first_choice(landscape: Landscape, horizon: float, rtol: float) -> Choice:
-    """The solver for a whole flow, judged by its first point alone: Tsit5 or one of the `candidates`.
+    """The solver for a whole flow, judged by its first point alone: Tsit5 or one of the `candidate_solvers`.
 
     `simulate` need not judge so early. It starts explicitly and asks `choose` again after every chunk of steps.
     """
@@ -142,7 +142,7 @@ def first_choice(landscape: Landscape, horizon: float, rtol: float) -> Choice:
     explicit = lambda stiffness: (  # noqa: E731
         max(_steps(TSIT5_STEPS, rtol), stiffness / LONGEST) * _explicit_step_time(landscape)
     )
-    offers = {"Tsit5": Candidate(dfx.Tsit5(), explicit), **candidates(landscape, rtol)}
+    offers = {"Tsit5": Candidate(dfx.Tsit5(), explicit), **candidate_solvers(landscape, rtol)}
     name, solver, expected = _fastest(offers, GROWTH * radius * horizon)
     reason = f"spectral radius {radius:.3g} × horizon {horizon:.3g} = {radius * horizon:.2g}, {theta.size} parameters"
     return Choice(name, solver, f"{reason}: some {expected / 1e9:.2g} s")

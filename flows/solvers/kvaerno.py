@@ -26,7 +26,7 @@ class PatientChord(dfx.VeryChord):
         return stop, optx.RESULTS.where(stop | linear_failure, result, optx.RESULTS.successful)
 
 
-def implicit() -> dfx.AbstractSolver:
+def kvaerno5() -> dfx.AbstractSolver:
     """The stiff solver: Kvaerno's L-stable method of order 5 with `PatientChord` at the controller's tolerances.
 
     Takes steps that the fastest rate does not limit, at the cost of one Jacobian (a Hessian) per step: for long

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 from saddlescope.analysis import (
     LayeredEmbedding,
+    added_units_form,
+    classify,
     conserved_drift,
     critical_point,
     effective_widths,
     embed,
     itinerary,
-    joint_form,
-    kind,
     reduce_layers,
     spectrum,
 )
@@ -136,9 +136,9 @@ def test_order_of_the_origin(name):
     model, order = ORIGINS[name]
     x, y = white_data()
     data = x, y[:, :1] if name.startswith("a convolution") else y + x**2
-    verdict = kind(critical_point(Landscape(model, half_squared_error, data)))
-    assert verdict.order == order
-    assert verdict.name == ("strict saddle" if order == 2 else "degenerate saddle")
+    kind = classify(critical_point(Landscape(model, half_squared_error, data)))
+    assert kind.order == order
+    assert kind.name == ("strict saddle" if order == 2 else "degenerate saddle")
 
 
 @pytest.mark.parametrize(("layers", "rate"), [(3, 2 / np.sqrt(3)), (4, 2 / 4)])
@@ -149,7 +149,7 @@ def test_steepest_descent_from_the_origin_of_deep_linear_networks(layers, rate):
         nothing = map_units(nothing, np.zeros((0, 1)), np.zeros((0, 1)), layer)
     embedding = LayeredEmbedding(nothing, (layers - 1) * ((np.zeros((1, 0)), np.zeros((1, 0))),))
     landscape = Landscape(single, half_squared_error, white_data())
-    form = joint_form(landscape, embedding, weight_scale=1.0, silent=1e-13)
+    form = added_units_form(landscape, embedding, weight_scale=1.0, silent=1e-13)
     assert form.order == layers
     assert form.rate == pytest.approx(rate, rel=1e-4)
 
@@ -157,7 +157,7 @@ def test_steepest_descent_from_the_origin_of_deep_linear_networks(layers, rate):
 def test_a_minimum_lets_no_small_units_fall():
     model = balanced(np.cbrt(STRENGTHS))
     landscape = Landscape(model, half_squared_error, white_data())
-    form = joint_form(landscape, reduce_layers(model), weight_scale=1.0, silent=1e-13)
+    form = added_units_form(landscape, reduce_layers(model), weight_scale=1.0, silent=1e-13)
     assert form.order is None and form.rate is None
 
 
@@ -167,8 +167,8 @@ def test_a_saddle_with_a_negative_eigenvalue_is_strict():
     spectral = spectrum(Landscape(model, half_squared_error, white_data()))
     assert spectral.index == 1
     point = critical_point(Landscape(model, half_squared_error, white_data()))
-    verdict = kind(point)
-    assert (verdict.name, verdict.order) == ("strict saddle", 2)
+    kind = classify(point)
+    assert (kind.name, kind.order) == ("strict saddle", 2)
     assert point.loss == pytest.approx(2.0, rel=1e-12)
 
 

@@ -69,7 +69,7 @@ def test_agrees_with_a_tiny_euler_loop(name):
         # A ReLU flow on random data may slide along a kink before the end.
         warnings.simplefilter("error" if "relu" not in name else "ignore")
         flow = explicit(model, data, 0.5)
-    t1, exact = flow.ts[-1], flow.ys[-1]
+    t1, exact = flow.ts[-1], flow.thetas[-1]
     landscape = Landscape(model, mean_squared_error, data)
     coarse, fine = (np.asarray(euler(landscape, landscape.theta, np.array(t1 / n), np.array(n))) for n in (4000, 8000))
     step_error = np.max(np.abs(fine - exact))

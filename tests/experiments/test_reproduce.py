@@ -60,7 +60,7 @@ def test_a_batch_of_padded_networks_is_what_simulate_finds():
     small = TwoLayer(architecture, 3, 1.0, key=seed_key(0))
     small = with_units(small, incoming(models[0])[:3], outgoing(models[0])[:3])
     for model, losses in zip((small, models[1]), curves.losses, strict=True):
-        flow = simulate(model, statistics_loss, data, t1=8.0, saveat=ts[1:])
+        flow = simulate(model, statistics_loss, data, t1=8.0, save_times=ts[1:])
         at = np.searchsorted(flow.ts, ts)
         np.testing.assert_allclose(losses, flow.losses[at], rtol=1e-5, atol=1e-9)
     # Stopped at half of the loss, a curve is the same until there and stays there.

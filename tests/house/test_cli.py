@@ -61,7 +61,7 @@ def test_the_trajectory_is_reloadable(finished):
     assert flow.losses[-1] < 1e-15
     assert flow.energy_error == record["energy_error"]
     middle = record["visits"][1]
-    assert flow.steps_at(middle["time"]).losses[0] == middle["loss"]
+    assert flow.record(middle["time"]).losses[0] == middle["loss"]
 
 
 def test_json_to_standard_output(capsys, tmp_path):

@@ -13,7 +13,7 @@ from problems import PROBLEMS, with_times
 pytestmark = pytest.mark.slow
 # A method of second order would take 10⁵ steps at the tolerance of the others.
 RTOL = dict.fromkeys(competitors.OURS, 1e-7) | {"RKC2": 1e-5}
-# At tighter tolerances its steps shrink without end at some kinks; `candidates` does not offer it where there are any.
+# At tighter tolerances its steps shrink without end at some kinks; `candidate_solvers` does not offer it there.
 LOOSER = {("relu", "Rodas5P"): 1e-5}
 # Horizons that Dopri8 reaches in some minutes; the suite's take it half an hour and more.
 SHORTER = {"wide": 300.0, "softplus-33": 1e3, "softplus-601": 5.0}
@@ -55,7 +55,7 @@ x = jax.random.normal(keys[0], (50, 99))
 y = jax.vmap(TwoLayer(Dense(tanh, 99, 1), 4, 1.0, key=keys[1]))(x)
 model = TwoLayer(Dense(tanh, 99, 1), 100, 1e-2, key=keys[2])
 flow = simulate(model, mean_squared_error, (x, y), t1=1e6, rtol=1e-6)
-print(flow.result.value, flow.ts[-1], flow.ys.shape[1], flow.stats["num_steps"], flow.stats["solver"])
+print(flow.result.value, flow.ts[-1], flow.thetas.shape[1], flow.stats["num_steps"], flow.stats["solver_history"])
 print(int(re.search(r"VmHWM:\\s*(\\d+)", Path("/proc/self/status").read_text())[1]) / 1024)
 """
 

@@ -24,7 +24,7 @@ def types(name, layer):
     return ["i"] + ["ii"] * law.zero + ["iii"] * (law.degree == 1) + ["iv"] * law.linear
 
 
-CASES = [(name, layer, kind) for name in MODELS for layer in layers(name) for kind in types(name, layer)]
+CASES = [(name, layer, type) for name in MODELS for layer in layers(name) for type in types(name, layer)]
 # Compilation is what these tests cost: of the further architectures one case each is fast, the most general type.
 FAST = [case for case in CASES if case[0] not in NEW]
 FAST += [case for case in CASES if case[0] in NEW - SLOW and case[2] == types(*case[:2])[-1]]
@@ -32,7 +32,7 @@ slow_unless = lambda fast: () if fast else pytest.mark.slow  # noqa: E731
 gammas = st.floats(-2, 2).filter(lambda gamma: abs(gamma) > 0.1 and abs(abs(gamma) - 1) > 0.1)
 
 
-def embedding_of(name, layer, kind, draw):
+def embedding_of(name, layer, type, draw):
     """An embedding of two units of a layer of the model in four, with drawn γ."""
     model, data = problem(name, seed=draw(st.integers(0, 100)))
     two = np.eye(2, width(model, layer))
@@ -40,13 +40,13 @@ def embedding_of(name, layer, kind, draw):
     # Of one size, so that all types and draws of an architecture share what is compiled.
     count = 2
     several = lambda size, values: draw(st.lists(values, min_size=size, max_size=size))  # noqa: E731
-    if kind == "ii":
+    if type == "ii":
         return embed(narrow, "ii", count=count, layer=layer), data
-    size = 2 * count if kind == "iv" else count
+    size = 2 * count if type == "iv" else count
     gamma_v = several(size, gammas)
-    if kind == "i":
+    if type == "i":
         return embed(narrow, "i", unit=draw(st.integers(0, 1)), gamma_v=gamma_v, layer=layer), data
     positive = units_of(model, layer).law.field == "nonnegative"
     gamma_u = several(size, gammas.map(abs) if positive else gammas)
-    options = {"unit": draw(st.integers(0, 1))} if kind == "iii" else {}
-    return embed(narrow, kind, gamma_u=gamma_u, gamma_v=gamma_v, layer=layer, **options), data
+    options = {"unit": draw(st.integers(0, 1))} if type == "iii" else {}
+    return embed(narrow, type, gamma_u=gamma_u, gamma_v=gamma_v, layer=layer, **options), data

@@ -34,4 +34,4 @@ if __name__ == "__main__":
         if t > float(sys.argv[2]):
             os.kill(os.getpid(), signal.SIGKILL)
 
-    run(1e4, checkpoint=sys.argv[1], progress_meter=die)
+    run(1e4, checkpoint=sys.argv[1], progress=die)

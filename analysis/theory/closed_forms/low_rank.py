@@ -4,7 +4,7 @@ import numpy as np
 import scipy
 from jaxtyping import Float
 
-from ....flows import Statistics
+from ....flows import SufficientStatistics
 
 
 def lemma6_modes(
@@ -37,7 +37,7 @@ def lemma6_levels(
     return tuple(float(weight * max(total - values[:r].sum(), 0.0)) for r in range(ranks + 1))
 
 
-def best_rank_levels(statistics: Statistics) -> tuple[float, ...]:
+def best_rank_levels(statistics: SufficientStatistics) -> tuple[float, ...]:
     r"""Lemma 6 on sufficient statistics: $L_r = L^* + \sum_{k > r} \sigma_k^2$, σ the singular values of $A^* R^\top$.
 
     The same as `lemma6_levels`, with the loss's own weight, and without squaring the condition of the sample.

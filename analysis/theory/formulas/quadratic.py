@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ....flows import Landscape, Statistics
+from ....flows import Landscape, SufficientStatistics
 from ....models import LinearAttention, incoming, outgoing, quadratic
 from ..closed_forms.low_rank import isotropic_quadratic_levels
 from ..closed_forms.sigmoids import deep_mode_time
@@ -34,7 +34,7 @@ def _proposition5(landscape: Landscape):
 def _isotropic_quadratic(landscape: Landscape):
     model = landscape.model
     architecture = dense_units(model, quadratic, outputs=1)
-    if not isinstance(landscape.data, Statistics):
+    if not isinstance(landscape.data, SufficientStatistics):
         raise NotApplicable("a sample of Gaussian inputs is never isotropic: use the population's moments")
     statistics, inputs = statistics_of(landscape), architecture.inputs
     factor, target = np.asarray(statistics.factor), np.asarray(statistics.target)[0]

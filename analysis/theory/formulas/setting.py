@@ -7,7 +7,7 @@ from jaxtyping import Float
 
 from ....flows import (
     Landscape,
-    Statistics,
+    SufficientStatistics,
     from_sample,
     half_squared_error,
     mean_squared_error,
@@ -75,10 +75,10 @@ def sample_of(landscape: Landscape) -> tuple[np.ndarray, np.ndarray, float]:
     return np.asarray(x), y, 1 / y.shape[1] if loss is mean_squared_error else 0.5
 
 
-def statistics_of(landscape: Landscape) -> Statistics:
+def statistics_of(landscape: Landscape) -> SufficientStatistics:
     """Sufficient statistics of a squared error, of a sample or of a population."""
     loss, data = landscape.loss, landscape.data
-    if isinstance(data, Statistics):
+    if isinstance(data, SufficientStatistics):
         if loss is not statistics_loss:
             raise NotApplicable("the loss is not the squared error of the statistics")
         return data

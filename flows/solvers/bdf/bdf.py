@@ -13,9 +13,9 @@ from jax import lax
 from jaxtyping import Array, Float, Int, PyTree
 
 from ..flat_field import Jacobian, check_quadratures, flat_field
-from .chord import MAX_ITERATIONS, Chord, System, correct, implicit, no_chord
+from .chord import MAX_ITERATIONS, Chord, System, correct, no_chord, with_implicit_derivative
 from .differences import ERROR, HIGHEST, DifferenceInterpolation, append, predict, rescaling, start
-from .newton_krylov import NewtonKrylov, correct_without_matrix, implicit_without_matrix, no_memory
+from .newton_krylov import NewtonKrylov, correct_without_matrix, no_memory, with_implicit_derivative_matrix_free
 
 # The controller multiplies the step by SAFETY / (scaled error)^(1/ERROR_ORDER): Diffrax's default safety, and the
 # order of the error of the first steps, from which it also guesses the length of the first.
@@ -144,7 +144,7 @@ class BDF(dfx.AbstractImplicitSolver, dfx.AbstractAdaptiveSolver):
         d, converged, newton = self._corrected(system, state.newton, tolerated)
         # A failed step must be harmless in derivatives too, which exist at its start.
         system = eqx.tree_at(lambda system: system.p, system, jnp.where(converged, p, x))
-        d = (implicit_without_matrix if self.matrix_free else implicit)(system, d)
+        d = (with_implicit_derivative_matrix_free if self.matrix_free else with_implicit_derivative)(system, d)
         x1 = system.p + d
         y1 = field.unravel(x1)
 

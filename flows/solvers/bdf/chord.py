@@ -117,8 +117,8 @@ def correct(
     The iteration is $d \leftarrow d + 2/(1 + c/c_0) (I - c_0 J)^{-1} r(d)$, with $c_0$, J of the chord.
 
     **Arguments:** `size`: of a correction, in units of the tolerated local error; `max_iterations`: with one Jacobian.
-    **Returns:** d, zero after a failure, a constant to differentiation (see `implicit`); whether the iteration
-    converged; the chord to keep.
+    **Returns:** d, zero after a failure, a constant to differentiation (see `with_implicit_derivative`);
+    whether the iteration converged; the chord to keep.
 
     Source: Hindmarsh et al. (2005), "SUNDIALS", ACM Trans. Math. Softw. 31, section 2.1.
     """
@@ -153,7 +153,7 @@ def convergence(rate: Array, length: Array, before: Array, first: Array) -> tupl
     return measured, jnp.where(first, rate, jnp.maximum(FLOOR * rate, measured))
 
 
-def implicit(system: System, d: Float[Array, " n"]) -> Float[Array, " n"]:
+def with_implicit_derivative(system: System, d: Float[Array, " n"]) -> Float[Array, " n"]:
     """d itself, with the derivatives of the exact solution of the system by the implicit function theorem."""
 
     def solve_linear(linear: Callable, right: Array) -> Array:

@@ -130,7 +130,7 @@ def _solved(
     return end.count + (quadratures > 0), x, end.definite & end.small
 
 
-def implicit_without_matrix(system: System, d: Float[Array, " n"]) -> Float[Array, " n"]:
+def with_implicit_derivative_matrix_free(system: System, d: Float[Array, " n"]) -> Float[Array, " n"]:
     """d itself, with the derivatives of the exact solution of the system by the implicit function theorem."""
     tolerance = max(DERIVATIVE_SHARE, 10 * float(jnp.finfo(d.dtype).eps))
 

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jaxtyping import Array
-from saddlescope.analysis import critical_point, kind, null_space, spectrum
+from saddlescope.analysis import classify, critical_point, null_space, spectrum
 from saddlescope.flows import Landscape, half_squared_error
 
 S = np.array([3.0, 2.0, 1.0])
@@ -83,15 +83,15 @@ def test_verdicts(depth):
     names = {(): "degenerate saddle", (0,): "degenerate saddle", (1,): "strict saddle", (0, 1): "minimum"}
     for chosen, name in names.items():
         point = critical_point(Landscape(balanced(s, chosen, widths), half_squared_error, sample))
-        verdict = kind(point)
-        assert verdict.name == name, verdict.evidence
+        kind = classify(point)
+        assert kind.name == name, kind.evidence
         if name != "degenerate saddle":
             continue
-        assert verdict.order == depth
+        assert kind.order == depth
         # One unit of the next mode, all layers alike: L falls by s Π a with a = 1/√L each.
         strongest = s[len(chosen)]
-        assert verdict.form.lowest == pytest.approx(-strongest * depth ** (-depth / 2), rel=1e-6)
-        layers = verdict.form.direction.reshape(depth, 2, 2)
+        assert kind.null_space_form.lowest == pytest.approx(-strongest * depth ** (-depth / 2), rel=1e-6)
+        layers = kind.null_space_form.direction.reshape(depth, 2, 2)
         along = layers[0]
         for layer in layers[1:]:
             along = layer @ along
@@ -114,12 +114,12 @@ def test_strict_and_non_strict_saddles_of_one_map(raised, index):
     sample = data(S, 3, 3)
     point = critical_point(Landscape(model, half_squared_error, sample))
     assert point.gradient_norm < 1e-14 and point.loss == pytest.approx(2.5)
-    verdict = kind(point)
-    assert verdict.spectrum.index == index
-    assert verdict.name == ("degenerate saddle" if index == 0 else "strict saddle")
+    kind = classify(point)
+    assert kind.spectrum.index == index
+    assert kind.name == ("degenerate saddle" if index == 0 else "strict saddle")
     if index == 0:
-        assert verdict.order == 3
-        assert verdict.form.lowest == pytest.approx(-2 / 3**1.5, rel=1e-6)
+        assert kind.order == 3
+        assert kind.null_space_form.lowest == pytest.approx(-2 / 3**1.5, rel=1e-6)
 
 
 def test_symmetries_of_a_chain_are_found_without_knowing_it():

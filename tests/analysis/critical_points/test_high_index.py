@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jaxtyping import Array
-from saddlescope.analysis import critical_point, high_index_saddle, kind, saddle_below, spectrum
+from saddlescope.analysis import classify, critical_point, high_index_saddle, saddle_below, spectrum
 from saddlescope.flows import Landscape, half_squared_error
 from saddlescope.models import Dense, TwoLayer, linear
 
@@ -59,9 +59,9 @@ def test_siblings_of_the_visited_saddles_of_a_linear_network(mode):
     data = jnp.asarray(x), jnp.asarray(x @ (rotation * strengths) @ rotation.T)
     model = TwoLayer(Dense(linear, 3, 3), 4, 0.0, key=jax.random.key(0))
     origin = critical_point(Landscape(model, half_squared_error, data))
-    verdict = kind(origin)
+    kind = classify(origin)
     index = 6 + mode
-    point = saddle_below(origin, index, verdict=verdict, size=2.0)
+    point = saddle_below(origin, index, kind=kind, size=2.0)
     assert point.converged
     others = np.delete(strengths, mode)
     assert point.loss == pytest.approx(np.sum(others**2) / 2, rel=1e-9)

@@ -6,7 +6,15 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jaxtyping import Array
-from saddlescope.analysis import critical_point, dormant_form, itinerary, kind, spectrum, theory, third_order_form
+from saddlescope.analysis import (
+    added_unit_form,
+    classify,
+    critical_point,
+    itinerary,
+    spectrum,
+    theory,
+    third_order_form,
+)
 from saddlescope.analysis.critical_points.critical_point import solve_gradient
 from saddlescope.analysis.leading_order.added_unit import steepness
 from saddlescope.flows import Landscape, half_squared_error, simulate
@@ -48,7 +56,7 @@ def sample():
 def test_first_order_units_escape_along_singular_vectors(activation, sample):
     """M(u) = σ'(0) Σ_yx u at the origin."""
     x, y = sample
-    form = dormant_form(Landscape(nothing(Dense(activation, 3, 2)), half_squared_error, sample))
+    form = added_unit_form(Landscape(nothing(Dense(activation, 3, 2)), half_squared_error, sample))
     left, sizes, right = np.linalg.svd(y.T @ x / len(x))
     assert form.order == 2
     assert form.strength == pytest.approx(sizes[0], rel=1e-10)
@@ -62,7 +70,7 @@ def test_first_order_units_escape_along_singular_vectors(activation, sample):
 def test_relu_form_is_maximised_over_the_circle():
     """Against a fine grid of directions."""
     x, y = np.asarray(normal(3, 15, 2)), np.asarray(normal(4, 15, 1))
-    form = dormant_form(Landscape(nothing(Dense(relu, 2)), half_squared_error, (x, y)))
+    form = added_unit_form(Landscape(nothing(Dense(relu, 2)), half_squared_error, (x, y)))
     angles = np.linspace(0, 2 * np.pi, 200_001)
     circle = np.stack([np.cos(angles), np.sin(angles)])
     values = np.abs(y[:, 0] @ np.maximum(x @ circle, 0)) / 15
@@ -80,7 +88,7 @@ def test_kinks_at_zero_count_on_the_side_where_a_unit_is():
     assert selu.law == UnitLaw(zero=True, smooth=False)
     above, below = (float(jax.grad(jax.nn.selu)(side)) for side in (1e-30, -1e-30))
     kinked = Activation("kinked", lambda z: jnp.where(z > 0, above * z, below * z))
-    forms = [dormant_form(Landscape(nothing(Dense(each, 2)), half_squared_error, (x, y))) for each in (selu, kinked)]
+    forms = [added_unit_form(Landscape(nothing(Dense(each, 2)), half_squared_error, (x, y))) for each in (selu, kinked)]
     assert forms[0].strength == pytest.approx(forms[1].strength, rel=1e-9)
     assert forms[0].order == forms[1].order == 2
 
@@ -89,7 +97,7 @@ def test_quadratic_form_at_the_origin(sample):
     """M(u) = uᵀ⟨y xxᵀ⟩u: the eigenvalue of largest size; order 3."""
     x, y = sample[0], sample[1][:, :1]
     landscape = Landscape(nothing(Dense(quadratic, 3)), half_squared_error, (x, y))
-    form = dormant_form(landscape)
+    form = added_unit_form(landscape)
     values, vectors = np.linalg.eigh(np.einsum("p,pi,pj->ij", y[:, 0], x, x) / len(x))
     top = np.argmax(np.abs(values))
     assert form.order == 3
@@ -106,7 +114,7 @@ def test_quadratic_form_at_the_origin(sample):
 def test_attention_form_at_the_origin():
     """M(k, q) = kᵀ⟨y β x_qᵀ⟩q: the largest singular value, halved by ‖k‖² + ‖q‖² = 1."""
     beta, x, y = (np.asarray(normal(seed, 30, size)) for seed, size in ((5, 2), (6, 2), (7, 1)))
-    form = dormant_form(Landscape(nothing(LinearAttention(2)), half_squared_error, ((beta, x), y)))
+    form = added_unit_form(Landscape(nothing(LinearAttention(2)), half_squared_error, ((beta, x), y)))
     left, sizes, right = np.linalg.svd(np.einsum("p,pi,pj->ij", y[:, 0], beta, x) / 30)
     assert form.order == 3
     assert form.strength == pytest.approx(sizes[0] / 2, rel=1e-9)
@@ -126,13 +134,13 @@ def test_attention_form_at_the_origin():
 )
 def test_the_origin_is_never_a_minimum(architecture, name, order, sample):
     point = critical_point(Landscape(zero(architecture), half_squared_error, sample))
-    verdict = kind(point)
-    assert (verdict.name, verdict.order) == (name, order)
+    kind = classify(point)
+    assert (kind.name, kind.order) == (name, order)
     if name == "non-smooth saddle":
-        assert verdict.spectrum is None
-        assert "not twice differentiable" in verdict.evidence
+        assert kind.spectrum is None
+        assert "not twice differentiable" in kind.evidence
     else:
-        assert verdict.spectrum.nullity == {"strict saddle": 3, "degenerate saddle": 15}[name]
+        assert kind.spectrum.nullity == {"strict saddle": 3, "degenerate saddle": 15}[name]
 
 
 def test_best_linear_fit_is_a_minimum_though_its_loss_is_not_zero(sample):
@@ -145,9 +153,9 @@ def test_best_linear_fit_is_a_minimum_though_its_loss_is_not_zero(sample):
     u = np.vstack([root[:, None] * right, pad * np.ones((1, 3))])
     v = np.vstack([root[:, None] * left.T, pad * np.ones((1, 2))])
     model = with_units(zero(Dense(linear, 3, 2)), u, v)
-    verdict = kind(critical_point(Landscape(model, half_squared_error, sample)))
-    assert verdict.name == "minimum"
-    assert "no unit of any size" in verdict.evidence
+    kind = classify(critical_point(Landscape(model, half_squared_error, sample)))
+    assert kind.name == "minimum"
+    assert "no unit of any size" in kind.evidence
 
 
 def test_networks_too_large_for_a_dense_hessian():
@@ -164,7 +172,7 @@ def test_networks_too_large_for_a_dense_hessian():
         (799, 1 + 799 * 2),
         (0, 4 + 798 * 4),
     ]
-    assert [visit.kind.dormant.rate for visit in visits[:2]] == pytest.approx([2.0, 1.0], rel=1e-9)
+    assert [visit.kind.added_unit_form.rate for visit in visits[:2]] == pytest.approx([2.0, 1.0], rel=1e-9)
     assert visits[0].escape.rate_measured == pytest.approx(2.0, rel=0.01)
 
 
@@ -205,8 +213,8 @@ TERMS = ("b²", "b³", "b⁴", "c²", "c⁴", "c⁸", "ab²", "b²c²")
 )
 def test_models_without_units(terms, name, order):
     coefficients = np.array([float(terms.get(term, 0)) for term in TERMS])
-    verdict = kind(critical_point(Landscape(Three(jnp.zeros(3)), polynomial, coefficients)))
-    assert (verdict.name, verdict.order) == (name, order)
+    kind = classify(critical_point(Landscape(Three(jnp.zeros(3)), polynomial, coefficients)))
+    assert (kind.name, kind.order) == (name, order)
 
 
 def test_a_narrow_network_at_its_best_is_a_minimum(sample):
@@ -242,7 +250,7 @@ def test_third_order_form_is_the_third_derivative():
 def test_third_order_agrees_with_the_dormant_form():
     """Two computations of one quantity: at the origin F₃ along the steepest unit is −U."""
     x, y = normal(1, 9, 2), normal(2, 9, 1)
-    form = dormant_form(Landscape(nothing(Dense(quadratic, 2)), half_squared_error, (x, y)))
+    form = added_unit_form(Landscape(nothing(Dense(quadratic, 2)), half_squared_error, (x, y)))
     wide = zero(Dense(quadratic, 2), width=1)
     cubic = third_order_form(Landscape(wide, half_squared_error, (x, y)), form.maximisers[0])
     assert cubic == pytest.approx(-form.rate / 3, rel=1e-6)

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jaxtyping import Array
-from saddlescope.analysis import critical_point, flat_channel, ghost, itinerary, kind
+from saddlescope.analysis import classify, critical_point, flat_channel, ghost, itinerary
 from saddlescope.flows import Landscape, half_squared_error, simulate
 from saddlescope.models import Dense, TwoLayer, tanh
 
@@ -29,9 +29,9 @@ def saddle_node(model, epsilon):
 def test_a_ghost_behind_a_saddle_node_bifurcation(epsilon):
     """The flow needs π/√ε to pass, to leading order, as ẋ = −(x² + ε) does."""
     landscape = Landscape(at(0.3 * epsilon**0.5, 0.01), saddle_node, epsilon)
-    verdict = kind(critical_point(landscape, drop=1e-3))
-    assert verdict.name == "ghost"
-    assert "minimum that is not zero" in verdict.evidence
+    kind = classify(critical_point(landscape, drop=1e-3))
+    assert kind.name == "ghost"
+    assert "minimum that is not zero" in kind.evidence
     found = ghost(landscape)
     assert found.speed == pytest.approx(epsilon, rel=10 * epsilon**0.5)
     assert found.passage == pytest.approx(np.pi / epsilon**0.5, rel=10 * epsilon**0.5)
@@ -41,8 +41,8 @@ def test_a_ghost_behind_a_saddle_node_bifurcation(epsilon):
 
 def test_before_the_bifurcation_there_is_a_saddle_and_no_ghost():
     epsilon = np.array(-1e-4)
-    verdict = kind(critical_point(Landscape(at(-0.0103, 0.0), saddle_node, epsilon)))
-    assert verdict.name == "strict saddle"
+    kind = classify(critical_point(Landscape(at(-0.0103, 0.0), saddle_node, epsilon)))
+    assert kind.name == "strict saddle"
 
 
 def test_an_itinerary_names_the_ghost_that_held_the_flow_up():
@@ -51,7 +51,7 @@ def test_an_itinerary_names_the_ghost_that_held_the_flow_up():
     visits = itinerary(flow)
     assert [visit.kind.name for visit in visits] == ["ghost", "minimum"]
     # Measured between x = ±0.3: π/√ε less the time spent farther out, 2/0.3 to leading order.
-    inside = flow.ts[np.abs(flow.ys[:, 0]) < 0.3]
+    inside = flow.ts[np.abs(flow.thetas[:, 0]) < 0.3]
     assert inside[-1] - inside[0] == pytest.approx(np.pi / epsilon**0.5 - 2 / 0.3, rel=0.02)
 
 
@@ -68,7 +68,7 @@ def test_separable_classification_has_no_minimum():
     last = itinerary(flow)[-1]
     assert last.kind.name == "flat channel"
     # In each decade of time by about as much, ln 10 over the margin.
-    channel = flat_channel(flow.landscape, flow.ys[-1])
+    channel = flat_channel(flow.landscape, flow.thetas[-1])
     assert np.linalg.norm(channel.model.x) > np.linalg.norm(flow.final_model.x) + 2
 
 
@@ -79,7 +79,7 @@ def test_two_units_that_become_a_derivative_run_to_infinity():
     model = TwoLayer(Dense(tanh, 1, 1), 2, 1.0, key=jax.random.key(0))
     model = eqx.tree_at(lambda m: m.parameters, model, (jnp.array([[1.2], [0.8]]), jnp.array([[2.0], [-2.0]])))
     flow = simulate(model, half_squared_error, data, t1=1e4, rtol=1e-7)
-    found = flat_channel(flow.landscape, flow.ys[-1])
+    found = flat_channel(flow.landscape, flow.thetas[-1])
     assert found is not None and found.name == "flat channel"
     opposite = [float(m.v[0, 0] - m.v[1, 0]) for m in (model, flow.final_model, found.model)]
     apart = [float(m.u[0, 0] - m.u[1, 0]) for m in (model, flow.final_model, found.model)]

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from saddlescope.analysis import dormant_form, spectrum
+from saddlescope.analysis import added_unit_form, spectrum
 from saddlescope.analysis.critical_points.critical_point import descend_to_critical_point, solve_gradient
 from saddlescope.flows import Landscape, half_squared_error
 from saddlescope.models import Dense, TwoLayer, incoming, outgoing, tanh, with_units
@@ -42,7 +42,7 @@ def test_a_zero_unit_adds_the_spectrum_of_its_own_block(outputs, seed):
     wide = spectrum(Landscape(with_zero_units(model, 2), half_squared_error, data)).eigenvalues
     np.testing.assert_allclose(wide, np.sort(np.concatenate([narrow, block, block])), atol=1e-12)
     # The same number by another way: the form of an added unit.
-    assert dormant_form(landscape).strength == pytest.approx(sizes[0], rel=1e-10)
+    assert added_unit_form(landscape).strength == pytest.approx(sizes[0], rel=1e-10)
 
 
 def inertia(eigenvalues, threshold=1e-7):

@@ -22,13 +22,13 @@ def map_and_gradient(model, data):
 
 
 @pytest.mark.parametrize(
-    ("name", "layer", "kind"), [pytest.param(*case, marks=slow_unless(case in FAST)) for case in CASES]
+    ("name", "layer", "type"), [pytest.param(*case, marks=slow_unless(case in FAST)) for case in CASES]
 )
 @settings(max_examples=5)
 @given(draw=st.data())
-def test_embedded_points_have_the_same_map_and_the_narrow_gradient(name, layer, kind, draw):
+def test_embedded_points_have_the_same_map_and_the_narrow_gradient(name, layer, type, draw):
     r"""$\nabla_U L = P_v \nabla_{U'} L$ and $\nabla_V L = P_u \nabla_{V'} L$, at any point: both vanish together."""
-    embedding, data = embedding_of(name, layer, kind, draw.draw)
+    embedding, data = embedding_of(name, layer, type, draw.draw)
     wide, p, q = embedding.wide(), embedding.incoming, embedding.outgoing
     np.testing.assert_allclose(q.T @ p, np.eye(2), atol=1e-13)
     (narrow_map, narrow), (wide_map, found) = map_and_gradient(embedding.narrow, data), map_and_gradient(wide, data)
@@ -47,18 +47,18 @@ FURTHER, ALIKE = {("deep-linear", 1), ("softmax-attention", 0)}, {"sine", "relu-
 
 def smooth_sums():
     """Cases in which a layer's output is a sum of units, twice differentiable where they are."""
-    for name, layer, kind in CASES:
+    for name, layer, type in CASES:
         units = units_of(problem(name).model, layer)
-        if units.name != "stream" and (units.law.smooth or kind != "ii"):
-            fast = (name, layer, kind) in FAST and name not in ALIKE and (name not in NEW or (name, layer) in FURTHER)
-            yield pytest.param(name, layer, kind, marks=slow_unless(fast))
+        if units.name != "stream" and (units.law.smooth or type != "ii"):
+            fast = (name, layer, type) in FAST and name not in ALIKE and (name not in NEW or (name, layer) in FURTHER)
+            yield pytest.param(name, layer, type, marks=slow_unless(fast))
 
 
-@pytest.mark.parametrize(("name", "layer", "kind"), list(smooth_sums()))
+@pytest.mark.parametrize(("name", "layer", "type"), list(smooth_sums()))
 @settings(max_examples=5)
 @given(draw=st.data())
-def test_inertia_from_blocks_is_that_of_the_dense_hessian(name, layer, kind, draw):
-    embedding, data = embedding_of(name, layer, kind, draw.draw)
+def test_inertia_from_blocks_is_that_of_the_dense_hessian(name, layer, type, draw):
+    embedding, data = embedding_of(name, layer, type, draw.draw)
     landscape = Landscape(embedding.wide(), quartic, data)
     # Congruence keeps signs, not sizes: zeros of rounding and all others must both keep away from the threshold.
     sizes = np.abs(spectrum(landscape).eigenvalues)
@@ -88,14 +88,14 @@ def test_embeddings_follow_one_another():
 @pytest.mark.parametrize(
     ("name", "options", "words"),
     [
-        ("tanh", {"kind": "iii", "gamma_u": 1.0, "gamma_v": 1.0}, "type iii needs a unit law with degree 1"),
-        ("relu", {"kind": "iv", "gamma_u": 1.0, "gamma_v": 1.0}, "type iv needs a unit law with linear"),
-        ("relu", {"kind": "iii", "gamma_u": -1.0, "gamma_v": 1.0}, "factors ≥ 0 only"),
-        ("tanh", {"kind": "i"}, "gamma_v must be 1 finite number"),
-        ("tanh", {"kind": "i", "gamma_v": 0.5, "unit": 9}, "unit must be between 0 and 3; got 9"),
-        ("linear", {"kind": "iv", "gamma_u": [1.0] * 5, "gamma_v": [1.0] * 10}, "must agree in shape"),
-        ("linear", {"kind": "v"}, "kind must be i, ii, iii or iv"),
-        ("linear", {"kind": "ii", "count": 0}, "count must be at least 1"),
+        ("tanh", {"type": "iii", "gamma_u": 1.0, "gamma_v": 1.0}, "type iii needs a unit law with degree 1"),
+        ("relu", {"type": "iv", "gamma_u": 1.0, "gamma_v": 1.0}, "type iv needs a unit law with linear"),
+        ("relu", {"type": "iii", "gamma_u": -1.0, "gamma_v": 1.0}, "factors ≥ 0 only"),
+        ("tanh", {"type": "i"}, "gamma_v must be 1 finite number"),
+        ("tanh", {"type": "i", "gamma_v": 0.5, "unit": 9}, "unit must be between 0 and 3; got 9"),
+        ("linear", {"type": "iv", "gamma_u": [1.0] * 5, "gamma_v": [1.0] * 10}, "must agree in shape"),
+        ("linear", {"type": "v"}, "type must be i, ii, iii or iv"),
+        ("linear", {"type": "ii", "count": 0}, "count must be at least 1"),
     ],
 )
 def test_bad_embeddings_are_refused(name, options, words):

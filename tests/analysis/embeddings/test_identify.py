@@ -15,11 +15,11 @@ from embedding_cases import CASES, FAST, embedding_of, slow_unless
 PARAMETERS = [pytest.param(*case, marks=slow_unless(case in FAST)) for case in CASES]
 
 
-@pytest.mark.parametrize(("name", "layer", "kind"), PARAMETERS)
+@pytest.mark.parametrize(("name", "layer", "type"), PARAMETERS)
 @settings(max_examples=5)
 @given(draw=st.data())
-def test_embeddings_are_recognised(name, layer, kind, draw):
-    embedding, data = embedding_of(name, layer, kind, draw.draw)
+def test_embeddings_are_recognised(name, layer, type, draw):
+    embedding, data = embedding_of(name, layer, type, draw.draw)
     wide, narrow = embedding.wide(), embedding.narrow
     found = identify(wide, layer=layer)
     assert found is not None and found.residual < 1e-12
@@ -29,23 +29,23 @@ def test_embeddings_are_recognised(name, layer, kind, draw):
     # The narrow map, found from the wide network alone.
     np.testing.assert_allclose(outputs(found.embedding.narrow, data[0]), outputs(narrow, data[0]), atol=1e-9, rtol=1e-9)
     if units_of(wide, layer).law.linear:
-        assert sorted(found.types) == ["", "", *[("ii" if kind == "ii" else "iv")] * (len(found.types) - 2)]
+        assert sorted(found.types) == ["", "", *[("ii" if type == "ii" else "iv")] * (len(found.types) - 2)]
     else:
-        expected = ["", "", *[kind] * (len(found.types) - 2)]
+        expected = ["", "", *[type] * (len(found.types) - 2)]
         assert list(found.types) == expected
         np.testing.assert_allclose(found.gamma_u, embedding.incoming, atol=1e-12)
         np.testing.assert_allclose(found.gamma_v, embedding.outgoing, atol=1e-9)
 
 
-@pytest.mark.parametrize(("name", "layer", "kind"), PARAMETERS)
+@pytest.mark.parametrize(("name", "layer", "type"), PARAMETERS)
 @settings(max_examples=5)
 @given(draw=st.data())
-def test_families_hold_embeddings_of_the_same_network(name, layer, kind, draw):
-    embedding, data = embedding_of(name, layer, kind, draw.draw)
+def test_families_hold_embeddings_of_the_same_network(name, layer, type, draw):
+    embedding, data = embedding_of(name, layer, type, draw.draw)
     other = sample_family(embedding, key=jax.random.key(draw.draw(st.integers(0, 1000))))
     np.testing.assert_allclose(other.outgoing.T @ other.incoming, np.eye(2), atol=1e-10)
     np.testing.assert_allclose(outputs(other.wide(), data[0]), outputs(other.narrow, data[0]), atol=1e-9, rtol=1e-9)
-    if kind != "ii" or units_of(embedding.narrow, layer).law.linear:
+    if type != "ii" or units_of(embedding.narrow, layer).law.linear:
         assert not np.allclose(other.outgoing, embedding.outgoing)
 
 

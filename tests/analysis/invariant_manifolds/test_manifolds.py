@@ -47,18 +47,18 @@ E_FOLDS = 20.0
 TOLD = ("linear", "relu", "quadratic", "attention")
 
 
-def related(model, kind, random, layer=0):
+def related(model, type, random, layer=0):
     """The model with two units free and all others bound to them by a relation of one type, and the relation's error.
 
     The error is a function of the rows θ_i: zero on the manifold."""
     count = width(model, layer)
-    if kind == "iv":
+    if type == "iv":
         shares = random.standard_normal((count - 2, 2))
-    elif kind == "ii":
+    elif type == "ii":
         shares = np.zeros((count - 2, 2))
     else:
         shares = np.eye(2)[random.integers(0, 2, count - 2)]
-        if kind == "iii":
+        if type == "iii":
             positive = units_of(model, layer).law.field == "nonnegative"
             factors = random.uniform(0.5, 1.5, count - 2) * (1 if positive else random.choice([-1, 1], count - 2))
             shares = factors[:, None] * shares
@@ -71,7 +71,7 @@ def steepest_rate(flow, loss, data):
     """The largest |λ| of the negative eigenvalues of the Hessian met along a flow."""
     landscape = Landscape(flow.initial_model, loss, data)
     sampled = np.linspace(0, len(flow.ts) - 1, 4).astype(int)
-    lowest = [spectrum(landscape, flow.ys[k]).eigenvalues[0] for k in sampled]
+    lowest = [spectrum(landscape, flow.thetas[k]).eigenvalues[0] for k in sampled]
     return max(-min(lowest), 0.0)
 
 
@@ -100,29 +100,29 @@ def followed(start, loss, data, name):
     rate = max(rate, steepest_rate(flow, loss, data))
     kept = np.flatnonzero(flow.ts <= E_FOLDS / rate)
     # A flow that stood still would keep everything; in its short time a deep ReLU one moves by half a per cent.
-    assert np.linalg.norm(flow.ys[kept[-1]] - flow.ys[0]) > 1e-3 * np.linalg.norm(flow.ys[0])
+    assert np.linalg.norm(flow.thetas[kept[-1]] - flow.thetas[0]) > 1e-3 * np.linalg.norm(flow.thetas[0])
     return flow, kept, rate
 
 
 # The theorem knows of a loss only that it is a function of the outputs: one that is no squared error stands for all.
 @pytest.mark.parametrize(
-    ("name", "layer", "kind"),
+    ("name", "layer", "type"),
     [pytest.param(*case, marks=() if case[0] in TOLD else pytest.mark.slow) for case in CASES],
 )
-def test_the_flow_keeps_every_relation_of_theorem_3(name, layer, kind):
+def test_the_flow_keeps_every_relation_of_theorem_3(name, layer, type):
     r"""Type ii bit for bit; the others to rounding amplified at no more than the escape rate, up to t = 20/λ.
 
     A perturbation off the manifold grows at the normal eigenvalues of the Hessian, at most at λ. Type i: see below."""
     random = np.random.default_rng(list(MODELS).index(name))
     model, data = relation_problem(name)
-    start, error = related(scaled(model, 0.5), kind, random, layer)
+    start, error = related(scaled(model, 0.5), type, random, layer)
     flow, kept, rate = followed(start, quartic, data, name)
     for k in kept:
-        left = error(np.asarray(unit_vectors(flow.model_at(int(k)), layer)))
-        if kind == "ii":
+        left = error(np.asarray(unit_vectors(flow.model_at_index(int(k)), layer)))
+        if type == "ii":
             np.testing.assert_array_equal(left, 0.0)
         else:
-            bound = ROUNDING * np.exp(rate * flow.ts[k]) * np.max(np.abs(flow.ys[k]))
+            bound = ROUNDING * np.exp(rate * flow.ts[k]) * np.max(np.abs(flow.thetas[k]))
             assert np.max(np.abs(left)) <= bound
 
 
@@ -142,7 +142,7 @@ def test_equal_units_stay_equal_bit_for_bit(name, layer):
     start, error = related(scaled(map_units(model, four, four, layer), 0.5), "i", np.random.default_rng(0), layer)
     flow, kept, _ = followed(start, quartic, data, name)
     for k in kept:
-        np.testing.assert_array_equal(error(np.asarray(unit_vectors(flow.model_at(int(k)), layer))), 0.0)
+        np.testing.assert_array_equal(error(np.asarray(unit_vectors(flow.model_at_index(int(k)), layer))), 0.0)
 
 
 NAMES = ("linear", "relu", "quadratic", "tanh", "attention", "foreign")
@@ -252,7 +252,7 @@ def test_restricted_flow_stays_and_the_full_flow_leaves(linear_flow):
 
 
 def manifold_distance(flow, index):
-    rows = np.asarray(unit_vectors(flow.model_at(index)))
+    rows = np.asarray(unit_vectors(flow.model_at_index(index)))
     return np.sqrt(np.sum(np.linalg.svd(rows, compute_uv=False)[1:] ** 2))
 
 

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from saddlescope.analysis import exits, follow, itinerary, plot_saddle_graph, saddle_graph, theory
+from saddlescope.analysis import escape_directions, follow, itinerary, plot_saddle_graph, saddle_graph, theory
 from saddlescope.flows import Landscape, from_moments, half_squared_error, mean_squared_error, simulate, statistics_loss
 from saddlescope.models import Dense, TwoLayer, linear, quadratic, relu, scaled
 
@@ -38,11 +38,11 @@ def test_nodes_are_the_subsets_of_modes(graph):
     assert len(graph.points) == 8
     learned = [modes(point.loss) for point in graph.points]
     assert len(set(learned)) == 8
-    for chosen, verdict in zip(learned, graph.kinds, strict=True):
+    for chosen, kind in zip(learned, graph.kinds, strict=True):
         others = set(range(3)) - chosen
         swaps = sum(STRENGTHS[j] > STRENGTHS[i] for i in chosen for j in others)
-        assert verdict.spectrum.index == (4 - len(chosen)) * (3 - len(chosen)) + swaps
-        assert verdict.name == ("strict saddle" if others else "minimum")
+        assert kind.spectrum.index == (4 - len(chosen)) * (3 - len(chosen)) + swaps
+        assert kind.name == ("strict saddle" if others else "minimum")
 
 
 def test_edges_add_a_mode_or_exchange_it_for_a_stronger_one(graph):
@@ -85,8 +85,12 @@ def test_the_flow_from_small_weights_takes_a_path_in_the_graph(graph):
 def test_two_modes_at_once(graph):
     """Along two eigenspaces together, each part as large as makes them arrive together, the flow passes the saddle of
     one mode by: from {} straight to the two."""
-    ways = exits(graph.points[0], graph.kinds[0], mixed=True)
-    pair = next(way for way in ways if way.mixed and [rate for rate, _ in way.mixed] == pytest.approx([4.0, 2.0]))
+    ways = escape_directions(graph.points[0], graph.kinds[0], mixed=True)
+    pair = next(
+        direction
+        for direction in ways
+        if direction.mixed and [rate for rate, _ in direction.mixed] == pytest.approx([4.0, 2.0])
+    )
     connection = follow(pair, size=2.0)
     assert connection.end.converged and modes(connection.end.loss) == {0, 1}
     assert connection.leak < 1e-9
@@ -109,7 +113,7 @@ def test_degenerate_saddles_are_left_along_the_form_of_a_small_unit():
     assert found.complete
     levels = theory.isotropic_quadratic_levels(2)
     np.testing.assert_allclose([point.loss for point in found.points], levels, atol=1e-10)
-    assert [verdict.name for verdict in found.kinds] == ["degenerate saddle", "degenerate saddle", "minimum"]
+    assert [kind.name for kind in found.kinds] == ["degenerate saddle", "degenerate saddle", "minimum"]
     assert {(edge.source, edge.target, edge.order) for edge in found.connections} == {(0, 1, 3), (1, 2, 3)}
 
 

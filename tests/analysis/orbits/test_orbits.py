@@ -8,7 +8,15 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jaxtyping import Array
-from saddlescope.analysis import critical_point, exits, follow, heteroclinic_orbit, kind, spectrum, unstable_manifold
+from saddlescope.analysis import (
+    classify,
+    critical_point,
+    escape_directions,
+    follow,
+    heteroclinic_orbit,
+    spectrum,
+    unstable_manifold,
+)
 from saddlescope.flows import Landscape, half_squared_error
 from saddlescope.models import Dense, TwoLayer, linear, with_units
 from scipy.special import ellipe
@@ -37,9 +45,9 @@ def saddle():
 
 def connection(point, rate, size):
     """The exit of a given rate, followed."""
-    way = min(exits(point), key=lambda way: abs(way.rate - rate))
-    assert way.rate == pytest.approx(rate, rel=1e-6)
-    return follow(way, size=size)
+    direction = min(escape_directions(point), key=lambda direction: abs(direction.rate - rate))
+    assert direction.rate == pytest.approx(rate, rel=1e-6)
+    return follow(direction, size=size)
 
 
 def growth_time(first, last, s):
@@ -124,7 +132,7 @@ def test_an_orbit_that_no_symmetry_keeps():
 
 def test_orbits_are_refused_from_what_is_no_strict_saddle(saddle):
     guess = connection(saddle(0), OTHER, 2.0)
-    minimum = eqx.tree_at(lambda c: c.exit.kind, guess, kind(saddle(0, 1)))
+    minimum = eqx.tree_at(lambda c: c.escape_direction.kind, guess, classify(saddle(0, 1)))
     with pytest.raises(ValueError, match="must be a strict saddle.*it is a minimum"):
         heteroclinic_orbit(minimum)
     with pytest.raises(ValueError, match="more than 60000 unknowns"):

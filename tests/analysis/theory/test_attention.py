@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from saddlescope.analysis import critical_point, itinerary, kind, spectrum, theory
+from saddlescope.analysis import classify, critical_point, itinerary, spectrum, theory
 from saddlescope.experiments import fourier_template, modular_addition
 from saddlescope.flows import Landscape, flatten, in_context_population, mean_squared_error, simulate, statistics_loss
 from saddlescope.models import Dense, LinearAttention, MergedAttention, TwoLayer, quadratic, with_units
@@ -49,22 +49,24 @@ def test_only_the_largest_directions_leave_no_negative_curvature(population):
         index = spectrum(Landscape(model, statistics_loss, population)).index
         assert (index == 0) == (learned == tuple(range(len(learned))))
         if learned == (0, 1):
-            verdict = kind(critical_point(Landscape(model, statistics_loss, population)))
-            assert (verdict.name, verdict.order) == ("degenerate saddle", 3)
+            kind = classify(critical_point(Landscape(model, statistics_loss, population)))
+            assert (kind.name, kind.order) == ("degenerate saddle", 3)
 
 
 @pytest.fixture(scope="module")
 def aligned(population):
     """Four heads that have found their directions already."""
     half = lambda model: model.v[:, 0] ** 3 / ENDS - 0.5  # noqa: E731
-    return simulate(heads(np.full(4, 0.02)), statistics_loss, population, t1=8000.0, events={"half": half}, rtol=1e-11)
+    return simulate(
+        heads(np.full(4, 0.02)), statistics_loss, population, t1=8000.0, sign_changes={"half": half}, rtol=1e-11
+    )
 
 
 def test_heads_learn_their_directions_one_after_the_other(aligned):
     """Half times of aligned heads in closed form."""
-    np.testing.assert_array_equal(aligned.events["half"].entries, range(4))
+    np.testing.assert_array_equal(aligned.sign_changes["half"].entries, range(4))
     expected = theory.head_half_times(VALUES, CONTEXT, 0.02)
-    np.testing.assert_allclose(aligned.events["half"].times, expected, rtol=1e-8)
+    np.testing.assert_allclose(aligned.sign_changes["half"].times, expected, rtol=1e-8)
 
 
 @pytest.mark.slow
@@ -94,7 +96,7 @@ def test_merged_key_and_query_learn_all_directions_at_once():
     model = TwoLayer(MergedAttention(inputs), 2, 0.0, key=jax.random.key(0))
     model = with_units(model, jnp.asarray(weights * direction), jnp.asarray(weights))
     times = np.array([3.0, 4.0, 5.0, 20.0])
-    flow = simulate(model, statistics_loss, population, t1=20.0, saveat=times)
+    flow = simulate(model, statistics_loss, population, t1=20.0, save_times=times)
     u = theory.merged_attention_strength(times, inputs, context, start**2)
     expected = (inputs - 2 * np.sqrt(inputs) * u + (1 + (1 + inputs) / context) * u**2) / 2
     np.testing.assert_allclose(flow.losses[np.searchsorted(flow.ts, times)], expected, rtol=1e-8)

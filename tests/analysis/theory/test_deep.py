@@ -59,10 +59,10 @@ def losses(model):
 @pytest.mark.parametrize(("starts", "order"), [((0.02, 0.02), [0, 1]), ((0.01, 0.05), [1, 0])])
 def test_the_winner_is_the_largest_product_of_strength_and_start(starts, order):
     """At depth 3 mode i escapes at 1/(s a): a weaker mode comes first if it starts larger than 2:1."""
-    settings = {"events": {"half": modes}, "rtol": 1e-11, "solver": dfx.Tsit5()}
+    settings = {"sign_changes": {"half": modes}, "rtol": 1e-11, "solver": dfx.Tsit5()}
     flow = simulate(aligned_network(3, starts), half_squared_error, DATA, t1=250.0, **settings)
     expected = theory.deep_mode_time((STRENGTHS / 2) ** (1 / 3), STRENGTHS, 3, np.array(starts))
-    found = flow.events["half"]
+    found = flow.sign_changes["half"]
     np.testing.assert_array_equal(found.entries, order)
     np.testing.assert_allclose(found.times, expected[order], rtol=1e-8)
 
@@ -73,9 +73,9 @@ def test_the_norm_diverges_as_predicted_until_the_escape():
     model = aligned_network(3, (start, 0.0))
     end = theory.deep_escape_time(2.0, 3, np.sqrt(3) * start)
     assert end == pytest.approx(1 / (2.0 * start))
-    flow = simulate(model, half_squared_error, DATA, t1=0.9 * end, saveat=[0.5 * end], solver=dfx.Tsit5())
+    flow = simulate(model, half_squared_error, DATA, t1=0.9 * end, save_times=[0.5 * end], solver=dfx.Tsit5())
     for t in (0.5 * end, 0.9 * end):
-        norm = np.linalg.norm(flow.ys[np.searchsorted(flow.ts, t)])
+        norm = np.linalg.norm(flow.thetas[np.searchsorted(flow.ts, t)])
         assert norm == pytest.approx(np.sqrt(3) / (2.0 * (end - t)), rel=1e-6)
 
 
@@ -90,10 +90,10 @@ def test_dwell_times_are_powers_of_the_initial_scale(depth, scales, horizon, sol
     times = []
     for scale in scales:
         t1 = horizon * scale ** (2 - depth)
-        settings = {"t1": t1, "events": {"drops": losses}, "solver": solver}
+        settings = {"t1": t1, "sign_changes": {"drops": losses}, "solver": solver}
         flow = simulate(random_network(depth, scale, seed=1), half_squared_error, DATA, **settings)
-        assert len(flow.events["drops"]) == 2
-        times.append(flow.events["drops"].times)
+        assert len(flow.sign_changes["drops"]) == 2
+        times.append(flow.sign_changes["drops"].times)
     first, second = np.array(times).T
     for dwell in (first, second - first):
         slopes = np.diff(np.log(dwell)) / np.diff(np.log(1 / np.array(scales)))
@@ -157,8 +157,8 @@ def test_skip_connections_make_a_network_as_fast_as_a_shallower_one():
         for scale in (1e-2, 1e-3):
             model = Skip(random_network(4, scale).weights, skipped)
             t1 = horizon * (scale ** (skipped - 2) if skipped < 2 else 1.0)
-            flow = simulate(model, half_squared_error, DATA, t1=t1, events={"first": first})
-            times[skipped, scale] = flow.events["first"].times[0]
+            flow = simulate(model, half_squared_error, DATA, t1=t1, sign_changes={"first": first})
+            times[skipped, scale] = flow.sign_changes["first"].times[0]
     for scale in (1e-2, 1e-3):
         assert times[2, scale] < times[1, scale] < times[0, scale]
     assert times[2, 1e-3] - times[2, 1e-2] == pytest.approx(np.log(10) / STRENGTHS[0], rel=0.01)

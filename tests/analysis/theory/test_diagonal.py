@@ -17,9 +17,9 @@ def data(x, y):
 
 def followed(x, y, alpha, times, rtol=1e-12):
     """β at given times, by the flow of (u, v)."""
-    settings = {"saveat": times, "rtol": rtol, "atol": rtol * alpha * 1e-3, "solver": dfx.Dopri8()}
+    settings = {"save_times": times, "rtol": rtol, "atol": rtol * alpha * 1e-3, "solver": dfx.Dopri8()}
     flow = simulate(DiagonalLinear(x.shape[1], alpha), half_squared_error, data(x, y), t1=times[-1], **settings)
-    models = [flow.model_at(int(k)) for k in np.searchsorted(flow.ts, times)]
+    models = [flow.model_at_index(int(k)) for k in np.searchsorted(flow.ts, times)]
     return np.array([model.beta for model in models])
 
 

@@ -25,7 +25,7 @@ def test_units_of_one_sign_on_orthogonal_inputs_are_solved_exactly():
     u = 1e-3 * np.array([[1, 0.3, -0.2, -0.5], [-0.1, -0.4, 0.2, 0.9]])
     v = np.array([1.2e-3, -1.5e-3])
     times = np.array([2.0, 8, 14, 20, 26])
-    settings = {"saveat": times, "solver": dfx.Tsit5(), "rtol": 1e-12, "atol": 1e-17}
+    settings = {"save_times": times, "solver": dfx.Tsit5(), "rtol": 1e-12, "atol": 1e-17}
     flow = simulate(network(u, v), half_squared_error, data, t1=26.0, **settings)
     expected = np.zeros(5)
     for row, weight, active in ((u[0], v[0], slice(0, 2)), (u[1], v[1], slice(2, 4))):
@@ -43,9 +43,9 @@ def test_the_time_of_a_kink_is_the_exact_one():
         return theory.orthogonal_unit(np.array([t]) / 2, start, weight, targets)[0][0, 1]
 
     kink = brentq(second, 0.1, 3.0, xtol=1e-14)
-    settings = {"events": {"kinks": lambda model: incoming(model)[0]}, "solver": dfx.Tsit5(), "rtol": 1e-12}
+    settings = {"sign_changes": {"kinks": lambda model: incoming(model)[0]}, "solver": dfx.Tsit5(), "rtol": 1e-12}
     flow = simulate(network([start], [weight]), half_squared_error, data, t1=12.0, **settings)
-    found = flow.events["kinks"]
+    found = flow.sign_changes["kinks"]
     assert (list(found.entries), list(found.directions)) == ([1], [-1])
     assert found.times[0] == pytest.approx(kink, abs=1e-9)
     # From there on it is alone with its first sample.
@@ -100,12 +100,12 @@ def test_both_signs_are_learned_after_their_own_logarithm():
     scales = np.array([1e-8, 1e-12])
     for scale in scales:
         model = with_units(base, scale * incoming(base), scale * outgoing(base))
-        flow = simulate(model, half_squared_error, data, t1=180.0, events=events, solver=dfx.Tsit5(), rtol=1e-8)
-        np.testing.assert_array_equal(flow.events["drops"].entries, [0, 1])
-        times.append(flow.events["drops"].times)
+        flow = simulate(model, half_squared_error, data, t1=180.0, sign_changes=events, solver=dfx.Tsit5(), rtol=1e-8)
+        np.testing.assert_array_equal(flow.sign_changes["drops"].entries, [0, 1])
+        times.append(flow.sign_changes["drops"].times)
     slopes = (times[1] - times[0]) / np.log(scales[0] / scales[1])
     np.testing.assert_allclose(slopes, 1 / np.array(rates), rtol=1e-3)
-    middle = flow.steps_at(float(np.mean(times[1]))).losses[0]
+    middle = flow.record(float(np.mean(times[1]))).losses[0]
     assert 2 * middle == pytest.approx(levels[1], rel=1e-4)
     # The least that a ReLU network needs: |a| ‖w‖ summed over units is ‖y₊‖ + ‖y₋‖.
     final = flow.final_model
@@ -128,14 +128,14 @@ def test_two_units_first_meet_and_then_part():
     angles, scales, times = np.array([0.2, 1.3]), np.array([1e-4, 1e-6, 1e-8]), []
     for scale in scales:
         model = network(scale * np.stack([np.cos(angles), np.sin(angles)], axis=1), scale * np.ones(2))
-        flow = simulate(model, gaussian_loss, teacher, t1=120.0, events=events, solver=dfx.Tsit5())
+        flow = simulate(model, gaussian_loss, teacher, t1=120.0, sign_changes=events, solver=dfx.Tsit5())
         assert flow.losses[0] == pytest.approx(levels[0], rel=1e-6)
-        times.append(flow.events["drops"].times)
+        times.append(flow.sign_changes["drops"].times)
         assert len(times[-1]) == 2
     first, second = np.array(times).T
     slopes = np.diff(np.array([first, second - first])) / np.log(100)
     np.testing.assert_allclose(slopes[0], 1 / (2 * kappa), rtol=1e-3)
     expected = contraction / (2 * kappa) / (2 * kappa - contraction)
     assert slopes[1, -1] == pytest.approx(expected, rel=1e-3)
-    middle = flow.steps_at(float((first[-1] + second[-1]) / 2)).losses[0]
+    middle = flow.record(float((first[-1] + second[-1]) / 2)).losses[0]
     assert middle == pytest.approx(levels[1], rel=1e-3)

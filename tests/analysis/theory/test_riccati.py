@@ -65,8 +65,10 @@ def test_gram_blocks(inputs, width, outputs, imbalance):
     )
     x = np.sqrt(inputs) * np.eye(inputs)
     data = jnp.asarray(x), jnp.asarray(x @ target.T)
-    flow = simulate(model, half_squared_error, data, t1=10.0, saveat=TIMES, solver=dfx.Dopri8(), rtol=1e-12, atol=1e-15)
+    flow = simulate(
+        model, half_squared_error, data, t1=10.0, save_times=TIMES, solver=dfx.Dopri8(), rtol=1e-12, atol=1e-15
+    )
     for time, expected in zip(TIMES, riccati(np.vstack([w1.T, w2]), f, TIMES), strict=True):
-        end = flow.model_at(int(np.searchsorted(flow.ts, time)))
+        end = flow.model_at_index(int(np.searchsorted(flow.ts, time)))
         q = np.vstack([np.asarray(end.u).T, np.asarray(end.v).T])
         np.testing.assert_allclose(q @ q.T, expected, atol=1e-9)

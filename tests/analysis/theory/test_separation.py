@@ -33,7 +33,7 @@ SCALES = 10.0 ** -np.arange(4, 9)
 
 @pytest.fixture(scope="module")
 def linear_flows():
-    settings = {"t1": 60.0, "events": {"half": modes}, "solver": dfx.Tsit5(), "rtol": 1e-9}
+    settings = {"t1": 60.0, "sign_changes": {"half": modes}, "solver": dfx.Tsit5(), "rtol": 1e-9}
     return [simulate(scaled(LINEAR, scale), half_squared_error, LINEAR_DATA, **settings) for scale in SCALES]
 
 
@@ -44,7 +44,7 @@ def test_the_rest_is_small_by_the_power_of_theorem_4(linear_flows):
     rest = np.eye(6) - theory.top_projection(CROSS)
     sizes = []
     for flow in linear_flows:
-        units = np.asarray(unit_vectors(flow.model(flow.events["half"].times[0])))
+        units = np.asarray(unit_vectors(flow.model(flow.sign_changes["half"].times[0])))
         sizes.append(np.linalg.norm(units @ rest))
     slope = np.polyfit(np.log(SCALES), np.log(sizes), 1)[0]
     assert slope == pytest.approx(prediction["exponent"], rel=0.02)
@@ -52,7 +52,7 @@ def test_the_rest_is_small_by_the_power_of_theorem_4(linear_flows):
 
 def test_units_escape_when_the_theorem_says(linear_flows):
     """T = ln(1/‖Pθ‖)/s₁, up to a constant that does not depend on the scale."""
-    early, late = (flow.events["half"].times[0] for flow in (linear_flows[0], linear_flows[-1]))
+    early, late = (flow.sign_changes["half"].times[0] for flow in (linear_flows[0], linear_flows[-1]))
     first, last = (
         theory.predictions(Landscape(scaled(LINEAR, scale), half_squared_error, LINEAR_DATA)).named("Theorem 4")[
             "escape_times"
@@ -65,11 +65,11 @@ def test_units_escape_when_the_theorem_says(linear_flows):
 def test_half_times_of_random_weights_are_predicted(linear_flows):
     """Logistic modes from the pivots of the growing parts: to the order of the separation, for each mode."""
     prediction = theory.predictions(Landscape(scaled(LINEAR, 1e-8), half_squared_error, LINEAR_DATA))
-    found = linear_flows[-1].events["half"]
+    found = linear_flows[-1].sign_changes["half"]
     np.testing.assert_array_equal(found.entries, [0, 1, 2])
     np.testing.assert_allclose(found.times, prediction.named("logistic mode times")["half_times"], rtol=1e-3)
     # Dwell times grow as (1/s₂ − 1/s₁) ln(1/ε).
-    dwells = [np.diff(flow.events["half"].times) for flow in linear_flows]
+    dwells = [np.diff(flow.sign_changes["half"].times) for flow in linear_flows]
     slopes = (dwells[-1] - dwells[0]) / np.log(SCALES[0] / SCALES[-1])
     np.testing.assert_allclose(slopes, np.diff(1 / STRENGTHS), rtol=2e-3)
     schedule = prediction.named("linear schedule")["times_per_log"]
@@ -92,7 +92,7 @@ def first_escape(seed, scale):
     times = theory.predictions(Landscape(model, statistics_loss, QUADRATIC_DATA)).named("escape of quadratic units")[
         "escape_times"
     ]
-    settings = {"t1": float(times.min()) + 5, "events": {"large": largest}, "solver": dfx.Tsit5()}
+    settings = {"t1": float(times.min()) + 5, "sign_changes": {"large": largest}, "solver": dfx.Tsit5()}
     return simulate(model, statistics_loss, QUADRATIC_DATA, **settings), times
 
 
@@ -100,7 +100,7 @@ def first_escape(seed, scale):
 def test_a_quadratic_unit_escapes_when_the_integral_says(seed):
     """Proposition 5's integral, with the unit that the formula names, to 1e-5: what is left at v = 0.3 is O(ε)."""
     flow, times = first_escape(seed, 1e-6)
-    found = flow.events["large"]
+    found = flow.sign_changes["large"]
     assert found.entries[0] == np.argmin(times)
     assert found.times[0] == pytest.approx(times.min(), rel=1e-5)
 
@@ -109,7 +109,7 @@ def test_the_runner_up_is_of_the_order_of_the_scale():
     scales, sizes, times = (1e-3, 1e-4, 1e-5), [], []
     for scale in scales:
         flow, _ = first_escape(1, scale)
-        time, first = flow.events["large"].times[0], flow.events["large"].entries[0]
+        time, first = flow.sign_changes["large"].times[0], flow.sign_changes["large"].entries[0]
         units = np.linalg.norm(np.asarray(unit_vectors(flow.model(time))), axis=1)
         sizes.append(np.delete(units, first).max())
         times.append(time)

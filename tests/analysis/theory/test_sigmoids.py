@@ -44,7 +44,7 @@ def staircase():
     model = aligned_model(3 * [1e-3], 3 * [1e-3], u, v, r)
     times = np.array([1, 1.9, 2.5, 3.6, 5, 7, 9.0])
     data = white_data(u @ np.diag(STRENGTHS) @ v.T)
-    options = {"t1": 20.0, "saveat": times, "rtol": 1e-12, "atol": 1e-17}
+    options = {"t1": 20.0, "save_times": times, "rtol": 1e-12, "atol": 1e-17}
     flow = simulate(model, half_squared_error, data, solver=dfx.Dopri8(), **options)
     return flow, times
 
@@ -57,7 +57,7 @@ def test_staircase_follows_the_sigmoids(staircase):
     np.testing.assert_array_equal(flow.ts[at], times)
     np.testing.assert_allclose(flow.losses[at], expected, rtol=1e-9)
     for index, mode in zip(at, modes.T, strict=True):
-        model = flow.model_at(int(index))
+        model = flow.model_at_index(int(index))
         values = np.linalg.svd(np.asarray(model.v.T @ model.u), compute_uv=False)
         np.testing.assert_allclose(values, np.sort(mode)[::-1], rtol=1e-8)
 
@@ -78,7 +78,7 @@ def test_staircase_has_three_plateaus_and_a_minimum(staircase):
 
 def test_evaluate_steps_onto_times_that_were_not_saved(staircase):
     flow, _ = staircase
-    loss = flow.steps_at(4.321).losses[0]
+    loss = flow.record(4.321).losses[0]
     expected = 0.5 * np.sum((STRENGTHS - sigmoid(STRENGTHS, 1e-6, 4.321)) ** 2)
     assert loss == pytest.approx(expected, rel=1e-9)
 
@@ -101,10 +101,10 @@ def test_unbalanced_mode():
     one = np.eye(1)
     model = aligned_model([a0], [b0], one, one, one)
     data = white_data(np.array([[s]]))
-    options = {"t1": times[-1], "saveat": times, "rtol": 1e-12}
+    options = {"t1": times[-1], "save_times": times, "rtol": 1e-12}
     flow = simulate(model, half_squared_error, data, solver=dfx.Dopri8(), **options)
     for t, u in zip(times, targets, strict=True):
-        model = flow.model_at(int(np.searchsorted(flow.ts, t)))
+        model = flow.model_at_index(int(np.searchsorted(flow.ts, t)))
         assert float((model.v.T @ model.u)[0, 0]) == pytest.approx(u, rel=1e-9)
 
 

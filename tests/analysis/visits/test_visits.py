@@ -73,16 +73,16 @@ def test_curvature_and_floor():
     flow = simulate(model, half_squared_error, data, t1=5.0)
     exact = np.max(np.abs(np.linalg.eigvalsh(hessian(Landscape(flow.final_model, half_squared_error, data)))))
     assert largest_curvature(flow) == pytest.approx(exact, rel=0.1)
-    assert np.all(noise_floor(flow) >= exact * flow.stats["rtol"] * np.linalg.norm(flow.ys, axis=1))
+    assert np.all(noise_floor(flow) >= exact * flow.stats["rtol"] * np.linalg.norm(flow.thetas, axis=1))
 
 
 def test_crossing_times_follow_the_loss(flow):
     """At departure a tenth of the drop to the next visit is done."""
     first, second, _ = passages(flow)
     levels = flow.losses[[first.index, second.index]]
-    loss = flow.steps_at(first.departure).losses[0]
+    loss = flow.record(first.departure).losses[0]
     assert (levels[0] - loss) / (levels[0] - levels[1]) == pytest.approx(0.1, rel=1e-4)
-    loss = flow.steps_at(second.arrival).losses[0]
+    loss = flow.record(second.arrival).losses[0]
     assert (levels[0] - loss) / (levels[0] - levels[1]) == pytest.approx(0.9, rel=1e-4)
 
 

@@ -12,7 +12,7 @@ from saddlescope.analysis.embeddings.narrow_landscape import added_positions, na
 from saddlescope.analysis.embeddings.reduction import reduce
 from saddlescope.flows import (
     Landscape,
-    Statistics,
+    SufficientStatistics,
     flatten,
     gradient_series,
     half_squared_error,
@@ -144,7 +144,7 @@ def test_a_copied_model_keeps_its_features():
         model = copy.deepcopy(network(activation=activation))
         assert features_of(model) is not None
         loss, statistics = reduced_data(model, mean_squared_error, data)
-        assert isinstance(statistics, Statistics)
+        assert isinstance(statistics, SufficientStatistics)
         assert float(loss(model, statistics)) == pytest.approx(float(mean_squared_error(model, data)), rel=1e-12)
     deep = Deep(Dense(twice, 2), (3, 3), 0.5, activation=twice, key=jax.random.key(0))
     loss, statistics = reduced_data(deep, mean_squared_error, data)

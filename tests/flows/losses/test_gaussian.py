@@ -8,7 +8,7 @@ import pytest
 import scipy.optimize
 from hypothesis import given
 from hypothesis import strategies as st
-from saddlescope.analysis import critical_point, kind, lowest_form, spectrum
+from saddlescope.analysis import classify, critical_point, null_space_form, spectrum
 from saddlescope.analysis.critical_points.critical_point import solve_gradient
 from saddlescope.flows import Landscape, flatten, gaussian_loss, simulate
 from saddlescope.models import Committee, Dense, TwoLayer, cubic, erf, linear, quadratic, relu, sine, tanh
@@ -108,12 +108,12 @@ def test_symmetric_plateau_of_the_error_function_committee(k, n):
     expected = np.sort(np.concatenate([np.full(count, value) for value, count in parts]))
     found = spectrum(Landscape(plateau, gaussian_loss, teacher))
     np.testing.assert_allclose(found.eigenvalues, expected, atol=1e-12)
-    verdict = kind(point)
-    assert (verdict.name, verdict.spectrum.index) == ("strict saddle", (k - 1) ** 2)
+    kind = classify(point)
+    assert (kind.name, kind.spectrum.index) == ("strict saddle", (k - 1) ** 2)
     # E[e φ″] = 0 for the error function: the zero modes belong to no critical manifold, the loss rises at fourth order.
-    assert verdict.null_space.unexplained == (k - 1) * (n - k + 1)
-    assert verdict.unexplained_form.order == 4
-    assert "unexplained" in verdict.evidence and "the loss changes at order 4" in str(verdict.unexplained_form)
+    assert kind.null_space.unexplained == (k - 1) * (n - k + 1)
+    assert kind.unexplained_form.order == 4
+    assert "unexplained" in kind.evidence and "the loss changes at order 4" in str(kind.unexplained_form)
 
 
 def test_zero_modes_of_the_committee_plateau_are_quartic():
@@ -122,7 +122,7 @@ def test_zero_modes_of_the_committee_plateau_are_quartic():
     plateau = committee(erf, np.full((k, 1), 1 / np.sqrt(k * (2 * k - 1))) * np.ones((1, 2)))
     landscape = Landscape(plateau, gaussian_loss, teacher)
     theta, spectral = landscape.theta, spectrum(landscape)
-    form = lowest_form(landscape, theta, spectral)
+    form = null_space_form(landscape, theta, spectral)
     assert (form.order, form.dimension, form.rises) == (4, 1, True)
     # Relax what is not null by minimisation and Newton steps at finite distance, and extrapolate.
     kept, null = spectral.eigenvectors[:, np.abs(spectral.eigenvalues) > 1e-9], spectral.null_space[:, 0]
@@ -143,7 +143,7 @@ def test_flow_escapes_the_committee_plateau_at_its_rate():
     rng = np.random.default_rng(0)
     plateau = np.full((2, 1), 1 / np.sqrt(6)) * np.eye(2, 3).sum(axis=0)
     start = committee(erf, plateau + 1e-7 * rng.standard_normal((2, 3)))
-    flow = simulate(start, gaussian_loss, teacher, t1=160.0, saveat=[80.0])
+    flow = simulate(start, gaussian_loss, teacher, t1=160.0, save_times=[80.0])
     early, late = (abs(np.array([1, -1]) @ flow.evaluate(t).reshape(2, 3) @ [1, -1, 0]) for t in (80.0, 160.0))
     assert late < 1e-2
     assert np.log(late / early) / 80 == pytest.approx(0.065749807367, rel=1e-5)
@@ -190,9 +190,9 @@ def test_spurious_minima_of_relu_committees(k):
     assert point.converged and point.gradient_norm < 1e-13
     np.testing.assert_allclose(point.model.weights, branch_point(k, p), atol=1e-10)
     assert point.loss == pytest.approx(loss, abs=1e-11)
-    verdict = kind(point)
-    assert (verdict.name, verdict.spectrum.index) == ("minimum", 0)
-    assert verdict.spectrum.eigenvalues[0] == pytest.approx(lowest, abs=1e-9)
+    kind = classify(point)
+    assert (kind.name, kind.spectrum.index) == ("minimum", 0)
+    assert kind.spectrum.eigenvalues[0] == pytest.approx(lowest, abs=1e-9)
 
 
 def branch_gradient(p, k):
@@ -222,10 +222,10 @@ def test_the_branch_for_every_number_of_units():
             assert point.loss == pytest.approx(BRANCH[k][1], abs=1e-11)
         if k == 20:
             assert point.loss == pytest.approx(0.011275581948, abs=1e-11)
-        verdict = kind(point)
+        kind = classify(point)
         index = {4: 2, 5: 3}.get(k, 0)
-        assert (verdict.name, verdict.spectrum.index) == ("strict saddle" if index else "minimum", index), k
-        print(k, point.loss, verdict.spectrum.eigenvalues[0], verdict.proof)
+        assert (kind.name, kind.spectrum.index) == ("strict saddle" if index else "minimum", index), k
+        print(k, point.loss, kind.spectrum.eigenvalues[0], kind.certificate)
 
 
 @pytest.mark.parametrize(("k", "index"), [(4, 2), pytest.param(5, 3, marks=pytest.mark.slow)])
@@ -239,8 +239,8 @@ def test_below_six_units_the_branch_consists_of_saddles(k, index):
     point = critical_point(Landscape(committee(relu, solved.weights + noise), gaussian_loss, teacher))
     assert point.gradient_norm < 1e-13
     assert point.loss > 1e-3
-    verdict = kind(point)
-    assert (verdict.name, verdict.spectrum.index) == ("strict saddle", index)
+    kind = classify(point)
+    assert (kind.name, kind.spectrum.index) == ("strict saddle", index)
 
 
 def test_other_models_are_refused():

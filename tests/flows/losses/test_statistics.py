@@ -8,7 +8,7 @@ import pytest
 from saddlescope.analysis import theory
 from saddlescope.experiments import experiment
 from saddlescope.flows import (
-    Statistics,
+    SufficientStatistics,
     flatten,
     from_moments,
     half_squared_error,
@@ -68,10 +68,10 @@ def test_the_features_and_coefficients_make_the_map(name):
 def test_the_flow_is_the_same(name):
     model, data = enough(name)
     small = jax.tree.map(lambda a: 0.3 * a if eqx.is_inexact_array(a) else a, model)
-    flows = [simulate(small, mean_squared_error, data, t1=1.0, statistics=use) for use in (True, False)]
-    assert [flow.stats["statistics"] for flow in flows] == [True, False]
+    flows = [simulate(small, mean_squared_error, data, t1=1.0, reduce_data=use) for use in (True, False)]
+    assert [flow.stats["reduced_data"] for flow in flows] == [True, False]
     assert "sufficient statistics" in str(flows[0]) and "sufficient statistics" not in str(flows[1])
-    np.testing.assert_allclose(flows[0].ys[-1], flows[1].ys[-1], rtol=1e-8, atol=1e-10)
+    np.testing.assert_allclose(flows[0].thetas[-1], flows[1].thetas[-1], rtol=1e-8, atol=1e-10)
     np.testing.assert_allclose(flows[0].losses[-1], flows[1].losses[-1], rtol=1e-10)
 
 
@@ -86,8 +86,8 @@ def test_nothing_cancels_near_convergence():
     """At an exact fit the loss is the square of rounding, not rounding."""
     setup = experiment("quadratic").setup(0)
     flow = simulate(setup.model, setup.loss, setup.data, t1=150.0)
-    assert flow.stats["statistics"]
-    assert isinstance(flow.data, Statistics)
+    assert flow.stats["reduced_data"]
+    assert isinstance(flow.data, SufficientStatistics)
     assert flow.losses[-1] < 1e-15
     assert float(flow.data.constant) < 1e-28
 

@@ -56,7 +56,7 @@ def test_gradient_descent_is_late_by_the_modified_equation():
         t = path.ts[:, None]
         u = STRENGTHS / (1 + (STRENGTHS / start**2 - 1) * np.exp(-2 * STRENGTHS * t))
         a = np.sqrt(u)
-        found = np.stack([np.diag(path.model_at(k).u) for k in range(len(path.ts))])
+        found = np.stack([np.diag(path.model_at_index(k).u) for k in range(len(path.ts))])
         # Where a mode hardly moves, a difference of weights says little about time.
         near = (u < 0.9 * STRENGTHS) & (u > 0.1 * STRENGTHS)
         speed = velocity(a)[near]
@@ -80,7 +80,7 @@ def test_escape_rates():
         diagonal(start), half_squared_error, STAIRCASE, optimiser=momentum(step, decay), t1=5.0, records=200
     )
     assert heavy.stats["num_steps"] == 100 and heavy.ts[-1] == pytest.approx(100 * step / (1 - decay))
-    a = np.stack([np.diag(heavy.model_at(k).u) for k in (90, 91)])
+    a = np.stack([np.diag(heavy.model_at_index(k).u) for k in (90, 91)])
     roots = [np.max(np.roots([1, -(1 + decay + step * s), decay]).real) for s in lam]
     np.testing.assert_allclose(a[1] / a[0], roots, rtol=1e-6)
     # On the flow's axis that is the flow's rate, for small steps.
@@ -99,7 +99,7 @@ def test_small_steps_follow_the_flow(make):
         optimiser = make(step if make is gradient_descent else step / 10)
         path = descend(model, half_squared_error, data, optimiser=optimiser, t1=2.0, records=10)
         assert path.ts[-1] == pytest.approx(2.0)
-        gaps.append(np.linalg.norm(path.ys[-1] - flow.ys[-1]))
+        gaps.append(np.linalg.norm(path.thetas[-1] - flow.thetas[-1]))
     assert 1e-6 < gaps[1] < 1e-2
     assert gaps[0] / gaps[1] == pytest.approx(2, rel=0.03)
 
@@ -114,7 +114,7 @@ def test_balancedness_drifts_by_the_identity():
     path = descend(model, half_squared_error, data, optimiser=gradient_descent(step), t1=20 * step)
     drift = 0.0
     for k in range(20):
-        gradient = jax.grad(half_squared_error)(path.model_at(k), data)
+        gradient = jax.grad(half_squared_error)(path.model_at_index(k), data)
         drift = drift + step**2 * imbalance(gradient)
     changed = imbalance(path.final_model) - imbalance(model)
     assert np.max(np.abs(changed)) > 1e-3
@@ -151,7 +151,7 @@ def test_every_optimiser_keeps_equal_and_zero_units(name):
     for make, kept in ((equal_units, lambda x: x[1] - x[0]), (zero_unit, lambda x: x[1])):
         path = descend(make(random_model(tanh)), half_squared_error, data, optimiser=OPTIMISERS[name], t1=2.0)
         model = path.final_model
-        assert np.linalg.norm(path.ys[-1] - path.ys[0]) > 0.1
+        assert np.linalg.norm(path.thetas[-1] - path.thetas[0]) > 0.1
         assert np.all(kept(incoming(model)) == 0) and np.all(kept(outgoing(model)) == 0)
 
 
@@ -174,7 +174,9 @@ def test_adam_moves_every_weight_by_a_step():
     path = descend(model, half_squared_error, data, optimiser=adam(step), t1=step)
     gradient = flatten(jax.grad(half_squared_error)(model, data))
     # Up to its eps, to which the smallest of these gradients is as 1 to 1e-6.
-    np.testing.assert_allclose(path.ys[1] - path.ys[0], -step * gradient / (np.abs(gradient) + 1e-8), rtol=1e-10)
+    np.testing.assert_allclose(
+        path.thetas[1] - path.thetas[0], -step * gradient / (np.abs(gradient) + 1e-8), rtol=1e-10
+    )
     assert np.min(np.abs(gradient)) > 1e-3
 
 
@@ -184,7 +186,7 @@ def test_a_batch_of_all_samples_is_the_full_batch():
     options = {"optimiser": gradient_descent(0.05), "t1": 2.0, "records": 40}
     full = descend(model, mean_squared_error, data, **options)
     batched = descend(model, mean_squared_error, data, batch=20, key=jax.random.key(5), **options)
-    np.testing.assert_allclose(batched.ys, full.ys, atol=1e-13)
+    np.testing.assert_allclose(batched.thetas, full.thetas, atol=1e-13)
 
 
 def test_an_epoch_of_small_steps_sums_to_the_full_gradient():
@@ -193,7 +195,7 @@ def test_an_epoch_of_small_steps_sums_to_the_full_gradient():
     settings = {"optimiser": gradient_descent(step), "batch": 5, "key": jax.random.key(3)}
     path = descend(model, half_squared_error, data, t1=8 * step, **settings)
     gradient = flatten(jax.grad(half_squared_error)(model, data))
-    moves = np.diff(path.ys, axis=0) / -step
+    moves = np.diff(path.thetas, axis=0) / -step
     for epoch in (moves[:4], moves[4:]):
         np.testing.assert_allclose(np.mean(epoch, axis=0), gradient, atol=1e-6)
         assert np.max(np.abs(epoch[0] - gradient)) > 0.01
@@ -205,7 +207,7 @@ def test_an_iteration_that_diverges_says_so():
     with pytest.warns(UserWarning, match="diverged"):
         path = descend(random_model(), half_squared_error, random_data(), optimiser=gradient_descent(5.0), t1=1e4)
     assert path.result is Result.diverged and path.result.failed
-    assert np.all(np.isfinite(path.losses)) and np.all(np.isfinite(path.ys)) and len(path.ts) < 2000
+    assert np.all(np.isfinite(path.losses)) and np.all(np.isfinite(path.thetas)) and len(path.ts) < 2000
     assert "diverged" in str(path)
 
 
@@ -213,17 +215,17 @@ def test_the_same_analysis(tmp_path):
     """The itinerary of gradient descent is that of the flow: the critical points are the same, the rates nearly so."""
     model = TwoLayer(Dense(linear, 3, 3), 6, 1e-4, key=jax.random.key(0))
     path = descend(model, half_squared_error, STAIRCASE, optimiser=gradient_descent(1e-2), t1=25.0)
-    assert path.stats["statistics"] is False and len(path.ts) == 2001
+    assert path.stats["reduced_data"] is False and len(path.ts) == 2001
     visits = itinerary(path)
     assert [visit.effective_width.width for visit in visits] == [0, 1, 2, 3]
     np.testing.assert_allclose([visit.critical_point.loss for visit in visits], [10.5, 2.5, 0.5, 0], atol=1e-12)
     assert visits[0].escape.rate_measured == pytest.approx(np.log(1 + 0.01 * 4) / 0.01, rel=0.01)
     path.save(tmp_path / "descent.npz")
     again = load(tmp_path / "descent.npz", model, half_squared_error, STAIRCASE)
-    assert again.solver is None and again.stats == path.stats and np.all(again.ys == path.ys)
-    assert again.steps_at(float(path.ts[7])).losses[0] == path.losses[7]
+    assert again.solver is None and again.stats == path.stats and np.all(again.thetas == path.thetas)
+    assert again.record(float(path.ts[7])).losses[0] == path.losses[7]
     with pytest.raises(ValueError, match="nowhere between its steps"):
-        again.steps_at(float(path.ts[7]) + 1e-3)
+        again.record(float(path.ts[7]) + 1e-3)
 
 
 def test_statistics_stand_for_the_sample():
@@ -231,9 +233,9 @@ def test_statistics_stand_for_the_sample():
     model, data = random_model(), random_data(200)
     options = {"optimiser": momentum(0.02), "t1": 4.0}
     reduced = descend(model, mean_squared_error, data, **options)
-    plain = descend(model, mean_squared_error, data, statistics=False, **options)
-    assert reduced.stats["statistics"] and not plain.stats["statistics"]
-    np.testing.assert_allclose(reduced.ys, plain.ys, atol=1e-12)
+    plain = descend(model, mean_squared_error, data, reduce_data=False, **options)
+    assert reduced.stats["reduced_data"] and not plain.stats["reduced_data"]
+    np.testing.assert_allclose(reduced.thetas, plain.thetas, atol=1e-12)
 
 
 def test_bad_input_is_refused():

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jaxtyping import Array
-from saddlescope.flows import Statistics, half_squared_error, implicit, statistics_loss
+from saddlescope.flows import SufficientStatistics, half_squared_error, kvaerno5, statistics_loss
 from saddlescope.flows.sensitivity.crossing import crossing_time, dwell_time, flow_map
 from saddlescope.models import Dense, TwoLayer, linear, relu, tanh, with_units
 from scipy.optimize import brentq
@@ -62,7 +62,7 @@ def test_flow_map_of_a_quadratic_is_the_matrix_exponential():
     np.testing.assert_allclose(tangent, jnp.sum(gradient[1] * direction), rtol=1e-10)
 
 
-@pytest.mark.parametrize("solver", [None, pytest.param(implicit(), marks=pytest.mark.slow)], ids=["Tsit5", "implicit"])
+@pytest.mark.parametrize("solver", [None, pytest.param(kvaerno5(), marks=pytest.mark.slow)], ids=["Tsit5", "implicit"])
 def test_crossing_time_of_one_mode(solver):
     """Also of levels that are not reached by t_max, or were at the start: constants."""
 
@@ -150,7 +150,7 @@ def test_crossing_time_and_the_covariance():
 
     def ours(second, cross):
         factor = jnp.linalg.cholesky(second / 2).T
-        statistics = Statistics(factor, jnp.linalg.solve(second, cross)[None], jnp.zeros(()))
+        statistics = SufficientStatistics(factor, jnp.linalg.solve(second, cross)[None], jnp.zeros(()))
         return crossing_time(model, statistics_loss, statistics, level, 50.0).time
 
     def exact(d, s):

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from saddlescope.__main__ import main
-from saddlescope.analysis import closest_approaches, dormant_form, effective_width, hessian, theory
+from saddlescope.analysis import added_unit_form, closest_approaches, effective_width, hessian, theory
 from saddlescope.experiments import experiment
 from saddlescope.flows import Landscape, half_squared_error, linear_grid, logarithmic_grid, simulate
 from saddlescope.models import Convolution, Dense, TwoLayer, UnitLaw, linear, relu
@@ -61,8 +61,8 @@ def flow(net=None, data=(X, Y), loss=half_squared_error, **options):
         (lambda: flow(atol=0.0), "tolerances must be positive"),
         (lambda: flow(t1=0.0), "t1 must be positive"),
         (lambda: flow(t1=float("inf")), "t1 must be positive and finite"),
-        (lambda: flow(saveat=[0.5, 0.2]), "increasing"),
-        (lambda: flow(saveat=[2.0]), "beyond t1"),
+        (lambda: flow(save_times=[0.5, 0.2]), "increasing"),
+        (lambda: flow(save_times=[2.0]), "beyond t1"),
         (lambda: flow(max_steps=0), "max_steps must be at least 1"),
         (lambda: flow(loss=lambda m, d: m.v), "real scalar"),
         (lambda: flow(loss=lambda m, d: jnp.log(-jnp.sum(m.v**2))), "not finite at the initial weights"),
@@ -96,7 +96,7 @@ def test_a_law_without_zero_has_no_dormant_unit():
             return Units(slots.incoming, (Slot(lambda m: m.readout.weight, axis=1),), UnitLaw(zero=False, order=0))
 
     with pytest.raises(ValueError, match="has no zero"):
-        dormant_form(Landscape(Offset(3, key=jax.random.key(0)), half_squared_error, (X, jnp.ones((4, 2)))))
+        added_unit_form(Landscape(Offset(3, key=jax.random.key(0)), half_squared_error, (X, jnp.ones((4, 2)))))
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from saddlescope.flows import GradientFlow, Landscape, mean_squared_error, simulate
 from saddlescope.flows.simulation import march, recorder, stepping
-from saddlescope.flows.simulation.trajectory import ARRAYS
+from saddlescope.flows.simulation.stepping import FIELDS
 from saddlescope.flows.solvers import BDF, KrylovRosenbrock, ResumableController
 
 import long_run
@@ -22,7 +22,7 @@ import long_run
 def same_bits(one, other):
     assert one.result is other.result
     assert one.stats == other.stats
-    for name in ARRAYS:
+    for name in FIELDS:
         assert np.array_equal(getattr(one, name), getattr(other, name)), name
 
 
@@ -60,7 +60,7 @@ def test_chunks_take_the_steps_of_one_solve(solver):
     count = int(solution.stats["num_accepted_steps"])
     # Two programs round differently, and steps pass that on; a wrong state would change them by percents.
     np.testing.assert_allclose(found.ts[1:], solution.ts[:count], rtol=1e-6)
-    np.testing.assert_allclose(found.ys[1:], solution.ys[0][:count], rtol=1e-6, atol=1e-8)
+    np.testing.assert_allclose(found.thetas[1:], solution.ys[0][:count], rtol=1e-6, atol=1e-8)
 
 
 # Before the solver changes, in the middle of a round of steps, and after.
@@ -85,26 +85,30 @@ def outgoing_signs(model):
 
 @pytest.fixture(scope="module")
 def watched():
-    return long_run.run(1e4, saveat=[5.0, 5.1, 300.0], events={"signs": outgoing_signs})
+    return long_run.run(1e4, save_times=[5.0, 5.1, 300.0], sign_changes={"signs": outgoing_signs})
 
 
 @pytest.mark.parametrize("length", [1, 7, stepping.CHUNK])
 def test_where_calls_end_changes_no_bit(length, watched, tmp_path, monkeypatch):
     """Over stops, events, a change of solver, and a resumption in the middle of a round."""
     monkeypatch.setattr(march.March, "steps_of_call", lambda self: length)
-    options = {"saveat": [5.0, 5.1, 300.0], "events": {"signs": outgoing_signs}, "checkpoint": tmp_path / "flow.npz"}
+    options = {
+        "save_times": [5.0, 5.1, 300.0],
+        "sign_changes": {"signs": outgoing_signs},
+        "checkpoint": tmp_path / "flow.npz",
+    }
     for most in (100, 200):
         with pytest.warns(UserWarning, match="maximum number of steps"):
             part = long_run.run(1e4, max_steps=most, **options)
         assert part.stats["num_steps"] == most
     found = long_run.run(1e4, **options)
-    assert "from t" in found.stats["solver"] and len(found.events["signs"]) > 0
+    assert len(found.stats["solver_history"]) == 2 and len(found.sign_changes["signs"]) > 0
     same_bits(found, watched)
-    assert np.array_equal(found.events["signs"].times, watched.events["signs"].times)
+    assert np.array_equal(found.sign_changes["signs"].times, watched.sign_changes["signs"].times)
 
 
 def test_where_calls_end_changes_no_thinned_path(monkeypatch):
-    monkeypatch.setattr(recorder.Path.__init__, "__defaults__", (100 * 50,))
+    monkeypatch.setattr(recorder.Recorder.__init__, "__defaults__", (100 * 50,))
     whole = long_run.run(1e4)
     assert len(whole.ts) < 110 < whole.stats["num_accepted_steps"]
     monkeypatch.setattr(march.March, "steps_of_call", lambda self: 7)
@@ -130,19 +134,20 @@ def test_checkpoints_of_other_flows_are_refused(tmp_path):
 
 
 def test_the_solver_changes_when_stability_holds_steps_short(whole):
-    assert whole.stats["solver"].startswith("Tsit5, from t = ")
+    assert [name for _, name in whole.stats["solver_history"]][0] == "Tsit5"
+    assert len(whole.stats["solver_history"]) == 2
     assert "held short by stability" in str(whole)
     model, data = long_run.problem()
     exact = simulate(model, mean_squared_error, data, t1=200.0, solver=dfx.Dopri8(), rtol=1e-11)
-    found = long_run.run(1e4, saveat=[200.0])
+    found = long_run.run(1e4, save_times=[200.0])
     at = int(np.searchsorted(found.ts, 200.0))
-    distance = np.linalg.norm(found.ys[at] - exact.ys[-1]) / np.linalg.norm(exact.ys[-1])
+    distance = np.linalg.norm(found.thetas[at] - exact.thetas[-1]) / np.linalg.norm(exact.thetas[-1])
     assert distance < 1e-4
     assert found.energy_error < 1e-5
 
 
 def test_short_flows_stay_explicit():
-    assert long_run.run(30.0).stats["solver"] == "Tsit5"
+    assert long_run.run(30.0).stats["solver_history"] == [(0.0, "Tsit5")]
 
 
 def test_cost_grows_with_the_logarithm_of_the_horizon():
@@ -162,10 +167,10 @@ def test_a_checkpoint_is_of_what_is_computed(tmp_path):
         lambda model, data: mean_squared_error(model, data),
         lambda model, data: 10 * mean_squared_error(model, data),
     )
-    first = simulate(model, loss, data, events={"signs": lambda model: model.v}, **same)
+    first = simulate(model, loss, data, sign_changes={"signs": lambda model: model.v}, **same)
     with pytest.raises(ValueError, match="another flow: loss differ"):
-        simulate(model, tenfold, data, events={"signs": lambda model: model.v}, **same)
-    with pytest.raises(ValueError, match="another flow: events differ"):
-        simulate(model, loss, data, events={"signs": lambda model: model.u}, **same)
+        simulate(model, tenfold, data, sign_changes={"signs": lambda model: model.v}, **same)
+    with pytest.raises(ValueError, match="another flow: sign_changes differ"):
+        simulate(model, loss, data, sign_changes={"signs": lambda model: model.u}, **same)
     partial = functools.partial(mean_squared_error)
-    same_bits(simulate(model, partial, data, events={"signs": lambda model: model.v}, **same), first)
+    same_bits(simulate(model, partial, data, sign_changes={"signs": lambda model: model.v}, **same), first)

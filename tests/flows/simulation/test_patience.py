@@ -49,7 +49,7 @@ def test_budget_and_progress_meter_within_a_step():
     told = []
     with pytest.warns(UserWarning, match="budget"):
         began = time.monotonic()
-        flow = slow_flow(budget=5.0, progress_meter=lambda t, loss: told.append(time.monotonic()))
+        flow = slow_flow(budget=5.0, progress=lambda t, loss: told.append(time.monotonic()))
     assert time.monotonic() - began < 5.0 + 3.0
     assert flow.result is Result.budget
     assert flow.losses[0] == 2.5

@@ -17,7 +17,7 @@ from saddlescope.flows import (
     PatientChord,
     Result,
     half_squared_error,
-    implicit,
+    kvaerno5,
     linear_grid,
     load,
     logarithmic_grid,
@@ -25,7 +25,7 @@ from saddlescope.flows import (
     simulate,
 )
 from saddlescope.flows.simulation import march
-from saddlescope.flows.simulation.recorder import Path
+from saddlescope.flows.simulation.recorder import Recorder
 from saddlescope.flows.simulation.stepping import Steps
 from saddlescope.models import Dense, TwoLayer, linear, low_rank_plus_noise, relu, unit_vectors, with_units
 from scipy.optimize import brentq
@@ -65,9 +65,9 @@ def test_time_scales_with_the_loss():
     model, data = two_modes(1e-2, angle=0.3)
     half = simulate(model, half_squared_error, data, t1=3.0)
     mean = simulate(model, mean_squared_error, data, t1=3.0)
-    np.testing.assert_allclose(half.ys[-1], mean.ys[-1], rtol=1e-12)
+    np.testing.assert_allclose(half.thetas[-1], mean.thetas[-1], rtol=1e-12)
     double = simulate(model, lambda m, d: 2 * half_squared_error(m, d), data, t1=1.5)
-    np.testing.assert_allclose(half.ys[-1], double.ys[-1], rtol=1e-8)
+    np.testing.assert_allclose(half.thetas[-1], double.thetas[-1], rtol=1e-8)
 
 
 def test_rounding_that_seeds_an_escape_is_reported():
@@ -112,7 +112,7 @@ def solve_robertson(solver):
 
 def test_robertson_takes_the_right_number_of_steps():
     """With the chord iteration repaired; were it not, some 526 steps with 269 rejected would be taken."""
-    solution = solve_robertson(implicit())
+    solution = solve_robertson(kvaerno5())
     assert int(solution.stats["num_steps"]) == 49
     assert int(solution.stats["num_rejected_steps"]) == 2
     # Reference from SciPy's Radau at rtol 1e-12.
@@ -121,7 +121,7 @@ def test_robertson_takes_the_right_number_of_steps():
     reference = solve_ivp(
         lambda t, y: np.asarray(robertson(t, y, None)), (0, 1e4), [1, 0, 0], "Radau", rtol=1e-10, atol=1e-14
     )
-    np.testing.assert_allclose(solution.ys[-1], reference.y[:, -1], rtol=1e-4)
+    np.testing.assert_allclose(solution.thetas[-1], reference.y[:, -1], rtol=1e-4)
 
 
 def test_the_implicit_solver_crosses_a_stiff_valley():
@@ -131,13 +131,13 @@ def test_the_implicit_solver_crosses_a_stiff_valley():
         x = model.x
         return 0.5 * (1e6 * (x[0] - x[1] ** 2) ** 2 + x[1] ** 2)
 
-    flow = simulate(Vector(jnp.array([1.0, 1.0])), loss, (), t1=3.0, solver=implicit(), rtol=1e-6, atol=1e-8)
+    flow = simulate(Vector(jnp.array([1.0, 1.0])), loss, (), t1=3.0, solver=kvaerno5(), rtol=1e-6, atol=1e-8)
     assert flow.result is Result.reached_t1
     assert flow.stats["num_steps"] < 3000
-    assert isinstance(flow.solver.root_finder, type(implicit().root_finder))
+    assert isinstance(flow.solver.root_finder, type(kvaerno5().root_finder))
     assert issubclass(PatientChord, dfx.VeryChord)
     # On the valley floor x₀ = x₁² the flow is x₁' = −x₁/(1 + 4x₁²), up to 1e-6.
-    x = flow.ys[-1][1]
+    x = flow.thetas[-1][1]
     assert np.log(x) + 2 * x**2 == pytest.approx(2.0 - 3.0, abs=1e-4)
 
 
@@ -214,11 +214,11 @@ def test_interruption_keeps_what_was_computed(problem, monkeypatch):
 
 def test_saved_times_are_stepped_onto(problem):
     times = np.concatenate([logarithmic_grid(1e-3, 1.0, 7), 1 + linear_grid(3.0, 5)])
-    flow = simulate(problem[0], half_squared_error, problem[1], t1=5.0, saveat=times)
+    flow = simulate(problem[0], half_squared_error, problem[1], t1=5.0, save_times=times)
     assert np.all(np.isin(times, flow.ts))
     assert flow.ts[-1] == 5.0
     plain = simulate(problem[0], half_squared_error, problem[1], t1=5.0)
-    np.testing.assert_allclose(flow.ys[-1], plain.ys[-1], rtol=1e-8)
+    np.testing.assert_allclose(flow.thetas[-1], plain.thetas[-1], rtol=1e-8)
 
 
 def test_every_transition_is_resolved(problem):
@@ -235,7 +235,7 @@ def test_a_thinned_path_keeps_its_ends_and_stops(limit, chunks, seed):
     def steps(t):
         return Steps(t, t[:, None], t, t, t)
 
-    path, start = Path(steps(times[:1]), stops, limit), 1
+    path, start = Recorder(steps(times[:1]), stops, limit), 1
     for count in chunks:
         path.extend(steps(times[start : start + count]))
         start += count

@@ -147,7 +147,7 @@ def test_flows_keep_their_laws(name, true_flow):
     flow = simulate(model, half_squared_error, data, t1=20.0, solver=SOLVERS[name].flow, rtol=rtol)
     assert not flow.result.failed
     # The same flow as an explicit method of order 8 makes a thousand times more accurately.
-    distance = np.linalg.norm(flow.ys[-1] - true_flow.ys[-1]) / np.linalg.norm(true_flow.ys[-1])
+    distance = np.linalg.norm(flow.thetas[-1] - true_flow.thetas[-1]) / np.linalg.norm(true_flow.thetas[-1])
     assert distance < 100 * rtol
     # The loss falls by what is dissipated, and never rises but by rounding.
     assert flow.energy_error < 1000 * rtol

@@ -186,7 +186,7 @@ def solve_flow(landscape, solver, t1, tolerances, **options):
 def plateau():
     """The teacher–student flow's end at t = 1e4 by BDF, and the evaluations that Tsit5 spends at 1e-4."""
     landscape = teacher_student()
-    end = simulate(landscape.model, landscape.loss, landscape.data, t1=1e4, rtol=1e-9, solver=BDF()).ys[-1]
+    end = simulate(landscape.model, landscape.loss, landscape.data, t1=1e4, rtol=1e-9, solver=BDF()).thetas[-1]
     explicit = solve_flow(landscape, dfx.Tsit5(), 1e4, (1e-4, 1e-6))
     return landscape, end, 6 * explicit.stats["num_steps"]
 

@@ -9,11 +9,11 @@ from jaxtyping import Float
 
 from ...flows import unit_positions
 from ...models import declared_units
-from ..critical_points.classify import ZERO_FORM, kind
+from ..critical_points.classify import ZERO_FORM, classify
 from ..critical_points.critical_point import CriticalPoint
 from ..critical_points.kind import Kind
 from ..embeddings.embedding import Embedding
-from ..leading_order.added_unit import DormantForm, local_maximisers
+from ..leading_order.added_unit import AddedUnitForm, local_maximisers
 
 # Eigenvalues closer than this share of the lowest are one.
 EQUAL = 1e-6
@@ -21,11 +21,11 @@ EQUAL = 1e-6
 MOST_MAXIMISERS = 4
 
 
-class Exit(eqx.Module):
+class EscapeDirection(eqx.Module):
     r"""A way out of a saddle, on which the distance r from it grows as $\dot r = c\, r^{p-1}$.
 
     - `point`, `kind`: the saddle.
-    - `direction`: a unit vector; for an exit that mixes several eigenspaces a vector $\sum_k \hat q_k$ of unit vectors,
+    - `direction`: a unit vector; for one that mixes several eigenspaces a vector $\sum_k \hat q_k$ of unit vectors,
       one from each, and `mixed` their rates and themselves, fastest first.
     - `order`: p; `rate`: c, for p = 2 the −λ of the eigenvalue.
     - `stronger`: orthonormal columns, the unstable eigenvectors along which the flow would leave faster. An orbit that
@@ -52,9 +52,9 @@ class Exit(eqx.Module):
         return np.sum([size ** (rate / fastest) * part for rate, part in self.mixed], axis=0)
 
 
-def eigenspaces(verdict: Kind) -> Iterator[tuple[float, Float[np.ndarray, "n m"], Float[np.ndarray, "n k"]]]:
+def eigenspaces(kind: Kind) -> Iterator[tuple[float, Float[np.ndarray, "n m"], Float[np.ndarray, "n k"]]]:
     """The unstable eigenvalues of a strict saddle, lowest first, with their eigenvectors and all lower ones'."""
-    spectral = verdict.spectrum
+    spectral = kind.spectrum
     if spectral is None or spectral.index == 0:
         return
     values = spectral.eigenvalues[: spectral.index]
@@ -64,7 +64,9 @@ def eigenspaces(verdict: Kind) -> Iterator[tuple[float, Float[np.ndarray, "n m"]
         yield float(values[members].mean()), spectral.eigenvectors[:, members], lower
 
 
-def exits(point: CriticalPoint, verdict: Kind | None = None, *, mixed: bool = False, seed: int = 0) -> tuple[Exit, ...]:
+def escape_directions(
+    point: CriticalPoint, kind: Kind | None = None, *, mixed: bool = False, seed: int = 0
+) -> tuple[EscapeDirection, ...]:
     r"""The ways out of a saddle.
 
     From a strict saddle both ways along a random vector of each unstable eigenspace: of an eigenvalue that occurs m
@@ -72,45 +74,45 @@ def exits(point: CriticalPoint, verdict: Kind | None = None, *, mixed: bool = Fa
     lower the loss without a Hessian that shows it (order p ≥ 3, or ReLU), one unused unit leaves along each local
     maximiser of its form.
 
-    **Arguments:** `point`: the saddle; `verdict`: its `kind`, determined if not given; `mixed`: also along every two
+    **Arguments:** `point`: the saddle; `kind`: its `kind`, determined if not given; `mixed`: also along every two
     eigenspaces at once, on orbits that pass by the saddle to which one of them alone would lead; `seed`: of the random
     vectors.
     """
-    verdict = kind(point) if verdict is None else verdict
+    kind = classify(point) if kind is None else kind
     random = np.random.default_rng(seed)
     found, alone = [], []
-    for value, space, lower in eigenspaces(verdict):
+    for value, space, lower in eigenspaces(kind):
         vector = space @ random.standard_normal(space.shape[1])
         vector /= np.linalg.norm(vector)
         alone.append((-value, vector, lower))
-        found += [Exit(point, verdict, sign * vector, 2, -value, lower) for sign in (1, -1)]
+        found += [EscapeDirection(point, kind, sign * vector, 2, -value, lower) for sign in (1, -1)]
     if mixed:
-        found += [_mixture(point, verdict, first, second) for first, second in combinations(alone, 2)]
-    return (*found, *_small_units(point, verdict))
+        found += [_mixture(point, kind, first, second) for first, second in combinations(alone, 2)]
+    return (*found, *_small_units(point, kind))
 
 
-def _mixture(point: CriticalPoint, verdict: Kind, fast, slow) -> Exit:
+def _mixture(point: CriticalPoint, kind: Kind, fast, slow) -> EscapeDirection:
     """Both at once; what is stronger than the slow one, but for the fast one's own eigenspace, stays out."""
-    own = next(space for value, space, _ in eigenspaces(verdict) if np.isclose(-value, fast[0], rtol=EQUAL))
+    own = next(space for value, space, _ in eigenspaces(kind) if np.isclose(-value, fast[0], rtol=EQUAL))
     others = slow[2] - own @ (own.T @ slow[2])
     kept = slow[2][:, np.linalg.norm(others, axis=0) > 0.5]
-    return Exit(point, verdict, fast[1] + slow[1], 2, fast[0], kept, ((fast[0], fast[1]), (slow[0], slow[1])))
+    return EscapeDirection(point, kind, fast[1] + slow[1], 2, fast[0], kept, ((fast[0], fast[1]), (slow[0], slow[1])))
 
 
-def _small_units(point: CriticalPoint, verdict: Kind) -> Iterator[Exit]:
+def _small_units(point: CriticalPoint, kind: Kind) -> Iterator[EscapeDirection]:
     """One unused unit that leaves on its own, where no Hessian tells of it."""
-    form, embedding = verdict.dormant, point.embedding
-    if verdict.order is None or not isinstance(form, DormantForm) or not isinstance(embedding, Embedding):
+    form, embedding = kind.added_unit_form, point.embedding
+    if kind.order is None or not isinstance(form, AddedUnitForm) or not isinstance(embedding, Embedding):
         return
     if not np.any(embedding.dormant) or form.strength <= ZERO_FORM:
         return
     if form.order == 2 and declared_units(point.landscape.model).law.smooth:
         return
-    spectral = verdict.spectrum
+    spectral = kind.spectrum
     stronger = np.zeros((point.theta.size, 0)) if spectral is None else spectral.eigenvectors[:, : spectral.index]
     unit = unit_positions(point.landscape.model)[int(np.argmax(embedding.dormant))]
     for strength, row in local_maximisers(point.landscape, embedding=embedding)[:MOST_MAXIMISERS]:
-        single = DormantForm(form.order, strength, None, None, row[None])
+        single = AddedUnitForm(form.order, strength, None, None, row[None])
         direction = np.zeros(point.theta.size)
         direction[unit] = row
-        yield Exit(point, verdict, direction, form.order, single.rate, stronger)
+        yield EscapeDirection(point, kind, direction, form.order, single.rate, stronger)

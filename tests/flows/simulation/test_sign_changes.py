@@ -28,8 +28,10 @@ def strengths(model):
 def test_half_times_of_modes_are_the_closed_form(solver):
     model, data = aligned()
     rtol = 1e-10 if solver is None else 1e-8
-    flow = simulate(model, half_squared_error, data, t1=30.0, events={"half": strengths}, solver=solver, rtol=rtol)
-    found = flow.events["half"]
+    flow = simulate(
+        model, half_squared_error, data, t1=30.0, sign_changes={"half": strengths}, solver=solver, rtol=rtol
+    )
+    found = flow.sign_changes["half"]
     assert flow.result is Result.reached_t1
     np.testing.assert_array_equal(found.entries, [0, 1])
     np.testing.assert_array_equal(found.directions, [1, 1])
@@ -42,11 +44,11 @@ def test_a_loss_level_is_where_crossing_time_finds_it():
         "low": lambda model: half_squared_error(model, data) - 0.6,
         "never": lambda model: half_squared_error(model, data) - 100.0,
     }
-    flow = simulate(model, half_squared_error, data, t1=30.0, events=events)
+    flow = simulate(model, half_squared_error, data, t1=30.0, sign_changes=events)
     crossing = crossing_time(model, half_squared_error, data, 0.6, 30.0)
-    np.testing.assert_allclose(flow.events["low"].times, [crossing.time], rtol=1e-9)
-    assert list(flow.events["low"].directions) == [-1]
-    assert len(flow.events["never"]) == 0
+    np.testing.assert_allclose(flow.sign_changes["low"].times, [crossing.time], rtol=1e-9)
+    assert list(flow.sign_changes["low"].directions) == [-1]
+    assert len(flow.sign_changes["never"]) == 0
 
 
 @pytest.fixture(scope="module")
@@ -64,8 +66,8 @@ def test_kinks_are_where_units_switch(kinked, tmp_path):
     def inputs(model):
         return x @ incoming(model).T
 
-    flow = simulate(model, mean_squared_error, (x, y), t1=2.5, events={"kinks": inputs}, rtol=1e-8)
-    found = flow.events["kinks"]
+    flow = simulate(model, mean_squared_error, (x, y), t1=2.5, sign_changes={"kinks": inputs}, rtol=1e-8)
+    found = flow.sign_changes["kinks"]
     assert len(found) >= 3
     assert np.all(np.diff(found.times) >= 0)
     scale = float(jnp.max(jnp.abs(inputs(flow.final_model))))
@@ -80,22 +82,22 @@ def test_kinks_are_where_units_switch(kinked, tmp_path):
     flow.save(tmp_path / "flow.npz")
     read = load(tmp_path / "flow.npz", model, mean_squared_error, (x, y))
     for field in ("times", "entries", "directions"):
-        np.testing.assert_array_equal(getattr(read.events["kinks"], field), getattr(found, field))
+        np.testing.assert_array_equal(getattr(read.sign_changes["kinks"], field), getattr(found, field))
 
 
 def test_events_survive_interruption(kinked, tmp_path):
     model, (x, y) = kinked
-    settings = {"t1": 2.5, "rtol": 1e-12, "events": {"kinks": lambda model: x @ incoming(model).T}}
+    settings = {"t1": 2.5, "rtol": 1e-12, "sign_changes": {"kinks": lambda model: x @ incoming(model).T}}
     whole = simulate(model, mean_squared_error, (x, y), **settings)
     path = tmp_path / "flow.npz"
     with pytest.warns(UserWarning, match="maximum number of steps"):
         half = whole.stats["num_steps"] // 2
         part = simulate(model, mean_squared_error, (x, y), checkpoint=path, max_steps=half, **settings)
-    assert 0 < len(part.events["kinks"]) < len(whole.events["kinks"])
+    assert 0 < len(part.sign_changes["kinks"]) < len(whole.sign_changes["kinks"])
     resumed = simulate(model, mean_squared_error, (x, y), checkpoint=path, **settings)
-    np.testing.assert_array_equal(resumed.events["kinks"].times, whole.events["kinks"].times)
-    with pytest.raises(ValueError, match="another flow: events differ"):
-        simulate(model, mean_squared_error, (x, y), checkpoint=path, **(settings | {"events": None}))
+    np.testing.assert_array_equal(resumed.sign_changes["kinks"].times, whole.sign_changes["kinks"].times)
+    with pytest.raises(ValueError, match="another flow: sign_changes differ"):
+        simulate(model, mean_squared_error, (x, y), checkpoint=path, **(settings | {"sign_changes": None}))
 
 
 @pytest.mark.parametrize(
@@ -110,4 +112,4 @@ def test_events_survive_interruption(kinked, tmp_path):
 def test_what_is_no_event_is_refused(events, message):
     model, data = aligned()
     with pytest.raises(ValueError, match=message):
-        simulate(model, half_squared_error, data, t1=1.0, events=events)
+        simulate(model, half_squared_error, data, t1=1.0, sign_changes=events)
