@@ -16,10 +16,10 @@ import jax
 
 jax.config.update("jax_enable_x64", True)
 
-import equinox as eqx  # noqa: E402
-import jax.numpy as jnp  # noqa: E402
-import numpy as np  # noqa: E402
-from saddlescope.models import Convolution, Dense, LinearAttention, TwoLayer, linear, quadratic, relu, tanh  # noqa: E402
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+from saddlescope.models import Convolution, Dense, LinearAttention, TwoLayer, linear, quadratic, relu, tanh
 
 # A plain program must say how many steps it may take: Tsit5 takes 14 393 on the longest of the problems.
 MAX_STEPS = 2**14

@@ -16,10 +16,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import scipy.integrate
-from saddlescope.flows import kvaerno5
 from saddlescope.flows.curvature.hessian import hessian_of
 from saddlescope.flows.solver_choice.choose import first_choice
 from saddlescope.flows.solvers import BDF, RKC2, ExponentialRosenbrock, ExtrapolatedRKC, KrylovRosenbrock, Rodas5P
+from saddlescope.flows.solvers.kvaerno import kvaerno5
 
 from problems import Problem
 

@@ -15,13 +15,13 @@ import jax
 
 jax.config.update("jax_enable_x64", True)
 
-import diffrax as dfx  # noqa: E402
-import numpy as np  # noqa: E402
-import tyro  # noqa: E402
-from rich.console import Console  # noqa: E402
-from rich.table import Table  # noqa: E402
-from saddlescope.experiments import experiment, names  # noqa: E402
-from saddlescope.flows import simulate  # noqa: E402
+import diffrax as dfx
+import numpy as np
+import tyro
+from rich.console import Console
+from rich.table import Table
+from saddlescope.experiments import experiment, names
+from saddlescope.flows import simulate
 
 REPEATS = 5
 

@@ -30,15 +30,15 @@ import jax
 
 jax.config.update("jax_enable_x64", True)
 
-import numpy as np  # noqa: E402
-import tyro  # noqa: E402
-from rich.box import MARKDOWN  # noqa: E402
-from rich.console import Console  # noqa: E402
-from rich.table import Table  # noqa: E402
-from saddlescope.experiments import experiment, names  # noqa: E402
-from saddlescope.models import Dense, TwoLayer, tanh  # noqa: E402
+import numpy as np
+import tyro
+from rich.box import MARKDOWN
+from rich.console import Console
+from rich.table import Table
+from saddlescope.experiments import experiment, names
+from saddlescope.models import Dense, TwoLayer, tanh
 
-from answers import LIMIT, PROBLEMS, load  # noqa: E402
+from answers import LIMIT, PROBLEMS, load
 
 PACKAGES = ("diffrax", "saddlescope.models", "saddlescope.flows", "saddlescope.analysis", "saddlescope.experiments")
 WIDTH = 130

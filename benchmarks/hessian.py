@@ -15,15 +15,18 @@ import jax
 
 jax.config.update("jax_enable_x64", True)
 
-import equinox as eqx  # noqa: E402
-import jax.numpy as jnp  # noqa: E402
-import tyro  # noqa: E402
-from rich.console import Console  # noqa: E402
-from rich.table import Table  # noqa: E402
-from saddlescope.flows import Landscape, hessian_of, mean_squared_error  # noqa: E402
-from saddlescope.flows.curvature.hessian import DenseHessian  # noqa: E402
+import equinox as eqx
+import jax.numpy as jnp
+import tyro
+from rich.console import Console
+from rich.table import Table
+from saddlescope.flows import Landscape, mean_squared_error
+from saddlescope.flows.curvature.hessian import (
+    DenseHessian,
+    hessian_of,
+)
 
-from problems import Perceptron  # noqa: E402
+from problems import Perceptron
 
 REPEATS = 9
 

@@ -19,10 +19,12 @@ import numpy as np
 
 jax.config.update("jax_enable_x64", True)
 
-from rich.console import Console  # noqa: E402
-from rich.table import Table  # noqa: E402
-from saddlescope.flows import flatten, half_squared_error, linear_grid, simulate, unflatten  # noqa: E402
-from saddlescope.models import Dense, TwoLayer, linear, with_units  # noqa: E402
+from rich.console import Console
+from rich.table import Table
+from saddlescope.flows import flatten, half_squared_error, simulate, unflatten
+from saddlescope.flows.simulation.grids import linear_grid
+from saddlescope.models import Dense, TwoLayer, linear
+from saddlescope.models.units import with_units
 
 STRENGTHS = np.array([2.0, 1.0])
 TSIT5_STAGES = 7  # six new gradients a step, and one to record loss and speed

@@ -15,18 +15,19 @@ import jax
 
 jax.config.update("jax_enable_x64", True)
 
-import diffrax as dfx  # noqa: E402
-import numpy as np  # noqa: E402
-import scipy.integrate  # noqa: E402
-import tyro  # noqa: E402
-from rich.console import Console  # noqa: E402
-from rich.table import Table  # noqa: E402
-from saddlescope.flows import kvaerno5, simulate  # noqa: E402
-from saddlescope.flows.simulation.simulate import default_atol  # noqa: E402
+import diffrax as dfx
+import numpy as np
+import scipy.integrate
+import tyro
+from rich.console import Console
+from rich.table import Table
+from saddlescope.flows import simulate
+from saddlescope.flows.simulation.simulate import default_atol
+from saddlescope.flows.solvers.kvaerno import kvaerno5
 
-import competitors  # noqa: E402
-from competitors import PEERS, python_field, python_jacobian  # noqa: E402
-from problems import softplus_teacher  # noqa: E402
+import competitors
+from competitors import PEERS, python_field, python_jacobian
+from problems import softplus_teacher
 
 # The budget ends a run here, not the other benchmark's limit.
 competitors.LIMIT = float("inf")

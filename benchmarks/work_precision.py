@@ -26,17 +26,17 @@ import jax
 
 jax.config.update("jax_enable_x64", True)
 
-import equinox as eqx  # noqa: E402
-import jax.numpy as jnp  # noqa: E402
-import matplotlib.pyplot as plt  # noqa: E402
-import numpy as np  # noqa: E402
-import tyro  # noqa: E402
-from matplotlib.ticker import NullFormatter  # noqa: E402
-from saddlescope.flows.curvature.hessian import hessian_of  # noqa: E402
-from saddlescope.flows.simulation.simulate import default_atol  # noqa: E402
+import equinox as eqx
+import jax.numpy as jnp
+import matplotlib.pyplot as plt
+import numpy as np
+import tyro
+from matplotlib.ticker import NullFormatter
+from saddlescope.flows.curvature.hessian import hessian_of
+from saddlescope.flows.simulation.simulate import default_atol
 
-from competitors import DENSE, OURS, PEERS  # noqa: E402
-from problems import PROBLEMS, with_times  # noqa: E402
+from competitors import DENSE, OURS, PEERS
+from problems import PROBLEMS, with_times
 
 TARGETS = (1e-4, 1e-6)
 # Fractions of the loss's drop at which transition times are compared.

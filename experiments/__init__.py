@@ -1,29 +1,14 @@
 """Top floor: named set-ups, runs, and their records."""
 
 from .data.images import digits as digits
-from .data.images import image_pair as image_pair
-from .data.images import mnist as mnist
-from .data.synthetic import fourier_template as fourier_template
 from .data.synthetic import gaussian_regression as gaussian_regression
 from .data.synthetic import in_context_regression as in_context_regression
 from .data.synthetic import modular_addition as modular_addition
 from .data.synthetic import orthogonal_points as orthogonal_points
 from .data.synthetic import power_law as power_law
 from .data.synthetic import spectral_regression as spectral_regression
-from .reproductions.panel import Check as Check
-from .reproductions.panel import Panel as Panel
-from .reproductions.panel import Reproduced as Reproduced
-from .reproductions.panel import Reproduction as Reproduction
 from .reproductions.reproduce import reproduce as reproduce
-from .reproductions.reproduce import reproductions as reproductions
-from .reproductions.reproduce import write_page as write_page
-from .reproductions.reproduce import write_reproduction as write_reproduction
-from .runs.run import Run as Run
 from .runs.run import load_run as load_run
 from .runs.run import run as run
-from .runs.run import write as write
-from .runs.run import write_trajectory as write_trajectory
-from .setups.experiment import Experiment as Experiment
-from .setups.experiment import Setup as Setup
 from .setups.registry import experiment as experiment
 from .setups.registry import names as names

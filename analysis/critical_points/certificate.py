@@ -4,7 +4,8 @@ import equinox as eqx
 import numpy as np
 from jaxtyping import Float
 
-from ...flows import Landscape, third_products
+from ...flows import Landscape
+from ...flows.landscapes.taylor import third_products
 from ..curvature.spectrum import Spectrum
 
 # Starts of the search for the largest third derivative, and its iterations: a maximum over the sphere needs several.

@@ -4,7 +4,7 @@ import numpy as np
 from diffrax import AbstractSolver
 from jaxtyping import Float
 
-from ...models import layers_of, units_of
+from ...models.units import layers_of, units_of
 from ..curvature.scales import Scales
 from ..curvature.spectrum import DENSE_LIMIT
 from ..embeddings.embedded_curvature import EmbeddedSpectrum, embedded_spectrum

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ...models import units_of
+from ...models.units import units_of
 from ..curvature.scales import Scales
 from ..curvature.spectrum import Spectrum, spectrum
 from ..embeddings.embedding import Embedding

@@ -9,7 +9,7 @@ import scipy
 from jaxtyping import Float
 
 from ...flows import Landscape, flatten, unflatten
-from ...models import layers_of
+from ...models.units import layers_of
 from ..curvature.spectrum import DENSE_LIMIT
 from ..embeddings.embedding import Embedding, LayeredEmbedding
 from ..embeddings.narrow_landscape import NarrowLandscape, narrow_landscape

@@ -6,7 +6,7 @@ import equinox as eqx
 import numpy as np
 from jaxtyping import Float
 
-from ...models import declared_units
+from ...models.units import declared_units
 from ..curvature.spectrum import Spectrum
 from ..embeddings.embedding import Embedding
 from ..symmetries.symmetry import RANK, family_directions, symmetry_directions

@@ -9,7 +9,8 @@ import scipy
 from diffrax import AbstractSolver
 from jaxtyping import Float
 
-from ...flows import Landscape, simulate, third_products
+from ...flows import Landscape, simulate
+from ...flows.landscapes.taylor import third_products
 from .critical_point import GRADIENT_TOLERANCE, damped
 
 # Decades of time over which a channel is followed, in units of ‖θ‖ / ‖∇L‖, in which the weights change by themselves.

@@ -13,7 +13,7 @@ from jaxtyping import Array, Float, Int
 from ...flows import Landscape, flatten, unflatten
 from ...flows.compilation.traced import Traced, compiled, trace
 from ...flows.landscapes.landscape import BLOCK
-from ...models import Features, features_of
+from ...models.features import Features, features_of
 
 Part = Literal["whole", "gauss-newton", "residual"]
 

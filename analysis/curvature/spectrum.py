@@ -7,7 +7,8 @@ import equinox as eqx
 import numpy as np
 from jaxtyping import Array, Float
 
-from ...flows import Landscape, hessian_of
+from ...flows import Landscape
+from ...flows.curvature.hessian import hessian_of
 
 # A dense Hessian of 3000 parameters takes 72 MB and its eigenvectors about a minute.
 DENSE_LIMIT = 3000

@@ -10,7 +10,8 @@ from jaxtyping import Array, Float
 
 from ...flows import Landscape
 from ...flows.compilation.traced import compiled
-from ...models import declared_units, incoming, outgoing
+from ...models import incoming, outgoing
+from ...models.units import declared_units
 from .embedding import Embedding
 from .narrow_landscape import NarrowLandscape, added_positions, narrow_landscape
 

@@ -6,8 +6,8 @@ import equinox as eqx
 import numpy as np
 from jaxtyping import ArrayLike, Float
 
-from ...models import declared_units, map_units, width
 from ...models.unit_law import EmbeddingType
+from ...models.units import declared_units, map_units, width
 
 # P_u, P_v, and the layer whose units they map.
 LayerMap = tuple[Float[np.ndarray, "H r"], Float[np.ndarray, "H r"], int]

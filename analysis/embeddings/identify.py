@@ -6,9 +6,10 @@ import equinox as eqx
 import numpy as np
 from jaxtyping import Float, PRNGKeyArray
 
-from ...models import declared_units, incoming, map_units, outgoing
+from ...models import incoming, outgoing
 from ...models.initialisation import normal_arrays
 from ...models.unit_law import EmbeddingType, UnitLaw
+from ...models.units import declared_units, map_units
 from .embedding import Embedding
 
 # Parameters that agree to this share of the largest are equal: a critical point is known to about 1e-10.

@@ -8,7 +8,8 @@ import numpy as np
 from jaxtyping import Float
 
 from ...flows import Landscape, flatten, unflatten
-from ...models import UnitLaw, declared_units, incoming, layers_of, map_units, outgoing, units_matrix, width
+from ...models import UnitLaw, incoming, outgoing
+from ...models.units import declared_units, layers_of, map_units, units_matrix, width
 from ..curvature.spectrum import DENSE_LIMIT
 from .embedding import Embedding, LayeredEmbedding, LayerMap
 

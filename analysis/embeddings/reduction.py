@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from ...models import declared_units, layers_of, map_units, unit_vectors
+from ...models.units import declared_units, layers_of, map_units, unit_vectors
 from .embedding import Embedding, LayeredEmbedding
 from .width import EffectiveWidth, effective_width, effective_widths, shares_of_ray
 

@@ -6,8 +6,8 @@ import equinox as eqx
 import numpy as np
 from jaxtyping import Float
 
-from ...models import declared_units, layers_of, unit_vectors
 from ...models.unit_law import EmbeddingType, UnitLaw
+from ...models.units import declared_units, layers_of, unit_vectors
 
 # A part of the units counts as zero if its share in the map is below one per cent.
 SHARE = 0.01

@@ -10,7 +10,8 @@ from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 
 from ...flows import Trajectory
-from ...models import incoming, units_of
+from ...models import incoming
+from ...models.units import units_of
 from ..visits.comparison import Comparison
 from ..visits.itinerary import Visit, itinerary
 

@@ -8,7 +8,8 @@ from jaxtyping import Float
 
 from ...flows import Trajectory
 from ...flows.landscapes.unit_positions import unit_history
-from ...models import declared_units, incoming, units_matrix
+from ...models import incoming
+from ...models.units import declared_units, units_matrix
 from ..critical_points.critical_point import CriticalPoint
 from ..curvature.spectrum import hessian
 from ..embeddings.embedding import Embedding, LayeredEmbedding

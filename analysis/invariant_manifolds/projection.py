@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from ...models import declared_units, unit_vectors
 from ...models.activation import UnitLaw
+from ...models.units import declared_units, unit_vectors
 from ..embeddings.embedding import Embedding
 from ..embeddings.reduction import reduce
 from ..embeddings.width import EffectiveWidth, grouped, shares_of_ray

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ...flows import Trajectory, simulate, unflatten
-from ...models import map_units, units_matrix
+from ...models.units import map_units, units_matrix
 from ..embeddings.embedding import Embedding
 from .projection import project
 

@@ -8,9 +8,10 @@ import numpy as np
 import scipy
 from jaxtyping import Float, Int
 
-from ...flows import Landscape, gradient_series
-from ...flows.landscapes.taylor import ORDER
-from ...models import UnitLaw, declared_units, width
+from ...flows import Landscape
+from ...flows.landscapes.taylor import ORDER, gradient_series
+from ...models import UnitLaw
+from ...models.units import declared_units, width
 from ..embeddings.embedding import Embedding
 from ..embeddings.narrow_landscape import NarrowLandscape, added_positions, narrow_landscape
 

@@ -5,7 +5,7 @@ import numpy as np
 import scipy
 
 from ...flows import Landscape
-from ...models import declared_units
+from ...models.units import declared_units
 from ..embeddings.embedding import Embedding, LayeredEmbedding
 from ..embeddings.narrow_landscape import added_positions, narrow_landscape
 

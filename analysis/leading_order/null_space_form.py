@@ -7,8 +7,8 @@ import numpy as np
 import scipy
 from jaxtyping import Float
 
-from ...flows import Landscape, gradient_series
-from ...flows.landscapes.taylor import ORDER
+from ...flows import Landscape
+from ...flows.landscapes.taylor import ORDER, gradient_series
 from ..curvature.scales import Scales
 from ..curvature.spectrum import Spectrum
 

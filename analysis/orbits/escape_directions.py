@@ -7,8 +7,8 @@ import equinox as eqx
 import numpy as np
 from jaxtyping import Float
 
-from ...flows import unit_positions
-from ...models import declared_units
+from ...flows.landscapes.unit_positions import unit_positions
+from ...models.units import declared_units
 from ..critical_points.classify import ZERO_FORM, classify
 from ..critical_points.critical_point import CriticalPoint
 from ..critical_points.kind import Kind

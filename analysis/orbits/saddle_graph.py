@@ -11,7 +11,7 @@ from jaxtyping import Float
 from ...flows import Landscape
 from ...flows.compilation.traced import Traced, evaluate, trace
 from ...flows.losses.statistics import SufficientStatistics, reduced_landscape
-from ...models import features_of
+from ...models.features import features_of
 from ..critical_points.classify import classify
 from ..critical_points.critical_point import CriticalPoint, critical_point
 from ..critical_points.kind import Kind

@@ -10,7 +10,8 @@ from jaxtyping import Array, Float
 from ...flows import Trajectory, unflatten
 from ...flows.compilation.traced import Traced, compiled, evaluate, trace
 from ...flows.landscapes.unit_positions import unit_history
-from ...models import Units, incoming, layers_of, outgoing
+from ...models import Units, incoming, outgoing
+from ...models.units import layers_of
 
 # Saved times that one call looks at: of one size, so that flows of any number of steps share what is compiled.
 BLOCK = 256

@@ -10,19 +10,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ...flows import SufficientStatistics, flatten, unflatten, unit_positions
-from ...models import (
-    Units,
-    declared_units,
-    features_of,
-    incoming,
-    layers_of,
-    outgoing,
-    units_of,
-    width,
-    with_units,
-)
+from ...flows import flatten, unflatten
+from ...flows.landscapes.unit_positions import unit_positions
+from ...flows.losses.statistics import SufficientStatistics
+from ...models import Units, incoming, outgoing
+from ...models.features import features_of
 from ...models.quick import quickly_compiled
+from ...models.units import declared_units, layers_of, units_of, width, with_units
 from ..embeddings.embedding import Embedding
 
 # Singular values below this share of the largest are zero.

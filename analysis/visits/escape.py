@@ -6,7 +6,7 @@ from jaxtyping import Float
 
 from ...flows import Trajectory
 from ...flows.landscapes.unit_positions import unit_history
-from ...models import units_matrix
+from ...models.units import units_matrix
 from ..critical_points.critical_point import CriticalPoint
 from ..critical_points.kind import Kind
 from ..embeddings.embedding import Embedding, LayeredEmbedding

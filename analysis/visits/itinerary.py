@@ -7,7 +7,8 @@ import equinox as eqx
 import numpy as np
 
 from ...flows import Trajectory
-from ...models import incoming, layers_of
+from ...models import incoming
+from ...models.units import layers_of
 from ..critical_points.classify import classify
 from ..critical_points.critical_point import CriticalPoint, critical_point
 from ..critical_points.kind import Kind

@@ -8,7 +8,7 @@ import jax
 import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from ...models import context_statistics
+from ...models.attention import context_statistics
 from ...models.initialisation import normal_array, normal_arrays, split_key
 from ...models.quick import quickly_compiled
 

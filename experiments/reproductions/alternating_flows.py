@@ -5,7 +5,8 @@ import numpy as np
 from ...analysis import theory
 from ...analysis.figures.itinerary import COLOURS
 from ...flows import in_context_population, linear_population, mean_squared_error, mirror_flow, simulate
-from ...models import Dense, LinearAttention, TwoLayer, linear, quadratic, unit_vectors
+from ...models import Dense, LinearAttention, TwoLayer, linear, quadratic
+from ...models.units import unit_vectors
 from ..data.synthetic import fourier_template, modular_addition
 from .ensemble import crossings, loss_curves, padded, plateau_times, seed_key
 from .panel import Panel, Reproduction, at_least, at_most, close

@@ -10,9 +10,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from ...analysis import closest_approaches
+from ...analysis.visits.passages import closest_approaches
 from ...flows import Landscape, flatten, statistics_loss
-from ...models import Architecture, TwoLayer, incoming, outgoing, with_units
+from ...models import TwoLayer, incoming, outgoing
+from ...models.architecture import Architecture
+from ...models.units import with_units
 from ..data.synthetic import seed_keys
 
 # Errors of times and losses of 1e-6 are far below the spread over seeds.

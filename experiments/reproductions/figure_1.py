@@ -7,10 +7,10 @@ from typing import Any
 import equinox as eqx
 import numpy as np
 
-from ...analysis import Itinerary, effective_width, itinerary, plot_units, theory
+from ...analysis import effective_width, itinerary, plot_units, theory
 from ...analysis.figures.itinerary import COLOURS
+from ...analysis.visits.itinerary import Itinerary
 from ...flows import (
-    SufficientStatistics,
     Trajectory,
     in_context_population,
     linear_population,
@@ -18,6 +18,7 @@ from ...flows import (
     simulate,
     statistics_loss,
 )
+from ...flows.losses.statistics import SufficientStatistics
 from ...models import incoming, outgoing
 from ..runs.run import run
 from ..setups.figure_1 import ATTENTION_CONTEXT, ATTENTION_EIGENVALUES, CONVOLUTION_TARGET

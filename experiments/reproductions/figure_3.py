@@ -4,8 +4,8 @@ import numpy as np
 
 from ...analysis import theory
 from ...analysis.figures.itinerary import COLOURS
-from ...flows import SufficientStatistics, descend, gradient_descent, half_squared_error
-from ...flows.losses.statistics import from_sample
+from ...flows import descend, gradient_descent, half_squared_error
+from ...flows.losses.statistics import SufficientStatistics, from_sample
 from ...models import Dense, TwoLayer, linear, relu
 from ..data.images import digits, image_pair
 from .ensemble import crossings, loss_curves, padded, seed_key

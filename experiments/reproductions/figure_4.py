@@ -9,20 +9,8 @@ import scipy
 
 from ...analysis import plot_units
 from ...flows import Landscape, gaussian_loss, mean_squared_error
-from ...models import (
-    Activation,
-    Dense,
-    TwoLayer,
-    UnitLaw,
-    cubic,
-    incoming,
-    outgoing,
-    sigmoid,
-    sine,
-    tanh,
-    with_units,
-    x_tanh_x,
-)
+from ...models import Activation, Dense, TwoLayer, UnitLaw, cubic, incoming, outgoing, sigmoid, sine, tanh, x_tanh_x
+from ...models.units import with_units
 from ..data.synthetic import gaussian_inputs
 from .ensemble import seed_key
 from .figure_4_softmax import softmax_panel

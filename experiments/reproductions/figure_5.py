@@ -19,7 +19,8 @@ from ...flows import (
     simulate,
     statistics_loss,
 )
-from ...models import Architecture, Convolution, Deep, Dense, LinearAttention, linear, quadratic, relu
+from ...models import Convolution, Deep, Dense, LinearAttention, linear, quadratic, relu
+from ...models.architecture import Architecture
 from ..setups.figure_1 import (
     ATTENTION_CONTEXT,
     ATTENTION_EIGENVALUES,

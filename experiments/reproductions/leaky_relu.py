@@ -6,7 +6,8 @@ import numpy as np
 
 from ...analysis.figures.itinerary import COLOURS
 from ...flows import mean_squared_error, simulate
-from ...models import Activation, Dense, TwoLayer, UnitLaw, incoming, linear, outgoing, with_units
+from ...models import Activation, Dense, TwoLayer, UnitLaw, incoming, linear, outgoing
+from ...models.units import with_units
 from ..data.synthetic import gaussian_inputs
 from .ensemble import seed_key
 from .panel import Panel, Reproduction, at_most, close

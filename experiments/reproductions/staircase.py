@@ -7,9 +7,10 @@ import equinox as eqx
 import numpy as np
 from jaxtyping import Float
 
-from ...analysis import effective_width, passages
+from ...analysis import effective_width
 from ...analysis.embeddings.width import leading_size
 from ...analysis.figures.itinerary import COLOURS
+from ...analysis.visits.passages import passages
 from ...flows import Trajectory, simulate
 from .ensemble import crossings
 

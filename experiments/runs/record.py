@@ -5,7 +5,8 @@ import math
 import platform
 from typing import Any
 
-from ...analysis import Itinerary, Visit, conserved_drift
+from ...analysis.symmetries.conservation import conserved_drift
+from ...analysis.visits.itinerary import Itinerary, Visit
 from ...flows import Trajectory
 
 SCHEMA = 1

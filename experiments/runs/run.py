@@ -9,8 +9,10 @@ from typing import Any
 
 import equinox as eqx
 
-from ...analysis import Itinerary, itinerary
-from ...flows import Result, Trajectory, load, read_header, simulate
+from ...analysis import itinerary
+from ...analysis.visits.itinerary import Itinerary
+from ...flows import Result, Trajectory, load, simulate
+from ...flows.simulation.trajectory import read_header
 from .record import record
 from ..setups.registry import experiment
 

@@ -6,7 +6,8 @@ from typing import Any
 import equinox as eqx
 from jaxtyping import PRNGKeyArray
 
-from ...models import Architecture, TwoLayer
+from ...models import TwoLayer
+from ...models.architecture import Architecture
 from ..data.synthetic import seed_keys
 
 

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from ...models import units_of
+from ...models.units import units_of
 from ..compilation.traced import Traced, trace
 from ..landscapes.landscape import Landscape, unflatten
 from ..landscapes.unit_positions import unit_positions

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int
 
-from ...models import unit_vectors
+from ...models.units import unit_vectors
 from .landscape import flatten, unflatten
 
 

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ...models import Features, features_of
+from ...models.features import Features, features_of
 from ...models.units import as_jax
 from ..compilation.traced import Traced, trace
 from ..landscapes.landscape import Landscape

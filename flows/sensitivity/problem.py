@@ -11,7 +11,7 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, Float
 
-from ...models import layers_of
+from ...models.units import layers_of
 from ..landscapes.field import GradientFlow
 from ..landscapes.landscape import Landscape, flatten
 from ..simulation.checks import check_data, check_loss, check_model, check_tolerances

@@ -15,7 +15,7 @@ from jaxtyping import Array, Bool, Float, Int
 from ..compilation.traced import compiled
 from ..landscapes.field import GradientFlow
 from ..landscapes.landscape import Landscape
-from ..solvers import ResumableController
+from ..solvers.controller import ResumableController
 
 # Steps that one call may take: the program records as many.
 CHUNK = 128

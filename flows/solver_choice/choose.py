@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ...models import layers_of, unit_vectors
+from ...models.units import layers_of, unit_vectors
 from ..curvature.hessian import FlowJacobian, UnitHessian, hessian_of
 from ..landscapes.landscape import Landscape
 from ..solvers import BDF, ExtrapolatedRKC, KrylovRosenbrock, Rodas5P

@@ -1,12 +1,8 @@
 """Solvers whose cost does not grow with the length of a plateau, as ordinary Diffrax solvers."""
 
 from .bdf.bdf import BDF as BDF
-from .bdf.bdf import Tolerances as Tolerances
-from .controller import ResumableController as ResumableController
-from .exponential.krylov import Accuracy as Accuracy
 from .exponential.krylov import KrylovRosenbrock as KrylovRosenbrock
 from .exponential.rosenbrock import ExponentialRosenbrock as ExponentialRosenbrock
 from .rodas5p import Rodas5P as Rodas5P
 from .stabilised.extrapolated_rkc import ExtrapolatedRKC as ExtrapolatedRKC
 from .stabilised.rkc2 import RKC2 as RKC2
-from .stabilised.spectral_radius import radius as radius

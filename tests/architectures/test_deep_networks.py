@@ -5,18 +5,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from saddlescope.analysis import (
-    LayeredEmbedding,
-    added_units_form,
-    classify,
-    conserved_drift,
-    critical_point,
-    effective_widths,
-    embed,
-    itinerary,
-    reduce_layers,
-    spectrum,
-)
+from saddlescope.analysis import classify, critical_point, embed, itinerary, spectrum
+from saddlescope.analysis.embeddings.embedding import LayeredEmbedding
+from saddlescope.analysis.embeddings.reduction import reduce_layers
+from saddlescope.analysis.embeddings.width import effective_widths
+from saddlescope.analysis.leading_order.added_units import added_units_form
+from saddlescope.analysis.symmetries.conservation import conserved_drift
 from saddlescope.flows import Landscape, flatten, half_squared_error, simulate
 from saddlescope.models import (
     Convolution,
@@ -28,17 +22,13 @@ from saddlescope.models import (
     UnitLaw,
     Units,
     incoming,
-    layers_of,
     linear,
-    map_units,
     outgoing,
     quadratic,
     relu,
     scaled,
-    unit_vectors,
-    width,
-    with_units,
 )
+from saddlescope.models.units import layers_of, map_units, unit_vectors, width, with_units
 from scipy.integrate import quad
 
 from architectures import outputs, problem

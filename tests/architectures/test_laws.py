@@ -13,9 +13,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from saddlescope.analysis import conserved_drift, effective_width, reduce
+from saddlescope.analysis import effective_width, reduce
+from saddlescope.analysis.symmetries.conservation import conserved_drift
 from saddlescope.flows import Landscape, Result, mean_squared_error, simulate
-from saddlescope.models import incoming, layers_of, map_units, scaled, unit_vectors, units_of
+from saddlescope.models import incoming, scaled
+from saddlescope.models.units import layers_of, map_units, unit_vectors, units_of
 
 from architectures import NEW, each_layer, names, normal, outputs, problem
 

@@ -11,16 +11,15 @@ from hypothesis import strategies as st
 from saddlescope.analysis import theory
 from saddlescope.experiments import (
     digits,
-    fourier_template,
     gaussian_regression,
-    image_pair,
     in_context_regression,
-    mnist,
     modular_addition,
     orthogonal_points,
     power_law,
     spectral_regression,
 )
+from saddlescope.experiments.data.images import image_pair, mnist
+from saddlescope.experiments.data.synthetic import fourier_template
 from saddlescope.flows import (
     gaussian_loss,
     half_squared_error,
@@ -29,8 +28,8 @@ from saddlescope.flows import (
     mean_squared_error,
     quadratic_population,
     statistics_loss,
-    sufficient_statistics,
 )
+from saddlescope.flows.losses.statistics import sufficient_statistics
 from saddlescope.models import Dense, LinearAttention, TwoLayer, linear, quadratic
 
 COVARIANCE = np.array([[1.0, 0.3, 0.0], [0.3, 0.5, -0.2], [0.0, -0.2, 0.8]])

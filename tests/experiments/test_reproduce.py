@@ -6,15 +6,7 @@ import numpy as np
 import pytest
 from saddlescope.__main__ import main
 from saddlescope.catalogue import select_figures
-from saddlescope.experiments import (
-    Panel,
-    Reproduced,
-    Reproduction,
-    reproduce,
-    reproductions,
-    write_page,
-    write_reproduction,
-)
+from saddlescope.experiments import reproduce
 from saddlescope.experiments.reproductions.ensemble import (
     Curves,
     crossings,
@@ -23,18 +15,21 @@ from saddlescope.experiments.reproductions.ensemble import (
     plateau_times,
     seed_key,
 )
-from saddlescope.experiments.reproductions.panel import at_least, at_most, close, equal, farthest
-from saddlescope.experiments.reproductions.reproduce import draw
+from saddlescope.experiments.reproductions.panel import (
+    Panel,
+    Reproduced,
+    Reproduction,
+    at_least,
+    at_most,
+    close,
+    equal,
+    farthest,
+)
+from saddlescope.experiments.reproductions.reproduce import draw, reproductions, write_page, write_reproduction
 from saddlescope.experiments.reproductions.reproducible import REPRODUCTIONS
 from saddlescope.flows import linear_population, simulate, statistics_loss
-from saddlescope.models import (
-    Dense,
-    TwoLayer,
-    incoming,
-    linear,
-    outgoing,
-    with_units,
-)
+from saddlescope.models import Dense, TwoLayer, incoming, linear, outgoing
+from saddlescope.models.units import with_units
 
 
 def test_checks_pass_and_fail():

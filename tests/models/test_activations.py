@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from saddlescope import models
 from saddlescope.analysis import embed
 from saddlescope.flows import flatten, half_squared_error
-from saddlescope.models import Activation, Dense, TwoLayer, UnitLaw, law_of_function, leaky_relu
+from saddlescope.models import Activation, Dense, TwoLayer, UnitLaw, leaky_relu
+from saddlescope.models.activation_law import law_of_function
 
 ZOO = [value for value in vars(models).values() if isinstance(value, Activation)]
 ZOO += [leaky_relu(slope) for slope in (-1.0, 0.0, 0.3, 1.0, 2.0)]

@@ -8,8 +8,8 @@ import pytest
 from jaxtyping import Array
 from saddlescope.analysis import effective_width, itinerary, plot
 from saddlescope.flows import half_squared_error, simulate
-from saddlescope.models import Dense, Slot, TwoLayer, UnitLaw, Units, linear, with_units
-from saddlescope.models.units import as_jax
+from saddlescope.models import Dense, Slot, TwoLayer, UnitLaw, Units, linear
+from saddlescope.models.units import as_jax, with_units
 
 
 class Transposed(eqx.Module):

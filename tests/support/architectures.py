@@ -23,13 +23,13 @@ from saddlescope.models import (
     TwoLayer,
     UnitLaw,
     Units,
-    layers_of,
     linear,
     quadratic,
     relu,
     tanh,
 )
 from saddlescope.models.initialisation import normal_array, normal_arrays, split_key
+from saddlescope.models.units import layers_of
 
 SAMPLES = 12
 

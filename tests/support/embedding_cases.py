@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import strategies as st
 from saddlescope.analysis import embed
-from saddlescope.models import map_units, units_of, width
+from saddlescope.models.units import map_units, units_of, width
 
 from architectures import MODELS, NEW, SLOW, layers, problem
 

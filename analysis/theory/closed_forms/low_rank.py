@@ -4,7 +4,7 @@ import numpy as np
 import scipy
 from jaxtyping import Float
 
-from ....flows import SufficientStatistics
+from ....flows.losses.statistics import SufficientStatistics
 
 
 def lemma6_modes(

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from ....flows import Landscape, SufficientStatistics
+from ....flows import Landscape
+from ....flows.losses.statistics import SufficientStatistics
 from ....models import LinearAttention, incoming, outgoing, quadratic
 from ..closed_forms.low_rank import isotropic_quadratic_levels
 from ..closed_forms.sigmoids import deep_mode_time

@@ -5,29 +5,14 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from ....flows import (
-    Landscape,
-    SufficientStatistics,
-    from_sample,
-    half_squared_error,
-    mean_squared_error,
-    statistics_loss,
-    third_products,
-    unit_positions,
-)
-from ....flows.losses.statistics import features_on
-from ....models import (
-    Activation,
-    Architecture,
-    Dense,
-    MergedAttention,
-    TwoLayer,
-    UnitLaw,
-    features_of,
-    incoming,
-    linear,
-    units_of,
-)
+from ....flows import Landscape, half_squared_error, mean_squared_error, statistics_loss
+from ....flows.landscapes.taylor import third_products
+from ....flows.landscapes.unit_positions import unit_positions
+from ....flows.losses.statistics import SufficientStatistics, features_on, from_sample
+from ....models import Activation, Dense, MergedAttention, TwoLayer, UnitLaw, incoming, linear
+from ....models.architecture import Architecture
+from ....models.features import features_of
+from ....models.units import units_of
 from ..prediction import NotApplicable
 
 # A start counts as small if the loss differs from that of zero weights by less than this share.

@@ -6,17 +6,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jaxtyping import Array
-from saddlescope.analysis import (
-    added_unit_form,
-    classify,
-    critical_point,
-    itinerary,
-    spectrum,
-    theory,
-    third_order_form,
-)
+from saddlescope.analysis import added_unit_form, classify, critical_point, itinerary, spectrum, theory
 from saddlescope.analysis.critical_points.critical_point import solve_gradient
 from saddlescope.analysis.leading_order.added_unit import steepness
+from saddlescope.analysis.leading_order.null_space_form import third_order_form
 from saddlescope.flows import Landscape, half_squared_error, simulate
 from saddlescope.models import (
     Activation,
@@ -29,8 +22,8 @@ from saddlescope.models import (
     quadratic,
     relu,
     tanh,
-    with_units,
 )
+from saddlescope.models.units import with_units
 
 from architectures import normal
 

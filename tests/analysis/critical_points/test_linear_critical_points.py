@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from saddlescope.analysis import spectrum
 from saddlescope.flows import Landscape, half_squared_error
-from saddlescope.models import Dense, TwoLayer, linear, with_units
+from saddlescope.models import Dense, TwoLayer, linear
+from saddlescope.models.units import with_units
 
 
 def orthogonal(random, n):

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from saddlescope.analysis import embed, embedded_spectrum, extreme_eigenpairs, spectral_density, spectrum
 from saddlescope.flows import Landscape, flatten, half_squared_error
-from saddlescope.models import Dense, TwoLayer, linear, with_units
+from saddlescope.models import Dense, TwoLayer, linear
+from saddlescope.models.units import with_units
 
 from architectures import problem
 

@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from saddlescope.analysis import hessian, hessian_block, hessian_products, inertia, leaf_positions, spectrum
-from saddlescope.flows import Landscape, flatten, half_squared_error, unflatten, unit_positions
+from saddlescope.analysis import hessian, hessian_block, inertia, spectrum
+from saddlescope.analysis.curvature.parts import hessian_products, leaf_positions
+from saddlescope.flows import Landscape, flatten, half_squared_error, unflatten
+from saddlescope.flows.landscapes.unit_positions import unit_positions
 from saddlescope.flows.losses.statistics import reduced_data
-from saddlescope.models import unit_vectors
+from saddlescope.models.units import unit_vectors
 
 from architectures import outputs, problem
 from embedding_cases import quartic

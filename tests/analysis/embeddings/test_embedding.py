@@ -10,7 +10,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from saddlescope.analysis import copies_manifolds, embed, embedded_spectrum, spectrum, zero_loss_manifolds
 from saddlescope.flows import Landscape, half_squared_error
-from saddlescope.models import incoming, map_units, outgoing, units_of, width
+from saddlescope.models import incoming, outgoing
+from saddlescope.models.units import map_units, units_of, width
 
 from architectures import NEW, problem
 from embedding_cases import CASES, FAST, embedding_of, quartic, slow_unless

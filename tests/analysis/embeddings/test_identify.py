@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from saddlescope.analysis import embed, identify, sample_family
 from saddlescope.flows import flatten
-from saddlescope.models import incoming, outgoing, units_of, with_units
+from saddlescope.models import incoming, outgoing
+from saddlescope.models.units import units_of, with_units
 
 from architectures import outputs, problem
 from embedding_cases import CASES, FAST, embedding_of, slow_unless

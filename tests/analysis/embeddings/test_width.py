@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from saddlescope.analysis import effective_width
-from saddlescope.models import Dense, LinearAttention, TwoLayer, linear, quadratic, relu, unit_vectors, with_units
+from saddlescope.models import Dense, LinearAttention, TwoLayer, linear, quadratic, relu
+from saddlescope.models.units import unit_vectors, with_units
 
 
 def build(activation, theta, inputs=3):

@@ -7,8 +7,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from saddlescope.analysis import (
-    broken_constraints,
-    distances_to_widths,
     effective_width,
     embed,
     itinerary,
@@ -17,24 +15,12 @@ from saddlescope.analysis import (
     project,
     restricted_flow,
     spectrum,
-    split_spectrum,
 )
+from saddlescope.analysis.invariant_manifolds.history import broken_constraints, split_spectrum
+from saddlescope.analysis.invariant_manifolds.projection import distances_to_widths
 from saddlescope.flows import Landscape, flatten, half_squared_error, simulate
-from saddlescope.models import (
-    Dense,
-    TwoLayer,
-    incoming,
-    linear,
-    map_units,
-    outgoing,
-    quadratic,
-    relu,
-    scaled,
-    unit_vectors,
-    units_of,
-    width,
-    with_units,
-)
+from saddlescope.models import Dense, TwoLayer, incoming, linear, outgoing, quadratic, relu, scaled
+from saddlescope.models.units import map_units, unit_vectors, units_of, width, with_units
 
 from architectures import MODELS, problem
 from embedding_cases import CASES, quartic

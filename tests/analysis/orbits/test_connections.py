@@ -7,7 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from saddlescope.analysis import escape_directions, follow, itinerary, plot_saddle_graph, saddle_graph, theory
-from saddlescope.flows import Landscape, from_moments, half_squared_error, mean_squared_error, simulate, statistics_loss
+from saddlescope.flows import Landscape, half_squared_error, mean_squared_error, simulate, statistics_loss
+from saddlescope.flows.losses.statistics import from_moments
 from saddlescope.models import Dense, TwoLayer, linear, quadratic, relu, scaled
 
 STRENGTHS = (4.0, 2.0, 1.0)

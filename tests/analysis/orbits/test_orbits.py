@@ -18,7 +18,8 @@ from saddlescope.analysis import (
     unstable_manifold,
 )
 from saddlescope.flows import Landscape, half_squared_error
-from saddlescope.models import Dense, TwoLayer, linear, with_units
+from saddlescope.models import Dense, TwoLayer, linear
+from saddlescope.models.units import with_units
 from scipy.special import ellipe
 
 STRENGTHS = np.array([4.0, 2.0])

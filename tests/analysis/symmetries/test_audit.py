@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from saddlescope.analysis import conservation_audit
 from saddlescope.flows import mean_squared_error, simulate
-from saddlescope.models import Dense, TwoLayer, incoming, linear, outgoing, relu, scaled, with_units
+from saddlescope.models import Dense, TwoLayer, incoming, linear, outgoing, relu, scaled
+from saddlescope.models.units import with_units
 
 from architectures import problem
 

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jaxtyping import Array
-from saddlescope.analysis import conserved_count
+from saddlescope.analysis.symmetries.lie_algebra import conserved_count
 
 from architectures import normal
 

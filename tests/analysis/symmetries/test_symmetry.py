@@ -5,11 +5,13 @@ from itertools import combinations
 import jax
 import numpy as np
 import pytest
-from saddlescope.analysis import embed, null_space, reduce, spectrum, symmetry_directions, unit_symmetries
+from saddlescope.analysis import embed, null_space, reduce, spectrum, symmetry_directions
 from saddlescope.analysis.critical_points.critical_point import descend_to_critical_point, solve_gradient
+from saddlescope.analysis.symmetries.symmetry import unit_symmetries
 from saddlescope.flows import Landscape, flatten, half_squared_error, unflatten
-from saddlescope.models import Dense, TwoLayer, incoming, linear, outgoing, tanh, with_units
+from saddlescope.models import Dense, TwoLayer, incoming, linear, outgoing, tanh
 from saddlescope.models.initialisation import normal_array, split_key
+from saddlescope.models.units import with_units
 
 from architectures import outputs, problem
 

@@ -8,9 +8,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from saddlescope.analysis import classify, critical_point, itinerary, spectrum, theory
-from saddlescope.experiments import fourier_template, modular_addition
+from saddlescope.experiments import modular_addition
+from saddlescope.experiments.data.synthetic import fourier_template
 from saddlescope.flows import Landscape, flatten, in_context_population, mean_squared_error, simulate, statistics_loss
-from saddlescope.models import Dense, LinearAttention, MergedAttention, TwoLayer, quadratic, with_units
+from saddlescope.models import Dense, LinearAttention, MergedAttention, TwoLayer, quadratic
+from saddlescope.models.units import with_units
 
 VALUES, CONTEXT = (0.4, 0.3, 0.2, 0.1), 31
 

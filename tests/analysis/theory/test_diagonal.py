@@ -4,7 +4,8 @@ import diffrax as dfx
 import equinox as eqx
 import numpy as np
 import pytest
-from saddlescope.analysis import conserved_drift, itinerary, spectrum, theory
+from saddlescope.analysis import itinerary, spectrum, theory
+from saddlescope.analysis.symmetries.conservation import conserved_drift
 from saddlescope.flows import Landscape, half_squared_error, mirror_flow, simulate
 from saddlescope.models import DiagonalLinear
 from scipy.integrate import solve_ivp

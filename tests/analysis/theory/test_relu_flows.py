@@ -8,7 +8,8 @@ import pytest
 from saddlescope.analysis import theory
 from saddlescope.experiments import orthogonal_points
 from saddlescope.flows import Result, gaussian_loss, half_squared_error, simulate
-from saddlescope.models import Dense, TwoLayer, incoming, outgoing, relu, with_units
+from saddlescope.models import Dense, TwoLayer, incoming, outgoing, relu
+from saddlescope.models.units import with_units
 from scipy.optimize import brentq
 
 

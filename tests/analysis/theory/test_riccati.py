@@ -10,7 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from saddlescope.flows import half_squared_error, simulate
-from saddlescope.models import Dense, TwoLayer, linear, with_units
+from saddlescope.models import Dense, TwoLayer, linear
+from saddlescope.models.units import with_units
 from scipy.linalg import expm, sqrtm
 
 TIMES = np.array([0.5, 2.0, 5.0, 10.0])

@@ -8,7 +8,8 @@ import pytest
 from saddlescope.analysis import theory
 from saddlescope.experiments import spectral_regression
 from saddlescope.flows import Landscape, half_squared_error, quadratic_population, simulate, statistics_loss
-from saddlescope.models import Dense, TwoLayer, incoming, linear, outgoing, quadratic, unit_vectors, with_units
+from saddlescope.models import Dense, TwoLayer, incoming, linear, outgoing, quadratic
+from saddlescope.models.units import unit_vectors, with_units
 
 STRENGTHS, VARIANCES = np.array([2.0, 1.4, 0.5]), np.array([1.0, 0.8, 1.3])
 LINEAR_DATA = spectral_regression(STRENGTHS, VARIANCES, key=jax.random.key(4))

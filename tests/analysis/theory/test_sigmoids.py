@@ -9,7 +9,8 @@ import pytest
 from jaxtyping import Array
 from saddlescope.analysis import itinerary
 from saddlescope.flows import half_squared_error, simulate
-from saddlescope.models import Dense, TwoLayer, linear, with_units
+from saddlescope.models import Dense, TwoLayer, linear
+from saddlescope.models.units import with_units
 from scipy.special import hyp2f1
 
 STRENGTHS = np.array([4.0, 2.0, 1.0])

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from saddlescope.analysis import compare, plot_comparison
 from saddlescope.flows import adam, descend, gradient_descent, half_squared_error, momentum, simulate
-from saddlescope.models import Dense, TwoLayer, linear, with_units
+from saddlescope.models import Dense, TwoLayer, linear
+from saddlescope.models.units import with_units
 
 STRENGTHS = np.array([4.0, 2.0, 1.0])
 WHITE = jnp.asarray(np.sqrt(3) * np.vstack([np.eye(3), -np.eye(3)]))

@@ -8,8 +8,14 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from saddlescope.analysis import closest_approaches, hessian, itinerary, passages
-from saddlescope.analysis.visits.passages import _prominent_maxima, largest_curvature, noise_floor
+from saddlescope.analysis import hessian, itinerary
+from saddlescope.analysis.visits.passages import (
+    _prominent_maxima,
+    closest_approaches,
+    largest_curvature,
+    noise_floor,
+    passages,
+)
 from saddlescope.flows import Landscape, half_squared_error, simulate
 from saddlescope.models import Dense, TwoLayer, linear, relu
 from scipy.signal import find_peaks

@@ -8,7 +8,8 @@ import pytest
 from saddlescope.flows import Landscape, half_squared_error, mean_squared_error
 from saddlescope.flows.curvature.hessian import BATCH, DenseHessian, UnitHessian, hessian_of
 from saddlescope.flows.losses.statistics import reduced_data
-from saddlescope.models import Dense, TwoLayer, layers_of, tanh
+from saddlescope.models import Dense, TwoLayer, tanh
+from saddlescope.models.units import layers_of
 
 from architectures import MODELS, NEW, SLOW, problem
 

@@ -10,21 +10,13 @@ import pytest
 from saddlescope.analysis.embeddings.embedding import embed
 from saddlescope.analysis.embeddings.narrow_landscape import added_positions, narrow_landscape
 from saddlescope.analysis.embeddings.reduction import reduce
-from saddlescope.flows import (
-    Landscape,
-    SufficientStatistics,
-    flatten,
-    gradient_series,
-    half_squared_error,
-    mean_squared_error,
-    simulate,
-    third_products,
-    unflatten,
-)
+from saddlescope.flows import Landscape, flatten, half_squared_error, mean_squared_error, simulate, unflatten
 from saddlescope.flows.compilation.traced import trace
-from saddlescope.flows.landscapes.taylor import _nested
-from saddlescope.flows.losses.statistics import reduced_data
-from saddlescope.models import Activation, Deep, Dense, TwoLayer, features_of, linear, map_units, quadratic, relu, tanh
+from saddlescope.flows.landscapes.taylor import _nested, gradient_series, third_products
+from saddlescope.flows.losses.statistics import SufficientStatistics, reduced_data
+from saddlescope.models import Activation, Deep, Dense, TwoLayer, linear, quadratic, relu, tanh
+from saddlescope.models.features import features_of
+from saddlescope.models.units import map_units
 
 from architectures import problem
 from compilations import compiled

@@ -7,18 +7,10 @@ import numpy as np
 import pytest
 from saddlescope.analysis import theory
 from saddlescope.experiments import experiment
-from saddlescope.flows import (
-    SufficientStatistics,
-    flatten,
-    from_moments,
-    half_squared_error,
-    load,
-    mean_squared_error,
-    simulate,
-    statistics_loss,
-    sufficient_statistics,
-)
-from saddlescope.models import LinearAttention, TwoLayer, features_of
+from saddlescope.flows import flatten, half_squared_error, load, mean_squared_error, simulate, statistics_loss
+from saddlescope.flows.losses.statistics import SufficientStatistics, from_moments, sufficient_statistics
+from saddlescope.models import LinearAttention, TwoLayer
+from saddlescope.models.features import features_of
 
 from architectures import MODELS, NEW, problem
 

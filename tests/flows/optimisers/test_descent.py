@@ -7,7 +7,6 @@ import optax
 import pytest
 from saddlescope.analysis import itinerary
 from saddlescope.flows import (
-    Optimiser,
     Result,
     adam,
     descend,
@@ -19,7 +18,9 @@ from saddlescope.flows import (
     momentum,
     simulate,
 )
-from saddlescope.models import Dense, TwoLayer, incoming, linear, outgoing, relu, tanh, with_units
+from saddlescope.flows.optimisers.optimiser import Optimiser
+from saddlescope.models import Dense, TwoLayer, incoming, linear, outgoing, relu, tanh
+from saddlescope.models.units import with_units
 
 STRENGTHS = np.array([4.0, 2.0, 1.0])
 WHITE = jnp.asarray(np.sqrt(3) * np.vstack([np.eye(3), -np.eye(3)]))

@@ -9,9 +9,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jaxtyping import Array
-from saddlescope.flows import SufficientStatistics, half_squared_error, kvaerno5, statistics_loss
+from saddlescope.flows import half_squared_error, statistics_loss
+from saddlescope.flows.losses.statistics import SufficientStatistics
 from saddlescope.flows.sensitivity.crossing import crossing_time, dwell_time, flow_map
-from saddlescope.models import Dense, TwoLayer, linear, relu, tanh, with_units
+from saddlescope.flows.solvers.kvaerno import kvaerno5
+from saddlescope.models import Dense, TwoLayer, linear, relu, tanh
+from saddlescope.models.units import with_units
 from scipy.optimize import brentq
 
 

@@ -6,9 +6,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from saddlescope.__main__ import main
-from saddlescope.analysis import added_unit_form, closest_approaches, effective_width, hessian, theory
+from saddlescope.analysis import added_unit_form, effective_width, hessian, theory
+from saddlescope.analysis.visits.passages import closest_approaches
 from saddlescope.experiments import experiment
-from saddlescope.flows import Landscape, half_squared_error, linear_grid, logarithmic_grid, simulate
+from saddlescope.flows import Landscape, half_squared_error, simulate
+from saddlescope.flows.simulation.grids import linear_grid, logarithmic_grid
 from saddlescope.models import Convolution, Dense, TwoLayer, UnitLaw, linear, relu
 
 X, Y = jnp.ones((4, 2)), jnp.ones((4, 1))

@@ -14,7 +14,8 @@ import pytest
 from saddlescope.flows import GradientFlow, Landscape, mean_squared_error, simulate
 from saddlescope.flows.simulation import march, recorder, stepping
 from saddlescope.flows.simulation.stepping import FIELDS
-from saddlescope.flows.solvers import BDF, KrylovRosenbrock, ResumableController
+from saddlescope.flows.solvers import BDF, KrylovRosenbrock
+from saddlescope.flows.solvers.controller import ResumableController
 
 import long_run
 

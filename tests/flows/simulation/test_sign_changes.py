@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from saddlescope.flows import Result, crossing_time, half_squared_error, load, mean_squared_error, simulate
 from saddlescope.flows.solvers import BDF
-from saddlescope.models import Dense, TwoLayer, incoming, linear, relu, with_units
+from saddlescope.models import Dense, TwoLayer, incoming, linear, relu
+from saddlescope.models.units import with_units
 
 STRENGTHS, SCALE = np.array([2.0, 1.0]), 1e-2
 

@@ -12,22 +12,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from jaxtyping import Array
-from saddlescope.analysis import itinerary, passages
-from saddlescope.flows import (
-    PatientChord,
-    Result,
-    half_squared_error,
-    kvaerno5,
-    linear_grid,
-    load,
-    logarithmic_grid,
-    mean_squared_error,
-    simulate,
-)
+from saddlescope.analysis import itinerary
+from saddlescope.analysis.visits.passages import passages
+from saddlescope.flows import Result, half_squared_error, load, mean_squared_error, simulate
 from saddlescope.flows.simulation import march
+from saddlescope.flows.simulation.grids import linear_grid, logarithmic_grid
 from saddlescope.flows.simulation.recorder import Recorder
 from saddlescope.flows.simulation.stepping import Steps
-from saddlescope.models import Dense, TwoLayer, linear, low_rank_plus_noise, relu, unit_vectors, with_units
+from saddlescope.flows.solvers.kvaerno import PatientChord, kvaerno5
+from saddlescope.models import Dense, TwoLayer, linear, low_rank_plus_noise, relu
+from saddlescope.models.units import unit_vectors, with_units
 from scipy.optimize import brentq
 
 

@@ -9,7 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 import optimistix as optx
 import pytest
-from saddlescope.flows.solvers import BDF, ResumableController
+from saddlescope.flows.solvers import BDF
+from saddlescope.flows.solvers.controller import ResumableController
 from scipy.integrate import solve_ivp
 
 from stiff_fields import ENDS, FIELDS, any_of, hires, padded, robertson, unpadded_norm, van_der_pol

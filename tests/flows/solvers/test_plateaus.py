@@ -5,7 +5,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from saddlescope.flows import FlowJacobian, Landscape, hessian_of, mean_squared_error, simulate
+from saddlescope.flows import Landscape, mean_squared_error, simulate
+from saddlescope.flows.curvature.hessian import FlowJacobian, hessian_of
 from saddlescope.flows.solvers import BDF, ExponentialRosenbrock, Rodas5P
 from saddlescope.models import Dense, TwoLayer, tanh
 

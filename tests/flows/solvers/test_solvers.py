@@ -13,8 +13,10 @@ import pytest
 import scipy.integrate
 from jax.flatten_util import ravel_pytree
 from saddlescope.flows import half_squared_error, simulate
-from saddlescope.flows.solvers import Accuracy, ExponentialRosenbrock, KrylovRosenbrock, Rodas5P
-from saddlescope.models import Dense, TwoLayer, linear, with_units
+from saddlescope.flows.solvers import ExponentialRosenbrock, KrylovRosenbrock, Rodas5P
+from saddlescope.flows.solvers.exponential.krylov import Accuracy
+from saddlescope.models import Dense, TwoLayer, linear
+from saddlescope.models.units import with_units
 
 from solver_cases import SOLVERS
 from stiff_fields import ENDS, hires, robertson, van_der_pol
