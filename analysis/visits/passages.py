@@ -151,7 +151,7 @@ def passages(
         One record for each minimum of the speed.
     """
     floor = noise_floor(trajectory, curvature=curvature, safety=thresholds.noise_safety)
-    indices = closest_approaches(trajectory.speeds, floor, thresholds.prominence)
+    indices = closest_approaches(trajectory.speeds, floor, thresholds.prominence).tolist()
     losses, fraction = trajectory.losses[indices], thresholds.drop_fraction
     result = []
     for k, index in enumerate(indices):
@@ -164,7 +164,7 @@ def passages(
             departure = _crossing(trajectory, level, index, indices[k + 1])
         result.append(
             Passage(
-                index=int(index),
+                index=index,
                 time=float(trajectory.ts[index]),
                 arrival=arrival,
                 departure=departure,
