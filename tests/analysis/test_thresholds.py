@@ -19,7 +19,7 @@ STRENGTHS = np.array([4.0, 2.0, 1.0])
 @pytest.fixture(scope="module")
 def flow():
     x = np.sqrt(3) * np.vstack([np.eye(3), -np.eye(3)])
-    model = TwoLayer(Dense(linear, 3, 3), 4, 1e-4, key=jax.random.key(0))
+    model = TwoLayer(Dense(linear, inputs=3, outputs=3), width=4, scale=1e-4, key=jax.random.key(0))
     return simulate(model, half_squared_error, (x, x * STRENGTHS), t1=15.0)
 
 
@@ -103,7 +103,7 @@ def test_channels_are_followed_only_if_asked_for():
 
 def test_a_form_counts_as_zero_below_its_threshold():
     x, y = np.array([[1, 0.5], [-1, 2]]), np.array([[1.0], [-1.0]])
-    network = TwoLayer(Dense(relu, 2), 2, 0.0, key=jax.random.key(1))
+    network = TwoLayer(Dense(relu, inputs=2), width=2, scale=0.0, key=jax.random.key(1))
     point = critical_point(Landscape(network, half_squared_error, (x, y)))
     assert classify(point).name == "non-smooth saddle"
     assert classify(point, thresholds=Thresholds(form_zero=1e9)).name != "non-smooth saddle"
@@ -113,7 +113,7 @@ def test_a_form_counts_as_zero_below_its_threshold():
 def test_a_saddle_of_the_narrow_network_is_taken_only_nearby(name, absurd):
     """From a small unit descent leads to the minimum of loss 0; the next zero of the gradient is the origin."""
     x = np.array([[1.0], [-1.0]])
-    landscape = Landscape(TwoLayer(Dense(linear, 1), 1, 0.05, key=jax.random.key(0)), half_squared_error, (x, x))
+    landscape = Landscape(TwoLayer(Dense(linear, inputs=1), width=1, scale=0.05, key=jax.random.key(0)), half_squared_error, (x, x))
     assert critical_point(landscape).loss == pytest.approx(0.0, abs=1e-12)
     assert critical_point(landscape, thresholds=Thresholds(**{name: absurd})).loss == pytest.approx(0.5)
 
