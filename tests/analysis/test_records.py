@@ -26,7 +26,7 @@ from saddlescope.models import Dense, TwoLayer, linear, scaled
 STRENGTHS = np.array([4.0, 2.0, 1.0])
 INPUTS = np.sqrt(3) * np.vstack([np.eye(3), -np.eye(3)])
 DATA = (INPUTS, INPUTS * STRENGTHS)
-MODEL = TwoLayer(Dense(linear, inputs=3, outputs=3), width=4, scale=1e-3, key=jax.random.key(0))
+MODEL = TwoLayer(Dense(linear, inputs=3, outputs=3), width=4, scale=1e-4, key=jax.random.key(0))
 
 
 @pytest.fixture(scope="module")

@@ -19,8 +19,8 @@ STRENGTHS = np.array([4.0, 2.0, 1.0])
 @pytest.fixture(scope="module")
 def flow():
     x = np.sqrt(3) * np.vstack([np.eye(3), -np.eye(3)])
-    model = TwoLayer(Dense(linear, inputs=3, outputs=3), width=4, scale=1e-4, key=jax.random.key(0))
-    return simulate(model, half_squared_error, (x, x * STRENGTHS), t1=15.0)
+    model = TwoLayer(Dense(linear, inputs=3, outputs=3), width=4, scale=1e-6, key=jax.random.key(0))
+    return simulate(model, half_squared_error, (x, x * STRENGTHS), t1=25.0)
 
 
 def summary(visits):
@@ -48,9 +48,7 @@ def test_half_and_double_change_nothing(flow, name, factor):
         ("unit_share", 0.999),
         ("gradient_zero", 1e-300),
         ("plateau_share", -1.0),
-        ("far", 1e-9),
         ("eigenvalue_safety", 1e9),
-        ("loss_zero", 2.0),
     ],
 )
 def test_an_absurd_value_changes_the_itinerary(flow, name, absurd):
@@ -87,7 +85,9 @@ def bottleneck(model, data):
     [
         (valley, [0.0, 0.0], "loss_silent", -1.0),
         (valley, [0.0, 0.0], "flat_gradient", -1.0),
+        (valley, [0.0, 0.0], "loss_zero", 2.0),
         (channel, [0.3, 0.4], "channel_growth", 1e9),
+        (channel, [0.3, 0.4], "far", 1e9),
         (bottleneck, [0.3, 0.4], "ghost_curvature", 1e-300),
     ],
 )
@@ -113,7 +113,9 @@ def test_a_form_counts_as_zero_below_its_threshold():
 def test_a_saddle_of_the_narrow_network_is_taken_only_nearby(name, absurd):
     """From a small unit descent leads to the minimum of loss 0; the next zero of the gradient is the origin."""
     x = np.array([[1.0], [-1.0]])
-    landscape = Landscape(TwoLayer(Dense(linear, inputs=1), width=1, scale=0.05, key=jax.random.key(0)), half_squared_error, (x, x))
+    landscape = Landscape(
+        TwoLayer(Dense(linear, inputs=1), width=1, scale=0.05, key=jax.random.key(0)), half_squared_error, (x, x)
+    )
     assert critical_point(landscape).loss == pytest.approx(0.0, abs=1e-12)
     assert critical_point(landscape, thresholds=Thresholds(**{name: absurd})).loss == pytest.approx(0.5)
 
