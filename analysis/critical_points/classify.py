@@ -6,7 +6,7 @@ from jaxtyping import Float
 
 from ...models.units import layers_of, units_of
 from ..curvature.scales import Scales
-from ..curvature.spectrum import DENSE_LIMIT
+from ..curvature.spectrum import DENSE_HESSIAN_LIMIT
 from ..embeddings.embedded_curvature import EmbeddedSpectrum, embedded_spectrum
 from ..embeddings.embedding import Embedding, LayeredEmbedding
 from ..leading_order.added_unit import added_unit_form
@@ -50,7 +50,7 @@ def classify(
     """
     scales = Scales() if scales is None else scales
     if not point.refined:
-        return Kind("undetermined", None, None, None, f"not refined: more than {DENSE_LIMIT} parameters")
+        return Kind("undetermined", None, None, None, f"not refined: more than {DENSE_HESSIAN_LIMIT} parameters")
     elsewhere = _without_point(point, scales, solver)
     if elsewhere is not None:
         return elsewhere
@@ -63,7 +63,7 @@ def classify(
     escapes = form is not None and form.strength > ZERO_FORM * scales.gradient
     if units is not None and not units.law.smooth and point.embedding is not None and np.any(point.embedding.dormant):
         return _non_smooth(point, form, escapes, scales)
-    if point.theta.size > DENSE_LIMIT:
+    if point.theta.size > DENSE_HESSIAN_LIMIT:
         return _without_hessian(point, form, escapes, scales)
     unused = escapes and point.embedding is not None and bool(np.any(point.embedding.dormant))
     return with_hessian(point, form, scales, escapes=unused, why="a small unit lowers the loss")
@@ -87,7 +87,7 @@ def _without_point(point: CriticalPoint, scales: Scales, solver: AbstractSolver 
 
 def _without_hessian(point, form, escapes, scales) -> Kind:
     """What blocks as large as the narrow network, the form of an added unit, and the loss alone can tell."""
-    large = f"more than {DENSE_LIMIT} parameters: no dense Hessian was made"
+    large = f"more than {DENSE_HESSIAN_LIMIT} parameters: no dense Hessian was made"
     blocks = _blocks(point, scales)
     if blocks is not None and blocks.index:
         return Kind("strict saddle", 2, None, form, f"{large}; by blocks of the embedding {blocks}", blocks=blocks)
@@ -124,7 +124,7 @@ def _minimum_without_hessian(point, form, escapes, scales, why: str) -> Kind | N
 def _unused(point: CriticalPoint) -> bool:
     """Whether the wide network has a unit to spare: more units than columns of its embedding."""
     embedding = point.embedding
-    return isinstance(embedding, Embedding) and embedding.incoming.shape[0] > embedding.incoming.shape[1]
+    return isinstance(embedding, Embedding) and embedding.p_in.shape[0] > embedding.p_in.shape[1]
 
 
 def _several_layers(point: CriticalPoint, scales: Scales) -> Kind:
@@ -139,8 +139,8 @@ def _several_layers(point: CriticalPoint, scales: Scales) -> Kind:
         "one small unit in every layer lowers the loss" if falls else "no small units were found that lower the loss"
     )
     smooth = all(units.law.smooth for units in layers_of(point.landscape.model)) or not np.any(embedding.dormant)
-    if not smooth or point.theta.size > DENSE_LIMIT:
-        large = f"more than {DENSE_LIMIT} parameters: no dense Hessian was made"
+    if not smooth or point.theta.size > DENSE_HESSIAN_LIMIT:
+        large = f"more than {DENSE_HESSIAN_LIMIT} parameters: no dense Hessian was made"
         why = large if smooth else "no Hessian: not twice differentiable here (zero units)"
         if zero_loss(point, scales):
             return Kind("minimum", None, None, None, f"{why}; the loss is zero to rounding")

@@ -10,7 +10,7 @@ from jaxtyping import Float
 
 from ...flows import Landscape, flatten, unflatten
 from ...models.units import layers_of
-from ..curvature.spectrum import DENSE_LIMIT
+from ..curvature.spectrum import DENSE_HESSIAN_LIMIT
 from ..embeddings.embedding import Embedding, LayeredEmbedding
 from ..embeddings.narrow_landscape import NarrowLandscape, narrow_landscape
 from ..embeddings.reduction import reduce_layers
@@ -75,7 +75,7 @@ def solve_gradient(landscape: Landscape | NarrowLandscape, theta: Float[np.ndarr
     has the smallest gradient is returned, so a failure shows in the gradient. Beyond 3000 parameters, for which no
     dense Hessian is made, θ is returned as it is.
     """
-    if theta.size == 0 or theta.size > DENSE_LIMIT:
+    if theta.size == 0 or theta.size > DENSE_HESSIAN_LIMIT:
         return theta
     candidate_points = [theta, damped(landscape, theta)]
     candidate_points.append(_polished(landscape, candidate_points[-1]))
@@ -133,7 +133,7 @@ def descend_to_critical_point(
     landscape: Landscape | NarrowLandscape, theta: Float[np.ndarray, " n"]
 ) -> Float[np.ndarray, " n"]:
     """The end of a descent by BFGS; θ itself, beyond 3000 parameters."""
-    if theta.size == 0 or theta.size > DENSE_LIMIT:
+    if theta.size == 0 or theta.size > DENSE_HESSIAN_LIMIT:
         return theta
     scale = np.max(np.abs(landscape.gradient(theta)))
     options = {"gtol": 1e-9 * max(scale, np.finfo(float).tiny), "maxiter": 1000}
@@ -150,7 +150,7 @@ def _candidate_points(narrow: NarrowLandscape) -> Iterator[np.ndarray]:
     """
     theta = narrow.theta
     nearest = solve_gradient(narrow, theta)
-    if theta.size == 0 or theta.size > DENSE_LIMIT:
+    if theta.size == 0 or theta.size > DENSE_HESSIAN_LIMIT:
         yield nearest
         return
     values = np.linalg.eigvalsh(narrow.hessian(nearest))
@@ -187,7 +187,7 @@ def critical_point(
         zero = bool(np.isfinite(norm) and norm <= GRADIENT_TOLERANCE * gradient_scale)
         converged = zero and abs(float(value) - plateau) <= level
         distance = float(np.linalg.norm(point - start))
-        refined = size <= DENSE_LIMIT
+        refined = size <= DENSE_HESSIAN_LIMIT
         return CriticalPoint(landscape, point, float(value), norm, distance, converged, refined, embedding, start)
 
     def without_units() -> Iterator[CriticalPoint]:

@@ -9,7 +9,8 @@ from jaxtyping import Float
 from ...models.units import declared_units
 from ..curvature.spectrum import Spectrum
 from ..embeddings.embedding import Embedding
-from ..symmetries.symmetry import RANK, family_directions, symmetry_directions
+from ..numerical_rank import DERIVATIVE_TOLERANCE, numerical_rank
+from ..symmetries.symmetry import family_directions, symmetry_directions
 
 # A direction is in the null space if all but this share of it is; a critical point known to 1e-10 has its null space
 # to within about the square root.
@@ -70,7 +71,7 @@ def null_space(spectral: Spectrum, model: Any, data: Any, embedding: Embedding |
 def _inside(rows: np.ndarray, basis: np.ndarray) -> Float[np.ndarray, "k nullity"]:
     """Coordinates, in the null space, of the directions that lie in it."""
     norms = np.linalg.norm(rows, axis=1)
-    rows = rows[norms > RANK * np.max(norms, initial=0.0)]
+    rows = rows[norms > DERIVATIVE_TOLERANCE * np.max(norms, initial=0.0)]
     rows = rows / np.linalg.norm(rows, axis=1, keepdims=True)
     coordinates = rows @ basis
     return coordinates[np.linalg.norm(rows - coordinates @ basis.T, axis=1) < INSIDE]
@@ -78,4 +79,4 @@ def _inside(rows: np.ndarray, basis: np.ndarray) -> Float[np.ndarray, "k nullity
 
 def _rank(rows: np.ndarray) -> int:
     values = np.linalg.svd(rows, compute_uv=False) if rows.size else np.zeros(0)
-    return int(np.sum(values > INSIDE * np.max(values, initial=0.0)))
+    return numerical_rank(values, INSIDE)

@@ -12,11 +12,10 @@ from ...models.units import declared_units
 from ..critical_points.classify import ZERO_FORM, classify
 from ..critical_points.critical_point import CriticalPoint
 from ..critical_points.kind import Kind
+from ..curvature.spectrum import EIGENSPACE_SPREAD
 from ..embeddings.embedding import Embedding
 from ..leading_order.added_unit import AddedUnitForm, local_maximisers
 
-# Eigenvalues closer than this share of the lowest are one.
-EQUAL = 1e-6
 # A form with a continuum of maximisers is left along so many of them.
 MOST_MAXIMISERS = 4
 
@@ -57,11 +56,9 @@ def eigenspaces(kind: Kind) -> Iterator[tuple[float, Float[np.ndarray, "n m"], F
     spectral = kind.spectrum
     if spectral is None or spectral.index == 0:
         return
-    values = spectral.eigenvalues[: spectral.index]
-    edges = np.flatnonzero(np.diff(values) > EQUAL * abs(values[0])) + 1
-    for members in np.split(np.arange(len(values)), edges):
+    for members in spectral.eigenspaces():
         lower = spectral.eigenvectors[:, : members[0]]
-        yield float(values[members].mean()), spectral.eigenvectors[:, members], lower
+        yield float(spectral.eigenvalues[members].mean()), spectral.eigenvectors[:, members], lower
 
 
 def escape_directions(
@@ -93,7 +90,7 @@ def escape_directions(
 
 def _mixture(point: CriticalPoint, kind: Kind, fast, slow) -> EscapeDirection:
     """Both at once; what is stronger than the slow one, but for the fast one's own eigenspace, stays out."""
-    own = next(space for value, space, _ in eigenspaces(kind) if np.isclose(-value, fast[0], rtol=EQUAL))
+    own = next(space for value, space, _ in eigenspaces(kind) if np.isclose(-value, fast[0], rtol=EIGENSPACE_SPREAD))
     others = slow[2] - own @ (own.T @ slow[2])
     kept = slow[2][:, np.linalg.norm(others, axis=0) > 0.5]
     return EscapeDirection(point, kind, fast[1] + slow[1], 2, fast[0], kept, ((fast[0], fast[1]), (slow[0], slow[1])))

@@ -99,13 +99,10 @@ def _from_eigenspace(thetas, point: CriticalPoint, kind: Kind):
     """The unstable eigenspace with the largest coordinate at departure, not always that of the lowest eigenvalue."""
     spectral = kind.spectrum
     assert spectral is not None  # strict saddles are told by their spectrum
-    values = spectral.eigenvalues[: spectral.index]
+    values = spectral.eigenvalues
     displacement = thetas - point.theta
     coordinates = displacement @ spectral.eigenvectors[:, : spectral.index]
-    # Equal eigenvalues, to the precision of the point, share an eigenspace.
-    edges = np.flatnonzero(np.diff(values) > 1e-6 * np.abs(values[0])) + 1
-    spaces = np.split(np.arange(len(values)), edges)
-    winner = max(spaces, key=lambda space: np.linalg.norm(coordinates[-1, space]))
+    winner = max(spectral.eigenspaces(), key=lambda space: np.linalg.norm(coordinates[-1, space]))
     amplitude = np.linalg.norm(coordinates[:, winner], axis=1)
     left = thetas[-1] - thetas[np.argmin(np.linalg.norm(displacement, axis=1))]
     projected = left @ spectral.eigenvectors[:, winner]
