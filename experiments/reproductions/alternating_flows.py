@@ -3,7 +3,7 @@
 import numpy as np
 
 from ...analysis import theory
-from ...analysis.figures.itinerary import COLOURS
+from ...analysis.figures.style import COLOURS
 from ...flows import in_context_population, linear_population, mean_squared_error, mirror_flow, simulate
 from ...models import Dense, LinearAttention, TwoLayer, linear, quadratic
 from ...models.units import unit_vectors

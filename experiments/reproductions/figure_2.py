@@ -5,7 +5,7 @@ from functools import cache
 
 import numpy as np
 
-from ...analysis.figures.itinerary import COLOURS
+from ...analysis.figures.style import COLOURS
 from ...flows import in_context_population, linear_population
 from ...models import Dense, LinearAttention, TwoLayer, incoming, linear, low_rank_plus_noise, outgoing
 from .ensemble import Curves, PlateauTimes, loss_curves, padded, plateau_times, seed_key

@@ -3,7 +3,7 @@
 import numpy as np
 
 from ...analysis import theory
-from ...analysis.figures.itinerary import COLOURS
+from ...analysis.figures.style import COLOURS
 from ...flows import descend, gradient_descent, half_squared_error
 from ...flows.losses.statistics import SufficientStatistics, from_sample
 from ...models import Dense, TwoLayer, linear, relu

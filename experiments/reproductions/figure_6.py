@@ -5,7 +5,7 @@ from collections.abc import Callable
 import jax
 import numpy as np
 
-from ...analysis.figures.itinerary import COLOURS
+from ...analysis.figures.style import COLOURS
 from ...flows import descend, gradient_descent, linear_population, mean_squared_error, statistics_loss
 from ...models import Activation, SkipConnected, linear, relu, scaled
 from ..setups.figure_1 import relu_data

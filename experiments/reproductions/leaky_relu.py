@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ...analysis.figures.itinerary import COLOURS
+from ...analysis.figures.style import COLOURS
 from ...flows import mean_squared_error, simulate
 from ...models import Activation, Dense, TwoLayer, UnitLaw, incoming, linear, outgoing
 from ...models.units import with_units

@@ -3,7 +3,7 @@
 import numpy as np
 
 from ...analysis import itinerary, theory
-from ...analysis.figures.itinerary import COLOURS
+from ...analysis.figures.style import COLOURS
 from ...flows import in_context_population, simulate, statistics_loss
 from ...models import Dense, LinearAttention, TwoLayer, incoming, linear, outgoing
 from .ensemble import Curves, loss_curves, padded, seed_key

@@ -31,7 +31,7 @@ def test_a_ghost_behind_a_saddle_node_bifurcation(epsilon):
     landscape = Landscape(at(0.3 * epsilon**0.5, 0.01), saddle_node, epsilon)
     kind = classify(critical_point(landscape, drop=1e-3))
     assert kind.name == "ghost"
-    assert "minimum that is not zero" in kind.evidence
+    assert "nonzero minimum" in kind.evidence
     found = ghost(landscape)
     assert found.speed == pytest.approx(epsilon, rel=10 * epsilon**0.5)
     assert found.passage == pytest.approx(np.pi / epsilon**0.5, rel=10 * epsilon**0.5)

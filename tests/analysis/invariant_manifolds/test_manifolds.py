@@ -16,7 +16,7 @@ from saddlescope.analysis import (
     restricted_flow,
     spectrum,
 )
-from saddlescope.analysis.invariant_manifolds.history import broken_constraints, split_spectrum
+from saddlescope.analysis.invariant_manifolds.departure import broken_constraints, split_spectrum
 from saddlescope.analysis.invariant_manifolds.projection import distances_to_widths
 from saddlescope.flows import Landscape, flatten, half_squared_error, simulate
 from saddlescope.models import Dense, TwoLayer, incoming, linear, outgoing, quadratic, relu, scaled
