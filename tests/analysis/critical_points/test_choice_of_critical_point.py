@@ -84,7 +84,7 @@ def one_unit(model, depth):
     return depth * (u**2 - 1) ** 2 / 4 + (v - 1) ** 2 / 2
 
 
-MODEL = TwoLayer(Dense(tanh, 1, 1), 1, 1.0, key=jax.random.key(0))
+MODEL = TwoLayer(Dense(tanh, inputs=1, outputs=1), width=1, scale=1.0, key=jax.random.key(0))
 
 
 @pytest.mark.parametrize("depth", [1.0, 1e-5])
