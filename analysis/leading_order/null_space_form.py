@@ -92,6 +92,13 @@ class _Reduction:
         r"""The coefficient $g_{p-1}$ of the gradient along $\theta + s d + s^2 a_2 + \dots$, each $a_k$ relaxed.
 
         With all $a_k$ up to k = p - 2 the gradient is orthogonal to each up to the order at which it would count.
+
+        Args:
+            d: a null direction.
+            order: p.
+
+        Returns:
+            The coefficient.
         """
         curve = np.zeros((max(order - 2, 1), d.size))
         curve[0] = d

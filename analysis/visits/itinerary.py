@@ -13,7 +13,7 @@ from ..critical_points.classify import classify
 from ..critical_points.critical_point import CriticalPoint, critical_point
 from ..critical_points.kind import Kind
 from ..curvature.scales import Scales
-from ..embeddings.width import SHARE, EffectiveWidth, effective_width, leading_size
+from ..embeddings.width import UNIT_SHARE, EffectiveWidth, effective_width, leading_size
 from ..tables import new_table, plain_text
 from .escape import Escape, escape
 from .passages import PROMINENCE, Passage, passages, scales_of
@@ -64,7 +64,7 @@ class Itinerary(tuple[Visit, ...]):
         return plain_text(table(self), *remarks(self), width=WIDTH)
 
 
-def itinerary(trajectory: Trajectory, *, prominence: float = PROMINENCE, share: float = SHARE) -> Itinerary:
+def itinerary(trajectory: Trajectory, *, prominence: float = PROMINENCE, share: float = UNIT_SHARE) -> Itinerary:
     """The critical points that a flow visited.
 
     **Arguments:** `trajectory`: a flow; `prominence`: decades by which a minimum of the speed must stand out to count
