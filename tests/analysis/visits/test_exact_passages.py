@@ -41,7 +41,7 @@ def time_of(start, rate, left):
 @pytest.mark.parametrize("curvature", [0.5, 20.0])
 @pytest.mark.parametrize(("rtol", "atol"), [(1e-6, 1e-9), (1e-9, 1e-4), (None, None)])
 def test_the_noise_floor_in_closed_form(curvature, rtol, atol):
-    r"""Equal curvature c in all directions: $100\,c\,(rtol\,\|\theta\| + atol \sqrt 3)$, at most a tenth of a decade more.
+    r"""Equal curvature c in all directions: $100\,c\,(rtol\,\|\theta\| + atol \sqrt 3)$, or a tenth of a decade more.
 
     At the end nothing is left of θ but the absolute tolerance; an optimiser has neither and is exact to rounding."""
     ts = np.linspace(0, 30 / curvature, 100)
