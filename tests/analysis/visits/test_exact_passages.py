@@ -129,11 +129,9 @@ def test_what_follows_the_same_path_at_another_pace(flow, pace, fate):
 
 @pytest.mark.parametrize(("rate", "fate"), [(3.95, "skipped"), (3.82, "left early")])
 def test_a_plateau_is_skipped_if_it_takes_less_than_half_of_the_drop_after_it(flow, rate, fate):
-    """The second well so fast that its plateau takes 0.45 or 0.51 of its drop, by crossings of the loss on a fine grid."""
-    ts = np.linspace(0, 5, 500_001)
-    losses = (
-        FAST[0] * (leaving(ts, FAST[1], FAST[0]) ** 2 - 1) ** 2 / 4 + (leaving(ts, SLOW[1], rate) ** 2 - 1) ** 2 / 4
-    )
+    """The second well so fast that its plateau takes 0.45 or 0.51 of its drop, by crossings on a fine grid."""
+    ts, (fast, start) = np.linspace(0, 5, 500_001), FAST
+    losses = fast * (leaving(ts, start, fast) ** 2 - 1) ** 2 / 4 + (leaving(ts, SLOW[1], rate) ** 2 - 1) ** 2 / 4
     arrival, departure, after = (ts[np.argmax(losses <= level)] for level in (0.35, 0.225, 0.025))
     share = (departure - arrival) / (after - departure)
     assert abs(share - 0.5) < 0.06 and (share < 0.5) == (fate == "skipped")
