@@ -1,10 +1,12 @@
-"""Events on the way: against closed forms, independent searches, and over interruptions."""
+"""Sign changes along a flow: against closed forms, independent searches, and over interruptions."""
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from saddlescope.flows import Result, crossing_time, half_squared_error, load, mean_squared_error, simulate
+from saddlescope.flows.simulation.sign_changes import SignChanges
 from saddlescope.flows.solvers import BDF
 from saddlescope.models import Dense, TwoLayer, incoming, linear, relu
 from saddlescope.models.units import with_units
@@ -114,3 +116,39 @@ def test_what_is_no_event_is_refused(events, message):
     model, data = aligned()
     with pytest.raises(ValueError, match=message):
         simulate(model, half_squared_error, data, t1=1.0, sign_changes=events)
+
+
+class Vector(eqx.Module):
+    x: jax.Array
+
+
+def test_sign_changes_within_one_step_are_in_order_of_time():
+    """$x' = -x$ passes two close levels within one step, that of the second entry first."""
+    levels = np.array([0.5, 0.5 + 1e-4])
+    flow = simulate(
+        Vector(jnp.ones(1)),
+        lambda model, data: jnp.sum(model.x**2) / 2,
+        (),
+        t1=2.0,
+        rtol=1e-8,
+        sign_changes={"levels": lambda model: model.x - levels},
+    )
+    found = flow.sign_changes["levels"]
+    times = np.log(1 / levels[::-1])
+    assert np.ptp(np.searchsorted(flow.ts, times)) == 0
+    np.testing.assert_array_equal(found.entries, [1, 0])
+    np.testing.assert_allclose(found.times, times, rtol=1e-7)
+    assert str(found).splitlines() == [
+        "2 sign changes",
+        "  t = 0.692947: entry 1 becomes non-positive",
+        "  t = 0.693147: entry 0 becomes non-positive",
+    ]
+
+
+def test_many_sign_changes_are_told_in_six_lines():
+    times = np.arange(1.0, 10.0)
+    many = SignChanges(times=times, entries=np.zeros(9, int), directions=(-1) ** np.arange(9))
+    lines = str(many).splitlines()
+    assert lines[0] == "9 sign changes" and len(lines) == 6
+    assert lines[1] == "  t = 1: entry 0 becomes positive" and lines[-1] == "  … 5 more, the last at t = 9"
+    assert str(SignChanges.none()) == "0 sign changes"
