@@ -74,7 +74,7 @@ class _Descent(eqx.Module):
 
     @eqx.filter_jit
     def rows(self, state: tuple, strides: Any, sample: Any, key: PRNGKeyArray):
-        """The state after so many steps each time, and the records (θ, L, ‖∇L‖) there."""
+        """Takes each stride of steps in turn; the last state, and the records (θ, L, ‖∇L‖) after each stride."""
 
         def row(state, stride):
             state = jax.lax.fori_loop(0, stride, lambda _, s: self.step(s, sample, key), state)

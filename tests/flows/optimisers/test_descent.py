@@ -239,7 +239,7 @@ def test_statistics_stand_for_the_sample():
     np.testing.assert_allclose(reduced.thetas, plain.thetas, atol=1e-12)
 
 
-def test_bad_input_is_refused():
+def test_bad_input_raises():
     model, data = random_model(), random_data()
     for match, options in (
         ("give a key", {"batch": 5}),

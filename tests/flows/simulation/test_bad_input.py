@@ -1,4 +1,4 @@
-"""Bad input is refused at the door with a sentence; nothing is half-written."""
+"""Bad input raises before any work, with a sentence; nothing is half-written."""
 
 import equinox as eqx
 import jax
@@ -78,7 +78,7 @@ def flow(net=None, data=(X, Y), loss=half_squared_error, **options):
         (lambda: theory.orthogonal_relu_levels(np.ones((2, 2)), np.ones(2)), "not applicable"),
     ],
 )
-def test_refused(call, message):
+def test_bad_input_raises(call, message):
     with pytest.raises(ValueError, match=message):
         call()
 

@@ -75,7 +75,7 @@ def test_a_killed_run_goes_on_with_the_same_bits(time, whole, tmp_path):
     assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
     assert path.exists()
     same_bits(long_run.run(1e4, checkpoint=path), whole)
-    # A finished run is read back, and only then a larger horizon goes on.
+    # A finished run is read back, and only then a larger horizon continues it.
     same_bits(long_run.run(1e4, checkpoint=path), whole)
     longer = long_run.run(2e4, checkpoint=path)
     assert longer.ts[-1] == 2e4
@@ -93,7 +93,7 @@ def watched():
 
 @pytest.mark.parametrize("length", [1, 7, stepping.CHUNK])
 def test_where_calls_end_changes_no_bit(length, watched, tmp_path, monkeypatch):
-    """Over stops, events, a change of solver, and a resumption in the middle of a round."""
+    """Over stops, sign changes, a change of solver, and a resumption in the middle of a round."""
     monkeypatch.setattr(integration.Integration, "steps_of_call", lambda self: length)
     options = {
         "save_times": [5.0, 5.1, 300.0],
@@ -118,7 +118,7 @@ def test_where_calls_end_changes_no_thinned_path(monkeypatch):
     same_bits(long_run.run(1e4), whole)
 
 
-def test_checkpoints_of_other_flows_are_refused(tmp_path):
+def test_checkpoints_of_other_flows_raise(tmp_path):
     path = tmp_path / "flow.npz"
     model, (x, y) = long_run.problem()
     settings = {"t1": 1.0, "checkpoint": path, "rtol": 1e-6}
@@ -162,7 +162,7 @@ def test_cost_grows_with_the_logarithm_of_the_horizon():
 
 
 def test_a_checkpoint_is_of_what_is_computed(tmp_path):
-    """Another loss, or another event, of the same name is another flow; the same one under another name is the same."""
+    """Another loss, or another quantity, of the same name is another flow; the same one under another name is the same."""
     path = tmp_path / "flow.npz"
     model, data = long_run.problem()
     same = {"t1": 1.0, "rtol": 1e-6, "checkpoint": path}

@@ -43,11 +43,11 @@ def test_half_times_of_modes_are_the_closed_form(solver):
 
 def test_a_loss_level_is_where_crossing_time_finds_it():
     model, data = aligned()
-    events = {
+    quantities = {
         "low": lambda model: half_squared_error(model, data) - 0.6,
         "never": lambda model: half_squared_error(model, data) - 100.0,
     }
-    flow = simulate(model, half_squared_error, data, t1=30.0, sign_changes=events)
+    flow = simulate(model, half_squared_error, data, t1=30.0, sign_changes=quantities)
     crossing = crossing_time(model, half_squared_error, data, 0.6, 30.0)
     np.testing.assert_allclose(flow.sign_changes["low"].times, [crossing.time], rtol=1e-9)
     assert list(flow.sign_changes["low"].directions) == [-1]
@@ -88,7 +88,7 @@ def test_kinks_are_where_units_switch(kinked, tmp_path):
         np.testing.assert_array_equal(getattr(read.sign_changes["kinks"], field), getattr(found, field))
 
 
-def test_events_survive_interruption(kinked, tmp_path):
+def test_sign_changes_survive_interruption(kinked, tmp_path):
     model, (x, y) = kinked
     settings = {"t1": 2.5, "rtol": 1e-12, "sign_changes": {"kinks": lambda model: x @ incoming(model).T}}
     whole = simulate(model, mean_squared_error, (x, y), **settings)
@@ -104,7 +104,7 @@ def test_events_survive_interruption(kinked, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("events", "message"),
+    ("quantities", "message"),
     [
         ([strengths], "dictionary from names"),
         ({"not a name": strengths}, "an identifier and a function"),
@@ -112,10 +112,10 @@ def test_events_survive_interruption(kinked, tmp_path):
         ({"log": lambda model: jnp.log(-1.0)}, "must return finite real numbers"),
     ],
 )
-def test_what_is_no_event_is_refused(events, message):
+def test_what_is_no_quantity_raises(quantities, message):
     model, data = aligned()
     with pytest.raises(ValueError, match=message):
-        simulate(model, half_squared_error, data, t1=1.0, sign_changes=events)
+        simulate(model, half_squared_error, data, t1=1.0, sign_changes=quantities)
 
 
 class Vector(eqx.Module):
