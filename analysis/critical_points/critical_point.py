@@ -9,7 +9,7 @@ from jaxtyping import Float
 
 from ...flows import Landscape, flatten, unflatten
 from ...models.units import layers_of
-from ..curvature.spectrum import DENSE_LIMIT
+from ..curvature.spectrum import DENSE_HESSIAN_LIMIT
 from ..embeddings.embedding import Embedding, LayeredEmbedding
 from ..embeddings.narrow_landscape import NarrowLandscape, narrow_landscape
 from ..embeddings.reduction import reduce_layers
@@ -83,7 +83,7 @@ def _candidate_points(narrow: NarrowLandscape, thresholds: Thresholds) -> Iterat
     """
     theta = narrow.theta
     nearest = solve_gradient(narrow, theta)
-    if theta.size == 0 or theta.size > DENSE_LIMIT:
+    if theta.size == 0 or theta.size > DENSE_HESSIAN_LIMIT:
         yield nearest
         return
     values = np.linalg.eigvalsh(narrow.hessian(nearest))
@@ -135,7 +135,7 @@ def critical_point(
             gradient_norm=norm,
             distance=float(np.linalg.norm(point - start)),
             converged=zero and abs(float(value) - plateau) <= level,
-            refined=size <= DENSE_LIMIT,
+            refined=size <= DENSE_HESSIAN_LIMIT,
             embedding=embedding,
             start=start,
         )

@@ -82,7 +82,9 @@ def plot_speed(
     ax.plot(trajectory.ts[start:], positive[start:], color="k", lw=1)
     for number, visit in enumerate(visits):
         ax.plot(visit.time, visit.speed, "o", color=colour(number), ms=6)
-    ax.set(yscale="log", xscale="log" if logarithmic else "linear")
+    # A flow that starts at a critical point has no speed to draw on a logarithmic axis.
+    speed_scale = "log" if np.any(trajectory.speeds[start:] > 0) else "linear"
+    ax.set(yscale=speed_scale, xscale="log" if logarithmic else "linear")
     label(ax, "time t", "speed ‖∇L‖")
     ax.margins(x=0.01)
     return ax
@@ -200,7 +202,7 @@ def _row(figure: Figure, number: int, panels: int) -> list[Axes]:
 def _unit_panels(trajectory: Trajectory, shown: list[tuple[int, Visit]], panels: list[Axes]) -> None:
     """The incoming weights at each visit that is shown, all on one scale."""
     models = [trajectory.model_at_index(visit.passage.index) for _, visit in shown]
-    limit = max((1.15 * float(np.max(np.abs(incoming(model)[:, :2]))) for model in models), default=1.0)
+    limit = max((1.15 * float(np.max(np.abs(incoming(model)[:, :2]))) for model in models), default=1.0) or 1.0
     for ax, model, (number, visit) in zip(panels, models, shown, strict=True):
         plot_units(model, limit=limit, number=number, ax=ax)
         width = "" if visit.effective_width is None else f", width {visit.effective_width.width}"

@@ -50,12 +50,19 @@ def largest_curvature(trajectory: Trajectory, index: int = -1) -> float:
 
 
 def scales_of(trajectory: Trajectory) -> Scales:
-    """The largest loss, speed and weights along a flow, and the curvature at its end."""
+    """The largest loss, speed and weights along a flow, and the curvature at its end.
+
+    A flow that starts at a critical point shows no size of the gradient, one that starts at zero none of the weights
+    either: those are then as where nothing is known.
+    """
+    weights = float(np.max(np.linalg.norm(trajectory.thetas, axis=1)))
+    loss, speed = float(trajectory.losses[0]), float(np.max(trajectory.speeds))
+    unknown = Scales()
     return Scales(
-        loss=float(trajectory.losses[0]),
-        gradient=float(np.max(trajectory.speeds)),
-        curvature=largest_curvature(trajectory),
-        weight=float(np.max(np.linalg.norm(trajectory.thetas, axis=1))),
+        loss=loss or unknown.loss,
+        gradient=speed or unknown.gradient,
+        curvature=largest_curvature(trajectory) or unknown.curvature,
+        weight=weights or unknown.weight,
     )
 
 
