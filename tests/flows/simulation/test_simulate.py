@@ -115,7 +115,7 @@ def test_robertson_takes_the_right_number_of_steps():
     reference = solve_ivp(
         lambda t, y: np.asarray(robertson(t, y, None)), (0, 1e4), [1, 0, 0], "Radau", rtol=1e-10, atol=1e-14
     )
-    np.testing.assert_allclose(solution.thetas[-1], reference.y[:, -1], rtol=1e-4)
+    np.testing.assert_allclose(solution.ys[-1], reference.y[:, -1], rtol=1e-4)
 
 
 def test_the_implicit_solver_crosses_a_stiff_valley():

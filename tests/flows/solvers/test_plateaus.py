@@ -61,7 +61,7 @@ def test_steps_across_the_first_plateau_do_not_grow_with_its_length(name):
             mean_squared_error,
             data,
             t1=1.3 * length,
-            saveat=[0.5 * length],
+            save_times=[0.5 * length],
             rtol=1e-6,
             solver=SOLVERS[name](landscape),
         )
