@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from saddlescope.analysis import theory
+from saddlescope.analysis.theory.closed_forms.directions import mode_starts
 from scipy.integrate import quad, solve_ivp
 from scipy.optimize import minimize
 
@@ -52,7 +53,7 @@ def test_pivots_are_where_modes_start():
     """W of the exact Riccati solution at a time when mode k is at its middle, to the order of the separation."""
     random = np.random.default_rng(0)
     strengths, parts = np.array([3.0, 1.0]), 1e-3 * random.standard_normal((2, 4))
-    starts = theory.mode_starts(parts)
+    starts = mode_starts(parts)
     assert starts[0] == pytest.approx(parts[0] @ parts[0])
     for k in range(2):
         t = float(theory.logistic_half_time(strengths[k], starts[k], strengths[k]))
