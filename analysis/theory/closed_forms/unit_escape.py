@@ -138,7 +138,7 @@ def _time(values: np.ndarray, squares: np.ndarray, v: float, end: float) -> floa
     pieces = 1 + math.ceil(end * float(np.max(np.abs(values))))
     edges = np.sqrt(np.linspace(0.0, end, 2 * pieces + 1))
 
-    def integrand(x: np.ndarray) -> np.ndarray:
+    def integrand(x: np.ndarray | float) -> np.ndarray:
         tau = np.asarray(x) ** 2
         squared = v**2 + np.sum(squares * np.expm1(2 * values * tau[..., None]), axis=-1)
         # Where v = 0, F = Σ a²s τ to first order, and x / √F has a limit.
