@@ -188,7 +188,7 @@ def test_the_bound_on_attention_times_is_attained_by_aligned_balanced_heads():
     values, n = np.array([0.4, 0.3, 0.2, 0.1]), 31
     population = in_context_population(np.diag(values), n, normalised=True, weight=0.5)
     keys = 0.02 * jnp.eye(4)
-    model = with_units(small(LinearAttention(4)), jnp.concatenate([keys, keys], axis=1), jnp.full((4, 1), 0.02))
+    model = with_units(small(LinearAttention(inputs=4)), jnp.concatenate([keys, keys], axis=1), jnp.full((4, 1), 0.02))
     found = theory.predictions(Landscape(model, statistics_loss, population)).named("attention times")
     expected = theory.head_half_times(tuple(values), n, 0.02)
     np.testing.assert_allclose(found["earliest_half_times"], expected, rtol=1e-9)
@@ -302,7 +302,7 @@ def test_diagonal_networks():
 
 def test_every_formula_has_its_own_name_and_says_what_it_assumes():
     names = [formula.name for formula in FORMULAS]
-    assert len(set(names)) == len(names) == 16
+    assert len(set(names)) == len(names)
     theorem = next(formula for formula in FORMULAS if formula.name == "Theorem 4")
     assert str(theorem).splitlines() == [
         "Theorem 4 (Zhang, Saxe & Latham (2025), Theorem 4)",
@@ -311,7 +311,7 @@ def test_every_formula_has_its_own_name_and_says_what_it_assumes():
 
 
 def test_a_prediction_says_values_or_why_there_are_none():
-    found = theory.predictions(Landscape(small(Dense(linear, 3, 3)), half_squared_error, SPECTRAL))
+    found = theory.predictions(Landscape(small(Dense(linear, inputs=3, outputs=3)), half_squared_error, SPECTRAL))
     name, assumptions, values = str(found.named("Lemma 6 levels")).splitlines()
     assert name == "Lemma 6 levels (Baldi & Hornik (1989); Zhang, Saxe & Latham (2025), Lemma 6)"
     assert assumptions.startswith("assumes: two-layer linear network or merged attention")
@@ -320,9 +320,9 @@ def test_a_prediction_says_values_or_why_there_are_none():
     assert str(found.named("jump process")).splitlines()[2] == (
         "not applicable, because the model is a TwoLayer, not a diagonal network"
     )
-    table = str(found).splitlines()
-    assert table[0].split() == ["formula", "prediction"]
-    assert len([line for line in table if "not applicable, because" in line]) == 16 - len(found.applicable)
+    table = str(found)
+    assert table.split()[:2] == ["formula", "prediction"]
+    assert table.count("not applicable, because") == len(found) - len(found.applicable)
 
 
 def test_foreign_models_and_unknown_names():
