@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from saddlescope.flows import flatten, mean_squared_error
 
-import answers
-from problems import PROBLEMS, with_times
-from work_precision import at_error, equivalents
+from suite import answers
+from suite.problems import PROBLEMS, with_times
+from suite.report import at_error, equivalents
 
 COUNTS = {
     "linear": 160,
