@@ -8,7 +8,7 @@ import equinox as eqx
 import numpy as np
 
 from ...analysis import effective_width, itinerary, plot_units, theory
-from ...analysis.figures.itinerary import COLOURS
+from ...analysis.figures.style import COLOURS
 from ...analysis.visits.itinerary import Itinerary
 from ...flows import (
     Trajectory,

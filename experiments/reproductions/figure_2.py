@@ -5,7 +5,7 @@ from functools import cache
 
 import numpy as np
 
-from ...analysis.figures.itinerary import COLOURS
+from ...analysis.figures.style import COLOURS
 from ...flows import in_context_population, linear_population
 from ...models import Dense, LinearAttention, TwoLayer, incoming, linear, low_rank_plus_noise, outgoing
 from .ensemble import Curves, PlateauTimes, loss_curves, padded, plateau_times, seed_key
@@ -216,7 +216,13 @@ def _low_rank_panels(seeds: int, quick: bool) -> tuple[Panel, ...]:
     curves = {}
     for rank in ranks:
         models = [
-            low_rank_plus_noise(TwoLayer(LINEAR, LINEAR_ROOM, 1.0, key=seed_key(k)), rank, size, noise, key=seed_key(k))
+            low_rank_plus_noise(
+                TwoLayer(LINEAR, width=LINEAR_ROOM, scale=1.0, key=seed_key(k)),
+                rank=rank,
+                size=size,
+                scale=noise,
+                key=seed_key(k),
+            )
             for k in range(seeds)
         ]
         # Fine times first: the fast drop takes a hundredth of the rest.

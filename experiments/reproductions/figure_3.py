@@ -3,7 +3,7 @@
 import numpy as np
 
 from ...analysis import theory
-from ...analysis.figures.itinerary import COLOURS
+from ...analysis.figures.style import COLOURS
 from ...flows import descend, gradient_descent, half_squared_error
 from ...flows.losses.statistics import SufficientStatistics, from_sample
 from ...models import Dense, TwoLayer, linear, relu
@@ -60,7 +60,10 @@ def _relu_panel(pairs, levels: np.ndarray, waits: np.ndarray, linear_slopes: np.
     """
     names, drops, runs = [f"{a}/{b}" for a, b in PAIRS], np.zeros((2, len(PAIRS), 2)), []
     for k, (x, y) in enumerate(pairs):
-        models = [TwoLayer(Dense(relu, x.shape[1], 2), WIDTH, scale, key=seed_key(0)) for scale in SCALES]
+        models = [
+            TwoLayer(Dense(relu, inputs=x.shape[1], outputs=2), width=WIDTH, scale=scale, key=seed_key(0))
+            for scale in SCALES
+        ]
         each = [descend(model, half_squared_error, (x, y), optimiser=DESCENT, t1=DESCENT_TIME) for model in models]
         for j, run in enumerate(each):
             middles = (levels[k, :2] + levels[k, 1:3]) / 2
@@ -92,7 +95,10 @@ def _make(seeds: int, quick: bool) -> tuple[Panel, ...]:
     levels = np.array([_levels(*pair) for pair in pairs])
     drops, runs = [], []
     for scale in SCALES:
-        models = [padded(Dense(linear, images.shape[1], 2), WIDTH, scale, WIDTH, key=seed_key(0)) for _ in PAIRS]
+        models = [
+            padded(Dense(linear, inputs=images.shape[1], outputs=2), WIDTH, scale, WIDTH, key=seed_key(0))
+            for _ in PAIRS
+        ]
         runs.append(loss_curves(models, [_statistics(*pair) for pair in pairs], np.tile(ts, (len(PAIRS), 1))))
         drops.append(
             np.stack(

@@ -50,5 +50,5 @@ class Experiment(eqx.Module):
         data_key, model_key = seed_keys(seed)
         width = self.width if width is None else width
         scale = self.scale if scale is None else scale
-        model = TwoLayer(self.architecture, width, scale, key=model_key)
+        model = TwoLayer(self.architecture, width=width, scale=scale, key=model_key)
         return Setup(model, self.loss, self.make_data(data_key), self.t1 if t1 is None else t1)
