@@ -33,7 +33,7 @@ import numpy as np
 import tyro
 from matplotlib.ticker import NullFormatter
 from saddlescope.flows.curvature.hessian import hessian_of
-from saddlescope.flows.simulation.simulate import default_atol
+from saddlescope.flows.simulation.tolerances import default_atol
 
 from competitors import DENSE, OURS, PEERS
 from problems import PROBLEMS, with_times
