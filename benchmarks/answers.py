@@ -37,7 +37,7 @@ class Problem(NamedTuple):
 
 
 def two_layer(architecture, width, scale):
-    return lambda key: TwoLayer(architecture, width, scale, key=key)
+    return lambda key: TwoLayer(architecture, width=width, scale=scale, key=key)
 
 
 def perceptron(key):
@@ -47,13 +47,13 @@ def perceptron(key):
 
 
 PROBLEMS = {
-    "linear": Problem(two_layer(Dense(linear, 2, 2), 50, 1e-6), 40.0),
+    "linear": Problem(two_layer(Dense(linear, inputs=2, outputs=2), 50, 1e-6), 40.0),
     "linear-conv": Problem(two_layer(Convolution(linear, inputs=4, kernel=2, stride=2), 50, 1e-6), 40.0),
-    "relu": Problem(two_layer(Dense(relu, 2, 1), 50, 1e-6), 40.0),
+    "relu": Problem(two_layer(Dense(relu, inputs=2, outputs=1), 50, 1e-6), 40.0),
     "relu-conv": Problem(two_layer(Convolution(relu, inputs=4, kernel=2, stride=2), 50, 1e-6), 40.0),
     "attention": Problem(two_layer(LinearAttention(inputs=2, rank=1), 10, 5e-3), 100.0),
-    "quadratic": Problem(two_layer(Dense(quadratic, 2, 1), 10, 5e-3), 150.0),
-    "tanh": Problem(two_layer(Dense(tanh, 4, 1), 10, 1e-2), 1e4, 1e-6, stiff=True),
+    "quadratic": Problem(two_layer(Dense(quadratic, inputs=2, outputs=1), 10, 5e-3), 150.0),
+    "tanh": Problem(two_layer(Dense(tanh, inputs=4, outputs=1), 10, 1e-2), 1e4, 1e-6, stiff=True),
     "MLP": Problem(perceptron, 1e3, 1e-6, stiff=True),
 }
 
@@ -85,7 +85,7 @@ def another_width(name, path, mark):
     from saddlescope.flows import mean_squared_error, simulate
 
     problem, (model, data) = PROBLEMS[name], load(name, path)
-    narrow = TwoLayer(model.architecture, 4 * len(model.u) // 5, 1e-6, key=jax.random.key(1))
+    narrow = TwoLayer(model.architecture, width=4 * len(model.u) // 5, scale=1e-6, key=jax.random.key(1))
     for each in (model, narrow):
         print(itinerary(simulate(each, mean_squared_error, data, t1=problem.t1, rtol=problem.rtol)))
         mark()

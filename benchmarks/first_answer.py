@@ -64,7 +64,7 @@ def write_data(folder):
             raise RuntimeError(f"the model of {name} is not that of the experiment.")
     keys = jax.random.split(jax.random.key(0), 3)
     x = jax.random.normal(keys[0], (100, 4))
-    np.savez(folder / "tanh.npz", x, jax.vmap(TwoLayer(Dense(tanh, 4), 4, 1.0, key=keys[1]))(x))
+    np.savez(folder / "tanh.npz", x, jax.vmap(TwoLayer(Dense(tanh, inputs=4), width=4, scale=1.0, key=keys[1]))(x))
     x = jax.random.normal(keys[0], (40, 2))
     np.savez(folder / "MLP.npz", x, np.sin(2 * x[:, :1]) * x[:, 1:])
 

@@ -33,7 +33,7 @@ TSIT5_STAGES = 7  # six new gradients a step, and one to record loss and speed
 def problem(scale):
     c, s = np.cos(0.4), np.sin(0.4)
     rotation = np.array([[c, -s], [s, c]])
-    model = TwoLayer(Dense(linear, 2, 2), 2, 1.0, key=jax.random.key(0))
+    model = TwoLayer(Dense(linear, inputs=2, outputs=2), width=2, scale=1.0, key=jax.random.key(0))
     weights = jnp.asarray(scale * np.eye(2))
     x = np.sqrt(2) * np.eye(2)
     target = rotation @ np.diag(STRENGTHS) @ rotation.T

@@ -56,7 +56,9 @@ class Perceptron(eqx.Module):
 
     @property
     def units(self):
-        return Units((Slot(_weights), Slot(_biases)), (Slot(_readout),), UnitLaw(zero=False, order=0))
+        return Units(
+            incoming=(Slot(_weights), Slot(_biases)), outgoing=(Slot(_readout),), law=UnitLaw(zero=False, order=0)
+        )
 
     def __call__(self, x):
         return self.readout @ jax.nn.softplus(self.weights @ x + self.biases) + self.offset
@@ -90,7 +92,7 @@ def linear_power_law():
     keys = jax.random.split(jax.random.key(0), 4)
     x = jax.random.normal(keys[0], (400, 8)) / jnp.arange(1, 9)
     y = x @ jax.random.normal(keys[1], (8, 8)) + 0.1 * jax.random.normal(keys[2], (400, 8))
-    model = TwoLayer(Dense(linear, 8, 8), 10, 1e-3, key=keys[3])
+    model = TwoLayer(Dense(linear, inputs=8, outputs=8), width=10, scale=1e-3, key=keys[3])
     loss, data = reduced_data(model, half_squared_error, (x, y))
     return Problem("linear", Landscape(model, loss, data), 3000.0)
 
@@ -99,8 +101,8 @@ def tanh_teacher():
     """Tanh teacher of 4 units and student of 10, 4 inputs, 500 samples, ε = 1e-2: 50 parameters."""
     keys = jax.random.split(jax.random.key(0), 3)
     x = jax.random.normal(keys[0], (500, 4))
-    y = jax.vmap(TwoLayer(Dense(tanh, 4, 1), 4, 1.0, key=keys[1]))(x)
-    model = TwoLayer(Dense(tanh, 4, 1), 10, 1e-2, key=keys[2])
+    y = jax.vmap(TwoLayer(Dense(tanh, inputs=4, outputs=1), width=4, scale=1.0, key=keys[1]))(x)
+    model = TwoLayer(Dense(tanh, inputs=4, outputs=1), width=10, scale=1e-2, key=keys[2])
     return Problem("tanh", Landscape(model, mean_squared_error, (x, y)), 1e5)
 
 
@@ -149,8 +151,8 @@ def wide():
     """Tanh teacher of 4 units, student of 500 with 199 inputs, 100 samples: 10⁵ parameters."""
     keys = jax.random.split(jax.random.key(0), 3)
     x = jax.random.normal(keys[0], (100, 199)) / jnp.arange(1, 200) ** 0.5
-    y = jax.vmap(TwoLayer(Dense(tanh, 199, 1), 4, 1.0, key=keys[1]))(x)
-    model = TwoLayer(Dense(tanh, 199, 1), 500, 1e-2, key=keys[2])
+    y = jax.vmap(TwoLayer(Dense(tanh, inputs=199, outputs=1), width=4, scale=1.0, key=keys[1]))(x)
+    model = TwoLayer(Dense(tanh, inputs=199, outputs=1), width=500, scale=1e-2, key=keys[2])
     return Problem("wide", Landscape(model, mean_squared_error, (x, y)), 1e4, dense=False)
 
 

@@ -40,9 +40,9 @@ class Activation(eqx.Module):
         self,
         name: str,
         function: Callable[[Array], Array],
+        *,
         law: UnitLaw | None = None,
         kernel: Kernel | None = None,
-        *,
         check: bool = True,
     ):
         if law is None:
@@ -86,23 +86,25 @@ def leaky_relu(slope: float) -> Activation:
     r"""$\sigma(x) = x$ for x > 0 and `slope` · x otherwise: 0 for ReLU, 1 for the linear one, −1 for |x|."""
     name, function = f"leaky-relu({slope:g})", _LeakyReLU(float(slope))
     if slope == 1:
-        return _stated(name, function, UnitLaw(zero=True, degree=1, linear=True))
-    return _stated(name, function, UnitLaw(zero=True, degree=1, field="nonnegative", smooth=False))
+        return _stated(name, function, law=UnitLaw(zero=True, degree=1, linear=True))
+    return _stated(name, function, law=UnitLaw(zero=True, degree=1, field="nonnegative", smooth=False))
 
 
-def _stated(name: str, function: Callable[[Array], Array], law: UnitLaw, kernel: Kernel | None = None) -> Activation:
+def _stated(name: str, function: Callable[[Array], Array], *, law: UnitLaw, kernel: Kernel | None = None) -> Activation:
     # Tests check these laws; here it would mean to compute when the library is imported.
-    return Activation(name, function, law, kernel, check=False)
+    return Activation(name, function, law=law, kernel=kernel, check=False)
 
 
-linear = _stated("linear", _identity, UnitLaw(zero=True, degree=1, linear=True), linear_kernel)
-relu = _stated("relu", jax.nn.relu, UnitLaw(zero=True, degree=1, field="nonnegative", smooth=False), relu_kernel)
-quadratic = _stated("quadratic", jnp.square, UnitLaw(zero=True, degree=2, order=2), quadratic_kernel)
-cubic = _stated("cubic", _cube, UnitLaw(zero=True, degree=3, order=3), cubic_kernel)
-tanh = _stated("tanh", jnp.tanh, UnitLaw(zero=True))
-sine = _stated("sine", jnp.sin, UnitLaw(zero=True), sine_kernel)
-erf = _stated("erf", _error_function, UnitLaw(zero=True), erf_kernel)
-gelu = _stated("gelu", _gelu, UnitLaw(zero=True))
-x_tanh_x = _stated("x-tanh-x", _x_tanh_x, UnitLaw(zero=True, order=2))
-sigmoid = _stated("sigmoid", jax.nn.sigmoid, UnitLaw(zero=False, order=0))
-softplus = _stated("softplus", jax.nn.softplus, UnitLaw(zero=False, order=0))
+linear = _stated("linear", _identity, law=UnitLaw(zero=True, degree=1, linear=True), kernel=linear_kernel)
+relu = _stated(
+    "relu", jax.nn.relu, law=UnitLaw(zero=True, degree=1, field="nonnegative", smooth=False), kernel=relu_kernel
+)
+quadratic = _stated("quadratic", jnp.square, law=UnitLaw(zero=True, degree=2, order=2), kernel=quadratic_kernel)
+cubic = _stated("cubic", _cube, law=UnitLaw(zero=True, degree=3, order=3), kernel=cubic_kernel)
+tanh = _stated("tanh", jnp.tanh, law=UnitLaw(zero=True))
+sine = _stated("sine", jnp.sin, law=UnitLaw(zero=True), kernel=sine_kernel)
+erf = _stated("erf", _error_function, law=UnitLaw(zero=True), kernel=erf_kernel)
+gelu = _stated("gelu", _gelu, law=UnitLaw(zero=True))
+x_tanh_x = _stated("x-tanh-x", _x_tanh_x, law=UnitLaw(zero=True, order=2))
+sigmoid = _stated("sigmoid", jax.nn.sigmoid, law=UnitLaw(zero=False, order=0))
+softplus = _stated("softplus", jax.nn.softplus, law=UnitLaw(zero=False, order=0))

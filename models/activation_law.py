@@ -42,7 +42,14 @@ def law_of_function(function: Callable[[Array], Array]) -> UnitLaw:
         raise ValueError("the lowest order of the function at zero does not show in its values; state its UnitLaw.")
     over_reals = degree is None or probe.broken_homogeneity(degree, FACTORS) is None
     linear = degree == 1 and over_reals
-    return UnitLaw(True, degree, "real" if over_reals else "nonnegative", linear, probe.jump is None, order)
+    return UnitLaw(
+        zero=True,
+        degree=degree,
+        field="real" if over_reals else "nonnegative",
+        linear=linear,
+        smooth=probe.jump is None,
+        order=order,
+    )
 
 
 def check_law(name: str, function: Callable[[Array], Array], law: UnitLaw) -> None:

@@ -1,5 +1,6 @@
 """Heads of self-attention that read in-context regression."""
 
+from dataclasses import KW_ONLY
 from typing import Any
 
 import equinox as eqx
@@ -25,6 +26,7 @@ class LinearAttention(eqx.Module):
     Source: Zhang, Singh, Latham & Saxe (2025), separate key and query.
     """
 
+    _: KW_ONLY
     inputs: int = eqx.field(static=True)
     rank: int = eqx.field(static=True, default=1)
     outputs: int = eqx.field(static=True, default=1)
@@ -54,7 +56,7 @@ class LinearAttention(eqx.Module):
 
     @property
     def features(self) -> Features | None:
-        return Features(outer_features, _separate_coefficients)
+        return Features(of_input=outer_features, coefficients=_separate_coefficients)
 
 
 class MergedAttention(eqx.Module):
@@ -66,6 +68,7 @@ class MergedAttention(eqx.Module):
     Source: Zhang, Singh, Latham & Saxe (2025), merged key and query.
     """
 
+    _: KW_ONLY
     inputs: int = eqx.field(static=True)
     outputs: int = eqx.field(static=True, default=1)
 
@@ -94,7 +97,7 @@ class MergedAttention(eqx.Module):
 
     @property
     def features(self) -> Features | None:
-        return Features(outer_features, _merged_coefficients)
+        return Features(of_input=outer_features, coefficients=_merged_coefficients)
 
 
 class SoftmaxAttention(eqx.Module):
@@ -110,6 +113,7 @@ class SoftmaxAttention(eqx.Module):
     Source: Zhang, Saxe & Latham (2025), Eq. 2.
     """
 
+    _: KW_ONLY
     inputs: int = eqx.field(static=True)
     rank: int = eqx.field(static=True, default=1)
     outputs: int = eqx.field(static=True, default=1)

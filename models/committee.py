@@ -22,7 +22,7 @@ class Committee(eqx.Module):
     weights: Float[Array, "K N"]
     activation: Activation = eqx.field(static=True)
 
-    def __init__(self, activation: Activation, inputs: int, width: int, scale: float, *, key: PRNGKeyArray):
+    def __init__(self, activation: Activation, *, inputs: int, width: int, scale: float, key: PRNGKeyArray):
         check_sizes(inputs=inputs, width=width)
         check_scale(scale)
         self.weights = normal_array(key, (width, inputs), scale)

@@ -40,11 +40,11 @@ class Deep(eqx.Module):
     def __init__(
         self,
         architecture: Architecture,
-        widths: tuple[int, ...],
-        scale: float,
         *,
+        widths: tuple[int, ...],
         activation: Activation | tuple[Activation, ...] | None = None,
         bias: bool = False,
+        scale: float,
         key: PRNGKeyArray,
     ):
         if not widths:
@@ -69,7 +69,9 @@ class Deep(eqx.Module):
         for k, activation in enumerate(self.activations):
             bias = (Slot(Parameter(k, "biases")),) if self.biases else ()
             above = Parameter(k, "connections")
-            layers.append(Units((below, *bias), (Slot(above),), activation.law, name=f"layer {k + 2}"))
+            layers.append(
+                Units(incoming=(below, *bias), outgoing=(Slot(above),), law=activation.law, name=f"layer {k + 2}")
+            )
             below = Slot(above, axis=-1)
         return tuple(layers)
 
@@ -80,7 +82,7 @@ class Deep(eqx.Module):
         affine = bool(self.biases) or self.offset is not None
         if first is None or affine or not all(activation.law.linear for activation in self.activations):
             return None
-        return Features(first.of_input, _coefficients)
+        return Features(of_input=first.of_input, coefficients=_coefficients)
 
     @property
     def v(self) -> Float[Array, "H ..."]:

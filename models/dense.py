@@ -1,5 +1,6 @@
 """Hidden neurons and convolutional kernels."""
 
+from dataclasses import KW_ONLY
 from typing import Any
 
 import equinox as eqx
@@ -20,6 +21,7 @@ class Dense(eqx.Module):
     """
 
     activation: Activation = eqx.field(static=True)
+    _: KW_ONLY
     inputs: int = eqx.field(static=True)
     outputs: int = eqx.field(static=True, default=1)
     bias: bool = eqx.field(static=True, default=False)
@@ -52,9 +54,9 @@ class Dense(eqx.Module):
     def features(self) -> Features | None:
         law = self.activation.law
         if law.linear and not self.bias:
-            return Features(identity_features, _linear_coefficients)
+            return Features(of_input=identity_features, coefficients=_linear_coefficients)
         if law.degree == 2 and law.field == "real" and not self.bias:
-            return Features(product_features, _quadratic_coefficients)
+            return Features(of_input=product_features, coefficients=_quadratic_coefficients)
         return None
 
 
@@ -66,6 +68,7 @@ class Convolution(eqx.Module):
     """
 
     activation: Activation = eqx.field(static=True)
+    _: KW_ONLY
     inputs: int = eqx.field(static=True)
     kernel: int = eqx.field(static=True)
     stride: int = eqx.field(static=True, default=1)
@@ -111,7 +114,11 @@ class Convolution(eqx.Module):
 
     @property
     def features(self) -> Features | None:
-        return Features(self.flat_windows, _convolution_coefficients) if self.activation.law.linear else None
+        return (
+            Features(of_input=self.flat_windows, coefficients=_convolution_coefficients)
+            if self.activation.law.linear
+            else None
+        )
 
 
 def _linear_coefficients(model: Any) -> Array:

@@ -16,7 +16,7 @@ class DiagonalLinear(eqx.Module):
 
     It declares no units: every coordinate has an input of its own, so that none can stand for another.
 
-    **Arguments:** `inputs`; `scale`: α, the standard deviation of the entries; `layers`: L; `key`: random key. Without
+    **Arguments:** `inputs`; `layers`: L; `scale`: α, the standard deviation of the entries; `key`: random key. Without
     a key the last array is zero, and with it β, and all others are $\sqrt 2\, \alpha$ (for L = 2:
     $u^2 - v^2 = 2 \alpha^2$).
 
@@ -27,7 +27,7 @@ class DiagonalLinear(eqx.Module):
 
     weights: tuple[Float[Array, " inputs"], ...]
 
-    def __init__(self, inputs: int, scale: float, layers: int = 2, *, key: PRNGKeyArray | None = None):
+    def __init__(self, *, inputs: int, layers: int = 2, scale: float, key: PRNGKeyArray | None = None):
         check_sizes(inputs=inputs)
         check_scale(scale)
         if layers < 2:
@@ -46,7 +46,7 @@ class DiagonalLinear(eqx.Module):
     @property
     def features(self) -> Features:
         """The input itself."""
-        return Features(identity_features, _coefficients)
+        return Features(of_input=identity_features, coefficients=_coefficients)
 
     def conserved(self) -> Float[Array, "L-1 inputs"]:
         r"""$w_l^2 - w_{l+1}^2$, which gradient flow keeps."""

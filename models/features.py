@@ -1,6 +1,7 @@
 """Models that are linear in fixed features of their input, f(x) = A(θ) Z(x)."""
 
 from collections.abc import Callable
+from dataclasses import KW_ONLY
 from typing import Any
 
 import equinox as eqx
@@ -19,6 +20,7 @@ class Features(eqx.Module):
     - `coefficients`: $A(\theta) \in R^{outputs \times F}$ of a model.
     """
 
+    _: KW_ONLY
     of_input: Callable[[Any], Float[Array, " F"]] = eqx.field(static=True)
     coefficients: Callable[[Any], Float[Array, "outputs F"]] = eqx.field(static=True)
 

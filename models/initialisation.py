@@ -42,7 +42,7 @@ def _normal_entries(key: PRNGKeyArray, count: int) -> Float[Array, " count"]:
     return jax.random.normal(key, (count,))
 
 
-def low_rank_plus_noise(model: Any, rank: int, size: float, scale: float, *, layer: int = 0, key: PRNGKeyArray) -> Any:
+def low_rank_plus_noise(model: Any, *, rank: int, size: float, layer: int = 0, scale: float, key: PRNGKeyArray) -> Any:
     r"""Replaces the units by a random low-rank configuration plus a small perturbation.
 
     $\Theta = A B + \varepsilon G$ with $A \in R^{H \times r}$, $B \in R^{r \times (N_u + N_v)}$, $G$ Gaussian and the

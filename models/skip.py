@@ -34,13 +34,13 @@ class SkipConnected(eqx.Module):
     def __init__(
         self,
         activation: Activation,
+        *,
         inputs: int,
         width: int,
         outputs: int,
+        layers: int = 4,
         skip: int,
         scale: float,
-        *,
-        layers: int = 4,
         key: PRNGKeyArray,
     ):
         check_sizes(inputs=inputs, width=width, outputs=outputs)
@@ -58,14 +58,18 @@ class SkipConnected(eqx.Module):
         reads = lambda k: Slot(Parameter(k, "weights"), axis=1)  # noqa: E731
         writes = lambda k: Slot(Parameter(k, "weights"), axis=0)  # noqa: E731
         ends = (0, s) if s else (0,)
-        stream = Units(tuple(map(writes, ends)), tuple(reads(k + 1) for k in ends), law, name="stream")
+        stream = Units(
+            incoming=tuple(map(writes, ends)), outgoing=tuple(reads(k + 1) for k in ends), law=law, name="stream"
+        )
         others = [k for k in range(1, count - 1) if k not in ends]
-        return stream, *(Units((writes(k),), (reads(k + 1),), law, name=f"layer {k + 1}") for k in others)
+        return stream, *(
+            Units(incoming=(writes(k),), outgoing=(reads(k + 1),), law=law, name=f"layer {k + 1}") for k in others
+        )
 
     @property
     def features(self) -> Features | None:
         """The input itself, if σ is linear."""
-        return Features(identity_features, _product) if self.activation.law.linear else None
+        return Features(of_input=identity_features, coefficients=_product) if self.activation.law.linear else None
 
     def __call__(self, x: Float[Array, " inputs"]) -> Float[Array, " outputs"]:
         """The output for one input (no batch axis)."""

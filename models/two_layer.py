@@ -23,7 +23,7 @@ class TwoLayer(eqx.Module):
     parameters: tuple[Float[Array, "H ..."], ...]
     architecture: Architecture = eqx.field(static=True)
 
-    def __init__(self, architecture: Architecture, width: int, scale: float, *, key: PRNGKeyArray):
+    def __init__(self, architecture: Architecture, *, width: int, scale: float, key: PRNGKeyArray):
         check_sizes(width=width)
         check_scale(scale)
         self.parameters = normal_arrays(key, unit_shapes(architecture, width), scale)
@@ -71,6 +71,6 @@ def unit_shapes(architecture: Architecture, width: int) -> tuple[tuple[int, ...]
 
 def first_units(architecture: Architecture) -> Units:
     """The units whose arrays are a model's `parameters`."""
-    slots = tuple(Slot(Parameter(k), 0, degree) for k, degree in enumerate(architecture.slot_degrees))
+    slots = tuple(Slot(Parameter(k), axis=0, degree=degree) for k, degree in enumerate(architecture.slot_degrees))
     products = tuple((slots[a], slots[b]) for a, b in architecture.products)
-    return Units(slots[:-1], slots[-1:], architecture.law, products)
+    return Units(incoming=slots[:-1], outgoing=slots[-1:], law=architecture.law, products=products)

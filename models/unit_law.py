@@ -1,5 +1,6 @@
 """What the theory needs to know of a unit: the properties of its map."""
 
+from dataclasses import KW_ONLY
 from typing import Literal
 
 import equinox as eqx
@@ -26,6 +27,7 @@ class UnitLaw(eqx.Module):
     Source: Zhang, Saxe & Latham (2025), Theorems 1 and 3.
     """
 
+    _: KW_ONLY
     zero: bool = eqx.field(static=True)
     degree: int | None = eqx.field(static=True, default=None)
     field: Literal["real", "nonnegative"] = eqx.field(static=True, default="real")

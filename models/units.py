@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterable
+from dataclasses import KW_ONLY
 from typing import Any
 
 import equinox as eqx
@@ -24,6 +25,7 @@ class Slot(eqx.Module):
     """
 
     where: Callable[[Any], Array] = eqx.field(static=True)
+    _: KW_ONLY
     axis: int = eqx.field(static=True, default=0)
     degree: int | None = eqx.field(static=True, default=None)
 
@@ -45,6 +47,7 @@ class Units(eqx.Module):
     Source: Zhang, Saxe & Latham (2025), Eq. 1.
     """
 
+    _: KW_ONLY
     incoming: tuple[Slot, ...] = eqx.field(static=True)
     outgoing: tuple[Slot, ...] = eqx.field(static=True)
     law: UnitLaw = eqx.field(static=True)

@@ -38,7 +38,9 @@ class Linearised(eqx.Module):
         features = features_of(self.model)
         if features is None:
             return None
-        return Features(features.of_input, lambda linearised: linearised._expand(features.coefficients))
+        return Features(
+            of_input=features.of_input, coefficients=lambda linearised: linearised._expand(features.coefficients)
+        )
 
 
 def linearised(landscape: Landscape) -> Traced:

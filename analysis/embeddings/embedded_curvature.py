@@ -104,12 +104,12 @@ def embedded_spectrum(
     u, v = np.asarray(incoming(narrow, layer)), np.asarray(outgoing(narrow, layer))
     zero = np.zeros(u.shape[1]), np.zeros(v.shape[1])
     if law.linear:
-        count = embedding.incoming.shape[0] - embedding.incoming.shape[1]
+        count = embedding.p_in.shape[0] - embedding.p_in.shape[1]
         blocks.append(_block("unused unit", count, with_spare, added, zero, 0))
     else:
-        shares = embedding.incoming * embedding.outgoing
-        members = embedding.incoming != 0
-        if np.any((embedding.outgoing != 0) & ~members):
+        shares = embedding.p_in * embedding.p_out
+        members = embedding.p_in != 0
+        if np.any((embedding.p_out != 0) & ~members):
             raise ValueError("a wide unit has incoming parameters zero and outgoing ones that are not.")
         for i in range(shares.shape[1]):
             share = shares[members[:, i], i]
@@ -127,7 +127,7 @@ def embedded_spectrum(
 
 def _isometric(embedding: Embedding) -> bool:
     """Whether the narrow parameters are coordinates of equal length in the wide ones."""
-    p, q = embedding.incoming, embedding.outgoing
+    p, q = embedding.p_in, embedding.p_out
     return bool(np.allclose(p, q, rtol=0, atol=1e-12) and np.allclose(p.T @ p, np.eye(p.shape[1]), rtol=0, atol=1e-12))
 
 

@@ -23,19 +23,19 @@ class Embedding(eqx.Module):
     """
 
     narrow: Any
-    incoming: Float[np.ndarray, "H r"]
-    outgoing: Float[np.ndarray, "H r"]
+    p_in: Float[np.ndarray, "H r"]
+    p_out: Float[np.ndarray, "H r"]
     layer: int = eqx.field(static=True, default=0)
 
     @property
     def maps(self) -> tuple[LayerMap, ...]:
         """The maps of all layers in which the two networks differ: this one."""
-        return ((self.incoming, self.outgoing, self.layer),)
+        return ((self.p_in, self.p_out, self.layer),)
 
     @property
     def dormant(self) -> np.ndarray:
         """Which units of the wide network are zero (bool, length H)."""
-        return ~np.any((self.incoming != 0) | (self.outgoing != 0), axis=1)
+        return ~np.any((self.p_in != 0) | (self.p_out != 0), axis=1)
 
     def wide(self, narrow: Any = None) -> Any:
         """The wide network with the narrow one's map; `narrow` may be another network of the same shape.
@@ -43,13 +43,13 @@ class Embedding(eqx.Module):
         Its gradient is zero wherever the narrow network's is.
         """
         narrow = self.narrow if narrow is None else narrow
-        return map_units(narrow, self.incoming, self.outgoing, self.layer)
+        return map_units(narrow, self.p_in, self.p_out, self.layer)
 
     def then(self, outer: "Embedding") -> "Embedding":
         """This embedding followed by an embedding of its wide network in a wider one."""
         if outer.layer != self.layer:
             raise ValueError(f"embeddings of different layers, {self.layer} and {outer.layer}, do not follow another.")
-        return Embedding(self.narrow, outer.incoming @ self.incoming, outer.outgoing @ self.outgoing, self.layer)
+        return Embedding(self.narrow, outer.p_in @ self.p_in, outer.p_out @ self.p_out, self.layer)
 
 
 class LayeredEmbedding(eqx.Module):

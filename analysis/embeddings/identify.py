@@ -10,6 +10,7 @@ from ...models import incoming, outgoing
 from ...models.initialisation import normal_arrays
 from ...models.unit_law import EmbeddingType, UnitLaw
 from ...models.units import declared_units, map_units
+from ..numerical_rank import numerical_rank
 from .embedding import Embedding
 
 # Parameters that agree to this share of the largest are equal: a critical point is known to about 1e-10.
@@ -36,7 +37,7 @@ class Identification(eqx.Module):
     def __str__(self) -> str:
         counts = {name: self.types.count(name) for name in ("ii", "i", "iii", "iv")}
         parts = [f"{count} of type {name}" for name, count in counts.items() if count]
-        width = self.embedding.incoming.shape[1]
+        width = self.embedding.p_in.shape[1]
         return f"width {width} embedded in {len(self.types)}: {', '.join(parts) or 'no further units'}"
 
 
@@ -91,7 +92,7 @@ def _factorised(u: np.ndarray, v: np.ndarray, law: UnitLaw, small: float):
     """The narrowest P_u, P_v with P_vᵀP_u = 1 whose columns span those of U and V."""
     a, b = _basis(u, small), _basis(v, small)
     left, overlap, right = np.linalg.svd(b.T @ a)
-    rank = int(np.sum(overlap > EQUAL))
+    rank = numerical_rank(overlap, EQUAL, scale=1.0)
     # What one side has and the other does not see needs a narrow unit as well: its partner is itself.
     p, q = np.hstack([a, b @ left[:, rank:]]), np.hstack([b, a @ right[rank:].T])
     used = np.max(np.abs(np.hstack([u, v])), axis=1, initial=0.0, keepdims=True) > small
@@ -101,7 +102,7 @@ def _factorised(u: np.ndarray, v: np.ndarray, law: UnitLaw, small: float):
 def _basis(rows: np.ndarray, small: float) -> np.ndarray:
     """Orthonormal columns that span those of a matrix, but for what is small."""
     left, sizes, _ = np.linalg.svd(rows, full_matrices=False)
-    return left[:, sizes > small]
+    return left[:, : numerical_rank(sizes, small, scale=1.0)]
 
 
 def _grouped(u: np.ndarray, v: np.ndarray, law: UnitLaw, small: float):
@@ -150,14 +151,14 @@ def sample_family(embedding: Embedding, *, key: PRNGKeyArray) -> Embedding:
     **Arguments:** `embedding`; `key`: random key.
     """
     narrow, layer = embedding.narrow, embedding.layer
-    law, (wide, width) = declared_units(narrow, layer).law, embedding.incoming.shape
+    law, (wide, width) = declared_units(narrow, layer).law, embedding.p_in.shape
     first, second = (np.asarray(array) for array in normal_arrays(key, 2 * ((wide, width),)))
     if law.linear:
         # Nearly singular overlaps make γ of any size; a mean of one keeps them moderate.
         anchored = second + 3 * first
         return Embedding(narrow, first, anchored @ np.linalg.inv(first.T @ anchored), layer)
-    members = embedding.incoming != 0
-    p = np.where(members, embedding.incoming, 0.0)
+    members = embedding.p_in != 0
+    p = np.where(members, embedding.p_in, 0.0)
     if law.degree == 1:
         factors = np.exp(first) if law.field == "nonnegative" else np.where(first < 0, -1, 1) * np.exp(second)
         p = np.where(members, factors, 0.0)

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from ...flows import Landscape, flatten, unflatten
 from ...models import UnitLaw, incoming, outgoing
 from ...models.units import declared_units, layers_of, map_units, units_matrix, width
-from ..curvature.spectrum import DENSE_LIMIT
+from ..curvature.spectrum import DENSE_HESSIAN_LIMIT
 from .embedding import Embedding, LayeredEmbedding, LayerMap
 
 
@@ -60,7 +60,7 @@ def narrow_landscape(
     if spare:
         narrow, maps = _with_spare_units(narrow, maps, spare)
     size = landscape.theta.size
-    if maps is not None and size <= DENSE_LIMIT:
+    if maps is not None and size <= DENSE_HESSIAN_LIMIT:
         matrix = units_matrix(narrow, maps)
         if len(matrix) == size:
             return NarrowLandscape(landscape, matrix, narrow)

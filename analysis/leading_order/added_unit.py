@@ -41,8 +41,8 @@ class AddedUnitForm(eqx.Module):
 
     order: int
     strength: float
-    incoming: Float[np.ndarray, " Nu"] | None
-    outgoing: Float[np.ndarray, " Nv"] | None
+    u: Float[np.ndarray, " Nu"] | None
+    v: Float[np.ndarray, " Nv"] | None
     maximisers: Float[np.ndarray, "m Nu+Nv"]
 
     @property

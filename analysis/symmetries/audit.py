@@ -9,14 +9,13 @@ from jaxtyping import Array, Float
 
 from ...flows import Trajectory, flatten
 from ...flows.compilation.traced import Traced, compiled, trace
+from ..numerical_rank import DERIVATIVE_TOLERANCE, numerical_rank
 from .conservation import conserved_drift, conserved_quantities
 from .lie_algebra import ConservedCount, count_of_outputs
 from .symmetry import outputs_on
 
 # Brackets of gradient fields are made for up to so many parameters: their number and nested derivatives grow with it.
 COUNT_LIMIT = 60
-# Singular values of the known quantities' gradients below this share of the largest are zero.
-RANK = 1e-9
 
 
 class ConservationAudit(eqx.Module):
@@ -68,7 +67,7 @@ def known_rank(model: Any) -> int:
     if gradients.size == 0:
         return 0
     values = np.linalg.svd(gradients, compute_uv=False)
-    return int(np.sum(values > RANK * values[0]))
+    return numerical_rank(values, DERIVATIVE_TOLERANCE)
 
 
 @compiled

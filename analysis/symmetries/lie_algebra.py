@@ -11,12 +11,11 @@ from jaxtyping import Array, Float
 from ...flows import flatten, unflatten
 from ...flows.compilation.traced import Traced, compiled, trace
 from ...models.initialisation import normal_array, split_key
+from ..numerical_rank import DERIVATIVE_TOLERANCE, numerical_rank
 from .symmetry import Outputs
 
 # More random brackets than parameters, so that they span whatever can be spanned.
 SURPLUS = 10
-# Singular values below this share of the largest are zero: brackets are exact to rounding, which grows with depth.
-RANK = 1e-9
 
 
 class ConservedCount(eqx.Module):
@@ -74,7 +73,7 @@ def _count(outputs: Traced, theta: Float[np.ndarray, " D"], max_depth: int) -> C
         weights = np.asarray(normal_array(use, (theta.size + SURPLUS, depth, size), size**-0.5), theta.dtype)
         rows = np.vstack([rows, _scaled(np.asarray(_brackets(outputs, theta, weights)), rows)])
         values = np.linalg.svd(rows, compute_uv=False)
-        rank = int(np.sum(values > RANK * values[0]))
+        rank = numerical_rank(values, DERIVATIVE_TOLERANCE)
         gap = float(values[rank - 1] / values[rank]) if rank < len(values) and values[rank] > 0 else np.inf
         dimensions.append(rank)
         if rank == theta.size or dimensions[-2:] == [rank, rank]:
@@ -111,4 +110,4 @@ def _scaled(found: np.ndarray, known: np.ndarray) -> np.ndarray:
     """Brackets of one depth brought to the size of the fields; what vanishes but for rounding is left as it is."""
     size = np.max(np.linalg.norm(found, axis=1))
     reference = np.max(np.linalg.norm(known, axis=1), initial=0.0)
-    return found * (reference / size) if reference and size > RANK * reference else found
+    return found * (reference / size) if reference and size > DERIVATIVE_TOLERANCE * reference else found

@@ -18,9 +18,8 @@ from ...models.features import features_of
 from ...models.quick import quickly_compiled
 from ...models.units import declared_units, layers_of, units_of, width, with_units
 from ..embeddings.embedding import Embedding
+from ..numerical_rank import DERIVATIVE_TOLERANCE, numerical_rank
 
-# Singular values below this share of the largest are zero.
-RANK = 1e-9
 # Conditions, so many times as there are unknowns, that a symmetry must meet.
 TRIALS = 3
 # Generators of a model without units are sought among all affine maps of its parameters: the square of their number.
@@ -98,10 +97,9 @@ def generators(function: Callable[[Array], Array], size: int, dtype: Any = float
     rows = np.asarray(_conditions(function, points)).reshape(-1, size * (size + 1))
     # The triangular factor has the null space of the rows, and is as small as the unknowns are few.
     _, values, vectors = np.linalg.svd(np.linalg.qr(rows, mode="r"))
-    values = np.append(values, np.zeros(len(vectors) - len(values)))
-    algebra = vectors[values <= RANK * values[0]].reshape(-1, size, size + 1)
+    algebra = vectors[numerical_rank(values, DERIVATIVE_TOLERANCE) :].reshape(-1, size, size + 1)
     # What is rounding must not move parameters that are zero.
-    return np.where(np.abs(algebra) > RANK, algebra, 0.0)
+    return np.where(np.abs(algebra) > DERIVATIVE_TOLERANCE, algebra, 0.0)
 
 
 def _moves(algebra: Float[np.ndarray, "k n n+1"], theta: Float[np.ndarray, " n"]) -> Float[np.ndarray, "k n"]:
@@ -183,14 +181,14 @@ def _mixings(u: np.ndarray, v: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]
 
 def _range(matrix: np.ndarray) -> np.ndarray:
     left, values, _ = np.linalg.svd(matrix, full_matrices=False)
-    return left[:, values > RANK * np.max(values, initial=0.0)]
+    return left[:, : numerical_rank(values, DERIVATIVE_TOLERANCE)]
 
 
 def family_directions(embedding: Embedding) -> Float[np.ndarray, "k n"]:
     r"""Tangents of the affine family of embedded points: outputs shared otherwise between the units of one column."""
     v, rows = np.asarray(outgoing(embedding.narrow)), []
-    u_shape = (embedding.incoming.shape[0], incoming(embedding.narrow).shape[1])
-    for column, output in zip(embedding.incoming.T, v, strict=True):
+    u_shape = (embedding.p_in.shape[0], incoming(embedding.narrow).shape[1])
+    for column, output in zip(embedding.p_in.T, v, strict=True):
         first, *others = np.flatnonzero(column) if np.any(column) else [0]
         for other in others:
             dv = np.zeros((len(column), v.shape[1]))

@@ -5,11 +5,11 @@ from typing import Any
 import numpy as np
 
 from ...analysis import theory
-from ...analysis.figures.itinerary import COLOURS
+from ...analysis.figures.style import COLOURS
 from ...flows import in_context_population, linear_population, mean_squared_error, mirror_flow, simulate
 from ...models import Dense, LinearAttention, TwoLayer, linear, quadratic
 from ...models.units import unit_vectors
-from ..data.synthetic import fourier_template, modular_addition
+from ..data.cyclic_shifts import fourier_template, modular_addition
 from .check import at_least, at_most, close
 from .drawing import draw_levels
 from .ensemble import crossings, loss_curves, padded, plateau_times, seed_key
@@ -66,7 +66,7 @@ def _linear_panel() -> Panel:
     scales, drops, runs = (1e-6, 1e-12), [], []
     horizon = 2.0 * schedule[-1] * np.log(1 / scales[1])
     for scale in scales:
-        model = padded(Dense(linear, 4, 4), 10, scale, 10, key=seed_key(0))
+        model = padded(Dense(linear, inputs=4, outputs=4), 10, scale, 10, key=seed_key(0))
         runs.append(loss_curves([model], [data], np.linspace(0, horizon, 8000)[None]))
         drops.append(plateau_times(runs[-1], levels).middles[0])
     curves = runs[-1]
@@ -91,7 +91,7 @@ def _attention_panel() -> Panel:
     eigenvalues, context, scale = 2.0 * np.array([12, 6, 4, 3]) / 25, 32, 1e-3
     data = in_context_population(np.diag(eigenvalues), context, weight=0.5)
     levels = np.array(theory.linear_attention_levels(tuple(eigenvalues), context)) / 2
-    model = padded(LinearAttention(4), 5, scale, 5, key=seed_key(0))
+    model = padded(LinearAttention(inputs=4), 5, scale, 5, key=seed_key(0))
     norms = np.linalg.norm(np.concatenate([np.reshape(p, (5, -1)) for p in model.parameters], axis=1), axis=1)
     bound = theory.activation_time(context * eigenvalues[0] ** 2 / np.sqrt(27), float(np.max(norms)), 3)
     ts = np.concatenate([[0.0], np.geomspace(1e-2 * bound, 300 * bound, 4000)])
@@ -125,7 +125,9 @@ def _modular_panel() -> Panel:
     p, units, norm = 20, 18, 1e-2
     template = fourier_template(p, {1: 10.0, 3: 5.0, 5: 2.5})
     levels = np.array(theory.modular_addition_levels(template))
-    model = TwoLayer(Dense(quadratic, inputs=2 * p, outputs=p), units, norm / np.sqrt(3 * p), key=seed_key(0))
+    model = TwoLayer(
+        Dense(quadratic, inputs=2 * p, outputs=p), width=units, scale=norm / np.sqrt(3 * p), key=seed_key(0)
+    )
     flow = simulate(model, mean_squared_error, modular_addition(template), t1=1e5, rtol=RTOL)
     # A tenth of the smallest step between levels.
     stairs = at_levels(flow, tuple(levels / levels[0]), near=0.1 * float(levels[2] / levels[0]))

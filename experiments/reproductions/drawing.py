@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from ...analysis.figures.itinerary import COLOURS
+from ...analysis.figures.style import COLOURS
 from .check import Check
 from .ensemble import Curves
 from .panel import Panel

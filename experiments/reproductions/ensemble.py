@@ -26,7 +26,7 @@ def padded(architecture: Architecture, width: int, scale: Any, room: int, *, key
 
     Zero units stay zero and do not act (Theorem 3 ii), so that networks of several widths make one batch.
     """
-    model = TwoLayer(architecture, room, 1.0, key=key)
+    model = TwoLayer(architecture, width=room, scale=1.0, key=key)
     kept = scale * (np.arange(room) < width)[:, None]
     return with_units(model, kept * incoming(model), kept * outgoing(model))
 

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float
 
 from ...analysis import effective_width, itinerary, plot_units, theory
-from ...analysis.figures.itinerary import COLOURS
+from ...analysis.figures.style import COLOURS
 from ...analysis.visits.itinerary import Itinerary
 from ...flows import Trajectory, linear_population, quadratic_population, simulate, statistics_loss
 from ...flows.losses.statistics import SufficientStatistics

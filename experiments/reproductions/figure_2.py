@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from ...analysis.figures.itinerary import COLOURS
+from ...analysis.figures.style import COLOURS
 from ...flows import linear_population
 from ...models import TwoLayer, low_rank_plus_noise
 from .check import at_least, at_most, close
@@ -114,7 +114,13 @@ def _low_rank_panels(seeds: int, quick: bool) -> tuple[Panel, ...]:
     curves = {}
     for rank in ranks:
         models = [
-            low_rank_plus_noise(TwoLayer(LINEAR, LINEAR_ROOM, 1.0, key=seed_key(k)), rank, size, noise, key=seed_key(k))
+            low_rank_plus_noise(
+                TwoLayer(LINEAR, width=LINEAR_ROOM, scale=1.0, key=seed_key(k)),
+                rank=rank,
+                size=size,
+                scale=noise,
+                key=seed_key(k),
+            )
             for k in range(seeds)
         ]
         # Fine times first: the fast drop takes a hundredth of the rest.

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float
 
 from ...analysis import theory
-from ...analysis.figures.itinerary import COLOURS
+from ...analysis.figures.style import COLOURS
 from ...flows import descend, gradient_descent, half_squared_error
 from ...flows.losses.statistics import SufficientStatistics, from_sample
 from ...models import Dense, TwoLayer, linear, relu
@@ -132,7 +132,8 @@ def _relu_panel(pairs: list[DigitPair], linear_slopes: Float[np.ndarray, "pairs 
     """
     names, drops, runs = [pair.name for pair in pairs], np.zeros((2, len(pairs), 2)), []
     for k, pair in enumerate(pairs):
-        models = [TwoLayer(Dense(relu, pair.x.shape[1], 2), WIDTH, scale, key=seed_key(0)) for scale in SCALES]
+        architecture = Dense(relu, inputs=pair.x.shape[1], outputs=2)
+        models = [TwoLayer(architecture, width=WIDTH, scale=scale, key=seed_key(0)) for scale in SCALES]
         data = pair.x, pair.y
         each = [descend(model, half_squared_error, data, optimiser=DESCENT, t1=DESCENT_TIME) for model in models]
         for j, run in enumerate(each):
@@ -171,7 +172,8 @@ def _lengths_panel(pairs: list[DigitPair], lengths: Float[np.ndarray, " pairs"])
 
 
 def _linear_flows(pairs: list[DigitPair], scale: float) -> Curves:
-    models = [padded(Dense(linear, pair.x.shape[1], 2), WIDTH, scale, WIDTH, key=seed_key(0)) for pair in pairs]
+    architecture = Dense(linear, inputs=pairs[0].x.shape[1], outputs=2)
+    models = [padded(architecture, WIDTH, scale, WIDTH, key=seed_key(0)) for _ in pairs]
     ts = np.tile(np.linspace(0, HORIZON, 4000), (len(pairs), 1))
     return loss_curves(models, [pair.statistics for pair in pairs], ts)
 

@@ -30,17 +30,17 @@ FIRST, SECOND = np.array([[1.0, 0.0], [0.0, 2.0]]), np.eye(2)
 @cache
 def _one_minus_cosine() -> Activation:
     # Not at import: values of the function are compared with its law, which takes seconds to compile.
-    return Activation("1-cos", lambda z: 1 - jnp.cos(z), UnitLaw(zero=True, order=2))
+    return Activation("1-cos", lambda z: 1 - jnp.cos(z), law=UnitLaw(zero=True, order=2))
 
 
 @cache
 def _square_tanh() -> Activation:
-    return Activation("z²tanh", lambda z: z**2 * jnp.tanh(z), UnitLaw(zero=True, order=3))
+    return Activation("z²tanh", lambda z: z**2 * jnp.tanh(z), law=UnitLaw(zero=True, order=3))
 
 
 def _teacher(activation: Activation, directions: Float[np.ndarray, "2 2"]) -> TwoLayer:
     """The teacher y = φ(x; u₁*) + φ(x; u₂*)."""
-    model = TwoLayer(Dense(activation, inputs=2), 2, 1.0, key=jax.random.key(0))
+    model = TwoLayer(Dense(activation, inputs=2), width=2, scale=1.0, key=jax.random.key(0))
     return with_units(model, directions, np.ones((2, 1)))
 
 
@@ -75,7 +75,7 @@ def _zeroth_order_panel(letter: str, samples: int) -> Panel:
     """
     width = 50
     data = _sample(sigmoid, FIRST, samples)
-    model = TwoLayer(Dense(sigmoid, inputs=2), width, 1e-6, key=seed_key(0))
+    model = TwoLayer(Dense(sigmoid, inputs=2), width=width, scale=1e-6, key=seed_key(0))
     times = np.linspace(0, 5 / width, 101)[1:]
     stairs = staircase(model, mean_squared_error, data, 5.0, save_times=times)
     y = np.asarray(data[1])
@@ -101,7 +101,7 @@ def _first_order_panel(letter: str, activation: Activation, samples: int) -> Pan
         The panel.
     """
     data = _sample(activation, FIRST, samples)
-    model = TwoLayer(Dense(activation, inputs=2), 50, 1e-6, key=seed_key(0))
+    model = TwoLayer(Dense(activation, inputs=2), width=50, scale=1e-6, key=seed_key(0))
     stairs = staircase(model, mean_squared_error, data, 40.0)
     cross = np.asarray(data[1][:, 0] @ data[0]) / samples
     drop = int(np.argmax(stairs.flow.losses <= 0.9 * stairs.flow.losses[0]))
@@ -125,7 +125,7 @@ def _single_unit_level(model: TwoLayer, data: Pair) -> float:
     """The loss at the fixed point of a network of one unit, from the largest unit of a model."""
     u, v = np.asarray(incoming(model)), np.asarray(outgoing(model))
     largest = int(np.argmax(np.linalg.norm(u, axis=1)))
-    single = TwoLayer(model.architecture, 1, 1.0, key=jax.random.key(0))
+    single = TwoLayer(model.architecture, width=1, scale=1.0, key=jax.random.key(0))
     single = Landscape(with_units(single, u[[largest]], v[[largest]]), mean_squared_error, data)
     return float(scipy.optimize.minimize(single.value_and_gradient, single.theta, jac=True, method="BFGS").fun)
 
@@ -140,7 +140,7 @@ def _higher_order_panel(
 ) -> Panel:
     """Units grow one by one: one large unit on the plateau, at the level of a network of one unit, two at the end."""
     data = _sample(activation, directions, samples)
-    model = TwoLayer(Dense(activation, inputs=2), 10, scale, key=seed_key(0))
+    model = TwoLayer(Dense(activation, inputs=2), width=10, scale=scale, key=seed_key(0))
     stairs = staircase(model, mean_squared_error, data, horizon)
     single = _single_unit_level(stairs.model(1), data) / stairs.flow.losses[0]
     checks = (
@@ -169,7 +169,7 @@ def _cubic_panel(letter: str) -> Panel:
     teacher = _teacher(cubic, SECOND)
     # ½E y² = 15: targets scaled to ½ as elsewhere only change the units of time.
     teacher = with_units(teacher, incoming(teacher), outgoing(teacher) / np.sqrt(30))
-    model = TwoLayer(Dense(cubic, inputs=2), 10, 5e-3, key=seed_key(0))
+    model = TwoLayer(Dense(cubic, inputs=2), width=10, scale=5e-3, key=seed_key(0))
     stairs = staircase(model, gaussian_loss, teacher, 1e5)
     unit = np.asarray(incoming(stairs.model(1)))
     largest = unit[np.argmax(np.linalg.norm(unit, axis=1))]

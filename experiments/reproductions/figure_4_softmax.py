@@ -80,7 +80,7 @@ def mean_token(tokens: Float[Array, "P N D"], labels: Float[Array, "P 1"]) -> Me
 def softmax_panel(sequences: int) -> Panel:
     """Values learn from the mean token at once; then keys and queries grow together, at a rate that this sets."""
     data = uncentred_context(sequences, key=jax.random.key(11))
-    model = TwoLayer(SoftmaxAttention(2), HEADS, SCALE, key=seed_key(0))
+    model = TwoLayer(SoftmaxAttention(inputs=2), width=HEADS, scale=SCALE, key=seed_key(0))
     stairs = staircase(model, mean_squared_error, data, 120.0, save_times=np.linspace(0, 2.0, 101)[1:])
     theory, flow = mean_token(*data), stairs.flow
     expected = theory.losses(flow.ts, HEADS)

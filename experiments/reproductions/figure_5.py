@@ -79,7 +79,7 @@ class Plan(eqx.Module):
         """Gradient flow, or gradient descent where there are kinks."""
         above = getattr(self.architecture, "activation", linear)
         activation = relu if above == relu else linear
-        model = Deep(self.architecture, self.widths, self.scale, activation=activation, key=seed_key(seed))
+        model = Deep(self.architecture, widths=self.widths, activation=activation, scale=self.scale, key=seed_key(seed))
         if activation == relu:
             return descend(
                 model, self.loss, self.data(), optimiser=DESCENT, t1=self.horizon, records=int(10 * self.horizon)

@@ -7,7 +7,7 @@ import jax
 import numpy as np
 from jaxtyping import Float
 
-from ...analysis.figures.itinerary import COLOURS
+from ...analysis.figures.style import COLOURS
 from ...flows import descend, gradient_descent, linear_population, mean_squared_error, statistics_loss
 from ...models import Activation, SkipConnected, linear, relu, scaled
 from ..setups.figure_1 import relu_data
@@ -57,7 +57,9 @@ def _run(
     """Loss curves for every skip at every scale, and when a tenth of the loss is gone."""
     curves, drops = {}, []
     for skip, (name, horizon) in enumerate(zip(NAMES, HORIZON, strict=True)):
-        model = SkipConnected(activation, 2, WIDTH, data_outputs(data), skip, 1.0, key=seed_key(0))
+        model = SkipConnected(
+            activation, inputs=2, width=WIDTH, outputs=data_outputs(data), skip=skip, scale=1.0, key=seed_key(0)
+        )
         each = curves[name] = solve([scaled(model, scale) for scale in SCALES], data, horizon)
         drops.append(crossings(each.ts, each.losses, 0.9 * each.losses[0, 0]))
     return curves, drops

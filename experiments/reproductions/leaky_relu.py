@@ -5,7 +5,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from ...analysis.figures.itinerary import COLOURS
+from ...analysis.figures.style import COLOURS
 from ...flows import mean_squared_error, simulate
 from ...models import Dense, TwoLayer, incoming, leaky_relu, linear, outgoing
 from ...models.units import with_units
@@ -28,7 +28,7 @@ def _data(samples: int = 100) -> Pair:
 
 def _paired(architecture: Dense, width: int, scale: float, seed: int) -> TwoLayer:
     """Units in pairs (u, v), (−u, −v): the even parts of their outputs cancel, at all times."""
-    model = TwoLayer(architecture, width, scale, key=seed_key(seed))
+    model = TwoLayer(architecture, width=width, scale=scale, key=seed_key(seed))
     u, v = incoming(model)[: width // 2], outgoing(model)[: width // 2]
     return with_units(model, np.concatenate([u, -u]), np.concatenate([v, -v]))
 
@@ -49,16 +49,16 @@ def _panel(paired: bool, seeds: int) -> Panel:
     errors, sizes, drawn = {slope: [] for slope in SLOPES}, [], {}
     for seed in range(1 if paired else seeds):
         straight = (
-            _paired(Dense(linear, 2), width, scale, seed)
+            _paired(Dense(linear, inputs=2), width, scale, seed)
             if paired
-            else TwoLayer(Dense(linear, 2), width, scale, key=seed_key(seed))
+            else TwoLayer(Dense(linear, inputs=2), width=width, scale=scale, key=seed_key(seed))
         )
         slow = simulate(straight, mean_squared_error, data, t1=HORIZON, rtol=rtol, save_times=HORIZON * times)
         reference = slow.losses[np.searchsorted(slow.ts, HORIZON * times)] / slow.losses[0]
         drawn["linear"] = np.stack([HORIZON * times, reference])
         for slope in SLOPES:
             c = (1 + slope) / 2
-            model = TwoLayer(Dense(leaky_relu(slope), 2), width, 1.0, key=seed_key(seed))
+            model = TwoLayer(Dense(leaky_relu(slope), inputs=2), width=width, scale=1.0, key=seed_key(seed))
             model = with_units(model, incoming(straight) / np.sqrt(c), outgoing(straight) / np.sqrt(c))
             flow = simulate(model, mean_squared_error, data, t1=HORIZON / c, rtol=rtol, save_times=HORIZON / c * times)
             losses = flow.losses[np.searchsorted(flow.ts, HORIZON / c * times)] / flow.losses[0]

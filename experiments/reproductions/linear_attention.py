@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float
 
 from ...analysis import itinerary, theory
-from ...analysis.figures.itinerary import COLOURS
+from ...analysis.figures.style import COLOURS
 from ...flows import in_context_population, simulate, statistics_loss
 from ...models import Dense, LinearAttention, TwoLayer, incoming, linear, outgoing
 from .check import at_most, close, equal, farthest
@@ -34,7 +34,7 @@ def _plot(ax: Any, flows: dict[str, Curve], levels: Iterable[float]) -> None:
 def _separate_panel() -> Panel:
     """Rank-one heads learn one eigendirection of Λ after the other, the largest first."""
     data = in_context_population(np.diag(EIGENVALUES), CONTEXT)
-    model = TwoLayer(LinearAttention(inputs=4), 8, 1e-3, key=seed_key(0))
+    model = TwoLayer(LinearAttention(inputs=4), width=8, scale=1e-3, key=seed_key(0))
     flow = simulate(model, statistics_loss, data, t1=6000.0)
     visits = itinerary(flow)
     levels = np.array(theory.linear_attention_levels(EIGENVALUES, CONTEXT))
@@ -67,7 +67,7 @@ def _merged_panel(inputs: int = 4, context: int = 10) -> Panel:
         The panel.
     """
     data = in_context_population(np.eye(inputs), context, normalised=True, weight=0.5)
-    model = TwoLayer(Dense(linear, inputs=inputs**2), 8, 1e-6, key=seed_key(0))
+    model = TwoLayer(Dense(linear, inputs=inputs**2), width=8, scale=1e-6, key=seed_key(0))
     s, b = np.sqrt(inputs), 1 + (1 + inputs) / context
     direction = np.eye(inputs).ravel() / s
     start = float(np.sum((np.asarray(outgoing(model))[:, 0] + np.asarray(incoming(model)) @ direction) ** 2) / 4)
@@ -109,7 +109,7 @@ def _rank_panel(seeds: int, quick: bool) -> Panel:
     levels, curves = levels / levels[0], {}
     scale, horizon = 5e-3, 5e4
     for rank in ranks:
-        models = [padded(LinearAttention(inputs, rank), 9, scale, 9, key=seed_key(k)) for k in range(seeds)]
+        models = [padded(LinearAttention(inputs=inputs, rank=rank), 9, scale, 9, key=seed_key(k)) for k in range(seeds)]
         ts = np.concatenate([[0.0], np.geomspace(1.0, horizon, 3000)])
         curves[rank] = loss_curves(models, [data] * seeds, np.tile(ts, (seeds, 1)), until=1.0001 * levels[-1])
     spent = {rank: np.array([_spent(each, levels) for each in _each(curves[rank])]) for rank in ranks}

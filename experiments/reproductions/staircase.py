@@ -9,7 +9,7 @@ from jaxtyping import Float
 
 from ...analysis import effective_width
 from ...analysis.embeddings.width import leading_size
-from ...analysis.figures.itinerary import COLOURS
+from ...analysis.figures.style import COLOURS
 from ...analysis.visits.passages import passages
 from ...flows import Trajectory, simulate
 from .drawing import draw_levels

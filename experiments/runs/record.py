@@ -6,7 +6,8 @@ import platform
 from typing import Any
 
 from ...analysis.symmetries.conservation import conserved_drift
-from ...analysis.visits.itinerary import Itinerary, Visit
+from ...analysis.visits.itinerary import Itinerary
+from ...analysis.visits.visit import Visit
 from ...flows import Trajectory
 
 # Rises when a field changes its meaning; fields may be added without.
@@ -73,7 +74,7 @@ def visit_record(visit: Visit) -> dict[str, Any]:
             "families": kind.null_space.families,
             "unexplained": kind.null_space.unexplained,
         },
-        "proof": "numerical evidence only" if kind.certificate is None else str(kind.certificate),
+        "proof": "numerical evidence only" if kind.certificate is None else kind.certificate.summary,
         "escape": left
         and {
             "rate_predicted": left.rate_predicted,

@@ -88,6 +88,6 @@ class Experiment(eqx.Module):
         data_key, model_key = seed_keys(seed)
         width = self.width if width is None else width
         scale = self.scale if scale is None else scale
-        model = TwoLayer(self.architecture, width, scale, key=model_key)
+        model = TwoLayer(self.architecture, width=width, scale=scale, key=model_key)
         t1 = self.t1 if t1 is None else t1
         return Setup(model=model, loss=self.loss, data=self.make_data(data_key), t1=t1)

@@ -181,6 +181,7 @@ def load(
     """
     header, arrays = files.read(path, KIND, FORMAT)
     steps, stats = Steps(**{name: arrays[name] for name in FIELDS}), header["stats"]
+    stats["solver_history"] = [(time, name) for time, name in stats["solver_history"]]
     size = flatten(model).size
     if steps.thetas.shape[1] != size:
         raise ValueError(f"{path} holds {steps.thetas.shape[1]} parameters; the model has {size}.")

@@ -16,8 +16,9 @@ from saddlescope.experiments import (
     power_law,
     spectral_regression,
 )
+from saddlescope.experiments.data.cyclic_shifts import fourier_template
 from saddlescope.experiments.data.images import image_pair
-from saddlescope.experiments.data.synthetic import fourier_template, seed_keys
+from saddlescope.experiments.data.synthetic import seed_keys
 from saddlescope.flows import (
     gaussian_loss,
     half_squared_error,
@@ -34,13 +35,15 @@ COVARIANCE = np.array([[1.0, 0.3, 0.0], [0.3, 0.5, -0.2], [0.0, -0.2, 0.8]])
 
 
 def network(architecture, width, seed):
-    return TwoLayer(architecture, width, 1.0, key=jax.random.key(seed))
+    return TwoLayer(architecture, width=width, scale=1.0, key=jax.random.key(seed))
 
 
 @pytest.mark.parametrize("activation", [linear, quadratic], ids=lambda a: a.name)
 def test_population_moments_agree_with_the_gaussian_kernels(activation):
     """Two closed forms of one average: Isserlis' moments, and the kernel of the activation."""
-    student, teacher = (network(Dense(activation, 3, 2), width, seed) for width, seed in ((4, 0), (2, 1)))
+    student, teacher = (
+        network(Dense(activation, inputs=3, outputs=2), width, seed) for width, seed in ((4, 0), (2, 1))
+    )
     if activation is linear:
         population = linear_population(np.eye(3), teacher.v.T @ teacher.u, weight=0.5)
     else:
@@ -54,7 +57,7 @@ def test_population_moments_agree_with_the_gaussian_kernels(activation):
 def test_population_moments_of_any_covariance_change_variables(activation):
     """Inputs of covariance RᵀR are standard normal ones times R."""
     root = np.linalg.cholesky(COVARIANCE).T
-    model = network(Dense(activation, 3, 1), 3, 2)
+    model = network(Dense(activation, inputs=3, outputs=1), 3, 2)
     if activation is linear:
         matrix = np.random.default_rng(0).standard_normal((1, 3))
         pair = linear_population(COVARIANCE, matrix, noise=0.3), linear_population(np.eye(3), matrix @ root.T)
@@ -70,7 +73,7 @@ def test_population_moments_of_any_covariance_change_variables(activation):
 @pytest.mark.parametrize("normalised", [False, True])
 def test_in_context_population_is_the_limit_of_sequences(normalised):
     """Within four standard errors of the sample's loss, for a covariance with correlations and noisy labels."""
-    model = network(LinearAttention(3), 2, 3)
+    model = network(LinearAttention(inputs=3), 2, 3)
     settings = {"noise": 0.4, "normalised": normalised}
     population = in_context_population(COVARIANCE, 5, **settings)
     (beta, x), y = in_context_regression(COVARIANCE, 5, 20_000, key=jax.random.key(0), **settings)
@@ -104,7 +107,7 @@ def test_power_law():
 
 
 def test_gaussian_regression_has_covariance_target_and_noise():
-    teacher = network(Dense(quadratic, 3, 2), 2, 4)
+    teacher = network(Dense(quadratic, inputs=3, outputs=2), 2, 4)
     x, y = gaussian_regression(teacher, 20_000, COVARIANCE, noise=0.25, key=jax.random.key(1))
     np.testing.assert_allclose(x.T @ x / len(x), COVARIANCE, atol=0.03)
     noise = y - jax.vmap(teacher)(x)
@@ -138,7 +141,7 @@ def test_digits_are_told_apart():
     assert np.all((x >= 0) & (x <= 1))
     np.testing.assert_array_equal(y.sum(axis=1), 1.0)
     # A linear map separates most of them; its squared error is the last level of Lemma 6.
-    model = network(Dense(linear, 64, 2), 2, 5)
+    model = network(Dense(linear, inputs=64, outputs=2), 2, 5)
     statistics = sufficient_statistics(model, half_squared_error, (x, y))
     predicted = np.asarray(x) @ np.asarray(statistics.target).T
     assert np.mean(np.argmax(predicted, axis=1) == np.argmax(y, axis=1)) > 0.95

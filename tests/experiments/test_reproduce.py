@@ -39,12 +39,12 @@ def test_checks_pass_and_fail():
 def test_a_batch_of_padded_networks_is_what_simulate_finds():
     """Zero units stay zero and do not act; the loss at the batch's times is that of single flows of the small width."""
     data = linear_population(np.eye(2), np.diag([2.0, 1.0]), weight=0.5)
-    architecture = Dense(linear, 2, 2)
+    architecture = Dense(linear, inputs=2, outputs=2)
     models = [padded(architecture, width, 1e-2, 6, key=seed_key(width)) for width in (3, 6)]
     ts = np.linspace(0, 8.0, 9)
     # To no loss but zero: the same program as below.
     curves = loss_curves(models, [data] * 2, np.tile(ts, (2, 1)), until=0.0)
-    small = TwoLayer(architecture, 3, 1.0, key=seed_key(0))
+    small = TwoLayer(architecture, width=3, scale=1.0, key=seed_key(0))
     small = with_units(small, incoming(models[0])[:3], outgoing(models[0])[:3])
     for model, losses in zip((small, models[1]), curves.losses, strict=True):
         flow = simulate(model, statistics_loss, data, t1=8.0, save_times=ts[1:])

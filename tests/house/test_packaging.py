@@ -240,3 +240,19 @@ def test_links_lead_somewhere(page):
 
 def test_the_readme_is_short():
     assert len((ROOT / "README.md").read_text().splitlines()) <= 150
+
+
+def forbidden_words():
+    """The last column of the glossary."""
+    rows = [line.split("|") for line in (ROOT / "docs" / "glossary.md").read_text().splitlines() if line[:1] == "|"]
+    return [word.strip() for row in rows[2:] for word in row[-2].split(",") if word.strip()]
+
+
+def test_the_glossary_is_the_law():
+    words = forbidden_words()
+    assert "verdict" in words
+    pattern = re.compile(rf"\b({'|'.join(map(re.escape, words))})\b", flags=re.IGNORECASE)
+    files = [path for floor in FLOORS for path in source_files(floor)] + [ROOT / "__main__.py", ROOT / "README.md"]
+    files += [path for path in (ROOT / "docs").glob("*.md") if path.name != "glossary.md"]
+    found = [f"{path}: {word}" for path in files for word in pattern.findall(" ".join(path.read_text().split()))]
+    assert not found

@@ -52,8 +52,8 @@ from saddlescope.flows import mean_squared_error, simulate
 from saddlescope.models import Dense, TwoLayer, tanh
 keys = jax.random.split(jax.random.key(0), 3)
 x = jax.random.normal(keys[0], (50, 99))
-y = jax.vmap(TwoLayer(Dense(tanh, 99, 1), 4, 1.0, key=keys[1]))(x)
-model = TwoLayer(Dense(tanh, 99, 1), 100, 1e-2, key=keys[2])
+y = jax.vmap(TwoLayer(Dense(tanh, inputs=99), width=4, scale=1.0, key=keys[1]))(x)
+model = TwoLayer(Dense(tanh, inputs=99), width=100, scale=1e-2, key=keys[2])
 flow = simulate(model, mean_squared_error, (x, y), t1=1e6, rtol=1e-6)
 print(flow.result.value, flow.ts[-1], flow.thetas.shape[1], flow.stats["num_steps"], flow.stats["solver_history"])
 print(int(re.search(r"VmHWM:\\s*(\\d+)", Path("/proc/self/status").read_text())[1]) / 1024)

@@ -21,7 +21,7 @@ def linear_saddle(strengths, learned, dormant, inputs=None, outputs=None):
     target[np.arange(len(strengths)), np.arange(len(strengths))] = strengths
     x = np.sqrt(inputs) * np.eye(inputs)
     roots = np.sqrt(np.asarray(strengths[:learned]))[:, None]
-    model = TwoLayer(Dense(linear, inputs, outputs), learned, 1.0, key=jax.random.key(0))
+    model = TwoLayer(Dense(linear, inputs=inputs, outputs=outputs), width=learned, scale=1.0, key=jax.random.key(0))
     narrow = with_units(
         model, jnp.asarray(roots * np.eye(learned, inputs)), jnp.asarray(roots * np.eye(learned, outputs))
     )

@@ -35,7 +35,9 @@ def white_data(target):
 def aligned_model(first, second, u, v, r):
     """W1 = R diag(first) Vᵀ, W2 = U diag(second) Rᵀ in the library's rows of units."""
     w1, w2 = r @ np.diag(first) @ v.T, u @ np.diag(second) @ r.T
-    model = TwoLayer(Dense(linear, w1.shape[1], w2.shape[0]), w1.shape[0], 1.0, key=jax.random.key(0))
+    model = TwoLayer(
+        Dense(linear, inputs=w1.shape[1], outputs=w2.shape[0]), width=w1.shape[0], scale=1.0, key=jax.random.key(0)
+    )
     return with_units(model, jnp.asarray(w1), jnp.asarray(w2.T))
 
 

@@ -29,7 +29,7 @@ class Bare(eqx.Module):
 
 def model(**changes):
     settings = {"width": 3, "scale": 0.1, **changes}
-    return TwoLayer(Dense(linear, 2), **settings, key=jax.random.key(0))
+    return TwoLayer(Dense(linear, inputs=2), **settings, key=jax.random.key(0))
 
 
 def flow(net=None, data=(X, Y), loss=half_squared_error, **options):
@@ -43,7 +43,7 @@ def flow(net=None, data=(X, Y), loss=half_squared_error, **options):
         (lambda: model(scale=-1.0), "must be finite and not negative; got -1.0"),
         (lambda: model(scale=float("nan")), "must be finite"),
         (lambda: model(width=0), "width must be at least 1; got 0"),
-        (lambda: Dense(linear, 0), "inputs must be at least 1"),
+        (lambda: Dense(linear, inputs=0), "inputs must be at least 1"),
         (lambda: Convolution(relu, inputs=2, kernel=3), "kernel must fit the signal"),
         (lambda: UnitLaw(zero=True, linear=True), "linear unit law must state"),
         (lambda: UnitLaw(zero=True, order=0), "order must be"),
@@ -95,7 +95,11 @@ def test_a_law_without_zero_has_no_dormant_unit():
         @property
         def units(self):
             slots = super().units
-            return Units(slots.incoming, (Slot(lambda m: m.readout.weight, axis=1),), UnitLaw(zero=False, order=0))
+            return Units(
+                incoming=slots.incoming,
+                outgoing=(Slot(lambda m: m.readout.weight, axis=1),),
+                law=UnitLaw(zero=False, order=0),
+            )
 
     with pytest.raises(ValueError, match="has no zero"):
         added_unit_form(Landscape(Offset(3, key=jax.random.key(0)), half_squared_error, (X, jnp.ones((4, 2)))))

@@ -14,7 +14,7 @@ STRENGTHS, SCALE = np.array([2.0, 1.0]), 1e-2
 
 def aligned():
     """Two modes that grow each on its own: u = s / (1 + (s/ε² − 1) exp(−2 s t)) (Saxe et al. 2014, Eq. 7)."""
-    model = TwoLayer(Dense(linear, 2, 2), 2, 1.0, key=jax.random.key(0))
+    model = TwoLayer(Dense(linear, inputs=2, outputs=2), width=2, scale=1.0, key=jax.random.key(0))
     weights = jnp.asarray(SCALE * np.eye(2))
     x = np.sqrt(2) * np.eye(2)
     return with_units(model, weights, weights), (jnp.asarray(x), jnp.asarray(x * STRENGTHS))
@@ -58,7 +58,7 @@ def kinked():
     keys = jax.random.split(jax.random.key(3), 3)
     x = jax.random.normal(keys[0], (12, 2))
     y = jnp.sin(2 * x[:, :1])
-    return TwoLayer(Dense(relu, 2, 1), 4, 0.3, key=keys[1]), (x, y)
+    return TwoLayer(Dense(relu, inputs=2, outputs=1), width=4, scale=0.3, key=keys[1]), (x, y)
 
 
 def test_kinks_are_where_units_switch(kinked, tmp_path):
