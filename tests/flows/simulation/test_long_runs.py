@@ -162,7 +162,7 @@ def test_cost_grows_with_the_logarithm_of_the_horizon():
 
 
 def test_a_checkpoint_is_of_what_is_computed(tmp_path):
-    """Another loss, or another quantity, of the same name is another flow; the same one under another name is the same."""
+    """Another loss or quantity of the same name is another flow; the same one under another name is the same."""
     path = tmp_path / "flow.npz"
     model, data = long_run.problem()
     same = {"t1": 1.0, "rtol": 1e-6, "checkpoint": path}
