@@ -1,6 +1,6 @@
 """What a formula says of a given model, loss and data: values, or why it does not apply."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
@@ -12,7 +12,9 @@ from ..tables import new_table, plain_text
 # Columns of the printed table: wide enough for a sentence beside the name.
 WIDTH = 160
 
-Evaluation = Callable[[Landscape], Mapping[str, Any]]
+# What a formula predicts, by name.
+Values = dict[str, Any]
+Evaluation = Callable[[Landscape], Values]
 
 
 class NotApplicable(ValueError):

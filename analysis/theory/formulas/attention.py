@@ -7,7 +7,7 @@ import numpy as np
 from ....flows import Landscape
 from ....models import LinearAttention, incoming, outgoing
 from ..closed_forms.sigmoids import deep_mode_time
-from ..prediction import NotApplicable, formula
+from ..prediction import NotApplicable, Values, formula
 from .setting import architecture_of, commute, require_small, statistics_of
 
 # Population moments factorise and are symmetric to rounding; those of a sample are off by far more.
@@ -80,7 +80,7 @@ def _factorised(second: np.ndarray, inputs: int) -> tuple[np.ndarray, np.ndarray
     source="Zhang, Singh, Latham & Saxe (2025)",
     assumptions="linear attention, moments of context and query (population) with common eigenvectors, small start",
 )
-def levels(landscape: Landscape):
+def levels(landscape: Landscape) -> Values:
     """Plateau losses up to the number of heads, and the growth rate of each direction."""
     c, seconds, constant, rank = _directions(landscape)
     require_small(landscape)
@@ -94,7 +94,7 @@ def levels(landscape: Landscape):
     source="Zhang, Singh, Latham & Saxe (2025); Kunin et al. (2025)",
     assumptions="as attention levels, rank-one heads; lower bounds, from the largest head as if aligned",
 )
-def times(landscape: Landscape):
+def times(landscape: Landscape) -> Values:
     """Lower bounds on the half times of all directions."""
     c, seconds, _, rank = _directions(landscape)
     if rank != 1:

@@ -10,7 +10,7 @@ from ....models import Deep, Dense, DiagonalLinear, linear
 from ..closed_forms.jump_process import jump_process
 from ..closed_forms.low_rank import best_rank_levels
 from ..closed_forms.sigmoids import deep_escape_time
-from ..prediction import NotApplicable, formula
+from ..prediction import NotApplicable, Values, formula
 from .setting import SMALL, require_invertible_covariance, require_small, statistics_of
 
 # Relative difference of conserved quantities that is rounding.
@@ -34,7 +34,7 @@ def _deep_linear(model: Any) -> Deep:
     source="Baldi & Hornik (1989); Achour, Malgouyres & Gerchinovitz (2024)",
     assumptions="three linear layers or more, squared error, invertible input covariance, largest modes first",
 )
-def levels(landscape: Landscape):
+def levels(landscape: Landscape) -> Values:
     """Plateau losses up to the narrowest layer's width."""
     model = _deep_linear(landscape.model)
     statistics = statistics_of(landscape)
@@ -49,7 +49,7 @@ def levels(landscape: Landscape):
     assumptions="three linear layers or more, squared error, small start; the earliest time, as if aligned and "
     "balanced",
 )
-def escape(landscape: Landscape):
+def escape(landscape: Landscape) -> Values:
     """The earliest escape time, and the exponent of ε in dwell times."""
     model = _deep_linear(landscape.model)
     statistics = statistics_of(landscape)
@@ -69,7 +69,7 @@ def escape(landscape: Landscape):
     source="Pesme & Flammarion (2023)",
     assumptions="diagonal network of two layers, squared error, β(0) = 0 and one small α for all coordinates",
 )
-def jumps(landscape: Landscape):
+def jumps(landscape: Landscape) -> Values:
     """Jump times, and losses, coefficients β and indices of the saddles."""
     model = landscape.model
     if not isinstance(model, DiagonalLinear):

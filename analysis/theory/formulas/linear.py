@@ -16,7 +16,7 @@ from ..closed_forms.directions import (
 )
 from ..closed_forms.low_rank import best_rank_levels, weighted_levels
 from ..closed_forms.sigmoids import logistic_half_time
-from ..prediction import NotApplicable, formula
+from ..prediction import NotApplicable, Values, formula
 from .setting import (
     architecture_of,
     commute,
@@ -44,7 +44,7 @@ TIE = 1e-6
     assumptions="two-layer linear network or merged attention, squared error, invertible input covariance, largest "
     "modes first",
 )
-def lemma_6(landscape: Landscape):
+def lemma_6(landscape: Landscape) -> Values:
     """Plateau losses up to the network's width."""
     model = landscape.model
     require_linear_units(model)
@@ -59,7 +59,7 @@ def lemma_6(landscape: Landscape):
     source="Srebro & Jaakkola (2003); Zhang, Saxe & Latham (2025), Figure 1C",
     assumptions="linear convolution or attention, squared error, the best fit of each rank in turn",
 )
-def weighted_low_rank(landscape: Landscape):
+def weighted_low_rank(landscape: Landscape) -> Values:
     """Plateau losses of convolution and attention up to the network's width."""
     model = landscape.model
     architecture = architecture_of(model, Convolution, LinearAttention)
@@ -120,7 +120,7 @@ def _commuting_modes(landscape: Landscape) -> Modes:
     assumptions="two-layer linear network, squared error, small start, Σ_xx diagonal in Σ_yx's singular vectors, no "
     "ties",
 )
-def logistic_modes(landscape: Landscape):
+def logistic_modes(landscape: Landscape) -> Values:
     """Half times and final strengths of the modes, and the times between."""
     modes = _commuting_modes(landscape)
     ends = modes.strengths / modes.variances
@@ -133,7 +133,7 @@ def logistic_modes(landscape: Landscape):
     source="Kunin et al. (2025), Conjecture 4.1",
     assumptions="two-layer linear network, squared error of a sample, vanishing start; times in units of ln(1/ε)",
 )
-def schedule(landscape: Landscape):
+def schedule(landscape: Landscape) -> Values:
     """Times of the steps in units of ln(1/ε)."""
     dense_units(landscape.model, linear)
     x, y, weight = sample_of(landscape)
@@ -147,7 +147,7 @@ def schedule(landscape: Landscape):
     source="Zhang, Saxe & Latham (2025), Theorem 4",
     assumptions="units that enter linearly, Gaussian small start, not all singular values of Σ_yz equal",
 )
-def theorem_4(landscape: Landscape):
+def theorem_4(landscape: Landscape) -> Values:
     """Exponents of the separation between directions, growth rates, and the escape time of each unit."""
     model = landscape.model
     cross = cross_matrix(landscape)

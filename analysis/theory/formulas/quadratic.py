@@ -7,7 +7,7 @@ from ....flows.losses.statistics import SufficientStatistics
 from ....models import incoming, outgoing, quadratic
 from ..closed_forms.low_rank import isotropic_quadratic_levels
 from ..closed_forms.unit_escape import unit_escape_times
-from ..prediction import NotApplicable, formula
+from ..prediction import NotApplicable, Values, formula
 from .setting import dense_units, require_small, statistics_of, unit_form
 
 # Eigenvalues below this share of the largest have no sign.
@@ -23,7 +23,7 @@ ROUNDING = 1e-12
     source="Zhang, Saxe & Latham (2025), Eqs. 55, 56",
     assumptions="units that enter quadratically, one output each, small start",
 )
-def escape(landscape: Landscape):
+def escape(landscape: Landscape) -> Values:
     """Escape time of each unit, the first of them, and the eigenvalues that set them."""
     form = unit_form(landscape)
     require_small(landscape)
@@ -38,7 +38,7 @@ def escape(landscape: Landscape):
     assumptions="units that enter quadratically, one output each, Gaussian small start, eigenvalues of Σ_yZ of both "
     "signs",
 )
-def proposition_5(landscape: Landscape):
+def proposition_5(landscape: Landscape) -> Values:
     """Powers of ε of the second-largest unit when the first has grown, and of the time of that."""
     values = np.linalg.eigvalsh(unit_form(landscape))
     scale = np.max(np.abs(values))
@@ -55,7 +55,7 @@ def proposition_5(landscape: Landscape):
     source="derivation in isotropic_quadratic_levels",
     assumptions="quadratic network, standard normal inputs (population), target ∝ ‖x‖²",
 )
-def isotropic_levels(landscape: Landscape):
+def isotropic_levels(landscape: Landscape) -> Values:
     """Plateau losses up to the network's width."""
     model = landscape.model
     architecture = dense_units(model, quadratic, outputs=1)

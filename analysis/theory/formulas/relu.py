@@ -7,7 +7,7 @@ from ....flows import Landscape
 from ....models import Dense, relu
 from ..closed_forms.alignment import early_alignment
 from ..closed_forms.orthogonal_relu import orthogonal_relu_levels, orthogonal_relu_rates
-from ..prediction import NotApplicable, formula
+from ..prediction import NotApplicable, Values, formula
 from .setting import dense_units, require_small, sample_of
 
 # Relative difference of rates below which they are equal to rounding.
@@ -21,7 +21,7 @@ ODD = 1e-10
     source="Boursier, Pillaud-Vivien & Flammarion (2022)",
     assumptions="two-layer ReLU network, one output, orthogonal inputs, small start, signs of different rates",
 )
-def orthogonal_levels(landscape: Landscape):
+def orthogonal_levels(landscape: Landscape) -> Values:
     """Plateau losses and escape rates."""
     dense_units(landscape.model, relu, outputs=1)
     x, y, weight = sample_of(landscape)
@@ -41,7 +41,7 @@ def orthogonal_levels(landscape: Landscape):
     source="Maennel, Bousquet & Gelly (2018)",
     assumptions="two-layer ReLU network, one output, two inputs, small start",
 )
-def alignment(landscape: Landscape):
+def alignment(landscape: Landscape) -> Values:
     """Angles of the attracting directions for outgoing weights of each sign, and which of them are kinks."""
     dense_units(landscape.model, relu, outputs=1)
     x, y, _ = sample_of(landscape)
@@ -61,7 +61,7 @@ def alignment(landscape: Landscape):
     source='Zhang, Saxe & Latham (2025), "When are bias-free ReLU networks effectively linear networks?"',
     assumptions="two-layer leaky ReLU network, one output, odd sample, small start",
 )
-def slowed_linear(landscape: Landscape):
+def slowed_linear(landscape: Landscape) -> Values:
     """By which factor the flow is slower than that of the linear network, and the plateau losses of both."""
     slopes = _slopes(dense_units(landscape.model, outputs=1))
     x, y, weight = sample_of(landscape)
