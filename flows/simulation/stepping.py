@@ -82,7 +82,7 @@ class Leg(NamedTuple):
 _CONTROLLERS = dfx.with_stepsize_controller_tols(optx.Newton)().rtol
 
 
-def _with_tolerances(solver: dfx.AbstractSolver, controller: dfx.PIDController) -> dfx.AbstractSolver:
+def _with_tolerances(solver: dfx.AbstractSolver, controller: ResumableController) -> dfx.AbstractSolver:
     """The solver, iterating to the controller's tolerances where it has none of its own, as in `diffeqsolve`."""
     if not isinstance(solver, dfx.AbstractImplicitSolver):
         return solver
@@ -107,7 +107,7 @@ def _typed(tree: Any) -> Any:
 
 
 def _controller(tolerances: Float[Array, " 2"]) -> ResumableController:
-    return ResumableController(rtol=tolerances[0], atol=tolerances[1], norm=parameter_norm)
+    return ResumableController(dfx.PIDController(rtol=tolerances[0], atol=tolerances[1], norm=parameter_norm))
 
 
 def begin(
