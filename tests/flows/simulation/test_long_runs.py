@@ -59,7 +59,9 @@ def test_chunks_take_the_steps_of_one_solve(solver):
         jnp.asarray(dt),
         (jnp.asarray(theta), jnp.zeros(())),
         saveat=dfx.SaveAt(steps=True),
-        stepsize_controller=ResumableController(*(jnp.asarray(a) for a in tolerances), norm=parameter_norm),
+        stepsize_controller=ResumableController(
+            dfx.PIDController(*(jnp.asarray(a) for a in tolerances), norm=parameter_norm)
+        ),
     )
     count = int(solution.stats["num_accepted_steps"])
     # Two programs round differently, and steps pass that on; a wrong state would change them by percents.
