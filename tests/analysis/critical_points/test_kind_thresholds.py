@@ -127,7 +127,7 @@ SAMPLE = np.array([[1.0], [2.0]]), np.array([[1e-4], [2e-4]])
 
 
 def test_symmetries_that_are_nearly_parallel_are_still_two():
-    """At (1/100, 1/100, 1) on the target, 1e-4: both rescalings move x₂ most, by tangents that differ by a hundredth."""
+    """At (1/100, 1/100, 1) on the target, 1e-4: both rescalings move x₂ most, their tangents differ by a hundredth."""
     model = Factors(jnp.array([1e-2, 1e-2, 1.0]))
     found = null_space(spectrum(Landscape(model, half_squared_error, SAMPLE)), model, SAMPLE)
     assert (found.nullity, found.symmetry, found.unexplained) == (2, 2, 0)
