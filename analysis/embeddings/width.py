@@ -16,7 +16,7 @@ UNIT_SHARE = 0.01
 RAY_ANGLE = 0.3
 # Two units are copies if they differ by less than this share of the larger.
 COPY_DISTANCE = 0.1
-# A width whose smallest kept and largest dropped parts differ by less than this factor is not well defined.
+# A width whose smallest retained and largest dropped parts differ by less than this factor is not well defined.
 CLEAR_GAP = 10.0
 
 
