@@ -92,7 +92,7 @@ def test_split_units_have_flat_families():
     spectral = spectrum(Landscape(wide, half_squared_error, (x, y)))
     found = null_space(spectral, wide, (x, y), embedding)
     assert (found.nullity, found.symmetry, found.families, found.unexplained) == (2, 0, 2, 0)
-    assert "2 by the embedding's family" in str(found)
+    assert "2 along the embedding's family" in str(found)
     # Without the embedding nothing is known of them.
     assert null_space(spectral, wide, (x, y)).unexplained == 2
 
