@@ -23,7 +23,7 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 from saddlescope.flows import simulate
-from saddlescope.flows.simulation.simulate import default_atol
+from saddlescope.flows.simulation.tolerances import default_atol
 from saddlescope.flows.solvers.kvaerno import kvaerno5
 
 from suite.called_from_python import python_field, python_jacobian

@@ -27,7 +27,7 @@ jax.config.update("jax_enable_x64", True)
 
 import numpy as np
 import tyro
-from saddlescope.flows.simulation.simulate import default_atol
+from saddlescope.flows.simulation.tolerances import default_atol
 
 from suite.measure import cost_ratios, measure, reference, repeat
 from suite.problems import PROBLEMS

@@ -1,37 +1,39 @@
-"""Effective width: how many units the present map needs."""
+"""Effective width: the number of units that the present map needs."""
 
 from typing import Any
 
 import equinox as eqx
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from ...models.unit_law import EmbeddingType, UnitLaw
 from ...models.units import declared_units, layers_of, unit_vectors
 
 # A part of the units counts as zero if its share in the map is below one per cent.
-SHARE = 0.01
-# Two units lie on one ray if their directions differ by less than this angle, in radians; units of one ray come
-# together as they grow, and rays of different features are far apart.
-ANGLE = 0.3
+UNIT_SHARE = 0.01
+# Two units lie on one ray if their directions differ by less than this angle, in radians: units of one ray align as
+# they grow, and rays of different features are far apart.
+RAY_ANGLE = 0.3
 # Two units are copies if they differ by less than this share of the larger.
-EQUAL = 0.1
+COPY_DISTANCE = 0.1
 # A width whose smallest kept and largest dropped parts differ by less than this factor is not well defined.
 CLEAR_GAP = 10.0
 
 
 class EffectiveWidth(eqx.Module):
-    r"""How many units a configuration effectively has, and how sure that is.
+    r"""The effective number of units of a layer, and how clear that number is.
 
-    - `width`: the number of parts of $\Theta = [\theta_1 \dots \theta_H]$ larger than `threshold`;
-    - `sizes`: sizes of all parts, falling: singular values of Θ (type iv), norms of the rays (iii), of the groups of
-      equal units (ii, i);
-    - `scatter`: the largest distance of a kept group from being exactly proportional or equal (0 for type iv);
-    - `gap`: smallest kept size, or the scale if none is kept, over the larger of largest dropped size and scatter;
-    - `embedding`: which reduction is used, the most general that the unit's law allows;
-    - `threshold`: $\text{share}^{1/p} \cdot \text{scale}$, p the degree of a unit's output in all its parameters;
-    - `groups`: for types i–iii the group that each unit belongs to, −1 for dropped units; `None` for type iv;
-    - `layer`: whose units, from 0.
+    Attributes:
+        width: the number of parts of $\Theta = [\theta_1 \dots \theta_H]$ larger than `threshold`.
+        sizes: sizes of all parts, falling: singular values of Θ (type iv), norms of the rays (iii), of the groups of
+            equal units (ii, i).
+        scatter: the largest distance of a retained group from being exactly proportional or equal (0 for type iv).
+        gap: smallest retained size, or the scale if none is retained, over the larger of largest dropped size and
+            scatter.
+        embedding: which reduction is used, the most general type that the unit's law allows.
+        threshold: $\text{share}^{1/p} \cdot \text{scale}$, p the degree of a unit's output in all its parameters.
+        groups: for types i–iii the group that each unit belongs to, −1 for dropped units; `None` for type iv.
+        layer: whose units, from 0.
     """
 
     width: int
@@ -40,30 +42,41 @@ class EffectiveWidth(eqx.Module):
     gap: float
     embedding: EmbeddingType
     threshold: float
-    groups: np.ndarray | None
+    groups: Int[np.ndarray, " H"] | None
     layer: int = 0
 
     @property
     def clear(self) -> bool:
-        """Whether the gap justifies the number."""
+        """Whether the gap is at least 10, so that the number does not depend on the threshold."""
         return self.gap >= CLEAR_GAP
 
     def __str__(self) -> str:
-        kind = "clear" if self.clear else "unclear"
-        return f"effective width {self.width} (type {self.embedding}), gap {self.gap:.3g}: {kind}"
+        certainty = "clear" if self.clear else "unclear"
+        return f"effective width {self.width} (type {self.embedding}), gap {self.gap:.3g}: {certainty}"
 
 
-def effective_width(model: Any, *, scale: float | None = None, share: float = SHARE, layer: int = 0) -> EffectiveWidth:
+def effective_width(
+    model: Any, *, scale: float | None = None, share: float = UNIT_SHARE, layer: int = 0
+) -> EffectiveWidth:
     r"""The effective width of one layer of a model with units.
 
     Type iv (φ linear in u): the rank of Θ. Type iii (degree 1): the number of rays $\theta_i / \|\theta_i\|$ among
     units that are not small. Type ii (φ(z; 0) = 0): the number of distinct units that are not small. Type i: the
     number of distinct units.
 
-    **Arguments:** `model`: a model that declares units; `scale`: the size of a part at full use, by default the
-    largest present, so that only an all-zero network has width 0; along a trajectory give the largest on it;
-    `share`: the share in the map below which a part counts as zero. A part of relative size r has share $r^p$ in the
-    map, p the degree of a unit's output in all its parameters. `layer`: which one, from 0, where several have units.
+    Args:
+        model: a model with declared units.
+        scale: typical size of a part after learning; by default the largest present, so that only an all-zero network
+            has width 0. Along a trajectory give the largest on it.
+        share: the share in the map below which a part counts as zero, by default one per cent. A part of relative size
+            r has share $r^p$ in the map, p the degree of a unit's output in all its parameters.
+        layer: whose units, from 0.
+
+    Returns:
+        The effective width, with its gap.
+
+    Raises:
+        ValueError: for a share that does not lie between 0 and 1.
 
     Source: Zhang, Saxe & Latham (2025), Theorem 3.
     """
@@ -77,16 +90,25 @@ def effective_width(model: Any, *, scale: float | None = None, share: float = SH
     # Without a zero of φ no unit can be dropped, however small.
     width = int(np.sum(sizes > threshold)) if law.zero else len(sizes)
     scatter = float(np.max(scatters[:width], initial=0.0))
-    kept = sizes[width - 1] if width else scale
+    retained = sizes[width - 1] if width else scale
     dropped = max(sizes[width] if width < len(sizes) else 0.0, scatter)
-    # A remainder below rounding of the largest part is no smaller than rounding.
+    # What remains of dropped parts is known to rounding of the largest part only.
     dropped = max(float(dropped), np.finfo(theta.dtype).eps * float(np.max(sizes, initial=0.0)))
-    gap = float(kept / dropped) if dropped > 0 else float("inf")
+    gap = float(retained / dropped) if dropped > 0 else float("inf")
     labels = None if groups is None else _labels(groups, width)
-    return EffectiveWidth(width, sizes, scatter, gap, law.embedding, threshold, labels, layer)
+    return EffectiveWidth(
+        width=width,
+        sizes=sizes,
+        scatter=scatter,
+        gap=gap,
+        embedding=law.embedding,
+        threshold=threshold,
+        groups=labels,
+        layer=layer,
+    )
 
 
-def effective_widths(model: Any, *, share: float = SHARE) -> tuple[EffectiveWidth, ...]:
+def effective_widths(model: Any, *, share: float = UNIT_SHARE) -> tuple[EffectiveWidth, ...]:
     """The effective width of every layer of units, each against its own largest part."""
     return tuple(effective_width(model, share=share, layer=layer) for layer in range(len(layers_of(model))))
 
@@ -132,18 +154,18 @@ def _rays(theta: np.ndarray, signed: bool) -> list[np.ndarray]:
     directions = theta / np.where(norms > 0, norms, 1.0)[:, None]
     cosines = directions @ directions.T
     cosines = np.abs(cosines) if signed else cosines
-    return _lead(np.argsort(-norms, kind="stable"), cosines > np.cos(ANGLE))
+    return _lead(np.argsort(-norms, kind="stable"), cosines > np.cos(RAY_ANGLE))
 
 
 def _copies(theta: np.ndarray) -> list[np.ndarray]:
-    """Groups of units that are equal up to a tenth of the larger one."""
+    """Groups of units that are equal to within a tenth of the larger one."""
     norms = np.linalg.norm(theta, axis=1)
     gaps = np.linalg.norm(theta[:, None] - theta[None], axis=2)
-    return _lead(np.argsort(-norms, kind="stable"), gaps <= EQUAL * np.maximum(norms[:, None], norms[None]))
+    return _lead(np.argsort(-norms, kind="stable"), gaps <= COPY_DISTANCE * np.maximum(norms[:, None], norms[None]))
 
 
 def _lead(order: np.ndarray, same: np.ndarray) -> list[np.ndarray]:
-    """Each unit, largest first, joins the first leader that it resembles or becomes a leader itself."""
+    """Groups by leader: each unit, largest first, joins the first leader that it resembles or becomes one itself."""
     members: dict[int, list[int]] = {}
     for unit in map(int, order):
         leader = next((leader for leader in members if same[leader, unit]), unit)
@@ -159,7 +181,7 @@ def ray_direction(theta: Float[np.ndarray, "m N"]) -> Float[np.ndarray, " N"]:
 
 
 def shares_of_ray(theta: Float[np.ndarray, "m N"], signed: bool) -> tuple[np.ndarray, np.ndarray]:
-    """The direction of a ray and each member's component along it, not below zero unless signs are allowed."""
+    """The direction of a ray and each member's component along it, clipped at zero unless signs are allowed."""
     direction = ray_direction(theta)
     components = theta @ direction
     return direction, components if signed else np.maximum(components, 0.0)

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from saddlescope.flows.curvature.hessian import hessian_of
-from saddlescope.flows.simulation.simulate import default_atol
+from saddlescope.flows.simulation.tolerances import default_atol
 
 from .problems import PROBLEMS, with_times
 from .solvers import OURS, PEERS

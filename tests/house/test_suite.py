@@ -5,7 +5,7 @@ import sys
 
 import numpy as np
 import pytest
-from saddlescope.flows.simulation.simulate import default_atol
+from saddlescope.flows.simulation.tolerances import default_atol
 
 from suite import compiled
 from suite.problems import PROBLEMS, with_times

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from ....flows import Landscape, half_squared_error, mean_squared_error, statistics_loss
+from ....flows import Landscape, SquaredError, statistics_loss
 from ....flows.landscapes.taylor import third_products
 from ....flows.landscapes.unit_positions import unit_positions
 from ....flows.losses.statistics import SufficientStatistics, features_on, from_sample
@@ -67,13 +67,13 @@ def require_linear_units(model: Any) -> None:
 def sample_of(landscape: Landscape) -> tuple[np.ndarray, np.ndarray, float]:
     r"""Inputs, targets with one row per sample, and the weight w of the loss $w \langle \|y - f\|^2 \rangle$."""
     loss, data = landscape.loss, landscape.data
-    if loss not in (mean_squared_error, half_squared_error):
+    if not isinstance(loss, SquaredError):
         raise NotApplicable("the loss is not a squared error on a sample")
     x, y = data
     if not hasattr(x, "ndim"):
         raise NotApplicable("the inputs are not one array")
     y = np.asarray(y).reshape(len(y), -1)
-    return np.asarray(x), y, 1 / y.shape[1] if loss is mean_squared_error else 0.5
+    return np.asarray(x), y, len(y) / loss.divisor(y)
 
 
 def statistics_of(landscape: Landscape) -> SufficientStatistics:
@@ -86,11 +86,11 @@ def statistics_of(landscape: Landscape) -> SufficientStatistics:
     features = features_of(landscape.model)
     if features is None:
         raise NotApplicable("the model is not linear in fixed features of the input")
-    if loss not in (mean_squared_error, half_squared_error):
+    if not isinstance(loss, SquaredError):
         raise NotApplicable("the loss is not a squared error")
     x, y = data
     y = np.asarray(y).reshape(len(y), -1)
-    return from_sample(features_on(features, x), y, 1 / y.size if loss is mean_squared_error else 1 / (2 * len(y)))
+    return from_sample(features_on(features, x), y, loss.weight(y))
 
 
 def require_invertible_covariance(statistics: SufficientStatistics) -> None:
