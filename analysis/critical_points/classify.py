@@ -1,4 +1,4 @@
-"""The kind of a critical point, and on what evidence."""
+"""Classification of critical points: strict, degenerate and non-smooth saddles, minima, flat channels, ghosts."""
 
 import numpy as np
 from diffrax import AbstractSolver
@@ -6,7 +6,7 @@ from jaxtyping import Float
 
 from ...models.units import units_of
 from ..curvature.scales import Scales
-from ..curvature.spectrum import DENSE_LIMIT
+from ..curvature.spectrum import DENSE_HESSIAN_LIMIT
 from ..embeddings.embedded_curvature import EmbeddedSpectrum, embedded_spectrum
 from ..embeddings.embedding import Embedding, LayeredEmbedding
 from ..leading_order.added_unit import AddedUnitForm
@@ -18,7 +18,7 @@ from .evidence import NO_UNIT_HELPS, Evidence, gather
 from .kind import Kind
 from .slow_point import flat_channel, ghost
 
-LARGE = f"more than {DENSE_LIMIT} parameters: no dense Hessian was made"
+LARGE = f"more than {DENSE_HESSIAN_LIMIT} parameters: no dense Hessian was made"
 KINKED = "no Hessian: not twice differentiable here (zero units)"
 
 
@@ -32,7 +32,7 @@ def classify(
     thresholds: Thresholds = STANDARD,
     follow_channels: bool = True,
 ) -> Kind:
-    r"""Decides what kind of critical point a point is.
+    r"""The kind of a critical point.
 
     In this order: where units that are zero have a kink there is no Hessian, and the positively homogeneous form of
     an added unit decides; a negative eigenvalue makes a strict saddle; a positive semidefinite Hessian with a
@@ -59,12 +59,12 @@ def classify(
     """
     scales = Scales() if scales is None else scales
     if not point.refined:
-        return Kind(name="undetermined", evidence=f"not refined: more than {DENSE_LIMIT} parameters")
+        return Kind(name="undetermined", evidence=f"not refined: more than {DENSE_HESSIAN_LIMIT} parameters")
     elsewhere = _without_point(point, scales, solver, thresholds, follow_channels)
     if elsewhere is not None:
         return elsewhere
     known = gather(point, scales=scales, starts=starts, thresholds=thresholds)
-    if known.smooth and point.theta.size <= DENSE_LIMIT:
+    if known.smooth and point.theta.size <= DENSE_HESSIAN_LIMIT:
         return classify_by_hessian(known)
     if isinstance(point.embedding, LayeredEmbedding):
         return _several_layers(known)
@@ -95,7 +95,7 @@ def _without_point(
 
 
 def _without_hessian(known: Evidence) -> Kind:
-    """What blocks as large as the narrow network, the form of an added unit, and the loss alone can tell."""
+    """The kind from blocks as large as the narrow network, the form of an added unit, and the loss alone."""
     point, form, blocks = known.point, known.form, _blocks(known)
     order = form.order if isinstance(form, AddedUnitForm) else None
     if blocks is not None and blocks.index:
@@ -131,7 +131,7 @@ def _minimum_without_hessian(known: Evidence) -> str | None:
 def _has_spare_unit(point: CriticalPoint) -> bool:
     """Whether the wide network has more units than the narrow one needs."""
     embedding = point.embedding
-    return isinstance(embedding, Embedding) and embedding.incoming.shape[0] > embedding.incoming.shape[1]
+    return isinstance(embedding, Embedding) and embedding.p_in.shape[0] > embedding.p_in.shape[1]
 
 
 def _several_layers(known: Evidence) -> Kind:

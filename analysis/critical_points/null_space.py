@@ -9,7 +9,8 @@ from jaxtyping import Float
 from ...models.units import declared_units
 from ..curvature.spectrum import Spectrum
 from ..embeddings.embedding import Embedding
-from ..symmetries.symmetry import RANK, family_directions, symmetry_directions
+from ..numerical_rank import DERIVATIVE_TOLERANCE, numerical_rank
+from ..symmetries.symmetry import family_directions, symmetry_directions
 from ..thresholds import STANDARD
 
 
@@ -97,7 +98,7 @@ def _inside(
 ) -> Float[np.ndarray, "m nullity"]:
     """Coordinates, in the null space, of the directions that lie in it."""
     norms = np.linalg.norm(rows, axis=1)
-    rows = rows[norms > RANK * np.max(norms, initial=0.0)]
+    rows = rows[norms > DERIVATIVE_TOLERANCE * np.max(norms, initial=0.0)]
     rows = rows / np.linalg.norm(rows, axis=1, keepdims=True)
     coordinates = rows @ basis
     return coordinates[np.linalg.norm(rows - coordinates @ basis.T, axis=1) < inside]
@@ -105,4 +106,4 @@ def _inside(
 
 def _rank(rows: Float[np.ndarray, "k nullity"], inside: float) -> int:
     values = np.linalg.svd(rows, compute_uv=False) if rows.size else np.zeros(0)
-    return int(np.sum(values > inside * np.max(values, initial=0.0)))
+    return numerical_rank(values, inside)

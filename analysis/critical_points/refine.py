@@ -5,7 +5,7 @@ import scipy
 from jaxtyping import Float
 
 from ...flows import Landscape
-from ..curvature.spectrum import DENSE_LIMIT
+from ..curvature.spectrum import DENSE_HESSIAN_LIMIT
 from ..embeddings.narrow_landscape import NarrowLandscape
 
 # Eigenvalues below this share of the largest are taken for zero: the square root of what double precision resolves.
@@ -32,7 +32,7 @@ def solve_gradient(landscape: Landscape | NarrowLandscape, theta: Float[np.ndarr
     Returns:
         The zero; θ itself beyond 3000 parameters, for which no dense Hessian is made.
     """
-    if theta.size == 0 or theta.size > DENSE_LIMIT:
+    if theta.size == 0 or theta.size > DENSE_HESSIAN_LIMIT:
         return theta
     candidate_points = [theta, damped(landscape, theta)]
     candidate_points.append(_polished(landscape, candidate_points[-1]))
@@ -97,7 +97,7 @@ def descend_to_critical_point(
     landscape: Landscape | NarrowLandscape, theta: Float[np.ndarray, " n"]
 ) -> Float[np.ndarray, " n"]:
     """The end of a descent by BFGS; θ itself beyond 3000 parameters."""
-    if theta.size == 0 or theta.size > DENSE_LIMIT:
+    if theta.size == 0 or theta.size > DENSE_HESSIAN_LIMIT:
         return theta
     scale = np.max(np.abs(landscape.gradient(theta)))
     options = {"gtol": DESCENDED * max(scale, np.finfo(float).tiny), "maxiter": MAX_DESCENT}

@@ -12,14 +12,13 @@ from ..curvature.spectrum import hessian
 from ..embeddings.embedding import Embedding, LayeredEmbedding
 from ..embeddings.width import EffectiveWidth
 from ..leading_order.added_unit import AddedUnitForm
+from ..numerical_rank import MAP_TOLERANCE, numerical_rank
 from ..visits.escape import steady_rate
 from ..visits.visit import Visit
 from .projection import distances_to_widths
 
 # Saved times at which distances are computed; clustering units takes about a millisecond per time and width.
 POINTS = 200
-# Singular values below this share of the largest are zero.
-RANK = 1e-12
 
 
 class SplitSpectrum(eqx.Module):
@@ -160,7 +159,7 @@ def tangent_basis(embedding: Embedding | LayeredEmbedding) -> Float[np.ndarray, 
     """
     matrix = units_matrix(embedding.narrow, embedding.maps)
     basis, sizes, _ = np.linalg.svd(matrix, full_matrices=False)
-    return basis[:, sizes > RANK * np.max(sizes, initial=0.0)]
+    return basis[:, : numerical_rank(sizes, MAP_TOLERANCE)]
 
 
 def split_spectrum(point: CriticalPoint) -> SplitSpectrum:

@@ -87,7 +87,7 @@ def restricted_flow(
     if width < 1 or not 0 <= start < last < len(trajectory.ts):
         raise ValueError(f"needs a width of at least 1 and start < stop; got {width}, {start} and {last}.")
     embedding = project(trajectory.model_at_index(start), width, layer=layer)
-    u, v = (np.linalg.norm(part, axis=0) for part in (embedding.incoming, embedding.outgoing))
+    u, v = (np.linalg.norm(part, axis=0) for part in (embedding.p_in, embedding.p_out))
     # Singular vectors and the shares of rays have norm one, up to rounding.
     plain = all(np.allclose(norms, 1.0, rtol=1e-12) for norms in (u, v))
     u, v = (np.ones_like(norms) if plain else norms for norms in (u, v))
@@ -101,10 +101,10 @@ def restricted_flow(
     flow = simulate(narrow, loss, data, t1=float(times[-1] - times[0]), **settings)
     at = np.searchsorted(flow.ts, times - times[0])
     at = np.minimum(at, len(flow.ts) - 1)
-    path = flow.thetas[at] @ units_matrix(narrow, [(embedding.incoming / u, embedding.outgoing / v, layer)]).T
+    path = flow.thetas[at] @ units_matrix(narrow, [(embedding.p_in / u, embedding.p_out / v, layer)]).T
     gap = np.linalg.norm(trajectory.thetas[saved] - path, axis=1)
     end = map_units(unflatten(narrow, flow.thetas[-1]), np.diag(1 / u), np.diag(1 / v), layer)
-    final = Embedding(narrow=end, incoming=embedding.incoming, outgoing=embedding.outgoing, layer=layer)
+    final = Embedding(narrow=end, p_in=embedding.p_in, p_out=embedding.p_out, layer=layer)
     return Restriction(
         width=width,
         times=times,

@@ -17,8 +17,6 @@ from ..embeddings.embedding import Embedding
 from ..leading_order.added_unit import AddedUnitForm, local_maximisers
 from ..thresholds import STANDARD
 
-# Eigenvalues closer than this share of the lowest, the precision of the point, have one eigenspace.
-EQUAL = 1e-6
 # A form with a continuum of maximisers is left along at most this number of them.
 MOST_MAXIMISERS = 4
 
@@ -91,13 +89,12 @@ class Eigenspace:
 def eigenspaces(kind: Kind) -> tuple[Eigenspace, ...]:
     """The unstable eigenspaces of a strict saddle, lowest eigenvalue first; none for other kinds."""
     spectrum = kind.spectrum
-    if spectrum is None or spectrum.index == 0:
+    if spectrum is None:
         return ()
-    values, vectors = spectrum.eigenvalues[: spectrum.index], spectrum.eigenvectors
-    edges = np.flatnonzero(np.diff(values) > EQUAL * abs(values[0])) + 1
+    values, vectors = spectrum.eigenvalues, spectrum.eigenvectors
     return tuple(
         Eigenspace(float(values[members].mean()), vectors[:, members], vectors[:, : members[0]])
-        for members in np.split(np.arange(len(values)), edges)
+        for members in spectrum.eigenspaces()
     )
 
 
@@ -173,7 +170,7 @@ def _small_units(point: CriticalPoint, kind: Kind) -> Iterator[EscapeDirection]:
     stronger = np.zeros((point.theta.size, 0)) if spectrum is None else spectrum.eigenvectors[:, : spectrum.index]
     unit = unit_positions(point.landscape.model)[int(np.argmax(embedding.dormant))]
     for strength, row in local_maximisers(point.landscape, embedding=embedding)[:MOST_MAXIMISERS]:
-        single = AddedUnitForm(order=form.order, strength=strength, incoming=None, outgoing=None, maximisers=row[None])
+        single = AddedUnitForm(order=form.order, strength=strength, u=None, v=None, maximisers=row[None])
         direction = np.zeros(point.theta.size)
         direction[unit] = row
         yield EscapeDirection(

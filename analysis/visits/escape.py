@@ -19,8 +19,6 @@ from ..leading_order.null_space_form import NullSpaceForm, form_along
 from ..thresholds import STANDARD, Thresholds
 from .passages import Passage
 
-# Eigenvalues that agree to this share of the lowest, the precision of the point, have one eigenspace.
-EQUAL = 1e-6
 # Norms below this are zero: it keeps logarithms and quotients finite.
 TINY = 1e-300
 
@@ -133,7 +131,7 @@ def escape(
 
 
 def _growth(trajectory: Trajectory, thetas: Float[np.ndarray, "T n"], point: CriticalPoint, kind: Kind) -> _Growth:
-    """What grows as the flow leaves, by the kind of the saddle."""
+    """The growing amplitude as the flow leaves, by the kind of the saddle."""
     form, embedding = kind.added_unit_form, point.embedding
     if kind.name == "strict saddle" and kind.spectrum is not None:
         return _from_eigenspace(thetas, point, kind.spectrum)
@@ -149,17 +147,14 @@ def _growth(trajectory: Trajectory, thetas: Float[np.ndarray, "T n"], point: Cri
 
 def _from_eigenspace(thetas: Float[np.ndarray, "T n"], point: CriticalPoint, spectrum: Spectrum) -> _Growth:
     """The unstable eigenspace with the largest coordinate at departure, not always that of the lowest eigenvalue."""
-    values = spectrum.eigenvalues[: spectrum.index]
     displacement = thetas - point.theta
     coordinates = displacement @ spectrum.eigenvectors[:, : spectrum.index]
-    edges = np.flatnonzero(np.diff(values) > EQUAL * np.abs(values[0])) + 1
-    spaces = np.split(np.arange(len(values)), edges)
-    winner = max(spaces, key=lambda space: np.linalg.norm(coordinates[-1, space]))
+    winner = max(spectrum.eigenspaces(), key=lambda space: np.linalg.norm(coordinates[-1, space]))
     amplitude = np.linalg.norm(coordinates[:, winner], axis=1)
     moved = thetas[-1] - thetas[np.argmin(np.linalg.norm(displacement, axis=1))]
     projected = moved @ spectrum.eigenvectors[:, winner]
     overlap = np.linalg.norm(projected) / max(np.linalg.norm(moved), TINY)
-    return _Growth(float(-np.mean(values[winner])), amplitude, float(overlap))
+    return _Growth(float(-np.mean(spectrum.eigenvalues[winner])), amplitude, float(overlap))
 
 
 def _from_dormant(

@@ -5,7 +5,7 @@ In a double well $\frac a4 (y^2 - 1)^2$ the flow $\dot y = a (y - y^3)$ is $y^{-
 
 import numpy as np
 from saddlescope.flows import Result
-from saddlescope.flows.simulation.stepping import Steps
+from saddlescope.flows.simulation.steps import Steps
 from saddlescope.flows.simulation.trajectory import Trajectory
 
 from separable import rotation, separable, well

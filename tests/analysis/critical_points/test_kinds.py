@@ -54,8 +54,8 @@ def test_first_order_units_escape_along_singular_vectors(activation, sample):
     assert form.order == 2
     assert form.strength == pytest.approx(sizes[0], rel=1e-10)
     assert form.rate == pytest.approx(sizes[0], rel=1e-10)
-    assert abs(form.incoming @ right[0]) == pytest.approx(1, abs=1e-10)
-    assert abs(form.outgoing @ left[:, 0]) == pytest.approx(1, abs=1e-10)
+    assert abs(form.u @ right[0]) == pytest.approx(1, abs=1e-10)
+    assert abs(form.v @ left[:, 0]) == pytest.approx(1, abs=1e-10)
     values = spectrum(Landscape(zero(Dense(activation, inputs=3, outputs=2)), half_squared_error, sample)).eigenvalues
     assert values[0] == pytest.approx(-form.rate, rel=1e-10)
 
@@ -98,7 +98,7 @@ def test_quadratic_form_at_the_origin(sample):
     top = np.argmax(np.abs(values))
     assert form.order == 3
     assert form.strength == pytest.approx(abs(values[top]), rel=1e-9)
-    assert abs(form.incoming @ vectors[:, top]) == pytest.approx(1, abs=1e-6)
+    assert abs(form.u @ vectors[:, top]) == pytest.approx(1, abs=1e-6)
     # With u² = 2/3 and v² = 1/3 of a unit vector: U = s (2/3) / √3 and ṙ = 3U r².
     assert form.rate == pytest.approx(3 * form.strength * (2 / 3) / np.sqrt(3))
     for row in form.maximisers:
@@ -116,7 +116,7 @@ def test_attention_form_at_the_origin():
     assert form.strength == pytest.approx(sizes[0] / 2, rel=1e-9)
     # Key and query of equal size along the leading singular vectors, up to their common sign.
     signs = [np.concatenate([a * left[:, 0], b * right[0]]) / np.sqrt(2) for a in (1, -1) for b in (1, -1)]
-    assert max(form.incoming @ direction for direction in signs) > 1 - 1e-6
+    assert max(form.u @ direction for direction in signs) > 1 - 1e-6
 
 
 @pytest.mark.parametrize(

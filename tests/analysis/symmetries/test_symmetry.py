@@ -101,5 +101,5 @@ def test_reduced_points_know_their_families():
     model, data = problem("tanh", 3)
     wide = embed(model, "i", gamma_v=0.5).wide()
     embedding = reduce(wide)
-    assert sorted(np.count_nonzero(embedding.incoming, axis=0)) == [1, 1, 1, 2]
+    assert sorted(np.count_nonzero(embedding.p_in, axis=0)) == [1, 1, 1, 2]
     np.testing.assert_allclose(outputs(embedding.wide(), data[0]), outputs(model, data[0]), atol=1e-12)

@@ -118,7 +118,7 @@ def test_equal_minima_with_nothing_between_them_are_one_visit():
 @pytest.mark.parametrize(("scale", "kind", "index"), [(0.0, "strict saddle", 2), (1e-3, "minimum", 0)])
 def test_a_flow_that_starts_at_a_critical_point_stays_and_is_classified(scale, kind, index):
     """Zero weights are a saddle of a linear network; at the minimum u = v = 1 the speed is exactly zero, too."""
-    model = TwoLayer(Dense(linear, 1), 2 if scale == 0 else 1, scale, key=jax.random.key(0))
+    model = TwoLayer(Dense(linear, inputs=1), width=2 if scale == 0 else 1, scale=scale, key=jax.random.key(0))
     if scale:
         model = with_units(model, np.ones((1, 1)), np.ones((1, 1)))
     data = (jnp.ones((1, 1)), jnp.ones((1, 1)))

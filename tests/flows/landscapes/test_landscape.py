@@ -229,7 +229,7 @@ def test_a_narrow_network_in_the_wide_landscape(name, spare):
 
 
 def _width(model):
-    return reduce(model).incoming.shape[0]
+    return reduce(model).p_in.shape[0]
 
 
 def test_spare_units_use_the_room_of_the_wide_network():
