@@ -37,13 +37,14 @@ from .orbits.saddle_graph import saddle_graph as saddle_graph
 from .orbits.unstable_manifold import unstable_manifold as unstable_manifold
 from .symmetries.audit import conservation_audit as conservation_audit
 from .symmetries.symmetry import symmetry_directions as symmetry_directions
+from .thresholds import Thresholds as Thresholds
 from .visits.comparison import compare as compare
 from .visits.itinerary import itinerary as itinerary
 
 if TYPE_CHECKING:
+    from .figures.comparison import plot_comparison as plot_comparison
     from .figures.invariant_manifolds import plot_manifolds as plot_manifolds
     from .figures.itinerary import plot as plot
-    from .figures.itinerary import plot_comparison as plot_comparison
     from .figures.itinerary import plot_loss as plot_loss
     from .figures.itinerary import plot_spectrum as plot_spectrum
     from .figures.itinerary import plot_speed as plot_speed
@@ -53,7 +54,7 @@ if TYPE_CHECKING:
 # What imports matplotlib, which takes half a second, is itself imported when it is first asked for.
 _FIGURES = {
     "plot": ".figures.itinerary",
-    "plot_comparison": ".figures.itinerary",
+    "plot_comparison": ".figures.comparison",
     "plot_loss": ".figures.itinerary",
     "plot_spectrum": ".figures.itinerary",
     "plot_speed": ".figures.itinerary",

@@ -1,8 +1,9 @@
-"""Tables as plain text. rich, which draws them, is imported when the first one is printed."""
+"""Tables as plain text and as HTML. rich, which draws the former, is imported when the first one is printed."""
 
+import html
 import io
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -12,7 +13,12 @@ if TYPE_CHECKING:
 def new_table(columns: Sequence[str], *, left: Collection[str] = ()) -> "Table":
     """An empty rich table in the style of all of ours.
 
-    **Arguments:** `columns`: their heads; `left`: those that are flush left, the others being numbers flush right.
+    Args:
+        columns: their headings.
+        left: those that are flush left; the others are numbers, flush right.
+
+    Returns:
+        The table, without rows.
     """
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
@@ -26,7 +32,13 @@ def new_table(columns: Sequence[str], *, left: Collection[str] = ()) -> "Table":
 def plain_text(table: "Table", *remarks: Any, width: int) -> str:
     """A table and the remarks below it without colours or trailing blanks.
 
-    **Arguments:** `table`; `remarks`: one paragraph each, not wrapped; `width`: columns that the table may take.
+    Args:
+        table: from `new_table`, with its rows.
+        remarks: one paragraph each, not wrapped.
+        width: columns that the table may take.
+
+    Returns:
+        The text, with a line break at its end.
     """
     from rich.console import Console
 
@@ -36,3 +48,23 @@ def plain_text(table: "Table", *remarks: Any, width: int) -> str:
     for remark in remarks:
         console.print(remark, soft_wrap=True)
     return re.sub(r" +\n", "\n", text.getvalue())
+
+
+def html_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *remarks: str) -> str:
+    """A table and the remarks below it as HTML, for notebooks.
+
+    Args:
+        columns: the headings.
+        rows: the cells.
+        remarks: one paragraph each.
+
+    Returns:
+        A `table` element, followed by the paragraphs.
+    """
+
+    def line(cells: Sequence[str], tag: str) -> str:
+        return "<tr>" + "".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in cells) + "</tr>"
+
+    body = "".join(line(cells, "td") for cells in rows)
+    paragraphs = "".join(f"<p>{html.escape(remark)}</p>" for remark in remarks)
+    return f"<table><thead>{line(columns, 'th')}</thead><tbody>{body}</tbody></table>{paragraphs}"

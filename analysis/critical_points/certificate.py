@@ -23,11 +23,17 @@ class Certificate(eqx.Module):
     $= (1 - \sqrt{1 - 2h}) / (\beta K)$. Where symmetries explain the whole null space that zero is a critical point,
     since the gradient is orthogonal to their orbits.
 
-    - `residual`: $\|\nabla L\|_2$; `step`: η; `gap`: $1/\beta$; `lipschitz`: K, the largest $|D^3 L(d, d, d)|$ on unit
-      vectors d that a search found, at the point: this one number is evidence, not a bound.
-    - `kantorovich`: h; `radius`: infinite for h above ½.
-    - `negative`, `positive`: numbers of eigenvalues whose sign neither rounding nor moving by `radius` can change.
-    - `complete`: symmetries explain the null space.
+    Attributes:
+        residual: $\|\nabla L\|_2$.
+        step: η.
+        gap: $1/\beta$.
+        lipschitz: K, the largest $|D^3 L(d, d, d)|$ on unit vectors d that a search found, at the point: this one
+            number is evidence, not a bound.
+        kantorovich: h.
+        radius: within which the zero lies; infinite for h above ½.
+        negative: number of negative eigenvalues whose sign neither rounding nor moving by `radius` can change.
+        positive: number of such positive eigenvalues.
+        complete: whether symmetries explain the null space.
 
     Source: Kantorovich (1948); on the quotient by symmetries as in Achour, Malgouyres & Gerchinovitz (2024).
     """
@@ -44,10 +50,12 @@ class Certificate(eqx.Module):
 
     @property
     def exists(self) -> bool:
-        """Whether there is a critical point within `radius`, provided that K is what the search found."""
+        """Whether there is a critical point within `radius`, provided that K is a Lipschitz constant within it."""
         return self.complete and self.kantorovich <= KANTOROVICH
 
-    def __str__(self) -> str:
+    @property
+    def summary(self) -> str:
+        """What is proven, in one line."""
         signs = f"{self.negative} negative and {self.positive} positive eigenvalues certain"
         if self.exists:
             return f"a critical point within {self.radius:.1e} (Newton–Kantorovich, K = {self.lipschitz:.3g}), {signs}"
@@ -55,9 +63,19 @@ class Certificate(eqx.Module):
             return f"a zero of the gradient beside the null space within {self.radius:.1e}, {signs}"
         return f"numerical evidence only: ‖∇L‖ = {self.residual:.1e}, h = {self.kantorovich:.1e}"
 
+    def __str__(self) -> str:
+        proven = "proven" if self.exists else "not proven" if self.kantorovich > KANTOROVICH else "proven in part"
+        return (
+            f"certificate: {proven}\n"
+            f"  claim: {self.summary}\n"
+            f"  Newton–Kantorovich: h = βKη = {self.kantorovich:.1e}, at most {KANTOROVICH} for a proof\n"
+            f"  measured: ‖∇L‖ = {self.residual:.1e}, step η = {self.step:.1e}, gap 1/β = {self.gap:.3g}\n"
+            f"  null space: {'explained by symmetries' if self.complete else 'not explained by symmetries'}"
+        )
+
 
 def largest_third_derivative(landscape: Landscape, theta: Float[np.ndarray, " n"]) -> float:
-    r"""The largest $|D^3 L(d, d, d)|$ on unit vectors d that power iteration from several starts meets."""
+    r"""The largest $|D^3 L(d, d, d)|$ on unit vectors d that power iteration from several starts finds."""
     directions = np.random.default_rng(0).standard_normal((theta.size, STARTS))
     directions /= np.linalg.norm(directions, axis=0)
     best = 0.0
@@ -70,23 +88,39 @@ def largest_third_derivative(landscape: Landscape, theta: Float[np.ndarray, " n"
 
 
 def certificate(
-    landscape: Landscape, theta: Float[np.ndarray, " n"], spectral: Spectrum, *, explained: bool
+    landscape: Landscape, theta: Float[np.ndarray, " n"], spectrum: Spectrum, *, explained: bool
 ) -> Certificate:
     """How far the critical point and its index are proven.
 
-    **Arguments:** `landscape`, `theta`: the point; `spectral`: its spectrum; `explained`: whether symmetries explain
-    the whole null space (an empty one is).
+    Args:
+        landscape: the loss.
+        theta: the point.
+        spectrum: of the Hessian there.
+        explained: whether symmetries explain the whole null space (an empty one is explained).
+
+    Returns:
+        The certificate.
     """
     gradient, bound = landscape.gradient(theta), largest_third_derivative(landscape, theta)
-    values = spectral.eigenvalues
-    kept = np.abs(values) > spectral.zero_threshold
-    components = spectral.eigenvectors[:, kept].T @ gradient
-    step = float(np.linalg.norm(components / values[kept]))
-    gap = spectral.smallest_nonzero
+    values = spectrum.eigenvalues
+    nonzero = np.abs(values) > spectrum.zero_threshold
+    components = spectrum.eigenvectors[:, nonzero].T @ gradient
+    step = float(np.linalg.norm(components / values[nonzero]))
+    gap = spectrum.smallest_nonzero
     h = bound * step / gap if np.isfinite(gap) else 0.0
-    # (1 - √(1 - 2h)) / (βK), written so that nothing cancels for small h.
+    # (1 - √(1 - 2h)) / (βK), written without cancellation for small h.
     radius = 2 * step / (1 + np.sqrt(1 - 2 * h)) if h <= KANTOROVICH else float("inf")
+    # Ten errors of a backward stable eigenvalue solver, n ε ‖H‖.
     rounding = 10 * np.finfo(values.dtype).eps * theta.size * np.max(np.abs(values), initial=0.0)
     certain = np.abs(values) > rounding + bound * radius if np.isfinite(radius) else np.zeros(values.shape, bool)
-    signs = int(np.sum(certain & kept & (values < 0))), int(np.sum(certain & kept & (values > 0)))
-    return Certificate(float(np.linalg.norm(gradient)), step, gap, bound, h, float(radius), *signs, explained)
+    return Certificate(
+        residual=float(np.linalg.norm(gradient)),
+        step=step,
+        gap=gap,
+        lipschitz=bound,
+        kantorovich=h,
+        radius=float(radius),
+        negative=int(np.sum(certain & nonzero & (values < 0))),
+        positive=int(np.sum(certain & nonzero & (values > 0))),
+        complete=explained,
+    )

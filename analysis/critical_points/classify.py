@@ -1,27 +1,25 @@
-"""What a critical point is, and on what evidence."""
+"""Classification of critical points: strict, degenerate and non-smooth saddles, minima, flat channels, ghosts."""
 
 import numpy as np
 from diffrax import AbstractSolver
 from jaxtyping import Float
 
-from ...models.units import layers_of, units_of
+from ...models.units import units_of
 from ..curvature.scales import Scales
-from ..curvature.spectrum import DENSE_LIMIT
+from ..curvature.spectrum import DENSE_HESSIAN_LIMIT
 from ..embeddings.embedded_curvature import EmbeddedSpectrum, embedded_spectrum
 from ..embeddings.embedding import Embedding, LayeredEmbedding
-from ..leading_order.added_unit import added_unit_form
-from ..leading_order.added_units import added_units_form
+from ..leading_order.added_unit import AddedUnitForm
 from ..threads import in_one_thread
-from .classify_by_hessian import NO_UNIT_HELPS, no_unit_helps, with_hessian, zero_loss, zero_threshold
+from ..thresholds import STANDARD, Thresholds
+from .classify_by_hessian import classify_by_hessian
 from .critical_point import CriticalPoint
+from .evidence import NO_UNIT_HELPS, Evidence, gather
 from .kind import Kind
 from .slow_point import flat_channel, ghost
 
-# A zero of the gradient farther from the closest approach than this many times the weights' size is not simply what
-# slowed the flow down: along a flat channel the gradient vanishes at infinity.
-FAR = 2.0
-# A form weaker than this share of the flow's largest speed is zero to rounding.
-ZERO_FORM = 1e-8
+LARGE = f"more than {DENSE_HESSIAN_LIMIT} parameters: no dense Hessian was made"
+KINKED = "no Hessian: not twice differentiable here (zero units)"
 
 
 @in_one_thread
@@ -31,130 +29,131 @@ def classify(
     scales: Scales | None = None,
     starts: Float[np.ndarray, "k Nu"] | None = None,
     solver: AbstractSolver | None = None,
+    thresholds: Thresholds = STANDARD,
+    follow_channels: bool = True,
 ) -> Kind:
-    r"""Decides what a critical point is.
+    r"""The kind of a critical point.
 
-    In this order: a zero unit of a law that is not smooth leaves no Hessian, and the positively homogeneous form of
+    In this order: where units that are zero have a kink there is no Hessian, and the positively homogeneous form of
     an added unit decides; a negative eigenvalue makes a strict saddle; a positive semidefinite Hessian with a
-    dormant unit that can lower the loss at order p ≥ 3, or with a null direction along which the lowest form of the
-    loss is negative, makes a degenerate saddle. What has no such descent is a minimum if its loss is zero; if its
-    Hessian is positive definite; if the loss's derivative in the output is orthogonal to every unit (then no network
-    of any width does better, provided that the loss is convex in the sum of units, as squared errors are); if its null
-    space is tangent to a manifold of critical points (Morse–Bott); or if the lowest form is positive on all of the null
-    space, as far as a search can tell. Anything else stays undetermined. Without a critical point, a flow that
-    goes on for ever is in a flat channel, and a minimum of the speed that is not zero is a ghost.
+    dormant unit that can lower the loss at order p ≥ 3, or with a null direction along which the leading-order form of
+    the loss is negative, makes a degenerate saddle. A point without such a descent is a minimum if its loss is zero; if
+    its Hessian is positive definite; if the loss's derivative in the output is orthogonal to every unit (then no
+    network of any width does better, provided that the loss is convex in the sum of units, as squared errors are); if
+    its null space is tangent to a manifold of critical points (Morse–Bott); or if the leading-order form is positive on
+    all of the null space, as far as a search can tell. Anything else stays undetermined.
 
-    **Arguments:** `point`; `scales`: sizes that count as large, by default 1; `starts`: incoming
-    parameters from which to search for the steepest dormant unit; `solver`: with which a flow is followed that may go
-    on for ever, by default `simulate`'s choice.
+    Where the gradient has no zero nearby, the flow is integrated for three decades of time: it is in a flat channel if
+    it diverges along a channel to infinity. Failing that, a nonzero minimum of the speed is a ghost.
+
+    Args:
+        point: from `critical_point`, or the critical point of a visit.
+        scales: characteristic scales of the flow, by default 1.
+        starts: incoming parameters from which to search for the steepest added unit, besides random ones.
+        solver: with which the flow in a channel is integrated; by default `simulate` chooses.
+        thresholds: what counts as zero, near and far.
+        follow_channels: whether to integrate that flow, up to 20 000 steps. If not, no flat channel is recognised.
+
+    Returns:
+        The kind, with the spectrum, the forms and the sentence on which it rests.
     """
     scales = Scales() if scales is None else scales
     if not point.refined:
-        return Kind("undetermined", None, None, None, f"not refined: more than {DENSE_LIMIT} parameters")
-    elsewhere = _without_point(point, scales, solver)
+        return Kind(name="undetermined", evidence=f"not refined: more than {DENSE_HESSIAN_LIMIT} parameters")
+    elsewhere = _without_point(point, scales, solver, thresholds, follow_channels)
     if elsewhere is not None:
         return elsewhere
+    known = gather(point, scales=scales, starts=starts, thresholds=thresholds)
+    if known.smooth and point.theta.size <= DENSE_HESSIAN_LIMIT:
+        return classify_by_hessian(known)
     if isinstance(point.embedding, LayeredEmbedding):
-        return _several_layers(point, scales)
-    units = units_of(point.landscape.model)
-    form = None
-    if units is not None and units.law.zero and point.embedding is not None:
-        form = added_unit_form(point.landscape, embedding=point.embedding, starts=starts)
-    escapes = form is not None and form.strength > ZERO_FORM * scales.gradient
-    if units is not None and not units.law.smooth and point.embedding is not None and np.any(point.embedding.dormant):
-        return _non_smooth(point, form, escapes, scales)
-    if point.theta.size > DENSE_LIMIT:
-        return _without_hessian(point, form, escapes, scales)
-    unused = escapes and point.embedding is not None and bool(np.any(point.embedding.dormant))
-    return with_hessian(point, form, scales, escapes=unused, why="a small unit lowers the loss")
+        return _several_layers(known)
+    return _without_hessian(known) if known.smooth else _kinked(known)
 
 
-def _without_point(point: CriticalPoint, scales: Scales, solver: AbstractSolver | None) -> Kind | None:
-    """The verdict where there is no critical point, or none nearby."""
-    far = point.distance > FAR * float(np.linalg.norm(point.start))
+def _without_point(
+    point: CriticalPoint, scales: Scales, solver: AbstractSolver | None, thresholds: Thresholds, follow_channels: bool
+) -> Kind | None:
+    """The kind where there is no critical point, or none nearby."""
+    far = point.distance > thresholds.far * float(np.linalg.norm(point.start))
     if point.converged and not far:
         return None
-    found = flat_channel(point.landscape, point.start, solver=solver)
+    found = None
+    if follow_channels:
+        found = flat_channel(point.landscape, point.start, solver=solver, thresholds=thresholds)
     if found is None and not point.converged:
-        found = ghost(point.landscape, point.start, curvature=scales.curvature or 1.0, gradient=scales.gradient)
+        curvature = scales.curvature or 1.0
+        found = ghost(
+            point.landscape, point.start, curvature=curvature, gradient=scales.gradient, thresholds=thresholds
+        )
     if found is not None:
-        return Kind(found.name, None, None, None, found.evidence)
+        return Kind(name=found.name, evidence=found.evidence)
     if point.converged:
         return None
     reason = f"‖∇L‖∞ = {point.gradient_norm:.1e} at distance {point.distance:.2g} from the closest approach"
-    return Kind("no critical point", None, None, None, reason)
+    return Kind(name="no critical point", evidence=reason)
 
 
-def _without_hessian(point, form, escapes, scales) -> Kind:
-    """What blocks as large as the narrow network, the form of an added unit, and the loss alone can tell."""
-    large = f"more than {DENSE_LIMIT} parameters: no dense Hessian was made"
-    blocks = _blocks(point, scales)
+def _without_hessian(known: Evidence) -> Kind:
+    """The kind from blocks as large as the narrow network, the form of an added unit, and the loss alone."""
+    point, form, blocks = known.point, known.form, _blocks(known)
+    order = form.order if isinstance(form, AddedUnitForm) else None
     if blocks is not None and blocks.index:
-        return Kind("strict saddle", 2, None, form, f"{large}; by blocks of the embedding {blocks}", blocks=blocks)
-    if escapes and form.order == 2 and _unused(point):
-        evidence = f"{large}; a small unit lowers the loss at second order, with curvature −{form.strength:.6g}"
-        return Kind("strict saddle", 2, None, form, evidence)
-    if escapes and blocks is not None and np.any(point.embedding.dormant):
-        evidence = f"{large}; by blocks of the embedding {blocks}, but a small unit lowers the loss"
-        return Kind("degenerate saddle", form.order, None, form, evidence, blocks=blocks)
-    kind = _minimum_without_hessian(point, form, escapes, scales, large)
-    kind = Kind("undetermined", None, None, form, large) if kind is None else kind
-    return Kind(kind.name, None, None, form, kind.evidence, blocks=blocks)
+        evidence = f"{LARGE}; by blocks of the embedding {blocks}"
+        return Kind(name="strict saddle", order=2, added_unit_form=form, evidence=evidence, blocks=blocks)
+    if isinstance(form, AddedUnitForm) and known.lowers and order == 2 and _has_spare_unit(point):
+        evidence = f"{LARGE}; a small unit lowers the loss at second order, with curvature −{form.strength:.6g}"
+        return Kind(name="strict saddle", order=2, added_unit_form=form, evidence=evidence)
+    if known.spare_lowers and blocks is not None:
+        evidence = f"{LARGE}; by blocks of the embedding {blocks}, but a small unit lowers the loss"
+        return Kind(name="degenerate saddle", order=order, added_unit_form=form, evidence=evidence, blocks=blocks)
+    reason = _minimum_without_hessian(known)
+    if reason is None:
+        return Kind(name="undetermined", added_unit_form=form, evidence=LARGE, blocks=blocks)
+    return Kind(name="minimum", added_unit_form=form, evidence=f"{LARGE}; {reason}", blocks=blocks)
 
 
-def _blocks(point: CriticalPoint, scales: Scales) -> EmbeddedSpectrum | None:
-    """The inertia of a point that was found as an embedding, if it has a Hessian."""
-    embedding, units = point.embedding, units_of(point.landscape.model)
-    if not isinstance(embedding, Embedding) or units is None:
+def _blocks(known: Evidence) -> EmbeddedSpectrum | None:
+    """The inertia of a point that was found as an embedding of a narrow network."""
+    embedding = known.point.embedding
+    if not isinstance(embedding, Embedding) or units_of(known.point.landscape.model) is None:
         return None
-    if not units.law.smooth and np.any(embedding.dormant):
-        return None
-    return embedded_spectrum(point.landscape, embedding, zero_threshold=zero_threshold(point, scales))
+    return embedded_spectrum(known.point.landscape, embedding, zero_threshold=known.zero_threshold)
 
 
-def _minimum_without_hessian(point, form, escapes, scales, why: str) -> Kind | None:
-    """The verdict "minimum" where no Hessian is needed for it; `why` says why there is none."""
-    if zero_loss(point, scales):
-        return Kind("minimum", None, None, form, f"{why}; the loss is zero to rounding")
-    if no_unit_helps(point, form, escapes):
-        return Kind("minimum", None, None, form, f"{why}; {NO_UNIT_HELPS}")
-    return None
+def _minimum_without_hessian(known: Evidence) -> str | None:
+    """Why a point without a Hessian is a minimum, if it is one."""
+    if known.zero_loss:
+        return "the loss is zero to rounding"
+    return NO_UNIT_HELPS if known.homogeneous and not known.lowers else None
 
 
-def _unused(point: CriticalPoint) -> bool:
-    """Whether the wide network has a unit to spare: more units than columns of its embedding."""
+def _has_spare_unit(point: CriticalPoint) -> bool:
+    """Whether the wide network has more units than the narrow one needs."""
     embedding = point.embedding
-    return isinstance(embedding, Embedding) and embedding.incoming.shape[0] > embedding.incoming.shape[1]
+    return isinstance(embedding, Embedding) and embedding.p_in.shape[0] > embedding.p_in.shape[1]
 
 
-def _several_layers(point: CriticalPoint, scales: Scales) -> Kind:
-    """Units in several layers: whether the loss falls at second order, or when one is added to each of them."""
-    embedding = point.embedding
-    assert isinstance(embedding, LayeredEmbedding)
-    form, silent = None, 1e3 * np.finfo(float).eps * scales.loss
-    if any(p.shape[0] > p.shape[1] for p, _ in embedding.layers) and not zero_loss(point, scales):
-        form = added_units_form(point.landscape, embedding, weight_scale=scales.weight, silent=silent)
-    falls = form is not None and form.order is not None
-    added = (
-        "one small unit in every layer lowers the loss" if falls else "no small units were found that lower the loss"
-    )
-    smooth = all(units.law.smooth for units in layers_of(point.landscape.model)) or not np.any(embedding.dormant)
-    if not smooth or point.theta.size > DENSE_LIMIT:
-        large = f"more than {DENSE_LIMIT} parameters: no dense Hessian was made"
-        why = large if smooth else "no Hessian: not twice differentiable here (zero units)"
-        if zero_loss(point, scales):
-            return Kind("minimum", None, None, None, f"{why}; the loss is zero to rounding")
-        if form is None or form.order is None:
-            return Kind("undetermined", None, None, form, f"{why}; {added}")
-        name = "degenerate saddle" if form.order > 2 else "strict saddle" if smooth else "non-smooth saddle"
-        return Kind(name, form.order, None, form, f"{why}; {added}, at order {form.order}")
-    return with_hessian(point, form, scales, escapes=falls, why=added)
+def _several_layers(known: Evidence) -> Kind:
+    """Units in several layers without a Hessian: whether the loss falls when one is added to each layer."""
+    why, form = LARGE if known.smooth else KINKED, known.form
+    if known.zero_loss:
+        return Kind(name="minimum", evidence=f"{why}; the loss is zero to rounding")
+    if form is None or form.order is None:
+        return Kind(name="undetermined", added_unit_form=form, evidence=f"{why}; {known.added}")
+    name = "degenerate saddle" if form.order > 2 else "strict saddle" if known.smooth else "non-smooth saddle"
+    evidence = f"{why}; {known.added}, at order {form.order}"
+    return Kind(name=name, order=form.order, added_unit_form=form, evidence=evidence)
 
 
-def _non_smooth(point, form, escapes, scales) -> Kind:
-    lost = "no Hessian: not twice differentiable here (zero units)"
-    if escapes:
-        evidence = f"{lost}; a small unit lowers the loss, s = {form.strength:.6g}"
-        return Kind("non-smooth saddle", 2, None, form, evidence)
-    undetermined = Kind("undetermined", None, None, form, f"{lost}; no added unit lowers the loss to second order")
-    return _minimum_without_hessian(point, form, escapes, scales, lost) or undetermined
+def _kinked(known: Evidence) -> Kind:
+    """Zero units with a kink: the positively homogeneous form of an added unit decides."""
+    form = known.form
+    if isinstance(form, AddedUnitForm) and known.lowers:
+        evidence = f"{KINKED}; a small unit lowers the loss, s = {form.strength:.6g}"
+        return Kind(name="non-smooth saddle", order=2, added_unit_form=form, evidence=evidence)
+    reason = _minimum_without_hessian(known)
+    if reason is not None:
+        return Kind(name="minimum", added_unit_form=form, evidence=f"{KINKED}; {reason}")
+    evidence = f"{KINKED}; no added unit lowers the loss to second order"
+    return Kind(name="undetermined", added_unit_form=form, evidence=evidence)

@@ -17,11 +17,11 @@ from .classify import classify
 from .critical_point import CriticalPoint, critical_point
 from .kind import Kind
 
-# The dynamics stop when the gradient is this share of one that counts as large: Newton's method does the rest.
+# The dynamics stop when the gradient is this share of its characteristic scale: Newton's method does the rest.
 NEAR = 1e-5
-# They have got lost when they are this many times their size away from where they began: they climb along the frame,
-# without end where the loss has no saddle of that index above.
-LOST = 30.0
+# They have diverged when they are this many typical ‖θ‖ away from their start: they climb along the frame, without
+# bound where the loss has no saddle of that index above.
+DIVERGED = 30.0
 # Newton's method may move the end of the dynamics by this share of the weights, not to some other point.
 MOVED = 1e-2
 # How far from a saddle the search for lower ones begins, relative to the weights.
@@ -29,6 +29,8 @@ DISPLACEMENT = 1e-2
 
 
 class _Dynamics(eqx.Module):
+    """The vector field of the point and of its frame of ascending directions."""
+
     landscape: Landscape
     rate: Any
 
@@ -51,15 +53,17 @@ class _Dynamics(eqx.Module):
 
 
 @compiled
-def _run(dynamics: _Dynamics, theta: Float[Array, " n"], frame: Float[Any, "n k"], limits: Float[Any, "3"]):
+def _run(
+    dynamics: _Dynamics, theta: Float[Any, " n"], frame: Float[Any, "n k"], limits: Float[Any, "3"]
+) -> tuple[Array, Array]:
     """The end of the dynamics, and whether the gradient is small there."""
-    t1, near, lost = limits
+    t1, near, diverged = limits
 
-    def slope(state):
+    def slope(state: tuple[Array, Array]) -> Array:
         return jnp.linalg.norm(dynamics.landscape.gradient(state[0]))
 
-    def ended(t, state, args, **_):
-        return (slope(state) < near) | (jnp.linalg.norm(state[0] - theta) > lost)
+    def ended(t: Any, state: tuple[Array, Array], args: Any, **_: Any) -> Array:
+        return (slope(state) < near) | (jnp.linalg.norm(state[0] - theta) > diverged)
 
     state = dfx.diffeqsolve(
         dfx.ODETerm(dynamics),
@@ -93,16 +97,24 @@ def high_index_saddle(
     $\dot\theta = -(I - 2 \sum_{i \le k} v_i v_i^\top) \nabla L$ with
     $\dot v_i = -\gamma (I - v_i v_i^\top - 2 \sum_{j < i} v_j v_j^\top) \nabla^2 L\, v_i$: up along the k lowest
     eigenvectors of the Hessian, down along all others. Near a saddle of index k it is attracted by it; far from any,
-    it may climb without end.
+    it may climb without bound.
 
-    **Arguments:** `landscape`; `index`: k; `theta`: where to start, by default the landscape's own parameters; `t1`:
-    time after which to give up; `rate`: γ, of the directions' motion; `size`: of the weights at full use;
-    `gradient_scale`: of gradients that count as large.
+    Args:
+        landscape: the loss.
+        index: k, between 1 and the number of parameters.
+        theta: where to start, by default the landscape's own parameters.
+        t1: time after which to give up: some hundred times the slowest 1/|λ| of a landscape with characteristic
+            scales of 1.
+        rate: γ, of the motion of the directions v relative to that of θ.
+        size: typical ‖θ‖ after learning.
+        gradient_scale: characteristic scale of the gradient.
 
-    **Returns:** the critical point, solved for from where the dynamics ended; `converged` is false where they got lost
-    or did not settle. Its index is a question to `kind`, as directions of no curvature count neither way.
+    Returns:
+        The critical point, solved for from the end of the dynamics; `converged` is false where they diverged or did not
+        settle. `classify` tells its index: null directions are not counted in the index.
 
-    **Raises:** `ValueError` for an index that is not between 1 and the number of parameters.
+    Raises:
+        ValueError: for an index that is not between 1 and the number of parameters.
 
     Source: Yin, Zhang & Zhang (2019), "High-index optimization-based shrinking dimer method for finding high-index
     saddle points", Eqs. 2.7–2.8.
@@ -112,8 +124,8 @@ def high_index_saddle(
         raise ValueError(f"the index must be between 1 and the number of parameters, {theta.size}; got {index}.")
     landscape = reduced_landscape(landscape)
     frame = np.linalg.eigh(hessian(landscape, theta))[1][:, :index]
-    lost = LOST * max(size, float(np.linalg.norm(theta)))
-    limits = np.array([t1, NEAR * gradient_scale, lost], theta.dtype)
+    diverged = DIVERGED * max(size, float(np.linalg.norm(theta)))
+    limits = np.array([t1, NEAR * gradient_scale, diverged], theta.dtype)
     end, settled = map(np.asarray, _run(_Dynamics(landscape, np.asarray(rate, theta.dtype)), theta, frame, limits))
     point = critical_point(landscape, end, gradient_scale=gradient_scale)
     known = point.converged and bool(settled) and point.distance <= MOVED * max(size, float(np.linalg.norm(end)))
@@ -125,17 +137,27 @@ def saddle_below(
 ) -> CriticalPoint:
     r"""A saddle of lower index, by the dynamics of that index from a saddle above it.
 
-    They start a little away from the saddle along its eigenvector number index + 1, the first unstable one that the
-    dynamics do not climb: a flow from small weights would leave along the first instead.
+    The dynamics start close to the saddle, along its eigenvector number index + 1, the first
+    unstable one that they do not climb: a flow from small weights would leave along the first instead.
 
-    **Arguments:** `point`: a strict saddle; `index`: lower than the saddle's; `kind`: its `kind`, determined if not
-    given; `size`: of the weights at full use; `options`: of `high_index_saddle`.
+    Args:
+        point: a strict saddle.
+        index: at least 1 and lower than the saddle's.
+        kind: its `Kind`, determined if not given.
+        size: typical ‖θ‖ after learning.
+        options: further arguments of `high_index_saddle`.
+
+    Returns:
+        The critical point, with `converged` as of `high_index_saddle`.
+
+    Raises:
+        ValueError: for an index that is not lower than the saddle's, or a point without unstable eigenvectors.
 
     Source: Yin, Wang, Chen, Zhang & Zhang (2020), "Construction of a pathway map on a complicated energy landscape".
     """
-    spectral = (classify(point) if kind is None else kind).spectrum
-    if spectral is None or not 1 <= index < spectral.index:
-        above = "none" if spectral is None else spectral.index
+    spectrum = (classify(point) if kind is None else kind).spectrum
+    if spectrum is None or not 1 <= index < spectrum.index:
+        above = "none" if spectrum is None else spectrum.index
         raise ValueError(f"the index must be at least 1 and below that of the saddle, {above}; got {index}.")
-    start = point.theta + DISPLACEMENT * size * spectral.eigenvectors[:, index]
+    start = point.theta + DISPLACEMENT * size * spectrum.eigenvectors[:, index]
     return high_index_saddle(point.landscape, index, start, size=size, **options)

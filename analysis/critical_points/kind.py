@@ -14,6 +14,7 @@ from ..embeddings.embedded_curvature import EmbeddedSpectrum
 from ..leading_order.added_unit import AddedUnitForm
 from ..leading_order.added_units import AddedUnitsForm
 from ..leading_order.null_space_form import NullSpaceForm, null_space_form
+from ..tables import html_table
 from .certificate import Certificate, certificate
 from .null_space import NullSpace
 
@@ -29,8 +30,16 @@ KindName = Literal[
 ]
 
 
-class Further(eqx.Module):
-    """What is computed of a critical point only when somebody asks for it: the place, and what is known of it."""
+class OnRequest(eqx.Module):
+    """The inputs of a critical point's certificate and null-space form, which are computed on request.
+
+    Attributes:
+        landscape: the loss.
+        theta: the point.
+        spectrum: of the Hessian there.
+        null_space: how its zero eigenvalues are explained.
+        scales: characteristic scales of the flow.
+    """
 
     landscape: Landscape
     theta: Float[np.ndarray, " n"]
@@ -44,36 +53,39 @@ class Further(eqx.Module):
         return certificate(self.landscape, self.theta, self.spectrum, explained=explained)
 
     def form(self) -> NullSpaceForm:
-        """The lowest form of the loss along the null directions that symmetries do not explain, not searched."""
+        """The leading-order form along the null directions that symmetries do not explain, without a search."""
         basis = self.null_space.directions
         return null_space_form(self.landscape, self.theta, self.spectrum, basis=basis, scales=self.scales, search=False)
 
 
 class Kind(eqx.Module):
-    """The kind of a critical point.
+    """The kind of a critical point, and the evidence for it.
 
-    - `name`: one of a closed list; `order`: order p of the lowest form that lets the loss fall (2 for strict and
-      non-smooth saddles, at least 3 for degenerate ones), `None` where there is none;
-    - `spectrum`: of the Hessian, `None` where the loss is not twice differentiable or the point was not found;
-    - `added_unit_form`: the form of an added unit, or of one in each layer where several have units; `None` for models
-      without units or without a zero of φ;
-    - `evidence`: one sentence.
-    - `null_space_form`: the lowest form of the loss along null directions that symmetries do not explain, where the
-      kind rests on it; `unexplained_form` computes it for any saddle or minimum.
-    - `blocks`: index and nullity from blocks as large as the narrow network, for networks too large for a `spectrum`.
-    - `null_space`: how the zero eigenvalues are explained, `None` without a spectrum.
-    - `further`: what `certificate` and `unexplained_form` are computed from when they are asked for.
+    Attributes:
+        name: one of a closed list, `KindName`.
+        evidence: the reasons, in one sentence.
+        order: order p of the leading-order form along which the loss falls (2 for strict and non-smooth saddles, at
+            least 3 for degenerate ones), `None` where there is none.
+        spectrum: of the Hessian, `None` where the loss is not twice differentiable, the network is too large or the
+            point was not found.
+        added_unit_form: the form of an added unit, or of one in each layer where several have units; `None` for models
+            without units or without a zero of φ.
+        null_space_form: the leading-order form along null directions that symmetries do not explain, where the kind
+            rests on it; `unexplained_form` computes it for any saddle or minimum.
+        null_space: how the zero eigenvalues are explained, `None` without a spectrum.
+        blocks: index and nullity from blocks as large as the narrow network, for networks too large for a `spectrum`.
+        on_request: the inputs of `certificate` and `unexplained_form`, which are computed on request.
     """
 
     name: KindName
-    order: int | None
-    spectrum: Spectrum | None
-    added_unit_form: AddedUnitForm | AddedUnitsForm | None
     evidence: str
+    order: int | None = None
+    spectrum: Spectrum | None = None
+    added_unit_form: AddedUnitForm | AddedUnitsForm | None = None
     null_space_form: NullSpaceForm | None = None
     null_space: NullSpace | None = None
     blocks: EmbeddedSpectrum | None = None
-    further: Further | None = None
+    on_request: OnRequest | None = None
 
     @property
     def index(self) -> int | None:
@@ -90,11 +102,32 @@ class Kind(eqx.Module):
     @functools.cached_property
     def certificate(self) -> Certificate | None:
         """How far point and index are proven; `None` without a spectrum."""
-        return None if self.further is None else self.further.certificate()
+        return None if self.on_request is None else self.on_request.certificate()
 
     @functools.cached_property
     def unexplained_form(self) -> NullSpaceForm | None:
-        """The lowest form of the loss along the null directions that symmetries do not explain, if any."""
-        if self.null_space_form is not None or self.further is None or not self.further.null_space.unexplained:
+        """The leading-order form along the null directions that symmetries do not explain, if any."""
+        if self.null_space_form is not None or self.on_request is None or not self.on_request.null_space.unexplained:
             return self.null_space_form
-        return self.further.form()
+        return self.on_request.form()
+
+    def _facts(self) -> list[tuple[str, str]]:
+        """The facts, as pairs of a heading and a text."""
+        numbers = (("order", self.order), ("index", self.index), ("nullity", self.nullity))
+        counts = ", ".join(f"{name} {number}" for name, number in numbers if number is not None)
+        facts = [("counts", counts or "no order, index or nullity is known"), ("evidence", self.evidence)]
+        if self.spectrum is not None and self.spectrum.eigenvalues.size:
+            lowest, highest = self.spectrum.eigenvalues[[0, -1]]
+            facts.append(("spectrum", f"λ from {lowest:.6g} to {highest:.6g}"))
+        if self.added_unit_form is not None and self.added_unit_form.rate is not None:
+            form = self.added_unit_form
+            facts.append(("added unit", f"order {form.order}, escape rate {form.rate:.6g}"))
+        if self.null_space is not None:
+            facts.append(("null space", self.null_space.summary))
+        return facts
+
+    def __str__(self) -> str:
+        return "\n".join([self.name, *(f"  {heading}: {text}" for heading, text in self._facts())])
+
+    def _repr_html_(self) -> str:
+        return html_table((self.name, ""), self._facts())

@@ -9,20 +9,20 @@ from jaxtyping import Float
 from ...models.units import declared_units
 from ..curvature.spectrum import Spectrum
 from ..embeddings.embedding import Embedding
-from ..symmetries.symmetry import RANK, family_directions, symmetry_directions
-
-# A direction is in the null space if all but this share of it is; a critical point known to 1e-10 has its null space
-# to within about the square root.
-INSIDE = 1e-4
+from ..numerical_rank import DERIVATIVE_TOLERANCE, numerical_rank
+from ..symmetries.symmetry import family_directions, symmetry_directions
+from ..thresholds import STANDARD
 
 
 class NullSpace(eqx.Module):
     r"""The null space of a Hessian, explained.
 
-    - `nullity`: its dimension; `symmetry`: directions along orbits of the model's symmetries; `families`: further ones
-      along the affine family of embedded points to which the point belongs; `unexplained`: all others.
-    - `directions`: an orthonormal basis of the unexplained part, as columns.
-    - `searched`: whether symmetries were looked for at all.
+    Attributes:
+        nullity: its dimension.
+        symmetry: number of directions along orbits of the model's symmetries.
+        families: number of further ones along the affine family of embedded points to which the point belongs.
+        directions: an orthonormal basis of the unexplained part, as columns.
+        searched: whether symmetries were looked for at all.
     """
 
     nullity: int
@@ -36,46 +36,74 @@ class NullSpace(eqx.Module):
         """The number of null directions that neither symmetries nor families explain."""
         return self.directions.shape[1]
 
-    def __str__(self) -> str:
+    @property
+    def summary(self) -> str:
+        """The explanation in one line."""
         parts = f"{self.symmetry} by symmetry, {self.families} by the embedding's family"
         return f"nullity {self.nullity}: {parts}, {self.unexplained} unexplained" + (
             "" if self.searched else ", not searched"
         )
 
+    def __str__(self) -> str:
+        directions = (
+            f"{self.symmetry} along orbits of symmetries" + ("" if self.searched else " (not searched)"),
+            f"{self.families} along the embedding's family of critical points",
+            f"{self.unexplained} unexplained",
+        )
+        return "\n".join([f"null space of dimension {self.nullity}", *(f"  {line}" for line in directions)])
 
-def null_space(spectral: Spectrum, model: Any, data: Any, embedding: Embedding | None = None) -> NullSpace:
+
+def null_space(
+    spectrum: Spectrum,
+    model: Any,
+    data: Any,
+    embedding: Embedding | None = None,
+    *,
+    inside: float = STANDARD.inside_null_space,
+) -> NullSpace:
     """Explains the null space of the Hessian at a critical point.
 
-    **Arguments:** `spectral`: the spectrum there; `model`: the network there; `data`: a pair (x, y) with generic
-    inputs, or statistics; `embedding`: by which it comes from a narrow network, if it does.
-
-    Only directions that do lie in the null space count. Symmetries of models without units are sought up to 40
+    Only directions that lie in the null space count. Symmetries of models without units are sought up to 40
     parameters; without a search all null directions stay unexplained, and `searched` is false.
+
+    Args:
+        spectrum: of the Hessian at the point.
+        model: the network there.
+        data: a pair (x, y) with generic inputs, or statistics.
+        embedding: by which the point comes from a narrow network, if it does.
+        inside: a direction lies in the null space if all of it except this share does; see `Thresholds`.
+
+    Returns:
+        The dimensions that are explained, and a basis of the rest.
     """
-    basis = spectral.null_space
+    basis = spectrum.null_space
     nothing = np.zeros((0, basis.shape[0]))
     symmetry, family = symmetry_directions(model, data), nothing
     searched, symmetry = symmetry is not None, nothing if symmetry is None else symmetry
     if embedding is not None and not declared_units(model).law.linear:
         family = family_directions(embedding)
-    inside = [_inside(rows, basis) for rows in (symmetry, family)]
-    first = _rank(inside[0])
-    both = np.vstack(inside)
+    coordinates = [_inside(rows, basis, inside) for rows in (symmetry, family)]
+    first = _rank(coordinates[0], inside)
+    both = np.vstack(coordinates)
     values, vectors = np.linalg.eigh(both.T @ both) if len(both) else (np.zeros(basis.shape[1]), np.eye(basis.shape[1]))
-    explained = _rank(both)
-    left = basis @ vectors[:, : basis.shape[1] - explained]
-    return NullSpace(basis.shape[1], first, explained - first, left, searched)
+    explained = _rank(both, inside)
+    remainder = basis @ vectors[:, : basis.shape[1] - explained]
+    return NullSpace(
+        nullity=basis.shape[1], symmetry=first, families=explained - first, directions=remainder, searched=searched
+    )
 
 
-def _inside(rows: np.ndarray, basis: np.ndarray) -> Float[np.ndarray, "k nullity"]:
+def _inside(
+    rows: Float[np.ndarray, "k n"], basis: Float[np.ndarray, "n nullity"], inside: float
+) -> Float[np.ndarray, "m nullity"]:
     """Coordinates, in the null space, of the directions that lie in it."""
     norms = np.linalg.norm(rows, axis=1)
-    rows = rows[norms > RANK * np.max(norms, initial=0.0)]
+    rows = rows[norms > DERIVATIVE_TOLERANCE * np.max(norms, initial=0.0)]
     rows = rows / np.linalg.norm(rows, axis=1, keepdims=True)
     coordinates = rows @ basis
-    return coordinates[np.linalg.norm(rows - coordinates @ basis.T, axis=1) < INSIDE]
+    return coordinates[np.linalg.norm(rows - coordinates @ basis.T, axis=1) < inside]
 
 
-def _rank(rows: np.ndarray) -> int:
+def _rank(rows: Float[np.ndarray, "k nullity"], inside: float) -> int:
     values = np.linalg.svd(rows, compute_uv=False) if rows.size else np.zeros(0)
-    return int(np.sum(values > INSIDE * np.max(values, initial=0.0)))
+    return numerical_rank(values, inside)

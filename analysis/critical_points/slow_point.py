@@ -1,4 +1,4 @@
-"""Slow without a critical point: flat channels along which weights grow for ever, and ghosts of vanished points."""
+"""Slow without a critical point: flat channels to infinity, and ghosts of vanished critical points."""
 
 import warnings
 from typing import Any, Literal
@@ -11,28 +11,26 @@ from jaxtyping import Float
 
 from ...flows import Landscape, simulate
 from ...flows.landscapes.taylor import third_products
-from .critical_point import GRADIENT_TOLERANCE, damped
+from ..thresholds import STANDARD, Thresholds
+from .refine import damped
 
 # Decades of time over which a channel is followed, in units of ‖θ‖ / ‖∇L‖, in which the weights change by themselves.
 DECADES = 3
 MAX_STEPS = 20_000
-# Weights that converge move by less in each decade of time: like 10^(-1/2) on a quartic floor. Along a channel they
-# move by at least as much as in the decade before, if only logarithmically.
-GROWTH = 0.9
-# The gradient is stationary in size where the Hessian maps it to less than this share of what it could.
-STATIONARY = 1e-4
 
 
 class SlowPoint(eqx.Module):
     r"""Why a flow is slow where no critical point is.
 
-    - `name`: "ghost": a local minimum of $\|\nabla L\|$ that is not zero, as a saddle and a minimum leave behind where
-      they have merged and vanished; "flat channel": the loss falls ever more slowly while the weights grow without end.
-    - `landscape`, `theta`: the slowest point (ghost), or the network after three decades of time (channel).
-    - `speed`: $\|\nabla L\|$ there.
-    - `passage`: $\pi / \sqrt{g \mu}$ with $\mu = D^3 L(\hat g, \hat g, \hat g) / 2$, the time that a ghost holds the
-      flow up; `None` for channels.
-    - `evidence`: one sentence.
+    Attributes:
+        name: "ghost": a local minimum of $\|\nabla L\|$ that is not zero, as a saddle and a minimum leave behind where
+            they have merged and vanished; "flat channel": the loss decreases ever more slowly and the weights diverge.
+        landscape: the loss.
+        theta: the slowest point (ghost), or the network after three decades of time (channel).
+        speed: $\|\nabla L\|$ there.
+        passage: $\pi / \sqrt{g \mu}$ with $\mu = D^3 L(\hat g, \hat g, \hat g) / 2$ and g the speed, the time that a
+            ghost delays the flow; `None` for channels.
+        evidence: one sentence.
 
     Source: Strogatz (2014), "Nonlinear dynamics and chaos", Section 4.3, for ghosts; Brea, Martinelli, Şimşek &
     Gerstner (2025), "Flat channels to infinity in neural loss landscapes".
@@ -49,6 +47,14 @@ class SlowPoint(eqx.Module):
     def model(self) -> Any:
         """The network there."""
         return self.landscape.at(self.theta)
+
+    def __str__(self) -> str:
+        passage = "" if self.passage is None else f", time of passage {self.passage:.4g}"
+        return (
+            f"{self.name}: speed ‖∇L‖ = {self.speed:.3g}{passage}\n"
+            f"  where: ‖θ‖ = {np.linalg.norm(self.theta):.3g}, loss {float(self.landscape.value(self.theta)):.6g}\n"
+            f"  evidence: {self.evidence}"
+        )
 
 
 def _slowest(landscape: Landscape, theta: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
@@ -67,12 +73,24 @@ def _slowest(landscape: Landscape, theta: Float[np.ndarray, " n"]) -> Float[np.n
 
 
 def ghost(
-    landscape: Landscape, theta: Float[Any, " n"] | None = None, *, curvature: float = 1.0, gradient: float = 1.0
+    landscape: Landscape,
+    theta: Float[Any, " n"] | None = None,
+    *,
+    curvature: float = 1.0,
+    gradient: float = 1.0,
+    thresholds: Thresholds = STANDARD,
 ) -> SlowPoint | None:
-    r"""The ghost next to a point, if the speed has a minimum there that is not zero.
+    r"""The ghost next to a point, if the speed has a nonzero minimum there.
 
-    **Arguments:** `landscape`; `theta`: the closest approach, by default the landscape's own parameters; `curvature`,
-    `gradient`: sizes of eigenvalues and gradients that count as large.
+    Args:
+        landscape: the loss.
+        theta: the closest approach, by default the landscape's own parameters.
+        curvature: characteristic scale of the Hessian's eigenvalues.
+        gradient: characteristic scale of gradients.
+        thresholds: what counts as a zero of the gradient, and as a stationary speed.
+
+    Returns:
+        The ghost; `None` where the speed vanishes or has no minimum.
     """
     start = landscape.theta if theta is None else np.asarray(theta)
     end = _slowest(landscape, start)
@@ -80,27 +98,38 @@ def ghost(
     speed = float(np.linalg.norm(slope))
     unit = slope / speed if speed > 0 else slope
     image = landscape.hessian_product(end, unit)
-    if not speed > GRADIENT_TOLERANCE * gradient or not np.linalg.norm(image) <= STATIONARY * curvature:
+    positive = speed > thresholds.gradient_zero * gradient
+    if not (positive and np.linalg.norm(image) <= thresholds.ghost_curvature * curvature):
         return None
     third = float(third_products(landscape, end, unit[:, None])[:, 0] @ unit)
     passage = float(np.pi / np.sqrt(speed * third / 2)) if speed * third > 0 else None
     distance = float(np.linalg.norm(end - start))
-    evidence = f"the speed has a minimum that is not zero, ‖∇L‖ = {speed:.3g}, at distance {distance:.2g}"
+    evidence = f"the speed has a nonzero minimum, ‖∇L‖ = {speed:.3g}, at distance {distance:.2g}"
     if passage is not None:
-        evidence += f"; passing it takes π/√(gμ) = {passage:.4g}"
-    return SlowPoint("ghost", landscape, end, speed, passage, evidence)
+        evidence += f"; the passage takes π/√(gμ) = {passage:.4g}"
+    return SlowPoint(name="ghost", landscape=landscape, theta=end, speed=speed, passage=passage, evidence=evidence)
 
 
 def flat_channel(
-    landscape: Landscape, theta: Float[Any, " n"] | None = None, *, solver: AbstractSolver | None = None
+    landscape: Landscape,
+    theta: Float[Any, " n"] | None = None,
+    *,
+    solver: AbstractSolver | None = None,
+    thresholds: Thresholds = STANDARD,
 ) -> SlowPoint | None:
-    """The flat channel that a point is in, if its flow goes on for ever.
+    """The flat channel that a point is in, if its flow diverges along a channel to infinity.
 
-    The flow is followed for three decades of time. It is in a channel if in each decade the weights move at least
-    about as far as in the one before, and grow, while speed and loss fall.
+    The flow is integrated for three decades of time, in at most 20 000 steps and without warnings. It is in a channel
+    if in each decade the weights move at least about as far as in the one before, and grow, while speed and loss fall.
 
-    **Arguments:** `landscape`; `theta`: the closest approach, or the last point of a flow, by default the landscape's
-    own parameters; `solver`: for the flow, by default `simulate`'s choice.
+    Args:
+        landscape: the loss.
+        theta: the closest approach, or the last point of a flow, by default the landscape's own parameters.
+        solver: for the flow; by default `simulate` chooses.
+        thresholds: what counts as moving as far.
+
+    Returns:
+        The channel; `None` for a flow that converges, stops or fails.
     """
     theta = landscape.theta if theta is None else np.asarray(theta)
     value, gradient = landscape.value_and_gradient(theta)
@@ -109,7 +138,7 @@ def flat_channel(
         return None
     times = size / speed * 10.0 ** np.arange(DECADES + 1)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # a flow that ends early shows in its result
+        warnings.simplefilter("ignore")  # a flow that ends early is recognised by its result
         settings: dict[str, Any] = {"t1": times[-1], "save_times": times[:-1], "rtol": 1e-6, "max_steps": MAX_STEPS}
         flow = simulate(landscape.at(theta), landscape.loss, landscape.data, solver=solver, **settings)
     if flow.result.failed:
@@ -117,12 +146,20 @@ def flat_channel(
     index = np.searchsorted(flow.ts, times)
     states, speeds, losses = flow.thetas[index], flow.speeds[index], flow.losses[index]
     moved, sizes = np.linalg.norm(np.diff(states, axis=0), axis=1), np.linalg.norm(states, axis=1)
-    endless = np.all(moved[1:] >= GROWTH * moved[:-1]) and np.all(np.diff(sizes) > 0)
-    if not (endless and np.all(np.diff(speeds) < 0) and np.all(np.diff(losses) < 0)):
+    diverging = np.all(moved[1:] >= thresholds.channel_growth * moved[:-1]) and np.all(np.diff(sizes) > 0)
+    if not (diverging and np.all(np.diff(speeds) < 0) and np.all(np.diff(losses) < 0)):
         return None
     factors = ", ".join(f"{step:.3g}" for step in moved)
     evidence = (
-        f"no end in sight: in each further decade of time the weights move on ({factors}) to size {sizes[-1]:.3g}, "
+        f"diverges along a channel to infinity: in each further decade of time the weights move on ({factors}) to size "
+        f"{sizes[-1]:.3g}, "
         f"while the loss falls from {float(value):.4g} to {losses[-1]:.4g} and the speed to {speeds[-1]:.1e}"
     )
-    return SlowPoint("flat channel", landscape, flow.thetas[-1], float(speeds[-1]), None, evidence)
+    return SlowPoint(
+        name="flat channel",
+        landscape=landscape,
+        theta=flow.thetas[-1],
+        speed=float(speeds[-1]),
+        passage=None,
+        evidence=evidence,
+    )

@@ -7,8 +7,8 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from ..invariant_manifolds.history import ManifoldHistory
-from ..visits.itinerary import Visit
-from .itinerary import FONT, colour
+from ..visits.visit import Visit
+from .style import colour, label, legend
 
 
 def plot_manifolds(history: ManifoldHistory, visits: Sequence[Visit] = (), *, ax: Axes | None = None) -> Axes:
@@ -16,7 +16,13 @@ def plot_manifolds(history: ManifoldHistory, visits: Sequence[Visit] = (), *, ax
 
     A visit's dot sits on the curve of its own width.
 
-    **Arguments:** `history`; `visits`: the itinerary it was made with; `ax`: where to draw. **Returns:** the axes.
+    Args:
+        history: by `manifold_history`.
+        visits: the itinerary that it was made with.
+        ax: where to draw, by default in a new figure.
+
+    Returns:
+        The axes.
     """
     ax = plt.subplots()[1] if ax is None else ax
     shades = plt.get_cmap("viridis")(np.linspace(0, 0.85, len(history.widths)))
@@ -35,9 +41,7 @@ def plot_manifolds(history: ManifoldHistory, visits: Sequence[Visit] = (), *, ax
             if height > 0:
                 ax.plot(visit.time, height, "o", color=colour(number), ms=6, label=f"visit {number}, width {width}")
     ax.set_yscale("log")
-    ax.set_xlabel("time t", fontsize=FONT)
-    ax.set_ylabel("distance from the manifold", fontsize=FONT)
-    ax.tick_params(labelsize=7)
+    label(ax, "time t", "distance from the manifold")
     ax.margins(x=0.01)
-    ax.legend(fontsize=7, framealpha=0.9, edgecolor="none")
+    legend(ax)
     return ax

@@ -2,6 +2,7 @@
 
 import textwrap
 from collections.abc import Sequence
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -12,27 +13,15 @@ from matplotlib.figure import Figure
 from ...flows import Trajectory
 from ...models import incoming
 from ...models.units import units_of
-from ..visits.comparison import Comparison
-from ..visits.itinerary import Visit, itinerary
+from ..visits.itinerary import itinerary
+from ..visits.visit import Visit
+from .style import FONT, SMALL, colour, label, legend
 
-COLOURS = ("#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377", "#bbbbbb")  # Paul Tol's bright scheme
 # More columns of small panels than this cannot be read.
 COLUMNS = 6
-FONT = 8
-# Of the page of an itinerary, in inches: a row of panels, and what its panels leave for titles, tick labels and names
-# of axes. A layout that measures the texts would be a third of the time of `saddlescope run`.
+# Of the page of an itinerary, in inches: a row of panels, and the margins for titles, tick labels and names of axes. A
+# layout that measures the texts would take a third of the time of `saddlescope run`.
 ROW, LEFT, RIGHT, BETWEEN, ABOVE, BELOW = 2.8, 0.7, 0.1, 0.65, 0.27, 0.48
-
-
-def _label(ax: Axes, x: str, y: str) -> None:
-    ax.set_xlabel(x, fontsize=FONT)
-    ax.set_ylabel(y, fontsize=FONT)
-    ax.tick_params(labelsize=7)
-
-
-def colour(number: int) -> str:
-    """The colour of visit `number` in every panel."""
-    return COLOURS[number % len(COLOURS)]
 
 
 def plot_loss(
@@ -45,8 +34,15 @@ def plot_loss(
 ) -> Axes:
     """Loss against time, with visits (closest approach; bar from arrival to departure) and predicted plateaus.
 
-    **Arguments:** `trajectory`, `visits`; `levels`: plateau losses predicted by theory; `logarithmic`: logarithmic
-    time; `ax`: where to draw. **Returns:** the axes.
+    Args:
+        trajectory: the flow.
+        visits: its itinerary.
+        levels: plateau losses predicted by theory.
+        logarithmic: whether time is on a logarithmic axis.
+        ax: where to draw, by default in a new figure.
+
+    Returns:
+        The axes.
     """
     ax = plt.subplots()[1] if ax is None else ax
     for k, level in enumerate(levels):
@@ -59,41 +55,62 @@ def plot_loss(
         ax.plot([passage.arrival, end], 2 * [visit.loss], color=colour(number), lw=5, alpha=0.35, solid_capstyle="butt")
         ax.plot(passage.time, visit.loss, "o", color=colour(number), ms=6, label=f"visit {number}: {visit.kind.name}")
     ax.set_xscale("log" if logarithmic else "linear")
-    _label(ax, "time t", "loss L")
+    label(ax, "time t", "loss L")
     ax.margins(x=0.01)
     if visits or levels:
-        ax.legend(fontsize=7, framealpha=0.9, edgecolor="none")
+        legend(ax)
     return ax
 
 
 def plot_speed(
     trajectory: Trajectory, visits: Sequence[Visit] = (), *, logarithmic: bool = False, ax: Axes | None = None
 ) -> Axes:
-    """Speed ‖∇L‖ against time on a logarithmic axis, with the visits at its minima."""
+    """Speed ‖∇L‖ against time on a logarithmic axis, with the visits at its minima.
+
+    Args:
+        trajectory: the flow.
+        visits: its itinerary.
+        logarithmic: whether time is on a logarithmic axis, too.
+        ax: where to draw, by default in a new figure.
+
+    Returns:
+        The axes.
+    """
     ax = plt.subplots()[1] if ax is None else ax
     start = 1 if logarithmic else 0
     positive = np.where(trajectory.speeds > 0, trajectory.speeds, np.nan)
     ax.plot(trajectory.ts[start:], positive[start:], color="k", lw=1)
     for number, visit in enumerate(visits):
         ax.plot(visit.time, visit.speed, "o", color=colour(number), ms=6)
-    ax.set(yscale="log", xscale="log" if logarithmic else "linear")
-    _label(ax, "time t", "speed ‖∇L‖")
+    # A flow that starts at a critical point has no speed to draw on a logarithmic axis.
+    speed_scale = "log" if np.any(trajectory.speeds[start:] > 0) else "linear"
+    ax.set(yscale=speed_scale, xscale="log" if logarithmic else "linear")
+    label(ax, "time t", "speed ‖∇L‖")
     ax.margins(x=0.01)
     return ax
 
 
-def plot_units(model, *, limit: float | None = None, number: int = 0, ax: Axes | None = None) -> Axes:
+def plot_units(model: Any, *, limit: float | None = None, number: int = 0, ax: Axes | None = None) -> Axes:
     """The incoming weights of every unit as points in the plane of their first two entries.
 
-    **Arguments:** `model`: a model with units of at least two incoming parameters; `limit`: half the side of the
-    panel; `number`: which visit's colour to use.
+    Args:
+        model: with units of at least two incoming parameters.
+        limit: half the side of the panel, by default 1.15 times the largest weight.
+        number: which visit's colour to use.
+        ax: where to draw, by default in a new figure.
+
+    Returns:
+        The axes.
+
+    Raises:
+        ValueError: for units with fewer than two incoming parameters.
     """
     u = np.asarray(incoming(model))
     if u.shape[1] < 2:
         raise ValueError("units with fewer than two incoming parameters cannot be drawn in a plane.")
     ax = plt.subplots()[1] if ax is None else ax
     limit = float(1.15 * np.max(np.abs(u[:, :2]), initial=1e-12)) if limit is None else limit
-    # As one artist, not as many as units.
+    # One artist for all units.
     rays = np.stack([np.zeros_like(u[:, :2]), u[:, :2]], axis=1)
     ax.add_collection(LineCollection(list(rays), colors=colour(number), linewidths=0.7, alpha=0.6))
     ax.plot(u[:, 0], u[:, 1], "o", color=colour(number), ms=3.5)
@@ -101,42 +118,34 @@ def plot_units(model, *, limit: float | None = None, number: int = 0, ax: Axes |
     ax.axvline(0, color="0.85", lw=0.6, zorder=0)
     ax.set(xlim=(-limit, limit), ylim=(-limit, limit), aspect="equal")
     ax.locator_params(nbins=3)
-    ax.tick_params(labelsize=7)
+    ax.tick_params(labelsize=SMALL)
     return ax
 
 
 def plot_spectrum(visit: Visit, *, number: int = 0, ax: Axes | None = None) -> Axes:
-    """The Hessian's eigenvalues in ascending order at the visit's critical point, or why there are none."""
+    """The Hessian's eigenvalues in ascending order at the visit's critical point, or why there are none.
+
+    Args:
+        visit: one of an itinerary.
+        number: which visit's colour to use.
+        ax: where to draw, by default in a new figure.
+
+    Returns:
+        The axes.
+    """
     ax = plt.subplots()[1] if ax is None else ax
-    spectral = visit.kind.spectrum
-    if spectral is None:
+    spectrum = visit.kind.spectrum
+    if spectrum is None:
         why = textwrap.fill(visit.kind.evidence.split(";")[0], 28)
         ax.text(0.5, 0.5, why, ha="center", va="center", fontsize=FONT, transform=ax.transAxes, color="0.3")
         ax.set(xticks=[], yticks=[])
         return ax
     ax.axhline(0, color="0.85", lw=0.6, zorder=0)
-    ax.plot(np.arange(1, len(spectral.eigenvalues) + 1), spectral.eigenvalues, ".", color=colour(number), ms=3)
-    if np.max(np.abs(spectral.eigenvalues)) <= spectral.zero_threshold:
+    ax.plot(np.arange(1, len(spectrum.eigenvalues) + 1), spectrum.eigenvalues, ".", color=colour(number), ms=3)
+    if np.max(np.abs(spectrum.eigenvalues)) <= spectrum.zero_threshold:
         ax.set_ylim(-1, 1)
-    ax.set_title(f"index {spectral.index}, nullity {spectral.nullity}", fontsize=FONT)
-    _label(ax, "eigenvalue number", "")
-    return ax
-
-
-def plot_comparison(comparison: Comparison, *, ax: Axes | None = None) -> Axes:
-    """The losses of a flow and of an optimiser beside it, with the flow's plateaus and what became of them."""
-    ax = plt.subplots()[1] if ax is None else ax
-    flow, other = comparison.flow, comparison.other
-    for number, plateau in enumerate(comparison.plateaus):
-        ax.axhline(plateau.loss, color=colour(number), lw=5, alpha=0.35, zorder=0)
-        text = plateau.fate if plateau.ratio is None else f"{plateau.fate} ({plateau.ratio:.3g})"
-        across = ax.get_yaxis_transform()
-        ax.text(0.99, plateau.loss, text, fontsize=FONT, ha="right", va="bottom", transform=across)
-    ax.plot(flow.ts, flow.losses, color="k", lw=1.5, label="gradient flow")
-    ax.plot(other.ts, other.losses, color=COLOURS[1], lw=1.2, label=other.stats.get("method", "another flow"))
-    _label(ax, "time t", "loss L")
-    ax.margins(x=0.01)
-    ax.legend(fontsize=7, framealpha=0.9, edgecolor="none", loc="center right")
+    ax.set_title(f"index {spectrum.index}, nullity {spectrum.nullity}", fontsize=FONT)
+    label(ax, "eigenvalue number", "")
     return ax
 
 
@@ -150,8 +159,15 @@ def plot(
 ) -> Figure:
     """One page: loss, speed, and for each visit the units' incoming weights and the Hessian's spectrum.
 
-    **Arguments:** `trajectory`; `visits`: its itinerary, computed if not given; `levels`: plateau losses predicted by
-    theory; `logarithmic`: logarithmic time; `title`. **Returns:** the figure, not shown and not saved.
+    Args:
+        trajectory: the flow.
+        visits: its itinerary, computed if not given, which takes longer than all drawing.
+        levels: plateau losses predicted by theory.
+        logarithmic: whether time is on a logarithmic axis.
+        title: above the loss.
+
+    Returns:
+        The figure, not shown and not saved.
     """
     visits = itinerary(trajectory) if visits is None else visits
     model = trajectory.initial_model
@@ -183,9 +199,10 @@ def _row(figure: Figure, number: int, panels: int) -> list[Axes]:
     return [figure.add_axes((x / width, y / height, *size)) for x, y in corners]
 
 
-def _unit_panels(trajectory: Trajectory, shown, panels: list[Axes]) -> None:
+def _unit_panels(trajectory: Trajectory, shown: list[tuple[int, Visit]], panels: list[Axes]) -> None:
+    """The incoming weights at each visit that is shown, all on one scale."""
     models = [trajectory.model_at_index(visit.passage.index) for _, visit in shown]
-    limit = max((1.15 * float(np.max(np.abs(incoming(model)[:, :2]))) for model in models), default=1.0)
+    limit = max((1.15 * float(np.max(np.abs(incoming(model)[:, :2]))) for model in models), default=1.0) or 1.0
     for ax, model, (number, visit) in zip(panels, models, shown, strict=True):
         plot_units(model, limit=limit, number=number, ax=ax)
         width = "" if visit.effective_width is None else f", width {visit.effective_width.width}"

@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from ..critical_points.kind import Kind
 from ..embeddings.width import effective_width, leading_size
 from ..orbits.saddle_graph import SaddleGraph
-from .itinerary import COLOURS, FONT
+from .style import COLOURS, FONT, label, legend
 
 # Distance between nodes of one effective width, which the axis counts in ones.
 STEP = 0.26
@@ -27,7 +27,12 @@ def plot_saddle_graph(graph: SaddleGraph, *, ax: Axes | None = None) -> Axes:
     Each node shows its index and nullity, or order where it has no negative eigenvalue; each edge the rate at which it
     is left. Nodes of one width stand side by side.
 
-    **Arguments:** `graph`; `ax`: where to draw. **Returns:** the axes.
+    Args:
+        graph: by `saddle_graph`.
+        ax: where to draw, by default in a new figure.
+
+    Returns:
+        The axes.
     """
     ax = plt.subplots(figsize=(7.5, 5.5), layout="constrained")[1] if ax is None else ax
     places = _places(graph)
@@ -50,11 +55,9 @@ def plot_saddle_graph(graph: SaddleGraph, *, ax: Axes | None = None) -> Axes:
         ax.plot([], [], "o", color=SHADES.get(name, COLOURS[6]), ms=7, label=name)
     if steps:
         ax.plot([], [], color=COLOURS[1], lw=2.8, label="path taken")
-    ax.legend(fontsize=7, framealpha=0.9, edgecolor="none")
-    ax.set_xlabel("effective width", fontsize=FONT)
-    ax.set_ylabel("loss L", fontsize=FONT)
+    legend(ax)
+    label(ax, "effective width", "loss L")
     ax.set_xticks(sorted({round(x) for x, _ in places}))
-    ax.tick_params(labelsize=7)
     ax.margins(x=0.15, y=0.14)
     return ax
 

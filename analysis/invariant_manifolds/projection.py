@@ -3,7 +3,7 @@
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int
 
 from ...models.activation import UnitLaw
 from ...models.units import declared_units, unit_vectors
@@ -23,10 +23,16 @@ def project(model: Any, width: int, *, layer: int = 0) -> Embedding:
     units equal one of r or zero, for type i those with r distinct units. The last three are clustering problems, of
     which a local optimum is found, from the groups in which the units lie already.
 
-    **Arguments:** `model`: with declared units; `width`: r, at least 1 where φ has no zero; `layer`: of units, from
-    0, where several have them; the others stay as they are.
+    Args:
+        model: with declared units.
+        width: r, at least 1 where φ has no zero.
+        layer: of units, from 0, where several have them; the others stay as they are.
 
-    **Raises:** `ValueError` for a width that is negative or larger than the number of units.
+    Returns:
+        The narrow network, embedded at the nearest point.
+
+    Raises:
+        ValueError: for a width that is negative or larger than the number of units.
 
     Source: Zhang, Saxe & Latham (2025), Theorem 3.
     """
@@ -35,8 +41,17 @@ def project(model: Any, width: int, *, layer: int = 0) -> Embedding:
     if not least <= width <= len(theta):
         raise ValueError(f"the width must be between {least} and the number of units, {len(theta)}; got {width}.")
     labels = None if law.embedding == "iv" else nearest_groups(theta, law, width)
-    empty = np.zeros(0)
-    effective = EffectiveWidth(width, empty, 0.0, float("nan"), law.embedding, float("nan"), labels, layer)
+    effective = EffectiveWidth(
+        width=width,
+        sizes=np.zeros(0),
+        scatter=0.0,
+        gap=float("nan"),
+        embedding=law.embedding,
+        threshold=float("nan"),
+        groups=labels,
+        clear=False,
+        layer=layer,
+    )
     return reduce(model, effective)
 
 
@@ -45,8 +60,16 @@ def distances_to_widths(
 ) -> Float[np.ndarray, "T R"]:
     r"""The distance of units along a path from the manifold of each effective width.
 
-    Type iv: $\sqrt{\sum_{k > r} \sigma_k^2}$; types i–iii: the root of the summed squares of what the nearest
-    configuration leaves over of every unit.
+    Type iv: $\sqrt{\sum_{k > r} \sigma_k^2}$; types i–iii: the root of the summed squared distances of the units from
+    the nearest configuration.
+
+    Args:
+        theta: parameters of all units at each of T times.
+        law: of the units.
+        widths: effective widths r.
+
+    Returns:
+        One column for each width.
     """
     if law.embedding == "iv":
         squares = np.linalg.svd(theta, compute_uv=False) ** 2
@@ -54,11 +77,19 @@ def distances_to_widths(
     return np.array([[_remainder(units, law, nearest_groups(units, law, r)) for r in widths] for units in theta])
 
 
-def nearest_groups(theta: Float[np.ndarray, "H N"], law: UnitLaw, width: int) -> np.ndarray:
+def nearest_groups(theta: Float[np.ndarray, "H N"], law: UnitLaw, width: int) -> Int[np.ndarray, " H"]:
     """The group, from 0 to `width` − 1, that each unit joins in the nearest configuration; −1 for zero.
 
     The better of two local optima: from the groups in which the units lie already, the largest first; and from one
-    unit for each group, chosen one after the other as the unit of which most is left over.
+    unit for each group, chosen one after the other as the unit with the largest residual.
+
+    Args:
+        theta: parameters of all units.
+        law: of the units.
+        width: number of groups.
+
+    Returns:
+        The group of each unit.
     """
     labels = np.full(len(theta), -1)
     if width == 0:
@@ -68,16 +99,18 @@ def nearest_groups(theta: Float[np.ndarray, "H N"], law: UnitLaw, width: int) ->
     starts = [labels, np.full(len(theta), -1)]
     for start in starts:
         for number in range(int(np.max(start)) + 1, width):
-            start[int(np.argmax(_leftovers(theta, law, start)))] = number
+            start[int(np.argmax(_residuals(theta, law, start)))] = number
     found = [_settled(theta, law, start, width) for start in starts]
     return min(found, key=lambda labels: _remainder(theta, law, labels))
 
 
-def _settled(theta: np.ndarray, law: UnitLaw, labels: np.ndarray, width: int) -> np.ndarray:
-    """Lloyd's rounds: every unit to the group, or to zero, that leaves least over of it; then the groups anew."""
+def _settled(
+    theta: Float[np.ndarray, "H N"], law: UnitLaw, labels: Int[np.ndarray, " H"], width: int
+) -> Int[np.ndarray, " H"]:
+    """Lloyd's algorithm: assigns every unit to the nearest group or to zero, then updates the groups."""
     for _ in range(ROUNDS):
         costs = np.stack([_costs(theta, law, labels == number) for number in range(width)], axis=1)
-        # What is no nearer to a group than to zero is zero: on the far side of a ray it must not turn the ray.
+        # A unit no nearer to a group than to zero is zero: on the far side of a ray it must not turn the ray.
         nothing = np.sum(theta**2, axis=1) if law.zero else np.full(len(theta), np.inf)
         new = np.argmin(np.column_stack([nothing, costs]), axis=1) - 1
         if np.array_equal(new, labels):
@@ -86,14 +119,14 @@ def _settled(theta: np.ndarray, law: UnitLaw, labels: np.ndarray, width: int) ->
     return labels
 
 
-def _costs(theta: np.ndarray, law: UnitLaw, members: np.ndarray) -> np.ndarray:
-    """What is left over of each unit, squared, if it joins a group."""
+def _costs(theta: Float[np.ndarray, "H N"], law: UnitLaw, members: Bool[np.ndarray, " H"]) -> Float[np.ndarray, " H"]:
+    """The squared residual of each unit if it joins a group."""
     if not np.any(members):
         return np.full(len(theta), np.inf)
     return np.sum((theta - _placed(theta, law, members)) ** 2, axis=1)
 
 
-def _placed(theta: np.ndarray, law: UnitLaw, members: np.ndarray) -> np.ndarray:
+def _placed(theta: Float[np.ndarray, "H N"], law: UnitLaw, members: Bool[np.ndarray, " H"]) -> Float[np.ndarray, "H N"]:
     """Where each unit would be in a group: on its ray, or at its mean."""
     if law.embedding != "iii":
         return np.broadcast_to(theta[members].mean(axis=0), theta.shape)
@@ -102,15 +135,16 @@ def _placed(theta: np.ndarray, law: UnitLaw, members: np.ndarray) -> np.ndarray:
     return (components if law.field == "real" else np.maximum(components, 0.0))[:, None] * direction
 
 
-def _leftovers(theta: np.ndarray, law: UnitLaw, labels: np.ndarray) -> np.ndarray:
-    """What is left over of each unit, squared, from where its group places it."""
-    left = np.array(theta, copy=True)
+def _residuals(theta: Float[np.ndarray, "H N"], law: UnitLaw, labels: Int[np.ndarray, " H"]) -> Float[np.ndarray, " H"]:
+    """The squared distance of each unit from where its group places it."""
+    residuals = np.array(theta, copy=True)
     for number in range(int(np.max(labels, initial=-1)) + 1):
         members = labels == number
         if np.any(members):
-            left[members] -= _placed(theta, law, members)[members]
-    return np.sum(left**2, axis=1)
+            residuals[members] -= _placed(theta, law, members)[members]
+    return np.sum(residuals**2, axis=1)
 
 
-def _remainder(theta: np.ndarray, law: UnitLaw, labels: np.ndarray) -> float:
-    return float(np.sqrt(np.sum(_leftovers(theta, law, labels))))
+def _remainder(theta: Float[np.ndarray, "H N"], law: UnitLaw, labels: Int[np.ndarray, " H"]) -> float:
+    """The distance of all units together from a configuration."""
+    return float(np.sqrt(np.sum(_residuals(theta, law, labels))))

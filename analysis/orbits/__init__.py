@@ -1,3 +1,1 @@
-"""Where the escape directions of a saddle lead: connections, heteroclinic orbits, the saddle graph. Imports visits and
-what lies below.
-"""
+"""Where the escape directions of a saddle lead: connections and their graph. Imports visits and what lies below."""

@@ -1,4 +1,4 @@
-"""Where an optimiser departs from the flow: distance over time, and what became of each plateau."""
+"""Where an optimiser departs from the flow: distance over time, and the fate of each plateau."""
 
 from typing import TYPE_CHECKING, Literal
 
@@ -9,7 +9,9 @@ from jaxtyping import Float
 
 from ...flows import Trajectory
 from ..tables import new_table, plain_text
-from .passages import FRACTION, passages
+from ..thresholds import STANDARD, Thresholds
+from .levels import first_time_below
+from .passages import passages
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -25,12 +27,16 @@ SKIPPED = 0.5
 
 
 class PlateauComparison(eqx.Module):
-    """A plateau of the flow, and what the other trajectory made of it.
+    """A plateau of the flow, and its fate on the other trajectory.
 
-    - `loss`: the flow's loss at closest approach; `dwell`, `other_dwell`: dwell times of the two, between the same
-      losses, `None` where a plateau was not reached or not left;
-    - `ratio`: of the dwell times, for optimisers with a time scale of their own each as a share of the time to the
-      flow's last plateau; `fate`: what that ratio means.
+    Attributes:
+        loss: the flow's loss at closest approach.
+        dwell: dwell time of the flow.
+        other_dwell: that of the other trajectory between the same losses, `None` where the plateau was not reached or
+            not left.
+        ratio: of the dwell times, the other's over the flow's; for optimisers with a time scale of their own each
+            relative to the time to the flow's last plateau.
+        fate: the meaning of that ratio.
     """
 
     loss: float
@@ -39,13 +45,25 @@ class PlateauComparison(eqx.Module):
     ratio: float | None
     fate: Fate
 
+    def __str__(self) -> str:
+        other = "none" if self.other_dwell is None else f"{self.other_dwell:.4g}"
+        ratio = "" if self.ratio is None else f", ratio {self.ratio:.4g}"
+        return (
+            f"plateau at loss {self.loss:.6g}: {self.fate}\n"
+            f"  dwell time of the flow: {self.dwell:.4g}\n"
+            f"  dwell time of the other trajectory: {other}{ratio}"
+        )
+
 
 class Comparison(eqx.Module):
     r"""A trajectory beside the flow from the same weights.
 
-    - `flow`, `other`: the two;
-    - `ts`: the other's times, as far as the flow reaches; `distances`: $\|\theta_{other}(t) - \theta_{flow}(t)\|$;
-    - `plateaus`: those that the flow left, in order.
+    Attributes:
+        flow: the gradient flow.
+        other: the other trajectory.
+        ts: the other's times, as far as the flow reaches.
+        distances: $\|\theta_{other}(t) - \theta_{flow}(t)\|$ at these times.
+        plateaus: those that the flow left, in order.
     """
 
     flow: Trajectory
@@ -75,17 +93,31 @@ class Comparison(eqx.Module):
         return result
 
 
-def compare(flow: Trajectory, other: Trajectory, *, same: float = SAME, skipped: float = SKIPPED) -> Comparison:
-    """Sets an optimiser's trajectory beside the flow from the same initial weights.
+def compare(
+    flow: Trajectory,
+    other: Trajectory,
+    *,
+    same: float = SAME,
+    skipped: float = SKIPPED,
+    thresholds: Thresholds = STANDARD,
+) -> Comparison:
+    """Compares an optimiser's trajectory with the flow from the same initial weights.
 
-    A plateau's dwell time is that from nine tenths of the drop before it to a tenth of the drop after it, at the same
-    losses for both; the other's loss need not fall steadily, and is at a level when it first gets there.
+    A plateau's dwell time lasts from 90 % of the drop before it to 10 % of the drop after it, at the same losses for
+    both; the other's loss need not decrease steadily, and is at a level when it first reaches it.
 
-    **Arguments:** `flow`: by `simulate`; `other`: by `descend`, or another flow; `same`: share by which dwell times may
-    differ and still count as equal; `skipped`: ratio of dwell time to that of the drop after it below which a plateau
-    counts as skipped.
+    Args:
+        flow: by `simulate`.
+        other: by `descend`, or another flow.
+        same: share by which dwell times may differ and still count as equal.
+        skipped: ratio of dwell time to that of the drop after it below which a plateau counts as skipped.
+        thresholds: what counts as a plateau of the flow.
 
-    **Raises:** `ValueError` for trajectories of different initial weights.
+    Returns:
+        The distance over time, and the fate of each plateau.
+
+    Raises:
+        ValueError: for trajectories of different initial weights, and for shares out of range.
     """
     if flow.thetas.shape[1:] != other.thetas.shape[1:] or not np.array_equal(flow.thetas[0], other.thetas[0]):
         raise ValueError("the trajectories start from different weights; give both the same model.")
@@ -93,46 +125,42 @@ def compare(flow: Trajectory, other: Trajectory, *, same: float = SAME, skipped:
         raise ValueError(f"same must lie in [0, 1) and skipped must not be negative; got {same} and {skipped}.")
     ts = other.ts[other.ts <= flow.ts[-1]]
     distances = np.linalg.norm(other.thetas[: len(ts)] - _positions(flow, ts), axis=1)
-    return Comparison(flow, other, ts, distances, _plateaus(flow, other, same, skipped))
+    plateaus = _plateaus(flow, other, same, skipped, thresholds)
+    return Comparison(flow=flow, other=other, ts=ts, distances=distances, plateaus=plateaus)
 
 
-def _positions(flow: Trajectory, ts: np.ndarray) -> np.ndarray:
+def _positions(flow: Trajectory, ts: Float[np.ndarray, " T"]) -> Float[np.ndarray, "T n"]:
     """The flow's weights at given times, by the cubic through its steps and their velocities."""
     velocities = -flow.landscape.values_and_gradients(flow.thetas)[1]
     return scipy.interpolate.CubicHermiteSpline(flow.ts, flow.thetas, velocities)(ts)
 
 
-def _plateaus(flow: Trajectory, other: Trajectory, same: float, skipped: float) -> tuple[PlateauComparison, ...]:
-    visited = passages(flow)
+def _plateaus(
+    flow: Trajectory, other: Trajectory, same: float, skipped: float, thresholds: Thresholds
+) -> tuple[PlateauComparison, ...]:
+    """Every plateau that the flow left, beside the other trajectory's dwell time between the same losses."""
+    visited = passages(flow, thresholds=thresholds)
     losses = flow.losses[[passage.index for passage in visited]]
-    tenths = -FRACTION * np.diff(losses)
-    arrivals = [0.0, *(_first_below(other, level) for level in losses[1:] + tenths)]
-    departures = [_first_below(other, level) for level in losses[:-1] - tenths]
+    parts = -thresholds.drop_fraction * np.diff(losses)
+    reached = lambda level: first_time_below(other.ts, other.losses, level)  # noqa: E731
+    arrivals = [0.0, *map(reached, losses[1:] + parts)]
+    departures = [*map(reached, losses[:-1] - parts)]
     scale = 1.0
     if not other.stats.get("follows_flow", True):
         scale = visited[-1].arrival / (other.ts[-1] if arrivals[-1] is None else arrivals[-1])
     result = []
     for k, passage in enumerate(visited[:-1]):
         arrival, departure, after = arrivals[k], departures[k], arrivals[k + 1]
-        loss, dwell = float(losses[k]), passage.dwell
-        assert dwell is not None  # only the last passage is never left
-        if arrival is None or departure is None:
-            result.append(PlateauComparison(loss, dwell, None, None, "not reached" if arrival is None else "not left"))
-            continue
-        passed = after is not None and departure - arrival < skipped * (after - departure)
-        ratio = scale * (departure - arrival) / dwell
-        fate: Fate = "kept" if abs(ratio - 1) <= same else "lengthened" if ratio > 1 else "left early"
-        result.append(PlateauComparison(loss, dwell, departure - arrival, ratio, "skipped" if passed else fate))
+        assert passage.dwell is not None  # only the last passage is never left
+        dwell, ratio, fate = None, None, "not reached" if arrival is None else "not left"
+        if arrival is not None and departure is not None:
+            dwell = departure - arrival
+            ratio = scale * dwell / passage.dwell
+            fate = "kept" if abs(ratio - 1) <= same else "lengthened" if ratio > 1 else "left early"
+            if after is not None and dwell < skipped * (after - departure):
+                fate = "skipped"
+        plateau = PlateauComparison(
+            loss=float(losses[k]), dwell=passage.dwell, other_dwell=dwell, ratio=ratio, fate=fate
+        )
+        result.append(plateau)
     return tuple(result)
-
-
-def _first_below(path: Trajectory, level: float) -> float | None:
-    """When a loss first falls to a level, linearly between records; `None` if it does not."""
-    below = path.losses <= level
-    if not np.any(below):
-        return None
-    k = int(np.argmax(below))
-    if k == 0:
-        return float(path.ts[0])
-    weight = (path.losses[k - 1] - level) / (path.losses[k - 1] - path.losses[k])
-    return float(path.ts[k - 1] + weight * (path.ts[k] - path.ts[k - 1]))

@@ -6,14 +6,24 @@ import platform
 from typing import Any
 
 from ...analysis.symmetries.conservation import conserved_drift
-from ...analysis.visits.itinerary import Itinerary, Visit
+from ...analysis.visits.itinerary import Itinerary
+from ...analysis.visits.visit import Visit
 from ...flows import Trajectory
 
+# Rises when a field changes its meaning; fields may be added without.
 SCHEMA = 1
 
 
 def record(name: str, seed: int, trajectory: Trajectory, visits: Itinerary, **settings: Any) -> dict[str, Any]:
-    """Everything that a run found, as plain values; numbers that do not exist are `None`, never 0 or NaN."""
+    """Everything that a run found, as plain values; numbers that do not exist are `None`, never 0 or NaN.
+
+    Args:
+        name: name of the experiment.
+        seed: its seed.
+        trajectory: the flow.
+        visits: its itinerary.
+        **settings: whatever else the run was made with.
+    """
     return _plain(
         {
             "schema": SCHEMA,
@@ -64,7 +74,7 @@ def visit_record(visit: Visit) -> dict[str, Any]:
             "families": kind.null_space.families,
             "unexplained": kind.null_space.unexplained,
         },
-        "proof": "numerical evidence only" if kind.certificate is None else str(kind.certificate),
+        "proof": "numerical evidence only" if kind.certificate is None else kind.certificate.summary,
         "escape": left
         and {
             "rate_predicted": left.rate_predicted,

@@ -19,7 +19,7 @@ from ...models.units import units_of
 from ..compilation.traced import Traced, trace
 from ..landscapes.landscape import Landscape, unflatten
 from ..landscapes.unit_positions import unit_positions
-from ..losses.squared_error import half_squared_error, mean_squared_error
+from ..losses.squared_error import SquaredError
 from ..losses.statistics import residual_matrix, statistics_loss
 
 # Samples whose Jacobians are held at once: 20 MB for a thousand parameters, and still one long matrix product.
@@ -121,7 +121,7 @@ class DenseHessian(eqx.Module):
 def hessian_of(landscape: Landscape) -> UnitHessian | DenseHessian:
     """The cheapest exact Hessian: structured where loss and model allow it, which is checked at a random point."""
     model, loss = landscape.model, landscape.loss
-    if loss not in (mean_squared_error, half_squared_error, statistics_loss) or units_of(model) is None:
+    if not (isinstance(loss, SquaredError) or loss is statistics_loss) or units_of(model) is None:
         return DenseHessian(landscape)
     units = unit_positions(model)
     others = np.setdiff1d(np.arange(landscape.theta.size), units)
@@ -139,12 +139,12 @@ def hessian_of(landscape: Landscape) -> UnitHessian | DenseHessian:
 def _residuals(landscape: Landscape) -> tuple[Traced, Any, Float[np.ndarray, ""]]:
     """The residuals of one sample as a function of θ, all samples, and the weight of a squared residual."""
     model, data, theta = landscape.model, landscape.data, landscape.theta
-    if landscape.loss is statistics_loss:
+    if not isinstance(landscape.loss, SquaredError):  # of sufficient statistics
         one, samples, weight = data, jax.tree.map(lambda a: np.asarray(a)[None], data), 1.0
         function = lambda theta, sample: residual_matrix(unflatten(model, theta), sample).ravel()  # noqa: E731
     else:
         x, y = samples = data
-        weight = 1 / y.size if landscape.loss is mean_squared_error else 1 / (2 * y.shape[0])
+        weight = landscape.loss.weight(y)
         one = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape[1:], a.dtype), (x, y))
         function = lambda theta, sample: jnp.ravel(unflatten(model, theta)(sample[0]) - sample[1])  # noqa: E731
     return trace(function, theta, one), samples, np.asarray(weight, theta.dtype)

@@ -46,7 +46,7 @@ def balanced(sizes, hidden=4, seed=0):
     random = np.random.default_rng(seed)
     first, second = (np.linalg.qr(random.standard_normal((hidden, len(sizes))))[0] for _ in range(2))
     a = np.diag(sizes)
-    model = Deep(Dense(linear, 2, 2), (hidden, hidden), 0.0, key=jax.random.key(0))
+    model = Deep(Dense(linear, inputs=2, outputs=2), widths=(hidden, hidden), scale=0.0, key=jax.random.key(0))
     arrays = (first @ a, first @ a @ second.T, second @ a)
     pick = lambda m: (m.parameters[0], m.parameters[1], m.connections[0])  # noqa: E731
     return eqx.tree_at(pick, model, tuple(map(jnp.asarray, arrays)))
@@ -103,16 +103,25 @@ def test_projection_onto_the_narrow_network(flow):
 
 
 ORIGINS = {
-    "three linear layers": (Deep(Dense(linear, 2, 2), (3, 3), 0.0, key=jax.random.key(0)), 3),
-    "four linear layers": (Deep(Dense(linear, 2, 2), (2, 2, 2), 0.0, key=jax.random.key(0)), 4),
-    "three ReLU layers": (Deep(Dense(relu, 2, 2), (3, 3), 0.0, key=jax.random.key(0)), 3),
-    "a convolution and a dense layer": (Deep(Convolution(linear, 2, 1), (3, 3), 0.0, key=jax.random.key(0)), 3),
-    "a quadratic and a linear layer": (
-        Deep(Dense(quadratic, 2, 2), (3, 2), 0.0, activation=linear, key=jax.random.key(0)),
+    "three linear layers": (
+        Deep(Dense(linear, inputs=2, outputs=2), widths=(3, 3), scale=0.0, key=jax.random.key(0)),
+        3,
+    ),
+    "four linear layers": (
+        Deep(Dense(linear, inputs=2, outputs=2), widths=(2, 2, 2), scale=0.0, key=jax.random.key(0)),
         4,
     ),
-    "skip 1": (SkipConnected(linear, 2, 2, 2, 1, 0.0, key=jax.random.key(0)), 3),
-    "skip 2": (SkipConnected(linear, 2, 2, 2, 2, 0.0, key=jax.random.key(0)), 2),
+    "three ReLU layers": (Deep(Dense(relu, inputs=2, outputs=2), widths=(3, 3), scale=0.0, key=jax.random.key(0)), 3),
+    "a convolution and a dense layer": (
+        Deep(Convolution(linear, inputs=2, kernel=1), widths=(3, 3), scale=0.0, key=jax.random.key(0)),
+        3,
+    ),
+    "a quadratic and a linear layer": (
+        Deep(Dense(quadratic, inputs=2, outputs=2), widths=(3, 2), activation=linear, scale=0.0, key=jax.random.key(0)),
+        4,
+    ),
+    "skip 1": (SkipConnected(linear, inputs=2, width=2, outputs=2, skip=1, scale=0.0, key=jax.random.key(0)), 3),
+    "skip 2": (SkipConnected(linear, inputs=2, width=2, outputs=2, skip=2, scale=0.0, key=jax.random.key(0)), 2),
 }
 
 
@@ -134,7 +143,9 @@ def test_order_of_the_origin(name):
 @pytest.mark.parametrize(("layers", "rate"), [(3, 2 / np.sqrt(3)), (4, 2 / 4)])
 def test_steepest_descent_from_the_origin_of_deep_linear_networks(layers, rate):
     r"""$c = L^{-(L-2)/2} s_1$."""
-    single = nothing = Deep(Dense(linear, 2, 2), (layers - 1) * (1,), 0.0, key=jax.random.key(0))
+    single = nothing = Deep(
+        Dense(linear, inputs=2, outputs=2), widths=(layers - 1) * (1,), scale=0.0, key=jax.random.key(0)
+    )
     for layer in range(layers - 1):
         nothing = map_units(nothing, np.zeros((0, 1)), np.zeros((0, 1)), layer)
     embedding = LayeredEmbedding(nothing, (layers - 1) * ((np.zeros((1, 0)), np.zeros((1, 0))),))
@@ -171,8 +182,8 @@ class Perceptron(eqx.Module):
     def units(self):
         law = UnitLaw(zero=True, degree=1, linear=True)
         return (
-            Units((Slot(_first),), (Slot(_second, axis=1),), law, name="below"),
-            Units((Slot(_second),), (Slot(_third, axis=1),), law, name="above"),
+            Units(incoming=(Slot(_first),), outgoing=(Slot(_second, axis=1),), law=law, name="below"),
+            Units(incoming=(Slot(_second),), outgoing=(Slot(_third, axis=1),), law=law, name="above"),
         )
 
     def __call__(self, x):
@@ -245,13 +256,21 @@ def test_widths_of_layers_are_their_own():
             lambda model: embed(model, "ii", layer=1).then(embed(model, "ii", layer=0)),
             "embeddings of different layers, 1 and 0",
         ),
-        (lambda _: Deep(Dense(relu, 2), (), 1.0, key=jax.random.key(0)), "a width for each layer"),
-        (lambda _: Deep(Dense(relu, 2), (3, 0), 1.0, key=jax.random.key(0)), "width 1 must be at least 1"),
+        (lambda _: Deep(Dense(relu, inputs=2), widths=(), scale=1.0, key=jax.random.key(0)), "a width for each layer"),
         (
-            lambda _: Deep(LinearAttention(2), (3, 3), 1.0, activation=(relu, relu), key=jax.random.key(0)),
+            lambda _: Deep(Dense(relu, inputs=2), widths=(3, 0), scale=1.0, key=jax.random.key(0)),
+            "width 1 must be at least 1",
+        ),
+        (
+            lambda _: Deep(
+                LinearAttention(inputs=2), widths=(3, 3), scale=1.0, activation=(relu, relu), key=jax.random.key(0)
+            ),
             "1 layers above the first need one activation each; got 2",
         ),
-        (lambda _: SkipConnected(relu, 2, 3, 1, 3, 1.0, key=jax.random.key(0)), "got skip=3, layers=4"),
+        (
+            lambda _: SkipConnected(relu, inputs=2, width=3, outputs=1, skip=3, scale=1.0, key=jax.random.key(0)),
+            "got skip=3, layers=4",
+        ),
         (
             lambda _: with_units(problem("skip-1").model, jnp.ones((2, 5)), jnp.ones((2, 6))),
             "feed on each other",

@@ -18,7 +18,9 @@ from scipy.optimize import minimize
 def test_moments_near_levels_are_the_visits_and_a_level_that_is_not_reached_shows():
     """Two modes of a linear network: the slowest moments near ½ Σ s_k² are what visits finds."""
     data = linear_population(np.eye(2), np.diag([2.0, 1.0]), weight=0.5)
-    stairs = staircase(TwoLayer(Dense(linear, 2, 2), 6, 1e-6, key=seed_key(0)), statistics_loss, data, 40.0)
+    stairs = staircase(
+        TwoLayer(Dense(linear, inputs=2, outputs=2), width=6, scale=1e-6, key=seed_key(0)), statistics_loss, data, 40.0
+    )
     found = at_levels(stairs.flow, (1.0, 0.2, 0.0))
     assert found.widths == stairs.widths == (0, 1, 2)
     np.testing.assert_allclose(found.fractions, (1.0, 0.2, 0.0), atol=1e-4)
@@ -41,7 +43,7 @@ def test_softmax_attention_before_it_attends():
     """The closed form's field is the gradient where keys and queries vanish; M is its derivative by a key and query."""
     heads, data = 3, uncentred_context(40, key=jax.random.key(5))
     theory = mean_token(*data)
-    model = TwoLayer(SoftmaxAttention(2), heads, 0.0, key=jax.random.key(0))
+    model = TwoLayer(SoftmaxAttention(inputs=2), width=heads, scale=0.0, key=jax.random.key(0))
 
     def with_values(values):
         return eqx.tree_at(lambda m: m.parameters[2], model, jnp.tile(values[:, None] / heads, (heads, 1, 1)))
@@ -82,7 +84,7 @@ def test_one_kernel_explains_three_fifths():
 def test_one_squared_unit_explains_five_ninths():
     """Figure 5F: the best network of one quadratic unit, from every start, leaves 4/9 at the least."""
     plan = PLANS["F"]
-    model = TwoLayer(Dense(quadratic, 2, 2), 1, 1.0, key=jax.random.key(0))
+    model = TwoLayer(Dense(quadratic, inputs=2, outputs=2), width=1, scale=1.0, key=jax.random.key(0))
     data = plan.data()
     loss = jax.jit(
         lambda p: statistics_loss(eqx.tree_at(lambda m: m.parameters, model, (p[None, :2], p[None, 2:])), data)

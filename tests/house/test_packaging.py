@@ -28,7 +28,7 @@ ROOMS = {
         ["curvature"],
         ["solver_choice"],
         ["simulation"],
-        ["sensitivity", "optimisers"],
+        ["sensitivity", "optimisers", "ensembles"],
     ],
     "flows/solvers": [["bdf", "exponential", "stabilised"]],
     "analysis": [
@@ -126,7 +126,7 @@ def test_packages_list_the_tree():
     folders = {path.parent for floor in FLOORS for path in source_files(floor)}
     expected = {"saddlescope", *("saddlescope." + ".".join(p.relative_to(ROOT).parts) for p in folders)}
     assert set(PROJECT["tool"]["setuptools"]["packages"]) == expected
-    assert {path.name for path in ROOT.glob("*.py")} == {"__init__.py", "__main__.py", "catalogue.py"}
+    assert {path.name for path in ROOT.glob("*.py")} == {"__init__.py", "__main__.py", "catalogue.py", "terminal.py"}
     assert not (ROOT / "tests" / "__init__.py").exists()
 
 
@@ -174,8 +174,14 @@ def test_the_check_of_imports_can_fail():
     assert "scipy.signal" in modules and "compile" in events
 
 
-@pytest.mark.parametrize("arguments", [["list"], ["--help"], ["run", "liner"], ["reproduce", "9Z"]])
-def test_the_command_line_answers_simple_questions_without_jax(arguments):
+SIMPLE = ["list", "--help", "run liner", "reproduce 9Z", "reproduce 1B --seeds 0"]
+SIMPLE += ["run relu --seed 99999999999999999999", "run relu --width 100000000000", "run relu --width 0"]
+SIMPLE += ["run relu --scale -1", "run relu --t1 0"]
+
+
+@pytest.mark.parametrize("line", SIMPLE)
+def test_the_command_line_answers_simple_questions_without_jax(line):
+    arguments = line.split()
     code = f"from saddlescope.__main__ import main\ntry:\n    main({arguments})\nexcept SystemExit:\n    pass"
     assert not {"jax", "diffrax"} & imported(code)[0]
 
@@ -216,9 +222,37 @@ def test_ci_runs_the_readmes_own_commands():
         assert command in [line.strip() for line in script.splitlines()], f".ci/run does not run: {command}"
 
 
-def test_the_readmes_python_runs(tmp_path, monkeypatch):
+PAGES = ["README.md", *sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md"))]
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if "```python" in (ROOT / page).read_text()])
+def test_the_python_of_the_documentation_runs(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), flags=re.DOTALL)
-    assert blocks
-    for block in blocks:
-        exec(compile(block, "README.md", "exec"), {})
+    for block in re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(), flags=re.DOTALL):
+        exec(compile(block, page, "exec"), {})
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_links_lead_somewhere(page):
+    for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", (ROOT / page).read_text()):
+        assert target.startswith("https://") or (ROOT / page).parent.joinpath(target).exists(), target
+
+
+def test_the_readme_is_short():
+    assert len((ROOT / "README.md").read_text().splitlines()) <= 150
+
+
+def forbidden_words():
+    """The last column of the glossary."""
+    rows = [line.split("|") for line in (ROOT / "docs" / "glossary.md").read_text().splitlines() if line[:1] == "|"]
+    return [word.strip() for row in rows[2:] for word in row[-2].split(",") if word.strip()]
+
+
+def test_the_glossary_is_the_law():
+    words = forbidden_words()
+    assert "verdict" in words
+    pattern = re.compile(rf"\b({'|'.join(map(re.escape, words))})\b", flags=re.IGNORECASE)
+    files = [path for floor in FLOORS for path in source_files(floor)] + [ROOT / "__main__.py", ROOT / "README.md"]
+    files += [path for path in (ROOT / "docs").glob("*.md") if path.name != "glossary.md"]
+    found = [f"{path}: {word}" for path in files for word in pattern.findall(" ".join(path.read_text().split()))]
+    assert not found

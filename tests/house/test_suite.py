@@ -5,14 +5,15 @@ import sys
 
 import numpy as np
 import pytest
-from saddlescope.flows.simulation.simulate import default_atol
+from saddlescope.flows.simulation.tolerances import default_atol
 
-import competitors
-from problems import PROBLEMS, with_times
+from suite import compiled
+from suite.problems import PROBLEMS, with_times
+from suite.solvers import DENSE, OURS, PEERS
 
 pytestmark = pytest.mark.slow
 # A method of second order would take 10⁵ steps at the tolerance of the others.
-RTOL = dict.fromkeys(competitors.OURS, 1e-7) | {"RKC2": 1e-5}
+RTOL = dict.fromkeys(OURS, 1e-7) | {"RKC2": 1e-5}
 # At tighter tolerances its steps shrink without end at some kinks; `candidate_solvers` does not offer it there.
 LOOSER = {("relu", "Rodas5P"): 1e-5}
 # Horizons that Dopri8 reaches in some minutes; the suite's take it half an hour and more.
@@ -21,15 +22,15 @@ SHORTER = {"wide": 300.0, "softplus-33": 1e3, "softplus-601": 5.0}
 
 @pytest.mark.parametrize("name", PROBLEMS)
 def test_every_solver_agrees_with_dopri8(name, monkeypatch):
-    monkeypatch.setattr(competitors, "LIMIT", np.inf)
-    monkeypatch.setattr(competitors, "MAX_STEPS", 2_000_000)
+    monkeypatch.setattr(compiled, "LIMIT", np.inf)
+    monkeypatch.setattr(compiled, "MAX_STEPS", 2_000_000)
     problem = PROBLEMS[name]()
     problem = with_times(problem._replace(t1=SHORTER.get(name, problem.t1)))
     theta = np.asarray(problem.theta)
-    expected = competitors.PEERS["Dopri8"](problem, 1e-11, default_atol(theta, 1e-11)).states
+    expected = PEERS["Dopri8"](problem, 1e-11, default_atol(theta, 1e-11)).states
     errors, allowed = {}, {}
-    for label, solver in competitors.OURS.items():
-        if label == "auto" or label in problem.without or (label in competitors.DENSE and not problem.dense):
+    for label, solver in OURS.items():
+        if label == "auto" or label in problem.without or (label in DENSE and not problem.dense):
             continue
         rtol = LOOSER.get((name, label), RTOL[label])
         work = solver(problem, rtol, default_atol(theta, rtol))
@@ -52,8 +53,8 @@ from saddlescope.flows import mean_squared_error, simulate
 from saddlescope.models import Dense, TwoLayer, tanh
 keys = jax.random.split(jax.random.key(0), 3)
 x = jax.random.normal(keys[0], (50, 99))
-y = jax.vmap(TwoLayer(Dense(tanh, 99, 1), 4, 1.0, key=keys[1]))(x)
-model = TwoLayer(Dense(tanh, 99, 1), 100, 1e-2, key=keys[2])
+y = jax.vmap(TwoLayer(Dense(tanh, inputs=99), width=4, scale=1.0, key=keys[1]))(x)
+model = TwoLayer(Dense(tanh, inputs=99), width=100, scale=1e-2, key=keys[2])
 flow = simulate(model, mean_squared_error, (x, y), t1=1e6, rtol=1e-6)
 print(flow.result.value, flow.ts[-1], flow.thetas.shape[1], flow.stats["num_steps"], flow.stats["solver_history"])
 print(int(re.search(r"VmHWM:\\s*(\\d+)", Path("/proc/self/status").read_text())[1]) / 1024)

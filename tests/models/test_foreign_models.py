@@ -21,7 +21,7 @@ class Transposed(eqx.Module):
     @property
     def units(self):
         law = UnitLaw(zero=True, degree=1, linear=True)
-        return Units((Slot(_first, axis=1, degree=1),), (Slot(_second, axis=1, degree=1),), law)
+        return Units(incoming=(Slot(_first, axis=1, degree=1),), outgoing=(Slot(_second, axis=1, degree=1),), law=law)
 
     def __call__(self, x):
         return self.second[0].T @ (self.first.T @ x)
@@ -48,7 +48,7 @@ class Plain(eqx.Module):
 @pytest.fixture(scope="module")
 def flows():
     # Three units: symmetries of a model without declared units are sought among all affine maps of its parameters.
-    ours = TwoLayer(Dense(linear, 2, 2), 3, 1e-4, key=jax.random.key(0))
+    ours = TwoLayer(Dense(linear, inputs=2, outputs=2), width=3, scale=1e-4, key=jax.random.key(0))
     first, second = as_jax(np.asarray(ours.u).T), as_jax(np.asarray(ours.v)[None])
     x = np.sqrt(2.0) * np.eye(2)
     data = x, x @ np.array([[2.0, 0.3], [0.1, 1.0]])

@@ -13,7 +13,7 @@ from architectures import normal, problem
 
 def landscape_of(samples):
     """Ten tanh units on some samples."""
-    model = TwoLayer(Dense(tanh, 4), 10, 1.0, key=jax.random.key(0))
+    model = TwoLayer(Dense(tanh, inputs=4), width=10, scale=1.0, key=jax.random.key(0))
     return Landscape(model, half_squared_error, (normal(0, samples, 4), normal(1, samples, 1)))
 
 

@@ -66,7 +66,7 @@ class Foreign(eqx.Module):
     @property
     def units(self) -> Units:
         incoming = (Slot(_hidden_weight), Slot(_hidden_bias))
-        return Units(incoming, (Slot(_readout_weight, axis=1),), UnitLaw(zero=True))
+        return Units(incoming=incoming, outgoing=(Slot(_readout_weight, axis=1),), law=UnitLaw(zero=True))
 
     def __call__(self, x):
         return self.readout(jnp.tanh(self.hidden(x)))
@@ -85,43 +85,43 @@ def _readout_weight(model: Foreign) -> Array:
 
 
 def _model(architecture, width):
-    return lambda key: TwoLayer(architecture, width, 1.0, key=key)
+    return lambda key: TwoLayer(architecture, width=width, scale=1.0, key=key)
 
 
 def _deep(architecture, *widths, **options):
-    return lambda key: Deep(architecture, widths, 1.0, key=key, **options)
+    return lambda key: Deep(architecture, widths=widths, scale=1.0, key=key, **options)
 
 
 def _skip(activation, skip):
-    return lambda key: SkipConnected(activation, 2, 3, 2, skip, 1.0, key=key)
+    return lambda key: SkipConnected(activation, inputs=2, width=3, outputs=2, skip=skip, scale=1.0, key=key)
 
 
 FIRST = "linear relu quadratic tanh sine linear-conv relu-conv attention attention-rank-2 foreign".split()
 MODELS = {
-    "linear": (_model(Dense(linear, 3, 2), 5), (3,), 2),
-    "relu": (_model(Dense(relu, 2, 2), 5), (2,), 2),
-    "quadratic": (_model(Dense(quadratic, 3, 1), 4), (3,), 1),
-    "tanh": (_model(Dense(tanh, 2, 2), 4), (2,), 2),
-    "sine": (_model(Dense(Activation("sine", jnp.sin), 2, 1), 4), (2,), 1),
-    "linear-conv": (_model(Convolution(linear, 5, 3), 4), (5,), 1),
-    "relu-conv": (_model(Convolution(relu, 6, 2, 2), 4), (6,), 1),
-    "attention": (_model(LinearAttention(3), 4), ((3,), (3,)), 1),
-    "attention-rank-2": (_model(LinearAttention(3, rank=2), 3), ((3,), (3,)), 1),
-    "merged-attention": (_model(MergedAttention(2), 3), ((2,), (2,)), 1),
+    "linear": (_model(Dense(linear, inputs=3, outputs=2), 5), (3,), 2),
+    "relu": (_model(Dense(relu, inputs=2, outputs=2), 5), (2,), 2),
+    "quadratic": (_model(Dense(quadratic, inputs=3, outputs=1), 4), (3,), 1),
+    "tanh": (_model(Dense(tanh, inputs=2, outputs=2), 4), (2,), 2),
+    "sine": (_model(Dense(Activation("sine", jnp.sin), inputs=2, outputs=1), 4), (2,), 1),
+    "linear-conv": (_model(Convolution(linear, inputs=5, kernel=3), 4), (5,), 1),
+    "relu-conv": (_model(Convolution(relu, inputs=6, kernel=2, stride=2), 4), (6,), 1),
+    "attention": (_model(LinearAttention(inputs=3), 4), ((3,), (3,)), 1),
+    "attention-rank-2": (_model(LinearAttention(inputs=3, rank=2), 3), ((3,), (3,)), 1),
+    "merged-attention": (_model(MergedAttention(inputs=2), 3), ((2,), (2,)), 1),
     # Four heads: of three the compiler treats the third differently, and equal heads part in the last bit.
-    "softmax-attention": (_model(SoftmaxAttention(2, rank=2), 4), (4, 3), 1),
-    "biased-relu": (_model(Dense(relu, 2, 1, bias=True), 3), (2,), 1),
-    "deep-linear": (_deep(Dense(linear, 2, 2), 3, 4, 3), (2,), 2),
-    "deep-relu": (_deep(Dense(relu, 2, 2), 4, 4), (2,), 2),
-    "deep-tanh-with-biases": (_deep(Dense(tanh, 2, 1, bias=True), 3, 4, bias=True), (2,), 1),
-    "conv-dense": (_deep(Convolution(linear, 4, 2, 2, outputs=2), 3, 4), (4,), 2),
-    "relu-conv-dense": (_deep(Convolution(relu, 4, 2, 2), 4, 4), (4,), 1),
-    "linear-transformer": (_deep(LinearAttention(2), 3, 3, 3), ((2,), (2,)), 1),
-    "quadratic-linear": (_deep(Dense(quadratic, 2, 2), 4, 3, activation=linear), (2,), 2),
+    "softmax-attention": (_model(SoftmaxAttention(inputs=2, rank=2), 4), (4, 3), 1),
+    "biased-relu": (_model(Dense(relu, inputs=2, outputs=1, bias=True), 3), (2,), 1),
+    "deep-linear": (_deep(Dense(linear, inputs=2, outputs=2), 3, 4, 3), (2,), 2),
+    "deep-relu": (_deep(Dense(relu, inputs=2, outputs=2), 4, 4), (2,), 2),
+    "deep-tanh-with-biases": (_deep(Dense(tanh, inputs=2, outputs=1, bias=True), 3, 4, bias=True), (2,), 1),
+    "conv-dense": (_deep(Convolution(linear, inputs=4, kernel=2, stride=2, outputs=2), 3, 4), (4,), 2),
+    "relu-conv-dense": (_deep(Convolution(relu, inputs=4, kernel=2, stride=2), 4, 4), (4,), 1),
+    "linear-transformer": (_deep(LinearAttention(inputs=2), 3, 3, 3), ((2,), (2,)), 1),
+    "quadratic-linear": (_deep(Dense(quadratic, inputs=2, outputs=2), 4, 3, activation=linear), (2,), 2),
     "skip-1": (_skip(linear, 1), (2,), 2),
     "skip-2": (_skip(linear, 2), (2,), 2),
     "relu-skip-2": (_skip(relu, 2), (2,), 2),
-    "diagonal": (lambda key: DiagonalLinear(3, 1.0, 3, key=key), (3,), 1),
+    "diagonal": (lambda key: DiagonalLinear(inputs=3, layers=3, scale=1.0, key=key), (3,), 1),
     "foreign": (lambda key: Foreign(4, key=key), (2,), 2),
 }
 

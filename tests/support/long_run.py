@@ -17,8 +17,8 @@ def problem():
     """Tanh teacher and student: 4 inputs, 4 teacher units, 10 students, 100 samples."""
     keys = jax.random.split(jax.random.key(0), 3)
     x = jax.random.normal(keys[0], (100, 4))
-    y = jax.vmap(TwoLayer(Dense(tanh, 4, 1), 4, 1.0, key=keys[1]))(x)
-    return TwoLayer(Dense(tanh, 4, 1), 10, 1e-2, key=keys[2]), (x, y)
+    y = jax.vmap(TwoLayer(Dense(tanh, inputs=4, outputs=1), width=4, scale=1.0, key=keys[1]))(x)
+    return TwoLayer(Dense(tanh, inputs=4, outputs=1), width=10, scale=1e-2, key=keys[2]), (x, y)
 
 
 def run(t1, **options):

@@ -57,7 +57,7 @@ def test_siblings_of_the_visited_saddles_of_a_linear_network(mode):
     rotation, _ = np.linalg.qr(np.random.default_rng(0).standard_normal((3, 3)))
     x = np.sqrt(3) * np.eye(3)
     data = jnp.asarray(x), jnp.asarray(x @ (rotation * strengths) @ rotation.T)
-    model = TwoLayer(Dense(linear, 3, 3), 4, 0.0, key=jax.random.key(0))
+    model = TwoLayer(Dense(linear, inputs=3, outputs=3), width=4, scale=0.0, key=jax.random.key(0))
     origin = critical_point(Landscape(model, half_squared_error, data))
     kind = classify(origin)
     index = 6 + mode

@@ -29,7 +29,7 @@ from architectures import normal
 
 
 def zero(architecture, width=3):
-    return TwoLayer(architecture, width, 0.0, key=jax.random.key(0))
+    return TwoLayer(architecture, width=width, scale=0.0, key=jax.random.key(0))
 
 
 def nothing(architecture):
@@ -49,21 +49,21 @@ def sample():
 def test_first_order_units_escape_along_singular_vectors(activation, sample):
     """M(u) = σ'(0) Σ_yx u at the origin."""
     x, y = sample
-    form = added_unit_form(Landscape(nothing(Dense(activation, 3, 2)), half_squared_error, sample))
+    form = added_unit_form(Landscape(nothing(Dense(activation, inputs=3, outputs=2)), half_squared_error, sample))
     left, sizes, right = np.linalg.svd(y.T @ x / len(x))
     assert form.order == 2
     assert form.strength == pytest.approx(sizes[0], rel=1e-10)
     assert form.rate == pytest.approx(sizes[0], rel=1e-10)
-    assert abs(form.incoming @ right[0]) == pytest.approx(1, abs=1e-10)
-    assert abs(form.outgoing @ left[:, 0]) == pytest.approx(1, abs=1e-10)
-    values = spectrum(Landscape(zero(Dense(activation, 3, 2)), half_squared_error, sample)).eigenvalues
+    assert abs(form.u @ right[0]) == pytest.approx(1, abs=1e-10)
+    assert abs(form.v @ left[:, 0]) == pytest.approx(1, abs=1e-10)
+    values = spectrum(Landscape(zero(Dense(activation, inputs=3, outputs=2)), half_squared_error, sample)).eigenvalues
     assert values[0] == pytest.approx(-form.rate, rel=1e-10)
 
 
 def test_relu_form_is_maximised_over_the_circle():
     """Against a fine grid of directions."""
     x, y = np.asarray(normal(3, 15, 2)), np.asarray(normal(4, 15, 1))
-    form = added_unit_form(Landscape(nothing(Dense(relu, 2)), half_squared_error, (x, y)))
+    form = added_unit_form(Landscape(nothing(Dense(relu, inputs=2)), half_squared_error, (x, y)))
     angles = np.linspace(0, 2 * np.pi, 200_001)
     circle = np.stack([np.cos(angles), np.sin(angles)])
     values = np.abs(y[:, 0] @ np.maximum(x @ circle, 0)) / 15
@@ -81,7 +81,10 @@ def test_kinks_at_zero_count_on_the_side_where_a_unit_is():
     assert selu.law == UnitLaw(zero=True, smooth=False)
     above, below = (float(jax.grad(jax.nn.selu)(side)) for side in (1e-30, -1e-30))
     kinked = Activation("kinked", lambda z: jnp.where(z > 0, above * z, below * z))
-    forms = [added_unit_form(Landscape(nothing(Dense(each, 2)), half_squared_error, (x, y))) for each in (selu, kinked)]
+    forms = [
+        added_unit_form(Landscape(nothing(Dense(each, inputs=2)), half_squared_error, (x, y)))
+        for each in (selu, kinked)
+    ]
     assert forms[0].strength == pytest.approx(forms[1].strength, rel=1e-9)
     assert forms[0].order == forms[1].order == 2
 
@@ -89,13 +92,13 @@ def test_kinks_at_zero_count_on_the_side_where_a_unit_is():
 def test_quadratic_form_at_the_origin(sample):
     """M(u) = uᵀ⟨y xxᵀ⟩u: the eigenvalue of largest size; order 3."""
     x, y = sample[0], sample[1][:, :1]
-    landscape = Landscape(nothing(Dense(quadratic, 3)), half_squared_error, (x, y))
+    landscape = Landscape(nothing(Dense(quadratic, inputs=3)), half_squared_error, (x, y))
     form = added_unit_form(landscape)
     values, vectors = np.linalg.eigh(np.einsum("p,pi,pj->ij", y[:, 0], x, x) / len(x))
     top = np.argmax(np.abs(values))
     assert form.order == 3
     assert form.strength == pytest.approx(abs(values[top]), rel=1e-9)
-    assert abs(form.incoming @ vectors[:, top]) == pytest.approx(1, abs=1e-6)
+    assert abs(form.u @ vectors[:, top]) == pytest.approx(1, abs=1e-6)
     # With u² = 2/3 and v² = 1/3 of a unit vector: U = s (2/3) / √3 and ṙ = 3U r².
     assert form.rate == pytest.approx(3 * form.strength * (2 / 3) / np.sqrt(3))
     for row in form.maximisers:
@@ -107,22 +110,22 @@ def test_quadratic_form_at_the_origin(sample):
 def test_attention_form_at_the_origin():
     """M(k, q) = kᵀ⟨y β x_qᵀ⟩q: the largest singular value, halved by ‖k‖² + ‖q‖² = 1."""
     beta, x, y = (np.asarray(normal(seed, 30, size)) for seed, size in ((5, 2), (6, 2), (7, 1)))
-    form = added_unit_form(Landscape(nothing(LinearAttention(2)), half_squared_error, ((beta, x), y)))
+    form = added_unit_form(Landscape(nothing(LinearAttention(inputs=2)), half_squared_error, ((beta, x), y)))
     left, sizes, right = np.linalg.svd(np.einsum("p,pi,pj->ij", y[:, 0], beta, x) / 30)
     assert form.order == 3
     assert form.strength == pytest.approx(sizes[0] / 2, rel=1e-9)
     # Key and query of equal size along the leading singular vectors, up to their common sign.
     signs = [np.concatenate([a * left[:, 0], b * right[0]]) / np.sqrt(2) for a in (1, -1) for b in (1, -1)]
-    assert max(form.incoming @ direction for direction in signs) > 1 - 1e-6
+    assert max(form.u @ direction for direction in signs) > 1 - 1e-6
 
 
 @pytest.mark.parametrize(
     ("architecture", "name", "order"),
     [
-        (Dense(linear, 3, 2), "strict saddle", 2),
-        (Dense(tanh, 3, 2), "strict saddle", 2),
-        (Dense(relu, 3, 2), "non-smooth saddle", 2),
-        (Dense(quadratic, 3, 2), "degenerate saddle", 3),
+        (Dense(linear, inputs=3, outputs=2), "strict saddle", 2),
+        (Dense(tanh, inputs=3, outputs=2), "strict saddle", 2),
+        (Dense(relu, inputs=3, outputs=2), "non-smooth saddle", 2),
+        (Dense(quadratic, inputs=3, outputs=2), "degenerate saddle", 3),
     ],
 )
 def test_the_origin_is_never_a_minimum(architecture, name, order, sample):
@@ -145,7 +148,7 @@ def test_best_linear_fit_is_a_minimum_though_its_loss_is_not_zero(sample):
     pad = np.zeros((1, 1))
     u = np.vstack([root[:, None] * right, pad * np.ones((1, 3))])
     v = np.vstack([root[:, None] * left.T, pad * np.ones((1, 2))])
-    model = with_units(zero(Dense(linear, 3, 2)), u, v)
+    model = with_units(zero(Dense(linear, inputs=3, outputs=2)), u, v)
     kind = classify(critical_point(Landscape(model, half_squared_error, sample)))
     assert kind.name == "minimum"
     assert "no unit of any size" in kind.evidence
@@ -155,7 +158,7 @@ def test_networks_too_large_for_a_dense_hessian():
     """The form of an added unit still tells saddles from minima: linear, 3200 parameters, s = (2, 1)."""
     x = np.sqrt(2) * np.eye(2)
     data = x, x @ np.diag([2.0, 1.0])
-    model = TwoLayer(Dense(linear, 2, 2), 800, 1e-6, key=jax.random.key(0))
+    model = TwoLayer(Dense(linear, inputs=2, outputs=2), width=800, scale=1e-6, key=jax.random.key(0))
     visits = itinerary(simulate(model, half_squared_error, data, t1=40.0, rtol=1e-8))
     assert [visit.kind.name for visit in visits] == ["strict saddle", "strict saddle", "minimum"]
     assert [visit.kind.spectrum for visit in visits] == 3 * [None]
@@ -213,7 +216,12 @@ def test_models_without_units(terms, name, order):
 def test_a_narrow_network_at_its_best_is_a_minimum(sample):
     """One linear unit on a target of rank two: no unit is left to escape through, and the rescaling is flat."""
     x, y = sample
-    flow = simulate(TwoLayer(Dense(linear, 3, 2), 1, 0.1, key=jax.random.key(0)), half_squared_error, sample, t1=200.0)
+    flow = simulate(
+        TwoLayer(Dense(linear, inputs=3, outputs=2), width=1, scale=0.1, key=jax.random.key(0)),
+        half_squared_error,
+        sample,
+        t1=200.0,
+    )
     last = itinerary(flow)[-1]
     assert last.kind.name == "minimum"
     assert last.kind.spectrum.nullity == 1
@@ -232,7 +240,7 @@ def test_the_solver_converges_to_the_saddle_not_to_a_minimum():
 
 
 def test_third_order_form_is_the_third_derivative():
-    model = TwoLayer(Dense(quadratic, 2), 2, 1.0, key=jax.random.key(0))
+    model = TwoLayer(Dense(quadratic, inputs=2), width=2, scale=1.0, key=jax.random.key(0))
     landscape = Landscape(model, half_squared_error, (normal(1, 9, 2), normal(2, 9, 1)))
     direction = np.asarray(normal(3, 6))
     losses = [landscape.value(landscape.theta + h * direction) for h in np.array([-2, -1, 1, 2]) * 1e-2]
@@ -243,7 +251,7 @@ def test_third_order_form_is_the_third_derivative():
 def test_third_order_agrees_with_the_dormant_form():
     """Two computations of one quantity: at the origin F₃ along the steepest unit is −U."""
     x, y = normal(1, 9, 2), normal(2, 9, 1)
-    form = added_unit_form(Landscape(nothing(Dense(quadratic, 2)), half_squared_error, (x, y)))
-    wide = zero(Dense(quadratic, 2), width=1)
+    form = added_unit_form(Landscape(nothing(Dense(quadratic, inputs=2)), half_squared_error, (x, y)))
+    wide = zero(Dense(quadratic, inputs=2), width=1)
     cubic = third_order_form(Landscape(wide, half_squared_error, (x, y)), form.maximisers[0])
     assert cubic == pytest.approx(-form.rate / 3, rel=1e-6)

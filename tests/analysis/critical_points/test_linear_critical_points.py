@@ -57,7 +57,7 @@ def test_every_subset(s, inputs, width, outputs):
     gauge = orthogonal(random, width)
     x = np.sqrt(inputs) * np.eye(inputs)
     data = jnp.asarray(x), jnp.asarray(x @ (u * s @ v.T).T)
-    template = TwoLayer(Dense(linear, inputs, outputs), width, 1.0, key=jax.random.key(0))
+    template = TwoLayer(Dense(linear, inputs=inputs, outputs=outputs), width=width, scale=1.0, key=jax.random.key(0))
     learnt = [k for k in range(len(s)) if s[k] > 0]
     for r in range(min(width, len(learnt)) + 1):
         for chosen in itertools.combinations(learnt, r):
@@ -81,7 +81,7 @@ def test_inputs_that_are_not_white_keep_the_counts():
     x = np.sqrt(inputs) * root.T  # ⟨xxᵀ⟩ = root rootᵀ
     white = np.linalg.inv(root)
     data = jnp.asarray(x), jnp.asarray(x @ (u * s @ v.T @ white).T)
-    template = TwoLayer(Dense(linear, inputs, outputs), width, 1.0, key=jax.random.key(0))
+    template = TwoLayer(Dense(linear, inputs=inputs, outputs=outputs), width=width, scale=1.0, key=jax.random.key(0))
     for r in range(4):
         for chosen in itertools.combinations(range(3), r):
             w1 = np.eye(width)[:, :r] @ (np.sqrt(s[list(chosen)])[:, None] * v[:, list(chosen)].T) @ white

@@ -31,7 +31,7 @@ def test_a_ghost_behind_a_saddle_node_bifurcation(epsilon):
     landscape = Landscape(at(0.3 * epsilon**0.5, 0.01), saddle_node, epsilon)
     kind = classify(critical_point(landscape, drop=1e-3))
     assert kind.name == "ghost"
-    assert "minimum that is not zero" in kind.evidence
+    assert "nonzero minimum" in kind.evidence
     found = ghost(landscape)
     assert found.speed == pytest.approx(epsilon, rel=10 * epsilon**0.5)
     assert found.passage == pytest.approx(np.pi / epsilon**0.5, rel=10 * epsilon**0.5)
@@ -76,7 +76,7 @@ def test_two_units_that_become_a_derivative_run_to_infinity():
     """x / cosh² x is the limit of (tanh((1 + δ)x) − tanh(x))/δ: the flow goes there along a channel."""
     x = jnp.linspace(-3, 3, 61)[:, None]
     data = x, x / jnp.cosh(x) ** 2
-    model = TwoLayer(Dense(tanh, 1, 1), 2, 1.0, key=jax.random.key(0))
+    model = TwoLayer(Dense(tanh, inputs=1, outputs=1), width=2, scale=1.0, key=jax.random.key(0))
     model = eqx.tree_at(lambda m: m.parameters, model, (jnp.array([[1.2], [0.8]]), jnp.array([[2.0], [-2.0]])))
     flow = simulate(model, half_squared_error, data, t1=1e4, rtol=1e-7)
     found = flat_channel(flow.landscape, flow.thetas[-1])

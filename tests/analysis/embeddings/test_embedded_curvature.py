@@ -17,7 +17,7 @@ from architectures import normal
 
 def problem(seed, outputs, width=2):
     keys = split_key(jax.random.key(seed), 3)
-    model = TwoLayer(Dense(tanh, 3, outputs), width, 1.0, key=keys[0])
+    model = TwoLayer(Dense(tanh, inputs=3, outputs=outputs), width=width, scale=1.0, key=keys[0])
     return model, (np.asarray(normal_array(keys[1], (30, 3))), np.asarray(normal_array(keys[2], (30, outputs))))
 
 

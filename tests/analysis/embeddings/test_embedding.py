@@ -30,7 +30,7 @@ def map_and_gradient(model, data):
 def test_embedded_points_have_the_same_map_and_the_narrow_gradient(name, layer, type, draw):
     r"""$\nabla_U L = P_v \nabla_{U'} L$ and $\nabla_V L = P_u \nabla_{V'} L$, at any point: both vanish together."""
     embedding, data = embedding_of(name, layer, type, draw.draw)
-    wide, p, q = embedding.wide(), embedding.incoming, embedding.outgoing
+    wide, p, q = embedding.wide(), embedding.p_in, embedding.p_out
     np.testing.assert_allclose(q.T @ p, np.eye(2), atol=1e-13)
     (narrow_map, narrow), (wide_map, found) = map_and_gradient(embedding.narrow, data), map_and_gradient(wide, data)
     np.testing.assert_allclose(wide_map, narrow_map, atol=1e-11, rtol=1e-11)
@@ -69,6 +69,8 @@ def test_inertia_from_blocks_is_that_of_the_dense_hessian(name, layer, type, dra
     blocks = embedded_spectrum(landscape, embedding, zero_threshold=1e-11 * largest)
     assert (blocks.index, blocks.nullity) == (dense.index, dense.nullity)
     assert blocks.index + blocks.nullity + blocks.positive == len(dense.eigenvalues)
+    counts = f"index {blocks.index}, nullity {blocks.nullity}, {blocks.positive} positive"
+    assert str(blocks).startswith(f"{counts} (1 × narrow network")
     if blocks.exact:
         values = np.concatenate([np.tile(block.eigenvalues, block.count) for block in blocks.blocks])
         np.testing.assert_allclose(np.sort(values), dense.eigenvalues, atol=1e-10 * largest)

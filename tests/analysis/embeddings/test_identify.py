@@ -24,9 +24,9 @@ def test_embeddings_are_recognised(name, layer, type, draw):
     wide, narrow = embedding.wide(), embedding.narrow
     found = identify(wide, layer=layer)
     assert found is not None and found.residual < 1e-12
-    assert found.embedding.incoming.shape[1] == 2
+    assert found.embedding.p_in.shape[1] == 2
     np.testing.assert_allclose(flatten(found.embedding.wide()), flatten(wide), atol=1e-11)
-    np.testing.assert_allclose(found.embedding.outgoing.T @ found.embedding.incoming, np.eye(2), atol=1e-9)
+    np.testing.assert_allclose(found.embedding.p_out.T @ found.embedding.p_in, np.eye(2), atol=1e-9)
     # The narrow map, found from the wide network alone.
     np.testing.assert_allclose(outputs(found.embedding.narrow, data[0]), outputs(narrow, data[0]), atol=1e-9, rtol=1e-9)
     if units_of(wide, layer).law.linear:
@@ -34,8 +34,8 @@ def test_embeddings_are_recognised(name, layer, type, draw):
     else:
         expected = ["", "", *[type] * (len(found.types) - 2)]
         assert list(found.types) == expected
-        np.testing.assert_allclose(found.gamma_u, embedding.incoming, atol=1e-12)
-        np.testing.assert_allclose(found.gamma_v, embedding.outgoing, atol=1e-9)
+        np.testing.assert_allclose(found.gamma_u, embedding.p_in, atol=1e-12)
+        np.testing.assert_allclose(found.gamma_v, embedding.p_out, atol=1e-9)
 
 
 @pytest.mark.parametrize(("name", "layer", "type"), PARAMETERS)
@@ -44,10 +44,10 @@ def test_embeddings_are_recognised(name, layer, type, draw):
 def test_families_hold_embeddings_of_the_same_network(name, layer, type, draw):
     embedding, data = embedding_of(name, layer, type, draw.draw)
     other = sample_family(embedding, key=jax.random.key(draw.draw(st.integers(0, 1000))))
-    np.testing.assert_allclose(other.outgoing.T @ other.incoming, np.eye(2), atol=1e-10)
+    np.testing.assert_allclose(other.p_out.T @ other.p_in, np.eye(2), atol=1e-10)
     np.testing.assert_allclose(outputs(other.wide(), data[0]), outputs(other.narrow, data[0]), atol=1e-9, rtol=1e-9)
     if type != "ii" or units_of(embedding.narrow, layer).law.linear:
-        assert not np.allclose(other.outgoing, embedding.outgoing)
+        assert not np.allclose(other.p_out, embedding.p_out)
 
 
 def test_networks_that_are_no_embeddings():
@@ -69,13 +69,13 @@ def test_linear_units_that_only_one_side_sees_need_a_narrow_unit_each():
     """U of rank 3, V of rank 1: three units are needed; two units without common effect are no narrower."""
     model, data = problem("linear")
     found = identify(with_units(model, incoming(model), outgoing(model) * np.array([1.0, 0.0])))
-    assert found.embedding.incoming.shape == (5, 3) and found.residual < 1e-14
+    assert found.embedding.p_in.shape == (5, 3) and found.residual < 1e-14
     first, last = np.eye(5, 3), np.eye(5, 2, 1)[::-1].copy()
     first[1:], last[2:] = 0.0, 0.0
     apart = with_units(model, first, last)
     assert not np.any(outgoing(apart).T @ incoming(apart))
     found = identify(apart)
-    assert found.embedding.incoming.shape[1] == 1 + np.linalg.matrix_rank(outgoing(apart)) and found.residual < 1e-14
+    assert found.embedding.p_in.shape[1] == 1 + np.linalg.matrix_rank(outgoing(apart)) and found.residual < 1e-14
 
 
 def test_mixed_types_are_told_apart():

@@ -14,7 +14,9 @@ from saddlescope.models.units import unit_vectors, with_units
 def build(activation, theta, inputs=3):
     theta = jnp.asarray(theta)
     outputs = theta.shape[1] - inputs
-    model = TwoLayer(Dense(activation, inputs, outputs), len(theta), 1.0, key=jax.random.key(0))
+    model = TwoLayer(
+        Dense(activation, inputs=inputs, outputs=outputs), width=len(theta), scale=1.0, key=jax.random.key(0)
+    )
     return with_units(model, theta[:, :inputs], theta[:, inputs:])
 
 
@@ -54,14 +56,14 @@ def test_quadratic_units_count_by_size_and_copies_once():
 
 def test_small_is_small_in_the_map():
     """A head of a fifth of the size has a share of 0.008 in the map (degree 3), under one per cent; a ReLU's 0.04."""
-    attention = TwoLayer(LinearAttention(2), 2, 1.0, key=jax.random.key(0))
+    attention = TwoLayer(LinearAttention(inputs=2), width=2, scale=1.0, key=jax.random.key(0))
     u = jnp.array([[1.0, 0, 1, 0], [0, 0.2, 0, 0.2]])
     assert effective_width(with_units(attention, u, jnp.array([[1.0], [0.2]]))).width == 1
     assert effective_width(build(relu, [[1, 0, 0, 1.0], [0, 0.2, 0, 0.2]])).width == 2
 
 
 def test_scale_decides_about_the_origin():
-    model = TwoLayer(Dense(linear, 3, 2), 10, 1e-6, key=jax.random.key(0))
+    model = TwoLayer(Dense(linear, inputs=3, outputs=2), width=10, scale=1e-6, key=jax.random.key(0))
     assert effective_width(model).width > 0
     at_full_use = effective_width(model, scale=1.0)
     assert at_full_use.width == 0

@@ -16,7 +16,7 @@ from saddlescope.analysis import (
     restricted_flow,
     spectrum,
 )
-from saddlescope.analysis.invariant_manifolds.history import broken_constraints, split_spectrum
+from saddlescope.analysis.invariant_manifolds.departure import broken_constraints, split_spectrum
 from saddlescope.analysis.invariant_manifolds.projection import distances_to_widths
 from saddlescope.flows import Landscape, flatten, half_squared_error, simulate
 from saddlescope.models import Dense, TwoLayer, incoming, linear, outgoing, quadratic, relu, scaled
@@ -189,7 +189,7 @@ def whitened(strengths):
 @pytest.fixture(scope="module")
 def linear_flow():
     """Two modes of strengths 4 and 1: a long second plateau."""
-    model = TwoLayer(Dense(linear, 2, 2), 3, 1e-5, key=jax.random.key(1))
+    model = TwoLayer(Dense(linear, inputs=2, outputs=2), width=3, scale=1e-5, key=jax.random.key(1))
     flow = simulate(model, half_squared_error, whitened((4.0, 1.0)), t1=40.0)
     return flow, itinerary(flow)
 
@@ -254,8 +254,8 @@ def test_copies_move_as_the_narrow_network_in_the_wide_metric():
 
 def test_constraints_that_break():
     """Widths of hand-made configurations: units leave zero, a ray splits, copies part."""
-    law_ray = TwoLayer(Dense(relu, 2), 4, 0.0, key=jax.random.key(0))
-    law_copy = TwoLayer(Dense(quadratic, 2), 4, 0.0, key=jax.random.key(0))
+    law_ray = TwoLayer(Dense(relu, inputs=2), width=4, scale=0.0, key=jax.random.key(0))
+    law_copy = TwoLayer(Dense(quadratic, inputs=2), width=4, scale=0.0, key=jax.random.key(0))
 
     def widths(template, *rows):
         rows = np.array(rows, float)
@@ -283,7 +283,7 @@ def test_the_figure_shows_a_curve_for_each_width(linear_flow):
 def test_relu_units_are_told_by_rays():
     """Figure 1D's two orthogonal points: first one ray leaves zero, then another, at |y||x|/2 of the sample."""
     data = jnp.array([[1.0, 0.5], [-1.0, 2.0]]), jnp.array([[1.0], [-1.0]])
-    model = TwoLayer(Dense(relu, 2), 6, 1e-7, key=jax.random.key(1))
+    model = TwoLayer(Dense(relu, inputs=2), width=6, scale=1e-7, key=jax.random.key(1))
     flow = simulate(model, half_squared_error, data, t1=120.0, rtol=1e-8)
     history = manifold_history(flow)
     assert history.embedding == "iii" and [left.width for left in history.departures] == [0, 1]

@@ -20,7 +20,7 @@ def graph():
     x = np.sqrt(3) * np.eye(3)
     rotation, _ = np.linalg.qr(np.random.default_rng(0).standard_normal((3, 3)))
     data = jnp.asarray(x), jnp.asarray(x @ (rotation * np.array(STRENGTHS)) @ rotation.T)
-    model = TwoLayer(Dense(linear, 3, 3), 4, 1.0, key=jax.random.key(0))
+    model = TwoLayer(Dense(linear, inputs=3, outputs=3), width=4, scale=1.0, key=jax.random.key(0))
     visits = itinerary(simulate(scaled(model, 1e-4), half_squared_error, data, t1=60.0))
     return saddle_graph(Landscape(scaled(model, 0.0), half_squared_error, data), visits=visits, size=2.0)
 
@@ -109,7 +109,7 @@ def test_degenerate_saddles_are_left_along_the_form_of_a_small_unit():
     r"""A quadratic network on $y \propto \|x\|^2$, population loss: one saddle of order 3 for each width. All
     directions are equal there, so the exits are a continuum, and their targets one node up to the data's symmetry."""
     second, cross = np.array([[3.0, 0, 1], [0, 1, 0], [1, 0, 3]]), np.array([[4.0, 0, 4.0]]) / np.sqrt(8)
-    model = TwoLayer(Dense(quadratic, 2), 2, 0.0, key=jax.random.key(0))
+    model = TwoLayer(Dense(quadratic, inputs=2), width=2, scale=0.0, key=jax.random.key(0))
     found = saddle_graph(Landscape(model, statistics_loss, from_moments(second, cross, 1.0)))
     assert found.complete
     levels = theory.isotropic_quadratic_levels(2)
@@ -121,7 +121,7 @@ def test_degenerate_saddles_are_left_along_the_form_of_a_small_unit():
 def test_non_smooth_saddles_are_left_along_every_local_maximiser():
     """Figure 1D's two orthogonal points: a ray for either sample, the steeper one first or last."""
     data = jnp.array([[1.0, 0.5], [-1.0, 2.0]]), jnp.array([[1.0], [-1.0]])
-    model = TwoLayer(Dense(relu, 2), 2, 0.0, key=jax.random.key(0))
+    model = TwoLayer(Dense(relu, inputs=2), width=2, scale=0.0, key=jax.random.key(0))
     found = saddle_graph(Landscape(model, mean_squared_error, data))
     assert found.complete
     losses = [point.loss for point in found.points]

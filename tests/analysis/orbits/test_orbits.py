@@ -32,7 +32,7 @@ def saddle():
     rotation, _ = np.linalg.qr(np.random.default_rng(0).standard_normal((2, 2)))
     x = np.sqrt(2) * np.eye(2)
     data = jnp.asarray(x), jnp.asarray(x @ (rotation * STRENGTHS) @ rotation.T)
-    template = TwoLayer(Dense(linear, 2, 2), 2, 0.0, key=jax.random.key(0))
+    template = TwoLayer(Dense(linear, inputs=2, outputs=2), width=2, scale=0.0, key=jax.random.key(0))
 
     @cache
     def point(*learned):

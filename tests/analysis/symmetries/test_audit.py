@@ -1,4 +1,4 @@
-"""The conservation audit: known quantities against all that there are, and their drift."""
+"""The conservation audit: known quantities against all, and their drift."""
 
 import jax
 import jax.numpy as jnp
@@ -29,12 +29,13 @@ def test_known_quantities_and_all_that_there_are(name):
     audit = conservation_audit(flow)
     known, total = COUNTS[name]
     assert (audit.known, audit.count.count, audit.unknown) == (known, total, total - known), str(audit)
+    assert f"{known} conserved quantities known of {total} in all; " in str(audit)
     assert audit.drift is None or audit.drift < 100 * audit.rtol
 
 
 def test_drift_follows_the_tolerance():
     """The cheapest proof of gradient flow: at most a hundred tolerances, whatever these are."""
-    model = TwoLayer(Dense(linear, 3, 2), 2, 0.5, key=jax.random.key(0))
+    model = TwoLayer(Dense(linear, inputs=3, outputs=2), width=2, scale=0.5, key=jax.random.key(0))
     data = jax.random.normal(jax.random.key(1), (20, 3)), jax.random.normal(jax.random.key(2), (20, 2))
     drifts = []
     for rtol in (1e-5, 1e-8, 1e-11):
@@ -45,7 +46,7 @@ def test_drift_follows_the_tolerance():
 
 
 def test_large_models_are_audited_for_what_is_known():
-    model = TwoLayer(Dense(relu, 2, 1), 40, 0.1, key=jax.random.key(0))
+    model = TwoLayer(Dense(relu, inputs=2, outputs=1), width=40, scale=0.1, key=jax.random.key(0))
     data = jnp.array([[1.0, 0.5], [-1.0, 2.0]]), jnp.array([[1.0], [-1.0]])
     audit = conservation_audit(simulate(model, mean_squared_error, data, t1=1.0))
     assert audit.count is None and audit.unknown is None

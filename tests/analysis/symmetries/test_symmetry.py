@@ -53,7 +53,7 @@ def linear_point(strengths, kept, width, inputs, outputs):
     u, v = np.zeros((width, inputs)), np.zeros((width, outputs))
     for row, k in enumerate(kept):
         u[row, k] = v[row, k] = np.sqrt(strengths[k])
-    model = TwoLayer(Dense(linear, inputs, outputs), width, 1.0, key=jax.random.key(0))
+    model = TwoLayer(Dense(linear, inputs=inputs, outputs=outputs), width=width, scale=1.0, key=jax.random.key(0))
     # Any point of the orbit: units mixed by a matrix that is not orthogonal.
     mixing = np.eye(width) + 0.3 * np.random.default_rng(0).standard_normal((width, width))
     return with_units(model, mixing @ u, np.linalg.inv(mixing).T @ v), (x, x @ target.T)
@@ -80,9 +80,11 @@ def test_split_units_have_flat_families():
     """A tanh unit in three copies: two ways to shift its output, and nothing else but what the narrow point has."""
     keys = split_key(jax.random.key(1), 3)
     x = np.asarray(normal_array(keys[0], (40, 3)))
-    teacher = TwoLayer(Dense(tanh, 3, 1), 3, 1.0, key=keys[1])
+    teacher = TwoLayer(Dense(tanh, inputs=3, outputs=1), width=3, scale=1.0, key=keys[1])
     y = np.tanh(x @ incoming(teacher).T) @ outgoing(teacher) + 0.1 * np.asarray(normal_array(keys[2], (40, 1)))
-    start = Landscape(TwoLayer(Dense(tanh, 3, 1), 2, 0.5, key=keys[2]), half_squared_error, (x, y))
+    start = Landscape(
+        TwoLayer(Dense(tanh, inputs=3, outputs=1), width=2, scale=0.5, key=keys[2]), half_squared_error, (x, y)
+    )
     theta = solve_gradient(start, descend_to_critical_point(start, start.theta))
     assert np.max(np.abs(start.gradient(theta))) < 1e-12
     embedding = embed(start.at(theta), "i", gamma_v=[0.3, 0.5])
@@ -99,5 +101,5 @@ def test_reduced_points_know_their_families():
     model, data = problem("tanh", 3)
     wide = embed(model, "i", gamma_v=0.5).wide()
     embedding = reduce(wide)
-    assert sorted(np.count_nonzero(embedding.incoming, axis=0)) == [1, 1, 1, 2]
+    assert sorted(np.count_nonzero(embedding.p_in, axis=0)) == [1, 1, 1, 2]
     np.testing.assert_allclose(outputs(embedding.wide(), data[0]), outputs(model, data[0]), atol=1e-12)

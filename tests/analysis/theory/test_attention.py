@@ -8,8 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from saddlescope.analysis import classify, critical_point, itinerary, spectrum, theory
+from saddlescope.analysis.theory.closed_forms.attention import context_gains
 from saddlescope.experiments import modular_addition
-from saddlescope.experiments.data.synthetic import fourier_template
+from saddlescope.experiments.data.cyclic_shifts import fourier_template
 from saddlescope.flows import Landscape, flatten, in_context_population, mean_squared_error, simulate, statistics_loss
 from saddlescope.models import Dense, LinearAttention, MergedAttention, TwoLayer, quadratic
 from saddlescope.models.units import with_units
@@ -25,13 +26,13 @@ def population():
 
 def heads(sizes):
     """One aligned head v = k = q for each direction."""
-    model = TwoLayer(LinearAttention(len(sizes)), len(sizes), 0.0, key=jax.random.key(0))
+    model = TwoLayer(LinearAttention(inputs=len(sizes)), width=len(sizes), scale=0.0, key=jax.random.key(0))
     keys = np.diag(sizes)
     return with_units(model, jnp.asarray(np.concatenate([keys, keys], axis=1)), jnp.asarray(sizes)[:, None])
 
 
 # λ⁻¹ / (1 + (1 + tr Λ/λ)/N) is what a head's v k qᵀ has grown to.
-ENDS = theory.context_gains(VALUES, CONTEXT) / np.array(VALUES) ** 2
+ENDS = context_gains(VALUES, CONTEXT) / np.array(VALUES) ** 2
 SUBSETS = list(chain.from_iterable(combinations(range(4), m) for m in range(5)))
 
 
@@ -83,7 +84,7 @@ def test_the_saddles_on_the_way_are_the_published_plateaus(aligned):
 def test_levels_of_the_two_tied_directions_of_the_paper():
     """Λ = I/2, 31 examples: 0.544 and 0.088 of the initial loss, at the refined critical points of a random start."""
     population = in_context_population(np.eye(2) / 2, 31)
-    model = TwoLayer(LinearAttention(2), 4, 2e-4, key=jax.random.key(1))
+    model = TwoLayer(LinearAttention(inputs=2), width=4, scale=2e-4, key=jax.random.key(1))
     visits = itinerary(simulate(model, statistics_loss, population, t1=2000.0))
     found = [visit.critical_point.loss / visits[0].critical_point.loss for visit in visits]
     np.testing.assert_allclose(found, [1, 37 / 68, 3 / 34], atol=1e-9)
@@ -95,7 +96,7 @@ def test_merged_key_and_query_learn_all_directions_at_once():
     inputs, context, start = 3, 10, 1e-3
     population = in_context_population(np.eye(inputs), context, normalised=True, weight=0.5)
     weights, direction = start * np.array([[0.6], [0.8]]), np.eye(inputs).ravel() / np.sqrt(inputs)
-    model = TwoLayer(MergedAttention(inputs), 2, 0.0, key=jax.random.key(0))
+    model = TwoLayer(MergedAttention(inputs=inputs), width=2, scale=0.0, key=jax.random.key(0))
     model = with_units(model, jnp.asarray(weights * direction), jnp.asarray(weights))
     times = np.array([3.0, 4.0, 5.0, 20.0])
     flow = simulate(model, statistics_loss, population, t1=20.0, save_times=times)
@@ -107,7 +108,7 @@ def test_merged_key_and_query_learn_all_directions_at_once():
 
 
 def test_heads_of_rank_two_learn_two_directions_each(population):
-    model = TwoLayer(LinearAttention(4, rank=2), 2, 0.0, key=jax.random.key(0))
+    model = TwoLayer(LinearAttention(inputs=4, rank=2), width=2, scale=0.0, key=jax.random.key(0))
     gradient = eqx.filter_value_and_grad(statistics_loss)
     for heads_used, level in enumerate(theory.linear_attention_levels(VALUES, CONTEXT, rank=2)):
         keys, v = np.zeros((2, 2, 4)), np.zeros((2, 1))
@@ -142,7 +143,9 @@ def solved(template, frequencies):
             for sign in (1, -1):
                 rows_u.append(np.concatenate([first, sign * second]))
                 rows_v.append(sign * out / 4)
-    model = TwoLayer(Dense(quadratic, 2 * p, p), max(len(rows_u), 1), 0.0, key=jax.random.key(0))
+    model = TwoLayer(
+        Dense(quadratic, inputs=2 * p, outputs=p), width=max(len(rows_u), 1), scale=0.0, key=jax.random.key(0)
+    )
     return with_units(model, jnp.asarray(rows_u), jnp.asarray(rows_v)) if rows_u else model
 
 

@@ -19,7 +19,9 @@ def data(x, y):
 def followed(x, y, alpha, times, rtol=1e-12):
     """β at given times, by the flow of (u, v)."""
     settings = {"save_times": times, "rtol": rtol, "atol": rtol * alpha * 1e-3, "solver": dfx.Dopri8()}
-    flow = simulate(DiagonalLinear(x.shape[1], alpha), half_squared_error, data(x, y), t1=times[-1], **settings)
+    flow = simulate(
+        DiagonalLinear(inputs=x.shape[1], scale=alpha), half_squared_error, data(x, y), t1=times[-1], **settings
+    )
     models = [flow.model_at_index(int(k)) for k in np.searchsorted(flow.ts, times)]
     return np.array([model.beta for model in models])
 
@@ -99,7 +101,7 @@ def test_index_and_nullity_of_the_saddles(design):
         process.saddles, process.gradients, process.indices(), process.nullities(), strict=True
     ):
         root = np.sqrt(np.abs(beta))
-        model = eqx.tree_at(lambda m: m.weights, DiagonalLinear(3, 1.0), (root, np.sign(beta) * root))
+        model = eqx.tree_at(lambda m: m.weights, DiagonalLinear(inputs=3, scale=1.0), (root, np.sign(beta) * root))
         found = spectrum(Landscape(model, half_squared_error, data(*design)))
         assert (found.index, found.nullity) == (index, nullity)
         inactive = np.abs(gradient[beta == 0])
@@ -141,7 +143,7 @@ def test_jumps_of_vanishing_weights_have_the_slopes_of_the_process(design):
 def test_saddles_of_the_jump_process():
     """One coordinate after the other, β = (1.8, 0, 0), (15/7, −6/7, 0), (2, −1, ½); the indices of the limit α → 0."""
     x, y = DESIGN_A
-    flow = simulate(DiagonalLinear(3, 1e-12), half_squared_error, data(x, y), t1=110.0, rtol=1e-9)
+    flow = simulate(DiagonalLinear(inputs=3, scale=1e-12), half_squared_error, data(x, y), t1=110.0, rtol=1e-9)
     assert conserved_drift(flow) < 1e-8
     np.testing.assert_allclose(flow.initial_model.conserved(), 2e-24, rtol=1e-14)
     visits = itinerary(flow)
@@ -167,7 +169,7 @@ def test_saddles_of_the_jump_process():
 def test_three_layers():
     """With white data and equal weights each coordinate obeys ẇ = w²(s − w³), exactly."""
     start = np.array([0.3, 0.2])
-    model = eqx.tree_at(lambda m: m.weights, DiagonalLinear(2, 0.0, layers=3), 3 * (start,))
+    model = eqx.tree_at(lambda m: m.weights, DiagonalLinear(inputs=2, layers=3, scale=0.0), 3 * (start,))
     x = np.sqrt(2) * np.eye(2)
     flow = simulate(model, half_squared_error, data(x, x @ np.array([2.0, 1.0])), t1=5.0, rtol=1e-10)
     field = lambda _, w: w**2 * (np.array([2.0, 1.0]) - w**3)  # noqa: E731
@@ -186,6 +188,6 @@ def test_mirror_flow_refuses_what_it_cannot_follow(alpha, times, words):
 
 def test_what_is_no_diagonal_network_is_refused():
     with pytest.raises(ValueError, match="at least two layers; got 1"):
-        DiagonalLinear(3, 1.0, layers=1)
+        DiagonalLinear(inputs=3, layers=1, scale=1.0)
     with pytest.raises(ValueError, match="scale must be finite and not negative"):
-        DiagonalLinear(3, -1.0)
+        DiagonalLinear(inputs=3, scale=-1.0)

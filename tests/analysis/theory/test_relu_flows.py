@@ -15,7 +15,7 @@ from scipy.optimize import brentq
 
 def network(u, v):
     u, v = np.asarray(u, dtype=float), np.asarray(v, dtype=float)
-    model = TwoLayer(Dense(relu, u.shape[1]), len(u), 1.0, key=jax.random.key(0))
+    model = TwoLayer(Dense(relu, inputs=u.shape[1]), width=len(u), scale=1.0, key=jax.random.key(0))
     return with_units(model, jnp.asarray(u), jnp.asarray(v)[:, None])
 
 
@@ -97,7 +97,7 @@ def test_both_signs_are_learned_after_their_own_logarithm():
     levels, rates = theory.orthogonal_relu_levels(*arrays), theory.orthogonal_relu_rates(*arrays)
     middles = jnp.array([levels[0] + levels[1], levels[1] + levels[2]]) / 4
     events = {"drops": lambda model: half_squared_error(model, data) - middles}
-    base, times = TwoLayer(Dense(relu, 4), 24, 1.0, key=jax.random.key(3)), []
+    base, times = TwoLayer(Dense(relu, inputs=4), width=24, scale=1.0, key=jax.random.key(3)), []
     scales = np.array([1e-8, 1e-12])
     for scale in scales:
         model = with_units(base, scale * incoming(base), scale * outgoing(base))

@@ -62,7 +62,9 @@ def test_gram_blocks(inputs, width, outputs, imbalance):
         [[-imbalance / 2 * np.eye(inputs), target.T], [target, imbalance / 2 * np.eye(outputs)]],
     )
     model = with_units(
-        TwoLayer(Dense(linear, inputs, outputs), width, 1.0, key=jax.random.key(0)), jnp.asarray(w1), jnp.asarray(w2.T)
+        TwoLayer(Dense(linear, inputs=inputs, outputs=outputs), width=width, scale=1.0, key=jax.random.key(0)),
+        jnp.asarray(w1),
+        jnp.asarray(w2.T),
     )
     x = np.sqrt(inputs) * np.eye(inputs)
     data = jnp.asarray(x), jnp.asarray(x @ target.T)

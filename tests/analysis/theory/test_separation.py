@@ -13,7 +13,7 @@ from saddlescope.models.units import unit_vectors, with_units
 
 STRENGTHS, VARIANCES = np.array([2.0, 1.4, 0.5]), np.array([1.0, 0.8, 1.3])
 LINEAR_DATA = spectral_regression(STRENGTHS, VARIANCES, key=jax.random.key(4))
-LINEAR = TwoLayer(Dense(linear, 3, 3), 12, 1.0, key=jax.random.key(5))
+LINEAR = TwoLayer(Dense(linear, inputs=3, outputs=3), width=12, scale=1.0, key=jax.random.key(5))
 
 
 def scaled(model, scale):
@@ -89,7 +89,7 @@ def largest(model):
 
 def first_escape(seed, scale):
     """The flow of eight units just beyond its predicted first escape, and the prediction."""
-    model = TwoLayer(Dense(quadratic, 3, 1), 8, scale, key=jax.random.key(seed))
+    model = TwoLayer(Dense(quadratic, inputs=3, outputs=1), width=8, scale=scale, key=jax.random.key(seed))
     times = theory.predictions(Landscape(model, statistics_loss, QUADRATIC_DATA)).named("escape of quadratic units")[
         "escape_times"
     ]

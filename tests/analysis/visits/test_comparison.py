@@ -13,7 +13,11 @@ STRENGTHS = np.array([4.0, 2.0, 1.0])
 WHITE = jnp.asarray(np.sqrt(3) * np.vstack([np.eye(3), -np.eye(3)]))
 DATA = (WHITE, WHITE * STRENGTHS)
 START = 1e-3
-MODEL = with_units(TwoLayer(Dense(linear, 3, 3), 3, 1.0, key=jax.random.key(0)), START * jnp.eye(3), START * jnp.eye(3))
+MODEL = with_units(
+    TwoLayer(Dense(linear, inputs=3, outputs=3), width=3, scale=1.0, key=jax.random.key(0)),
+    START * jnp.eye(3),
+    START * jnp.eye(3),
+)
 
 
 @pytest.fixture(scope="module")
@@ -76,4 +80,4 @@ def test_bad_input_is_refused(flow):
     with pytest.raises(ValueError, match="different weights"):
         compare(flow, other)
     with pytest.raises(ValueError, match="skipped"):
-        compare(flow, flow, skipped=-1)
+        compare(flow, flow, skipped=-1.0)

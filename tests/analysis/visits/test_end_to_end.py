@@ -21,7 +21,7 @@ def visits():
     u, v = (np.linalg.qr(random.standard_normal((3, 3)))[0] for _ in range(2))
     x = np.sqrt(3) * np.eye(3)
     data = jnp.asarray(x), jnp.asarray(x @ (u * S @ v.T).T)
-    model = TwoLayer(Dense(linear, 3, 3), WIDTH, 1e-6, key=jax.random.key(2))
+    model = TwoLayer(Dense(linear, inputs=3, outputs=3), width=WIDTH, scale=1e-6, key=jax.random.key(2))
     flow = simulate(model, half_squared_error, data, t1=40.0, solver=dfx.Dopri8(), rtol=1e-12, atol=1e-19)
     return itinerary(flow)
 

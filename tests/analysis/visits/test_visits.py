@@ -1,14 +1,16 @@
 """Closest approaches of a speed curve, and the noise floor that keeps false ones out."""
 
 import dataclasses
+import warnings
 
 import jax
 import jax.numpy as jnp
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from saddlescope.analysis import hessian, itinerary
+from saddlescope.analysis import hessian, itinerary, plot
 from saddlescope.analysis.visits.passages import (
     _prominent_maxima,
     closest_approaches,
@@ -18,6 +20,7 @@ from saddlescope.analysis.visits.passages import (
 )
 from saddlescope.flows import Landscape, half_squared_error, simulate
 from saddlescope.models import Dense, TwoLayer, linear, relu
+from saddlescope.models.units import with_units
 from scipy.signal import find_peaks
 
 TIMES = np.linspace(0, 1, 401)
@@ -59,7 +62,7 @@ def test_jitter_under_the_floor_is_one_visit():
 @pytest.fixture(scope="module")
 def flow():
     x, y = jnp.array([[1, 0.5], [-1, 2]]), jnp.array([[1.0], [-1.0]])
-    model = TwoLayer(Dense(relu, 2), 20, 1e-6, key=jax.random.key(1))
+    model = TwoLayer(Dense(relu, inputs=2), width=20, scale=1e-6, key=jax.random.key(1))
     return simulate(model, half_squared_error, (x, y), t1=2000.0)
 
 
@@ -74,7 +77,7 @@ def test_a_long_converged_tail_is_one_visit(flow):
 
 def test_curvature_and_floor():
     x = jax.random.normal(jax.random.key(0), (20, 3))
-    model = TwoLayer(Dense(linear, 3, 2), 4, 0.5, key=jax.random.key(1))
+    model = TwoLayer(Dense(linear, inputs=3, outputs=2), width=4, scale=0.5, key=jax.random.key(1))
     data = x, x @ jax.random.normal(jax.random.key(2), (3, 2))
     flow = simulate(model, half_squared_error, data, t1=5.0)
     exact = np.max(np.abs(np.linalg.eigvalsh(hessian(Landscape(flow.final_model, half_squared_error, data)))))
@@ -93,8 +96,7 @@ def test_crossing_times_follow_the_loss(flow):
 
 
 def test_a_flow_without_steps_is_refused(flow):
-    names = ("ts", "ys", "losses", "speeds", "energies")
-    stuck = dataclasses.replace(flow, **{name: getattr(flow, name)[:1] for name in names})
+    stuck = dataclasses.replace(flow, steps=flow.steps[:1])
     with pytest.raises(ValueError, match="nothing to analyse: the flow took no step"):
         itinerary(stuck)
 
@@ -111,3 +113,19 @@ def test_prominent_maxima_are_those_of_scipy(seed, prominence):
 
 def test_equal_minima_with_nothing_between_them_are_one_visit():
     np.testing.assert_array_equal(closest_approaches(10 ** np.array([0.0, -3.0, -2.9, -3.0, 0.0])), [1])
+
+
+@pytest.mark.parametrize(("scale", "kind", "index"), [(0.0, "strict saddle", 2), (1e-3, "minimum", 0)])
+def test_a_flow_that_starts_at_a_critical_point_stays_and_is_classified(scale, kind, index):
+    """Zero weights are a saddle of a linear network; at the minimum u = v = 1 the speed is exactly zero, too."""
+    model = TwoLayer(Dense(linear, inputs=1), width=2 if scale == 0 else 1, scale=scale, key=jax.random.key(0))
+    if scale:
+        model = with_units(model, np.ones((1, 1)), np.ones((1, 1)))
+    data = (jnp.ones((1, 1)), jnp.ones((1, 1)))
+    flow = simulate(model, half_squared_error, data, t1=1.0)
+    assert np.all(flow.speeds == 0)
+    (visit,) = itinerary(flow)
+    assert (visit.kind.name, visit.kind.index, visit.passage.departure) == (kind, index, None)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        plt.close(plot(flow, (visit,)))

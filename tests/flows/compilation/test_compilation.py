@@ -32,7 +32,7 @@ jax.monitoring.register_event_listener(lambda name, **_: counts.update([name.spl
 from saddlescope.flows import half_squared_error, keep_compiled, simulate
 from saddlescope.models import Dense, TwoLayer, relu
 keep_compiled(sys.argv[1])
-model = TwoLayer(Dense(relu, 2), 3, 1e-2, key=jax.random.key(0))
+model = TwoLayer(Dense(relu, inputs=2), width=3, scale=1e-2, key=jax.random.key(0))
 flow = simulate(model, half_squared_error, (jnp.eye(2), jnp.ones((2, 1))), t1=float(sys.argv[2]))
 print(counts["compile_requests_use_cache"] - counts["cache_hits"])
 """

@@ -36,7 +36,7 @@ def test_the_parts_make_the_hessian(name, reduced):
 
 
 def test_batches_of_samples_make_the_same_hessian():
-    model = TwoLayer(Dense(tanh, 2, 2), 3, 1.0, key=jax.random.key(0))
+    model = TwoLayer(Dense(tanh, inputs=2, outputs=2), width=3, scale=1.0, key=jax.random.key(0))
     x = jax.random.normal(jax.random.key(1), (2 * BATCH + 5, 2))
     landscape = Landscape(model, mean_squared_error, (x, jnp.sin(x)))
     hessian = hessian_of(landscape)
@@ -55,7 +55,7 @@ class Coupled(TwoLayer):
 
 
 def test_units_that_interact_are_found_out():
-    model = Coupled(Dense(tanh, 2, 1), 3, 1.0, key=jax.random.key(0))
+    model = Coupled(Dense(tanh, inputs=2, outputs=1), width=3, scale=1.0, key=jax.random.key(0))
     x = jax.random.normal(jax.random.key(1), (10, 2))
     assert isinstance(hessian_of(Landscape(model, mean_squared_error, (x, x[:, :1]))), DenseHessian)
 

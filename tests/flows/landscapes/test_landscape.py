@@ -33,7 +33,7 @@ SCALE = 2.0
 
 
 def network(width=5, seed=0, activation=tanh, scale=0.5):
-    return TwoLayer(Dense(activation, 2), width, scale, key=jax.random.key(seed))
+    return TwoLayer(Dense(activation, inputs=2), width=width, scale=scale, key=jax.random.key(seed))
 
 
 def sample(seed=0, count=7):
@@ -81,7 +81,7 @@ def test_what_computes_the_same_is_compiled_once():
 
     ready(0, network())
     copied = copy.deepcopy(network())
-    own = network(seed=3, activation=Activation("mine", lambda x: jnp.tanh(x), tanh.law, check=False))
+    own = network(seed=3, activation=Activation("mine", lambda x: jnp.tanh(x), law=tanh.law, check=False))
     with compiled() as programs:
         ready(1, copied)
         ready(2, own)
@@ -157,7 +157,7 @@ def test_a_copied_model_keeps_its_features():
         loss, statistics = reduced_data(model, mean_squared_error, data)
         assert isinstance(statistics, SufficientStatistics)
         assert float(loss(model, statistics)) == pytest.approx(float(mean_squared_error(model, data)), rel=1e-12)
-    deep = Deep(Dense(twice, 2), (3, 3), 0.5, activation=twice, key=jax.random.key(0))
+    deep = Deep(Dense(twice, inputs=2), widths=(3, 3), activation=twice, scale=0.5, key=jax.random.key(0))
     loss, statistics = reduced_data(deep, mean_squared_error, data)
     assert float(loss(deep, statistics)) == pytest.approx(float(mean_squared_error(deep, data)), rel=1e-12)
 
@@ -248,7 +248,7 @@ def test_a_narrow_network_in_the_wide_landscape(name, spare):
 
 
 def _width(model):
-    return reduce(model).incoming.shape[0]
+    return reduce(model).p_in.shape[0]
 
 
 def test_spare_units_use_the_room_of_the_wide_network():

@@ -19,7 +19,8 @@ SMOOTH = [linear, quadratic, cubic, sine, erf]
 
 
 def committee(activation, weights):
-    model = Committee(activation, *np.shape(weights)[::-1], 1.0, key=jax.random.key(0))
+    width, inputs = np.shape(weights)
+    model = Committee(activation, inputs=inputs, width=width, scale=1.0, key=jax.random.key(0))
     return eqx.tree_at(lambda m: m.weights, model, as_jax(np.asarray(weights, float)))
 
 
@@ -81,7 +82,8 @@ def test_relu_kernel_has_its_derivatives_everywhere_but_at_zero(angle):
 def test_loss_is_the_limit_of_samples():
     keys = split_key(jax.random.key(0), 3)
     student, teacher = (
-        TwoLayer(Dense(relu, 3, 2), width, 1.0, key=key) for width, key in zip((4, 2), keys, strict=False)
+        TwoLayer(Dense(relu, inputs=3, outputs=2), width=width, scale=1.0, key=key)
+        for width, key in zip((4, 2), keys, strict=False)
     )
     x = np.asarray(normal_array(keys[2], (400_000, 3)))
     outputs = (np.maximum(x @ np.asarray(model.u).T, 0) @ np.asarray(model.v) for model in (student, teacher))
@@ -243,13 +245,19 @@ def test_below_six_units_the_branch_consists_of_saddles(k, index):
     assert (kind.name, kind.spectrum.index) == ("strict saddle", index)
 
 
-def test_other_models_are_refused():
+def test_other_models_raise():
     keys = jax.random.split(jax.random.key(0), 2)
-    networks = {a.name: TwoLayer(Dense(a, 2, 1), 2, 1.0, key=keys[0]) for a in (tanh, relu, erf)}
+    networks = {
+        a.name: TwoLayer(Dense(a, inputs=2, outputs=1), width=2, scale=1.0, key=keys[0]) for a in (tanh, relu, erf)
+    }
     for student, teacher, words in (
         (networks["tanh"], networks["tanh"], "tanh has no Gaussian kernel"),
         (networks["relu"], networks["erf"], "must have one activation"),
-        (networks["relu"], TwoLayer(Dense(relu, 3, 1), 2, 1.0, key=keys[1]), "differ in inputs or outputs"),
+        (
+            networks["relu"],
+            TwoLayer(Dense(relu, inputs=3, outputs=1), width=2, scale=1.0, key=keys[1]),
+            "differ in inputs or outputs",
+        ),
         (jnp.zeros(3), networks["relu"], "TwoLayer networks of Dense units without biases and Committees"),
     ):
         with pytest.raises(ValueError, match=words):

@@ -102,13 +102,13 @@ def test_population_of_linear_attention():
     population = from_moments(second, cross, eigenvalues.sum())
     levels = theory.linear_attention_levels(tuple(eigenvalues), n)
     assert float(population.constant) == pytest.approx(levels[-1], rel=1e-12)
-    model = TwoLayer(LinearAttention(2), 4, 0.05, key=jax.random.key(1))
+    model = TwoLayer(LinearAttention(inputs=2), width=4, scale=0.05, key=jax.random.key(1))
     flow = simulate(model, statistics_loss, population, t1=200.0)
     assert flow.losses[0] == pytest.approx(levels[0], abs=1e-2)
     assert flow.losses[-1] == pytest.approx(levels[-1], rel=1e-10)
 
 
-def test_moments_that_are_none_are_refused():
+def test_moments_that_are_none_raise():
     with pytest.raises(ValueError, match="positive semidefinite"):
         from_moments(np.diag([1.0, -1.0]), np.zeros((1, 2)), 1.0)
     with pytest.raises(ValueError, match="declares no features"):

@@ -29,12 +29,12 @@ STAIRCASE = (WHITE, WHITE * STRENGTHS)
 
 def diagonal(start):
     """A linear network with one unit per mode, u = v = `start`: every a obeys a' = a(s − a²) by itself."""
-    model = TwoLayer(Dense(linear, 3, 3), 3, 1.0, key=jax.random.key(0))
+    model = TwoLayer(Dense(linear, inputs=3, outputs=3), width=3, scale=1.0, key=jax.random.key(0))
     return with_units(model, jnp.diag(jnp.full(3, start)), jnp.diag(jnp.full(3, start)))
 
 
 def random_model(activation=linear, scale=0.3, width=4):
-    return TwoLayer(Dense(activation, 3, 2), width, scale, key=jax.random.key(1))
+    return TwoLayer(Dense(activation, inputs=3, outputs=2), width=width, scale=scale, key=jax.random.key(1))
 
 
 def random_data(count=20):
@@ -214,7 +214,7 @@ def test_an_iteration_that_diverges_says_so():
 
 def test_the_same_analysis(tmp_path):
     """The itinerary of gradient descent is that of the flow: the critical points are the same, the rates nearly so."""
-    model = TwoLayer(Dense(linear, 3, 3), 6, 1e-4, key=jax.random.key(0))
+    model = TwoLayer(Dense(linear, inputs=3, outputs=3), width=6, scale=1e-4, key=jax.random.key(0))
     path = descend(model, half_squared_error, STAIRCASE, optimiser=gradient_descent(1e-2), t1=25.0)
     assert path.stats["reduced_data"] is False and len(path.ts) == 2001
     visits = itinerary(path)
@@ -225,7 +225,7 @@ def test_the_same_analysis(tmp_path):
     again = load(tmp_path / "descent.npz", model, half_squared_error, STAIRCASE)
     assert again.solver is None and again.stats == path.stats and np.all(again.thetas == path.thetas)
     assert again.record(float(path.ts[7])).losses[0] == path.losses[7]
-    with pytest.raises(ValueError, match="nowhere between its steps"):
+    with pytest.raises(ValueError, match="no state between its steps"):
         again.record(float(path.ts[7]) + 1e-3)
 
 
@@ -239,7 +239,7 @@ def test_statistics_stand_for_the_sample():
     np.testing.assert_allclose(reduced.thetas, plain.thetas, atol=1e-12)
 
 
-def test_bad_input_is_refused():
+def test_bad_input_raises():
     model, data = random_model(), random_data()
     for match, options in (
         ("give a key", {"batch": 5}),
@@ -256,3 +256,9 @@ def test_bad_input_is_refused():
     ):
         with pytest.raises(ValueError, match="step|decay"):
             bad()
+
+
+def test_optimisers_speak():
+    momentum_text, adam_text = str(momentum(0.01, 0.9)), str(adam(0.01))
+    assert momentum_text.startswith("momentum 0.9, step 0.01: time 0.1 per step") and "converges to" in momentum_text
+    assert adam_text.startswith("Adam, step 0.01: time 0.01 per step") and "does not converge to" in adam_text

@@ -11,7 +11,7 @@ import pytest
 from jaxtyping import Array
 from saddlescope.flows import half_squared_error, statistics_loss
 from saddlescope.flows.losses.statistics import SufficientStatistics
-from saddlescope.flows.sensitivity.crossing import crossing_time, dwell_time, flow_map
+from saddlescope.flows.sensitivity.crossing import Crossing, crossing_time, dwell_time, flow_map
 from saddlescope.flows.solvers.kvaerno import kvaerno5
 from saddlescope.models import Dense, TwoLayer, linear, relu, tanh
 from saddlescope.models.units import with_units
@@ -148,7 +148,7 @@ def test_crossing_time_and_the_covariance():
     d, s, a0, level = 1.6, 0.9, 1e-4, 0.05
     q = np.array([np.cos(0.7), np.sin(0.7)])
     second = d * np.outer(q, q) + 0.4 * (np.eye(2) - np.outer(q, q))
-    model = TwoLayer(Dense(linear, 2), 1, 1.0, key=jax.random.key(0))
+    model = TwoLayer(Dense(linear, inputs=2), width=1, scale=1.0, key=jax.random.key(0))
     model = with_units(model, jnp.sqrt(a0) * jnp.asarray(q)[None], jnp.full((1, 1), jnp.sqrt(a0)))
 
     def ours(second, cross):
@@ -171,7 +171,7 @@ def test_crossing_time_and_the_covariance():
 def network():
     """A random tanh network, its data, and the crossing time as a function of both, with its gradient."""
     keys = jax.random.split(jax.random.key(3), 4)
-    model = TwoLayer(Dense(tanh, 3), 4, 0.3, key=keys[0])
+    model = TwoLayer(Dense(tanh, inputs=3), width=4, scale=0.3, key=keys[0])
     x = jax.random.normal(keys[1], (12, 3))
     data = x, jnp.tanh(x @ jax.random.normal(keys[2], (3, 2)) * 2).sum(1, keepdims=True)
 
@@ -230,7 +230,7 @@ def test_too_few_steps_are_a_value():
 
 def test_kinks_have_times_but_no_derivatives():
     """Differentiated steps miss what the derivative gains where a unit crosses a kink."""
-    model = TwoLayer(Dense(relu, 1), 2, 0.5, key=jax.random.key(0))
+    model = TwoLayer(Dense(relu, inputs=1), width=2, scale=0.5, key=jax.random.key(0))
     data = jnp.array([[1.0], [-1.0]]), jnp.array([[1.0], [2.0]])
     time = lambda inputs: flow_map(inputs[0], half_squared_error, inputs[1], 0.1).time  # noqa: E731
     assert time((model, data)) == 0.1
@@ -256,3 +256,15 @@ def test_kinks_have_times_but_no_derivatives():
 def test_bad_input(call, complaint):
     with pytest.raises(ValueError, match=complaint):
         call(balanced(1e-3))
+
+
+def test_a_crossing_speaks():
+    crossing = Crossing(time=jnp.asarray(1.25), model=(), reached=jnp.asarray(True), result=dfx.RESULTS.event_occurred)
+    assert str(crossing) == "reached at t = 1.25"
+    late = eqx.tree_at(lambda crossing: crossing.reached, crossing, jnp.asarray(False))
+    assert str(late) == "not reached by t = 1.25"
+    failed = Crossing(time=late.time, model=(), reached=late.reached, result=dfx.RESULTS.max_steps_reached)
+    assert str(failed).startswith("not reached by t = 1.25: ") and "maximum number of" in str(failed)
+    told = []
+    jax.make_jaxpr(lambda t: told.append(str(eqx.tree_at(lambda c: c.time, crossing, t))))(1.0)
+    assert told == ["a crossing whose time is traced"]

@@ -1,5 +1,6 @@
 """What simulate promises beyond accuracy: default tolerances, stops, stiffness, precision, saving."""
 
+import dataclasses
 import time
 import warnings
 
@@ -15,10 +16,9 @@ from jaxtyping import Array
 from saddlescope.analysis import itinerary
 from saddlescope.analysis.visits.passages import passages
 from saddlescope.flows import Result, half_squared_error, load, mean_squared_error, simulate
-from saddlescope.flows.simulation import march
-from saddlescope.flows.simulation.grids import linear_grid, logarithmic_grid
+from saddlescope.flows.simulation import integration
 from saddlescope.flows.simulation.recorder import Recorder
-from saddlescope.flows.simulation.stepping import Steps
+from saddlescope.flows.simulation.steps import FIELDS, Steps
 from saddlescope.flows.solvers.kvaerno import PatientChord, kvaerno5
 from saddlescope.models import Dense, TwoLayer, linear, low_rank_plus_noise, relu
 from saddlescope.models.units import unit_vectors, with_units
@@ -30,7 +30,7 @@ def two_modes(scale, strengths=(2.0, 1.0), angle=0.0):
     c, s = np.cos(angle), np.sin(angle)
     rotation = np.array([[c, -s], [s, c]])
     scale = np.broadcast_to(scale, 2)
-    model = TwoLayer(Dense(linear, 2, 2), 2, 1.0, key=jax.random.key(0))
+    model = TwoLayer(Dense(linear, inputs=2, outputs=2), width=2, scale=1.0, key=jax.random.key(0))
     weights = rotation @ np.diag(scale) @ rotation.T
     model = with_units(model, jnp.asarray(weights), jnp.asarray(weights.T))
     x = np.sqrt(2) * np.eye(2)
@@ -115,7 +115,7 @@ def test_robertson_takes_the_right_number_of_steps():
     reference = solve_ivp(
         lambda t, y: np.asarray(robertson(t, y, None)), (0, 1e4), [1, 0, 0], "Radau", rtol=1e-10, atol=1e-14
     )
-    np.testing.assert_allclose(solution.thetas[-1], reference.y[:, -1], rtol=1e-4)
+    np.testing.assert_allclose(solution.ys[-1], reference.y[:, -1], rtol=1e-4)
 
 
 def test_the_implicit_solver_crosses_a_stiff_valley():
@@ -180,7 +180,7 @@ def test_a_flow_that_blows_up_is_a_value_not_a_nan():
 def test_sliding_along_a_kink_is_said_not_suffered():
     """One neuron whose kink w·x₂ = 0 attracts from both sides: x₁ pulls it across, x₂ pushes it back."""
     x = jnp.array([[1.0, 0.0], [0.5, 1.0]])
-    model = TwoLayer(Dense(relu, 2, 1), 1, 1.0, key=jax.random.key(0))
+    model = TwoLayer(Dense(relu, inputs=2, outputs=1), width=1, scale=1.0, key=jax.random.key(0))
     model = with_units(model, jnp.array([[0.4, -0.25]]), jnp.array([[0.5]]))
     with pytest.warns(UserWarning, match="slides along a kink"):
         flow = simulate(model, half_squared_error, (x, jnp.array([[2.0], [-5.0]])), t1=50.0)
@@ -190,7 +190,7 @@ def test_sliding_along_a_kink_is_said_not_suffered():
 
 
 def test_interruption_keeps_what_was_computed(problem, monkeypatch):
-    original, calls = march.advance, []
+    original, calls = integration.advance, []
 
     def interrupted(*arguments):
         calls.append(None)
@@ -198,7 +198,7 @@ def test_interruption_keeps_what_was_computed(problem, monkeypatch):
             raise KeyboardInterrupt
         return original(*arguments)
 
-    monkeypatch.setattr(march, "advance", interrupted)
+    monkeypatch.setattr(integration, "advance", interrupted)
     with pytest.warns(UserWarning, match="interrupted"):
         flow = simulate(problem[0], half_squared_error, problem[1], t1=1e3, solver=dfx.Tsit5())
     assert flow.result is Result.interrupted
@@ -206,7 +206,7 @@ def test_interruption_keeps_what_was_computed(problem, monkeypatch):
 
 
 def test_saved_times_are_stepped_onto(problem):
-    times = np.concatenate([logarithmic_grid(1e-3, 1.0, 7), 1 + linear_grid(3.0, 5)])
+    times = np.concatenate([np.geomspace(1e-3, 1.0, 7), np.linspace(1.0, 4.0, 6)[1:]])
     flow = simulate(problem[0], half_squared_error, problem[1], t1=5.0, save_times=times)
     assert np.all(np.isin(times, flow.ts))
     assert flow.ts[-1] == 5.0
@@ -246,11 +246,13 @@ def test_save_and_load(problem, tmp_path):
     path = tmp_path / "flow.npz"
     flow.save(path)
     back = load(path, problem[0], half_squared_error, problem[1])
-    for name in ("ts", "ys", "losses", "speeds", "energies"):
+    for name in FIELDS:
         np.testing.assert_array_equal(getattr(back, name), getattr(flow, name))
     assert back.result is flow.result and back.stats == flow.stats
     np.testing.assert_array_equal(back.evaluate(1.234), flow.evaluate(1.234))
     assert [item.name for item in tmp_path.iterdir()] == ["flow.npz"]
+    with pytest.raises(OSError, match="cannot write .*: it is a folder"):
+        flow.save(tmp_path)
     path.write_bytes(b"no trajectory")
     with pytest.raises(ValueError, match="not a saved trajectory"):
         load(path, problem[0], half_squared_error, problem[1])
@@ -260,9 +262,9 @@ def test_low_rank_start_has_no_first_plateau():
     """Large low-rank weights plus noise: the loss falls at once, then plateaus come."""
     x = np.sqrt(3) * np.eye(3)
     target = np.diag([6.0, 3.0, 2.0]) / 11
-    model = TwoLayer(Dense(linear, 3, 3), 20, 1.0, key=jax.random.key(1))
-    small = low_rank_plus_noise(model, 0, 0.0, 1e-4, key=jax.random.key(2))
-    large = low_rank_plus_noise(model, 1, 0.1, 1e-4, key=jax.random.key(2))
+    model = TwoLayer(Dense(linear, inputs=3, outputs=3), width=20, scale=1.0, key=jax.random.key(1))
+    small = low_rank_plus_noise(model, rank=0, size=0.0, scale=1e-4, key=jax.random.key(2))
+    large = low_rank_plus_noise(model, rank=1, size=0.1, scale=1e-4, key=jax.random.key(2))
     values = np.linalg.svd(np.asarray(unit_vectors(large)), compute_uv=False)
     assert values[0] > 100 * values[1]
     data = jnp.asarray(x), jnp.asarray(x @ target.T)
@@ -270,4 +272,12 @@ def test_low_rank_start_has_no_first_plateau():
     assert passages(flows[0])[0].dwell > 5
     assert passages(flows[1])[0].time > 1
     with pytest.raises(ValueError, match="rank must lie between"):
-        low_rank_plus_noise(model, 7, 0.1, 1e-4, key=jax.random.key(2))
+        low_rank_plus_noise(model, rank=7, size=0.1, scale=1e-4, key=jax.random.key(2))
+
+
+def test_a_trajectory_speaks_and_shows_itself_escaped(problem):
+    flow = simulate(problem[0], half_squared_error, problem[1], t1=5.0)
+    assert str(flow).splitlines()[0] == "gradient flow to t = 5 (t1 reached)"
+    stats = flow.stats | {"reason": "a < b & c"}
+    changed = dataclasses.replace(flow, stats=stats)
+    assert changed._repr_html_() == f"<pre>{str(flow)}\n  a &lt; b &amp; c</pre>"

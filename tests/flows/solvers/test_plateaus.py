@@ -30,8 +30,8 @@ def teacher_and_student(strength):
     """
     keys = jax.random.split(jax.random.key(0), 3)
     x = jax.random.normal(keys[0], (500, 4))
-    y = strength * jax.vmap(TwoLayer(Dense(tanh, 4, 1), 4, 1.0, key=keys[1]))(x) + 1
-    student = TwoLayer(Dense(tanh, 4, 1), 10, 1e-2 * strength**0.5, key=keys[2])
+    y = strength * jax.vmap(TwoLayer(Dense(tanh, inputs=4, outputs=1), width=4, scale=1.0, key=keys[1]))(x) + 1
+    student = TwoLayer(Dense(tanh, inputs=4, outputs=1), width=10, scale=1e-2 * strength**0.5, key=keys[2])
     return Offset(student, jnp.zeros(1)), (x, y)
 
 
@@ -61,7 +61,7 @@ def test_steps_across_the_first_plateau_do_not_grow_with_its_length(name):
             mean_squared_error,
             data,
             t1=1.3 * length,
-            saveat=[0.5 * length],
+            save_times=[0.5 * length],
             rtol=1e-6,
             solver=SOLVERS[name](landscape),
         )

@@ -126,7 +126,7 @@ def test_order_of_convergence(name, problem):
 
 def wide_model():
     """A two-layer linear network with a zero unit and two equal ones, and data that it cannot fit exactly."""
-    model = TwoLayer(Dense(linear, 3, 2), 5, 0.1, key=jax.random.key(0))
+    model = TwoLayer(Dense(linear, inputs=3, outputs=2), width=5, scale=0.1, key=jax.random.key(0))
     u, v = model.u, model.v
     u, v = (rows.at[1].set(rows[0]).at[2].set(0.0) for rows in (u, v))
     x = jax.random.normal(jax.random.key(1), (12, 3))

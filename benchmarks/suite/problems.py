@@ -1,4 +1,4 @@
-"""The fixed suite of flows on which solvers are compared."""
+"""The fixed set of flows on which solvers are compared."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -16,8 +16,13 @@ from saddlescope.models import Dense, Slot, TwoLayer, UnitLaw, Units, linear, ta
 class Problem(NamedTuple):
     """A flow to time t1, and the times at which it is compared.
 
-    - `dense`: whether methods with a dense Jacobian take part; `without`: solvers left out, as they take minutes.
-    - `times`: of comparison, increasing to t1; by default twenty, equally spaced in the logarithm.
+    Attributes:
+        name: of the problem.
+        landscape: model at its initial weights, loss and data.
+        t1: the horizon.
+        dense: whether methods with a dense Jacobian take part.
+        without: names of solvers that are left out, as they take minutes.
+        times: of comparison, increasing to t1 (`with_times`).
     """
 
     name: str
@@ -33,7 +38,7 @@ class Problem(NamedTuple):
 
 
 def with_times(problem, extra=()):
-    """The problem with twenty times of comparison, from a thousandth of t1 on, and some more."""
+    """The problem with twenty comparison times, equally spaced in the logarithm from t1/1000 on, and extra ones."""
     times = np.unique(np.concatenate([np.geomspace(1e-3 * problem.t1, problem.t1, 20), np.asarray(extra)]))
     times[-1] = problem.t1
     return problem._replace(times=times)
@@ -56,7 +61,9 @@ class Perceptron(eqx.Module):
 
     @property
     def units(self):
-        return Units((Slot(_weights), Slot(_biases)), (Slot(_readout),), UnitLaw(zero=False, order=0))
+        return Units(
+            incoming=(Slot(_weights), Slot(_biases)), outgoing=(Slot(_readout),), law=UnitLaw(zero=False, order=0)
+        )
 
     def __call__(self, x):
         return self.readout @ jax.nn.softplus(self.weights @ x + self.biases) + self.offset
@@ -90,7 +97,7 @@ def linear_power_law():
     keys = jax.random.split(jax.random.key(0), 4)
     x = jax.random.normal(keys[0], (400, 8)) / jnp.arange(1, 9)
     y = x @ jax.random.normal(keys[1], (8, 8)) + 0.1 * jax.random.normal(keys[2], (400, 8))
-    model = TwoLayer(Dense(linear, 8, 8), 10, 1e-3, key=keys[3])
+    model = TwoLayer(Dense(linear, inputs=8, outputs=8), width=10, scale=1e-3, key=keys[3])
     loss, data = reduced_data(model, half_squared_error, (x, y))
     return Problem("linear", Landscape(model, loss, data), 3000.0)
 
@@ -99,8 +106,8 @@ def tanh_teacher():
     """Tanh teacher of 4 units and student of 10, 4 inputs, 500 samples, ε = 1e-2: 50 parameters."""
     keys = jax.random.split(jax.random.key(0), 3)
     x = jax.random.normal(keys[0], (500, 4))
-    y = jax.vmap(TwoLayer(Dense(tanh, 4, 1), 4, 1.0, key=keys[1]))(x)
-    model = TwoLayer(Dense(tanh, 4, 1), 10, 1e-2, key=keys[2])
+    y = jax.vmap(TwoLayer(Dense(tanh, inputs=4, outputs=1), width=4, scale=1.0, key=keys[1]))(x)
+    model = TwoLayer(Dense(tanh, inputs=4, outputs=1), width=10, scale=1e-2, key=keys[2])
     return Problem("tanh", Landscape(model, mean_squared_error, (x, y)), 1e5)
 
 
@@ -120,8 +127,8 @@ def softplus_teacher(inputs, width, t1):
 def relu_figure():
     """The ReLU set-up of Figure 1D.
 
-    On few samples of a line, flows of ReLU units with biases soon slide along kinks, where no solver of this suite gets
-    anywhere; this one crosses its kinks.
+    With few samples on a line, flows of ReLU units with biases soon slide along kinks, where no solver of this suite
+    makes progress; this flow crosses its kinks.
     """
     setup = experiment("relu").setup(0)
     loss, data = reduced_data(setup.model, setup.loss, setup.data)
@@ -149,8 +156,8 @@ def wide():
     """Tanh teacher of 4 units, student of 500 with 199 inputs, 100 samples: 10⁵ parameters."""
     keys = jax.random.split(jax.random.key(0), 3)
     x = jax.random.normal(keys[0], (100, 199)) / jnp.arange(1, 200) ** 0.5
-    y = jax.vmap(TwoLayer(Dense(tanh, 199, 1), 4, 1.0, key=keys[1]))(x)
-    model = TwoLayer(Dense(tanh, 199, 1), 500, 1e-2, key=keys[2])
+    y = jax.vmap(TwoLayer(Dense(tanh, inputs=199, outputs=1), width=4, scale=1.0, key=keys[1]))(x)
+    model = TwoLayer(Dense(tanh, inputs=199, outputs=1), width=500, scale=1e-2, key=keys[2])
     return Problem("wide", Landscape(model, mean_squared_error, (x, y)), 1e4, dense=False)
 
 

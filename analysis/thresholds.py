@@ -1,0 +1,86 @@
+"""The numbers that decide what counts as a critical point, a visit or a unit, in one record with their reasons."""
+
+import equinox as eqx
+
+# The spacing of double-precision numbers at 1.
+EPS = 2.0**-52
+
+
+class Thresholds(eqx.Module):
+    r"""What counts as zero, near, far, steady or prominent.
+
+    All are dimensionless: shares of the flow's own `Scales` or of a quantity that is named. A test halves and doubles
+    each of them: the kinds, indices and widths of its itinerary stay as they are.
+
+    Attributes:
+        prominence: decades by which a minimum of the speed must stand out to count as a visit. Half a decade lies
+            between the wiggles of a plateau and the transitions beside it.
+        noise_safety: the integrator's noise floor of the speed, in errors of one step. An explicit method that has
+            converged steps at the edge of its stability, where errors of single steps accumulate: speeds of up to fifty
+            errors of one step were observed.
+        drop_fraction: share of the neighbouring drop of the loss at which a plateau is reached and left. A tenth, as in
+            the rise time of a signal.
+        unit_share: share in the map below which a part of the units counts as zero for the effective width. One per
+            cent of the output is far below what units contribute on the plateaus.
+        ray_angle: two units lie on one ray if their directions differ by less than this angle, in radians: units of one
+            ray align as they grow, and rays of different features are far apart.
+        copy_distance: two units are copies if they differ by less than this share of the larger one.
+        clear_gap: an effective width is clear if its smallest retained and largest dropped parts differ by at least
+            this factor, a decade.
+        gradient_zero: ‖∇L‖∞ at a critical point, relative to the largest speed of the flow. Newton's method reaches
+            rounding; six decades are left for ill-conditioned Hessians.
+        plateau_share: a critical point belongs to a plateau if its loss differs from the plateau's by less than this
+            share of the smaller neighbouring drop: twice `drop_fraction`, the extent of the plateau.
+        near: distance, relative to ‖θ‖, within which a saddle of the narrow network counts as visited without further
+            question. Farther away the narrow network's own descent says where the flow is heading.
+        far: distance, relative to ‖θ‖, beyond which a zero of the gradient does not explain why the flow slowed down:
+            along a flat channel the gradient vanishes at infinity.
+        narrow_curvature: eigenvalues of the narrow Hessian above minus this share of the largest count as not
+            negative. The square root of what double precision resolves, rounded up.
+        eigenvalue_safety: |λ| below this many times curvature·√accuracy count as zero, accuracy being that of the
+            gradient: where the loss is of third order a gradient of g leaves the point uncertain by √g, and its
+            eigenvalues as much. A safety factor.
+        form_zero: a leading-order form weaker than this share of the largest speed is zero to rounding, the point being
+            known to about the square root of double precision.
+        loss_zero: a loss below this share of the initial one is zero, to rounding of a sum of squares.
+        loss_silent: changes of the loss below this share of the initial loss are rounding: a thousand units in the
+            last place, since a loss is a sum over samples.
+        flat_gradient: ‖∇L‖ along the null space, relative to the largest speed, below which the null space is tangent
+            to a manifold of critical points. Ten times `gradient_zero`, the accuracy of the point itself.
+        inside_null_space: a direction lies in the null space if all of it except this share does. A critical point
+            known to $10^{-10}$ has its null space to within about the square root, with a decade to spare.
+        channel_growth: in a flat channel each decade of time moves the weights by at least this share of the decade
+            before. Weights that converge on a quartic floor move by $10^{-1/2}$ of it, those in a channel by as much
+            or more, if only logarithmically.
+        ghost_curvature: at a ghost the Hessian maps the unit gradient to a vector shorter than this share of the
+            largest curvature: the gradient is stationary in size.
+        steady: share by which a local growth rate may vary over a phase of growth from which a rate is measured.
+        seeded: an unstable coordinate below this share of ‖θ‖ was made by rounding, not by the flow: four units in the
+            last place.
+    """
+
+    prominence: float = 0.5
+    noise_safety: float = 100.0
+    drop_fraction: float = 0.1
+    unit_share: float = 0.01
+    ray_angle: float = 0.3
+    copy_distance: float = 0.1
+    clear_gap: float = 10.0
+    gradient_zero: float = 1e-10
+    plateau_share: float = 0.2
+    near: float = 1e-3
+    far: float = 2.0
+    narrow_curvature: float = 1e-7
+    eigenvalue_safety: float = 10.0
+    form_zero: float = 1e-8
+    loss_zero: float = 1e-14
+    loss_silent: float = 1e3 * EPS
+    flat_gradient: float = 1e-9
+    inside_null_space: float = 1e-4
+    channel_growth: float = 0.9
+    ghost_curvature: float = 1e-4
+    steady: float = 0.01
+    seeded: float = 4 * EPS
+
+
+STANDARD = Thresholds()

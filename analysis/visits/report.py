@@ -1,0 +1,90 @@
+"""The itinerary as a table, with remarks below it."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from ..tables import new_table
+from .visit import Visit
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+# Characters across the printed table: more than it needs, so that no cell is ever folded.
+WIDTH = 180
+COLUMNS = (
+    *("#", "time", "arrival", "dwell (predicted)", "loss", "width", "type", "kind", "index"),
+    *("nullity", "order", "rate (predicted)", "e-folds", "overlap", "‖∇L‖∞", "distance"),
+)
+
+
+def remarks(visits: Sequence[Visit]) -> list[str]:
+    """Facts that no column shows: unclear widths, units recruited together, plateaus without a critical point."""
+    lines = []
+    for number, visit in enumerate(visits):
+        before = visits[number - 1].effective_widths if number else ()
+        several = len(visit.effective_widths) > 1
+        for k, effective in enumerate(visit.effective_widths):
+            where = f" in layer {k + 1}" if several else ""
+            if not effective.clear:
+                sizes = ", ".join(f"{size:.2g}" for size in effective.sizes[: effective.width + 2])
+                lines.append(
+                    f"Visit {number}: effective width {effective.width}{where} is unclear, gap {effective.gap:.2g} at "
+                    f"threshold {effective.threshold:.2g}; the largest sizes are {sizes}."
+                )
+            grown = effective.width - before[k].width if before else 0
+            if grown > 1:
+                together = f"{grown} units{where} grew together, with no plateau between."
+                lines.append(f"Visits {number - 1} to {number}: {together}")
+        if visit.kind.name in ("no critical point", "undetermined", "ghost", "flat channel"):
+            lines.append(f"Visit {number}: {visit.kind.name}: {visit.kind.evidence}.")
+        explained, form = visit.kind.null_space, visit.kind.null_space_form
+        if explained and explained.unexplained and visit.kind.name != "degenerate saddle":
+            changes = f", along which {form}: no critical manifold" if form is not None and form.order else ""
+            lines.append(f"Visit {number}: {explained.summary}{changes}.")
+        if visit.escape is not None and visit.escape.seeded_by_rounding:
+            lines.append(f"Visit {number}: the escape was seeded by rounding; its time says nothing about the flow.")
+    return lines
+
+
+def table(visits: Sequence[Visit]) -> "Table":
+    """The itinerary as a rich table."""
+    result = new_table(COLUMNS, left=("kind",))
+    for row in rows(visits):
+        result.add_row(*row)
+    return result
+
+
+def rows(visits: Sequence[Visit]) -> list[list[str]]:
+    """The cells of the table, one row for each visit."""
+    return [[str(number), *_cells(visit)] for number, visit in enumerate(visits)]
+
+
+def _cells(visit: Visit) -> list[str]:
+    passage, point, kind, escape = visit.passage, visit.critical_point, visit.kind, visit.escape
+    widths = [f"{effective.width}{'' if effective.clear else '?'}" for effective in visit.effective_widths]
+    types = [effective.embedding for effective in visit.effective_widths]
+    dwell = "stays" if passage.dwell is None else f"{passage.dwell:.4g}"
+    if escape is not None and escape.dwell_predicted is not None:
+        dwell += f" ({escape.dwell_predicted:.4g})"
+    found = point.converged
+    rate = "–"
+    if escape is not None:
+        measured = "?" if escape.rate_measured is None else f"{escape.rate_measured:.5g}"
+        rate = measured if escape.rate_predicted is None else f"{measured} ({escape.rate_predicted:.5g})"
+    return [
+        f"{passage.time:.4g}",
+        f"{passage.arrival:.4g}",
+        dwell,
+        f"{point.loss:.8g}" if found else f"{visit.loss:.4g} (flow)",
+        ", ".join(widths) or "–",
+        ", ".join(types if len(set(types)) > 1 else types[:1]) or "–",
+        kind.name,
+        "–" if kind.index is None else str(kind.index),
+        "–" if kind.nullity is None else str(kind.nullity),
+        "–" if kind.order is None else str(kind.order),
+        rate,
+        "–" if escape is None else f"{escape.e_folds:.1f}",
+        "–" if escape is None or escape.overlap is None else f"{escape.overlap:.5f}",
+        f"{point.gradient_norm:.0e}",
+        f"{point.distance:.1e}",
+    ]
