@@ -1,7 +1,6 @@
 """One run of an experiment: flow, itinerary, figure, record, trajectory."""
 
 import json
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ import equinox as eqx
 from ...analysis import itinerary
 from ...analysis.visits.itinerary import Itinerary
 from ...flows import Result, Trajectory, load, simulate
+from ...flows.files import replacing
 from ...flows.simulation.trajectory import read_header
 from ..setups.registry import experiment
 from .outputs import OutputPaths, check_writable, output_paths
@@ -73,16 +73,14 @@ class Run(eqx.Module):
         from ...analysis import plot
 
         figure = plot(self.trajectory, self.itinerary, levels=self.levels, title=self.title)
-        partial = path.with_name(path.name + ".part")
-        figure.savefig(partial, format="png", dpi=150)
+        with replacing(path) as partial:
+            figure.savefig(partial, format="png", dpi=150)
         plt.close(figure)
-        os.replace(partial, path)
 
     def write_record(self, path: Path) -> None:
         """Writes the record (JSON), whole or not at all."""
-        partial = path.with_name(path.name + ".part")
-        partial.write_text(json.dumps(self.record, indent=1, allow_nan=False) + "\n")
-        os.replace(partial, path)
+        with replacing(path) as partial:
+            partial.write_text(json.dumps(self.record, indent=1, allow_nan=False) + "\n")
 
 
 def run(

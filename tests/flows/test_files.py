@@ -20,8 +20,9 @@ def test_a_full_disk_leaves_the_old_file_intact(writer, compress, tmp_path, monk
     path = tmp_path / "thing.npz"
     files.write(path, HEADER | {"number": 1}, ARRAYS, compress=compress)
     monkeypatch.setattr(np, writer, disk_full)
-    with pytest.raises(OSError, match=r"cannot write .*thing.npz: No space left on device\."):
+    with pytest.raises(OSError, match=r"cannot write .*thing.npz: No space left on device\.$") as failure:
         files.write(path, HEADER | {"number": 2}, ARRAYS, compress=compress)
+    assert failure.value.strerror == "No space left on device"
     header, arrays = files.read(path, "thing", 1)
     assert header["number"] == 1
     np.testing.assert_array_equal(arrays["x"], ARRAYS["x"])
