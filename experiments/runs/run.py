@@ -1,6 +1,7 @@
 """One run of an experiment: flow, itinerary, figure, record, trajectory."""
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,6 @@ import equinox as eqx
 from ...analysis import itinerary
 from ...analysis.visits.itinerary import Itinerary
 from ...flows import Result, Trajectory, load, simulate
-from ...flows.files import replacing
 from ...flows.simulation.trajectory import read_header
 from ..setups.registry import experiment
 from .outputs import OutputPaths, check_writable, output_paths
@@ -73,14 +73,16 @@ class Run(eqx.Module):
         from ...analysis import plot
 
         figure = plot(self.trajectory, self.itinerary, levels=self.levels, title=self.title)
-        with replacing(path) as partial:
-            figure.savefig(partial, format="png", dpi=150)
+        partial = path.with_name(path.name + ".part")
+        figure.savefig(partial, format="png", dpi=150)
         plt.close(figure)
+        os.replace(partial, path)
 
     def write_record(self, path: Path) -> None:
         """Writes the record (JSON), whole or not at all."""
-        with replacing(path) as partial:
-            partial.write_text(json.dumps(self.record, indent=1, allow_nan=False) + "\n")
+        partial = path.with_name(path.name + ".part")
+        partial.write_text(json.dumps(self.record, indent=1, allow_nan=False) + "\n")
+        os.replace(partial, path)
 
 
 def run(
