@@ -50,7 +50,7 @@ class Certificate(eqx.Module):
 
     @property
     def exists(self) -> bool:
-        """Whether there is a critical point within `radius`, provided that K is what the search found."""
+        """Whether there is a critical point within `radius`, provided that K is a Lipschitz constant within it."""
         return self.complete and self.kantorovich <= KANTOROVICH
 
     @property

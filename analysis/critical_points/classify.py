@@ -1,4 +1,4 @@
-"""The kind of a critical point, and on what evidence."""
+"""Classification of critical points: strict, degenerate and non-smooth saddles, minima, flat channels, ghosts."""
 
 import numpy as np
 from diffrax import AbstractSolver
@@ -32,7 +32,7 @@ def classify(
     thresholds: Thresholds = STANDARD,
     follow_channels: bool = True,
 ) -> Kind:
-    r"""Decides what kind of critical point a point is.
+    r"""The kind of a critical point.
 
     In this order: where units that are zero have a kink there is no Hessian, and the positively homogeneous form of
     an added unit decides; a negative eigenvalue makes a strict saddle; a positive semidefinite Hessian with a
@@ -95,7 +95,7 @@ def _without_point(
 
 
 def _without_hessian(known: Evidence) -> Kind:
-    """What blocks as large as the narrow network, the form of an added unit, and the loss alone can tell."""
+    """The kind from blocks as large as the narrow network, the form of an added unit, and the loss alone."""
     point, form, blocks = known.point, known.form, _blocks(known)
     order = form.order if isinstance(form, AddedUnitForm) else None
     if blocks is not None and blocks.index:

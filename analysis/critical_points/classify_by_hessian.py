@@ -26,7 +26,7 @@ def classify_by_hessian(known: Evidence) -> Kind:
     """The kind of a point at which the loss is twice differentiable and small enough for a dense Hessian.
 
     Args:
-        known: the point, with what added units do to the loss.
+        known: the point, with the effect of added units.
 
     Returns:
         The kind, with its spectrum and with the null space explained.
@@ -60,7 +60,7 @@ def classify_by_hessian(known: Evidence) -> Kind:
 
 
 def _by_eigenvalues(known: Evidence, found: Spectrum) -> _Decision | None:
-    """What eigenvalues, added units and the loss decide; `None` for a null space that has to be searched."""
+    """The decision by eigenvalues, added units and the loss; `None` if the null space has to be searched."""
     if found.index > 0:
         lowest = f"{found.index} negative eigenvalues, the lowest {found.eigenvalues[0]:.6g}"
         return _Decision("strict saddle", 2, lowest)

@@ -1,4 +1,4 @@
-"""What is known of a critical point before its Hessian: what small units do to the loss, and what counts as zero."""
+"""The evidence on a critical point other than its Hessian: the effect of small units, and thresholds for zero."""
 
 import equinox as eqx
 import numpy as np
@@ -16,7 +16,7 @@ NO_UNIT_HELPS = "no unit of any size lowers the loss to first order, so none doe
 
 
 class Evidence(eqx.Module):
-    """A critical point with what is known of it before its Hessian is computed.
+    """A critical point with the evidence on it other than its Hessian.
 
     Attributes:
         point: the critical point, refined and converged.
@@ -48,7 +48,7 @@ class Evidence(eqx.Module):
 def gather(
     point: CriticalPoint, *, scales: Scales, starts: Float[np.ndarray, "k Nu"] | None, thresholds: Thresholds
 ) -> Evidence:
-    """Examines added units at a critical point, and what counts as zero there.
+    """Computes the effect of added units at a critical point, and the thresholds for zero there.
 
     Args:
         point: the critical point.

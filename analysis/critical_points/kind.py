@@ -31,7 +31,7 @@ KindName = Literal[
 
 
 class OnRequest(eqx.Module):
-    """From what the certificate and the form of a critical point are computed when they are asked for.
+    """The inputs of a critical point's certificate and null-space form, which are computed on request.
 
     Attributes:
         landscape: the loss.
@@ -59,7 +59,7 @@ class OnRequest(eqx.Module):
 
 
 class Kind(eqx.Module):
-    """The kind of a critical point, and on what it rests.
+    """The kind of a critical point, and the evidence for it.
 
     Attributes:
         name: one of a closed list, `KindName`.
@@ -74,7 +74,7 @@ class Kind(eqx.Module):
             rests on it; `unexplained_form` computes it for any saddle or minimum.
         null_space: how the zero eigenvalues are explained, `None` without a spectrum.
         blocks: index and nullity from blocks as large as the narrow network, for networks too large for a `spectrum`.
-        on_request: from what `certificate` and `unexplained_form` are computed when they are asked for.
+        on_request: the inputs of `certificate` and `unexplained_form`, which are computed on request.
     """
 
     name: KindName
@@ -112,7 +112,7 @@ class Kind(eqx.Module):
         return self.on_request.form()
 
     def _facts(self) -> list[tuple[str, str]]:
-        """What is known, as pairs of a heading and a text."""
+        """The facts, as pairs of a heading and a text."""
         numbers = (("order", self.order), ("index", self.index), ("nullity", self.nullity))
         counts = ", ".join(f"{name} {number}" for name, number in numbers if number is not None)
         facts = [("counts", counts or "no order, index or nullity is known"), ("evidence", self.evidence)]

@@ -19,7 +19,12 @@ Part = Literal["whole", "gauss-newton", "residual"]
 
 
 class Linearised(eqx.Module):
-    r"""A model replaced by its first-order expansion in the parameters, $f(x; \theta_0) + D f(x; \theta_0) \delta$."""
+    r"""A model replaced by its first-order expansion in the parameters, $f(x; \theta_0) + D f(x; \theta_0) \delta$.
+
+    Attributes:
+        model: f with its parameters θ₀.
+        displacement: δ, of the flattened parameters.
+    """
 
     model: Any
     displacement: Float[Array, " n"]
@@ -30,6 +35,7 @@ class Linearised(eqx.Module):
         return value + change
 
     def __call__(self, x: Any) -> Array:
+        """The outputs for one input, to first order in δ."""
         return self._expand(lambda model: model(x))
 
     @property
@@ -49,7 +55,14 @@ def linearised(landscape: Landscape) -> Traced:
     Its Hessian at displacement 0 is the Gauss–Newton matrix: $\nabla^2_\delta\, \ell(f + J \delta) =
     J^\top (\partial^2 \ell / \partial f^2) J$.
 
-    **Raises:** `ValueError` for a loss that reads more of a model than its outputs.
+    Args:
+        landscape: loss and data.
+
+    Returns:
+        The traced function.
+
+    Raises:
+        ValueError: for a loss that depends on more of a model than its outputs.
     """
     theta = landscape.theta
     try:
@@ -69,9 +82,13 @@ class HessianOperator(eqx.Module):
     r"""The product of the Hessian at θ, or of one of its parts, with vectors.
 
     $\nabla^2 L = J^\top (\partial^2 \ell / \partial f^2) J + \sum_j (\partial \ell / \partial f_j) \nabla^2 f_j$: the
-    Gauss–Newton part, and what the curvature of the outputs adds to it.
+    Gauss–Newton part, and the residual part, from the curvature of the outputs.
 
-    - `landscape`, `theta`; `part`; `first`: the loss of the linearised model, for the parts.
+    Attributes:
+        landscape: loss and data.
+        theta: θ.
+        part: "whole", "gauss-newton" or "residual".
+        first: the loss of the linearised model; `None` for the whole Hessian.
     """
 
     landscape: Landscape
@@ -108,12 +125,16 @@ def _products(operator: HessianOperator, directions: Float[Any, "n k"]) -> Float
 def hessian_products(
     landscape: Landscape, part: Part = "whole", theta: Float[Any, " n"] | None = None
 ) -> Callable[[np.ndarray], np.ndarray]:
-    """The function from a block of directions, as columns, to the products of the Hessian, or a part of it, with them.
+    """Products of the Hessian, or of one of its parts, with blocks of directions.
 
-    **Arguments:** `landscape`; `part`: "whole", "gauss-newton" or "residual"; `theta`: θ, by default the landscape's
-    own.
+    Args:
+        landscape: loss and data.
+        part: "whole", "gauss-newton" or "residual".
+        theta: θ, by default the landscape's own.
 
-    **Raises:** `ValueError` for the parts of a loss that reads more of a model than its outputs.
+    Returns:
+        The function from directions, as columns, to their products. It raises `ValueError` for a part where the loss
+        depends on more of a model than its outputs.
     """
     theta = landscape.theta if theta is None else np.asarray(theta)
     if part == "whole":
@@ -128,14 +149,23 @@ def hessian_block(
     part: Part = "whole",
     theta: Float[Any, " n"] | None = None,
 ) -> Float[np.ndarray, "k k"]:
-    """The block of the Hessian, or of one of its parts, of the parameters at some positions of the flattened model.
+    """The block of the Hessian, or of one of its parts, that belongs to some of the parameters.
 
-    One Hessian–vector product for each; the rest of the Hessian is never formed. `leaf_positions` and `unit_positions`
-    give the positions of a layer's and of a unit's parameters.
+    It takes one Hessian–vector product for each; the rest of the Hessian is never formed.
+
+    Args:
+        landscape: loss and data.
+        positions: of the parameters in the flattened model; `leaf_positions` gives those of each array and
+            `unit_positions` those of each unit.
+        part: "whole", "gauss-newton" or "residual".
+        theta: θ, by default the landscape's own.
+
+    Returns:
+        The symmetric block, in the order of the positions.
     """
     products, size = hessian_products(landscape, part, theta), landscape.theta.size
     columns = []
-    # In blocks of one size, so that one program serves any number of positions.
+    # Blocks of one size share one compiled program, whatever the number of positions.
     for start in range(0, len(positions), BLOCK):
         chosen = positions[start : start + BLOCK]
         seeds = np.zeros((size, BLOCK))
@@ -146,7 +176,7 @@ def hessian_block(
 
 
 def leaf_positions(model: Any) -> dict[str, Int[np.ndarray, " k"]]:
-    """Where each array of a model is in its flattened parameters, by its path in the model."""
+    """The positions of each array of a model in its flattened parameters, by its path in the model."""
     arrays = jax.tree_util.tree_leaves_with_path(eqx.filter(model, eqx.is_inexact_array))
     ends = np.cumsum([leaf.size for _, leaf in arrays])
     return {
@@ -156,20 +186,37 @@ def leaf_positions(model: Any) -> dict[str, Int[np.ndarray, " k"]]:
 
 
 class Inertia(eqx.Module):
-    """Numbers of negative, zero and positive eigenvalues of a symmetric matrix."""
+    """Numbers of negative, zero and positive eigenvalues of a symmetric matrix.
+
+    Attributes:
+        negative: the index.
+        zero: the nullity.
+        positive: all others.
+    """
 
     negative: int
     zero: int
     positive: int
 
+    def __str__(self) -> str:
+        return f"inertia: {self.negative} negative, {self.zero} zero, {self.positive} positive eigenvalues"
+
 
 def inertia(matrix: Float[np.ndarray, "n n"], zero_threshold: float) -> Inertia:
     r"""The inertia by Sylvester's law, without eigenvalues.
 
-    $A + \tau$ and $A - \tau$ are factorised as $L D L^\top$ with blocks of size one and two in D, whose signs are those
-    of the eigenvalues of A beside $\mp\tau$.
+    $A + \tau$ and $A - \tau$ are factorised as $L D L^\top$ with blocks of size one and two in D. By congruence D
+    has as many negative eigenvalues as A has eigenvalues below $\mp\tau$.
 
-    **Arguments:** `matrix`: symmetric; `zero_threshold`: τ, up to which |λ| counts as zero.
+    Args:
+        matrix: A, symmetric.
+        zero_threshold: τ, up to which |λ| counts as zero; positive, as a zero eigenvalue is known to rounding only.
+
+    Returns:
+        The inertia.
+
+    Raises:
+        ValueError: for a threshold that is not positive.
 
     Source: Bunch & Kaufman (1977), as in LAPACK.
     """
@@ -179,7 +226,7 @@ def inertia(matrix: Float[np.ndarray, "n n"], zero_threshold: float) -> Inertia:
         )
     below = _negative(matrix + zero_threshold * np.eye(len(matrix)))
     not_above = _negative(matrix - zero_threshold * np.eye(len(matrix)))
-    return Inertia(below, not_above - below, len(matrix) - not_above)
+    return Inertia(negative=below, zero=not_above - below, positive=len(matrix) - not_above)
 
 
 def _negative(matrix: np.ndarray) -> int:

@@ -82,6 +82,12 @@ class Spectrum(eqx.Module):
         edges = np.flatnonzero(np.diff(values) > EIGENSPACE_SPREAD * np.abs(values[0])) + 1
         return tuple(np.split(np.arange(len(values)), edges))
 
+    def pseudo_inverse(self) -> Callable[[Float[np.ndarray, " n"]], Float[np.ndarray, " n"]]:
+        r"""The map $g \mapsto H^+ g$, zero on the null space; −H⁺g is Newton's step off it."""
+        nonzero = np.abs(self.eigenvalues) > self.zero_threshold
+        values, vectors = self.eigenvalues[nonzero], self.eigenvectors[:, nonzero]
+        return lambda gradient: vectors @ ((vectors.T @ gradient) / values)
+
     def __str__(self) -> str:
         lines = [
             f"Hessian spectrum of {len(self.eigenvalues)} parameters: "

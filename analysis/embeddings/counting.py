@@ -1,4 +1,4 @@
-"""How many critical manifolds a narrow network's critical point becomes in a wide one."""
+"""The number of critical manifolds that a narrow network's critical point becomes in a wide one."""
 
 from math import comb, factorial
 
@@ -6,10 +6,17 @@ import scipy
 
 
 def copies_manifolds(narrow: int, wide: int) -> int:
-    r"""$G(r, m) = r!\, S(m, r)$: the ways to make m units copies of r distinct ones, each used.
+    r"""$G(r, m) = r!\, S(m, r)$: the number of ways to make m units copies of r distinct ones, each of them used.
 
     It counts the affine subspaces of critical points of a network of width m that repeat one critical point of width
-    r, all its permutations included, by copies (type i) alone. S is the Stirling number of the second kind.
+    r, with all its permutations, by copies (type i) alone. S is the Stirling number of the second kind.
+
+    Args:
+        narrow: r, at least 1.
+        wide: m, at least r.
+
+    Returns:
+        The number of subspaces.
 
     Source: Şimşek et al. (2021), "Geometry of the loss landscape in overparameterized neural networks".
     """
@@ -20,9 +27,16 @@ def copies_manifolds(narrow: int, wide: int) -> int:
 def zero_loss_manifolds(narrow: int, wide: int) -> int:
     r"""$T(r, m) = \sum_{u=0}^{m-r} \binom{m}{u} G(r, m - u) B_u$, with groups of units whose outputs cancel.
 
-    It counts the affine subspaces of the zero-loss set of a network of width m, one zero of width r given: besides
-    copies, u units fall into groups (as many ways as the Bell number $B_u$ says) that share their incoming parameters,
-    whatever they are, and whose outgoing ones sum to zero.
+    It counts the affine subspaces of the zero-loss set of a network of width m that repeat one zero of width r: besides
+    copies, u units fall into groups, in $B_u$ ways (Bell number), that share arbitrary incoming parameters and whose
+    outgoing ones sum to zero.
+
+    Args:
+        narrow: r, at least 1.
+        wide: m, at least r.
+
+    Returns:
+        The number of subspaces.
 
     Source: as `copies_manifolds`.
     """

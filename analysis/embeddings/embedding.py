@@ -1,25 +1,31 @@
 """Narrow networks inside wide ones: the four types of embedded fixed points."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import equinox as eqx
 import numpy as np
-from jaxtyping import ArrayLike, Float
+from jaxtyping import ArrayLike, Bool, Float
 
-from ...models.unit_law import EmbeddingType
+from ...models.unit_law import EmbeddingType, UnitLaw
 from ...models.units import declared_units, map_units, width
 
-# P_u, P_v, and the layer whose units they map.
-LayerMap = tuple[Float[np.ndarray, "H r"], Float[np.ndarray, "H r"], int]
+# P_u and P_v, H × r, and the layer whose units they map.
+LayerMap = tuple[Float[np.ndarray, "_ _"], Float[np.ndarray, "_ _"], int]
+
+# The factors γ of new units: one number, or several, in a list or an array.
+Gammas = ArrayLike | Sequence[Any]
 
 
 class Embedding(eqx.Module):
     r"""A narrow network and the linear maps that embed it in a wide one: $U = P_u U'$, $V = P_v V'$.
 
-    - `narrow`: the model with r units.
-    - `incoming`, `outgoing`: $P_u, P_v \in R^{H \times r}$ with $P_v^\top P_u = 1$. Types i–iii: every wide unit
-      belongs to one narrow unit, its column, or is zero; type iv: any columns.
-    - `layer`: whose units these are, from 0; all others are the same in both networks.
+    Attributes:
+        narrow: the model with r units in the layer.
+        p_in: $P_u$, which maps incoming parameters.
+        p_out: $P_v$, which maps outgoing parameters, with $P_v^\top P_u = 1$. Types i–iii: every wide unit belongs to
+            one narrow unit, its column, or is zero; type iv: any columns.
+        layer: whose units these are, from 0; all other layers are the same in both networks.
     """
 
     narrow: Any
@@ -33,33 +39,57 @@ class Embedding(eqx.Module):
         return ((self.p_in, self.p_out, self.layer),)
 
     @property
-    def dormant(self) -> np.ndarray:
-        """Which units of the wide network are zero (bool, length H)."""
-        return ~np.any((self.p_in != 0) | (self.p_out != 0), axis=1)
+    def dormant(self) -> Bool[np.ndarray, " H"]:
+        """Which units of the wide network are zero."""
+        return _zero_rows(self.p_in, self.p_out)
 
     def wide(self, narrow: Any = None) -> Any:
-        """The wide network with the narrow one's map; `narrow` may be another network of the same shape.
+        """The wide network with the narrow one's map; its gradient is zero wherever the narrow network's is.
 
-        Its gradient is zero wherever the narrow network's is.
+        Args:
+            narrow: a network of the narrow one's shape, by default the narrow one itself.
+
+        Returns:
+            The model.
         """
         narrow = self.narrow if narrow is None else narrow
         return map_units(narrow, self.p_in, self.p_out, self.layer)
 
     def then(self, outer: "Embedding") -> "Embedding":
-        """This embedding followed by an embedding of its wide network in a wider one."""
+        """This embedding followed by an embedding of its wide network in a wider one.
+
+        Args:
+            outer: the second embedding, of the same layer.
+
+        Returns:
+            The embedding of the narrow network in the widest.
+
+        Raises:
+            ValueError: for embeddings of different layers.
+        """
         if outer.layer != self.layer:
-            raise ValueError(f"embeddings of different layers, {self.layer} and {outer.layer}, do not follow another.")
-        return Embedding(self.narrow, outer.p_in @ self.p_in, outer.p_out @ self.p_out, self.layer)
+            raise ValueError(f"embeddings of different layers, {self.layer} and {outer.layer}, have no composition.")
+        p_in, p_out = outer.p_in @ self.p_in, outer.p_out @ self.p_out
+        return Embedding(narrow=self.narrow, p_in=p_in, p_out=p_out, layer=self.layer)
+
+    def __str__(self) -> str:
+        wide, narrow = self.p_in.shape
+        return (
+            f"embedding of width {narrow} in width {wide} (layer {self.layer}): "
+            f"{wide - narrow} further units, {int(np.sum(self.dormant))} of them zero"
+        )
 
 
 class LayeredEmbedding(eqx.Module):
     """A network that is narrow in every layer, and the linear maps that embed each of them.
 
-    - `narrow`: the narrow model; `layers`: for each layer of units the maps $P_u$, $P_v$ of an `Embedding`.
+    Attributes:
+        narrow: the narrow model.
+        layers: for each layer of units the maps $P_u$, $P_v$ of an `Embedding`, H × r.
     """
 
     narrow: Any
-    layers: tuple[tuple[Float[np.ndarray, "H r"], Float[np.ndarray, "H r"]], ...]
+    layers: tuple[tuple[Float[np.ndarray, "_ _"], Float[np.ndarray, "_ _"]], ...]
 
     @property
     def maps(self) -> tuple[LayerMap, ...]:
@@ -67,35 +97,59 @@ class LayeredEmbedding(eqx.Module):
         return tuple((p, q, layer) for layer, (p, q) in enumerate(self.layers))
 
     @property
-    def dormant(self) -> np.ndarray:
-        """Which units of the wide network are zero, one layer after the other (bool)."""
-        return np.concatenate([Embedding(None, p, q).dormant for p, q in self.layers])
+    def dormant(self) -> Bool[np.ndarray, " units"]:
+        """Which units of the wide network are zero, one layer after the other."""
+        return np.concatenate([_zero_rows(p, q) for p, q in self.layers])
 
     def wide(self, narrow: Any = None) -> Any:
-        """The wide network with the narrow one's map; `narrow` may be another network of the same shape."""
+        """The wide network with the narrow one's map.
+
+        Args:
+            narrow: a network of the narrow one's shape, by default the narrow one itself.
+
+        Returns:
+            The model.
+        """
         model = self.narrow if narrow is None else narrow
         for layer, (p, q) in enumerate(self.layers):
             model = map_units(model, p, q, layer)
         return model
 
     def projected(self, model: Any) -> Any:
-        """The nearest wide network of this embedding's shape: another one's units seen through the narrow network."""
+        r"""Another wide network projected on those of this embedding's shape: $U \to P_u P_v^\top U$, layer by layer.
+
+        Args:
+            model: the other network.
+
+        Returns:
+            Its projection.
+        """
         for layer, (p, q) in enumerate(self.layers):
             model = map_units(model, p @ q.T, q @ p.T, layer)
         return model
 
+    def __str__(self) -> str:
+        widths = [f"{p.shape[1]} in {p.shape[0]}" for p, _ in self.layers]
+        zero = int(np.sum(self.dormant))
+        return f"embedding of widths {', '.join(widths)}, layer by layer: {zero} zero units"
+
+
+def _zero_rows(p: np.ndarray, q: np.ndarray) -> Bool[np.ndarray, " H"]:
+    """Which units both maps leave zero."""
+    return ~np.any((p != 0) | (q != 0), axis=1)
+
 
 def embed(
     model: Any,
-    type: EmbeddingType,
+    type: EmbeddingType | str,
     *,
     unit: int = 0,
-    gamma_u: ArrayLike | None = None,
-    gamma_v: ArrayLike | None = None,
+    gamma_u: Gammas | None = None,
+    gamma_v: Gammas | None = None,
     count: int = 1,
     layer: int = 0,
 ) -> Embedding:
-    r"""A network with more units and the same map, whose gradient is zero where the given one's is.
+    r"""Embeds a network in a wider one with the same map, whose gradient is zero where the narrow one's is.
 
     - Type i, for any φ, copies: $u_{new} = u_i$, $v_{new} = \gamma_v v_i$, and $v_i$ becomes $(1 - \gamma_v) v_i$.
     - Type ii, where $\phi(z; 0) = 0$: zero units.
@@ -104,26 +158,26 @@ def embed(
     - Type iv, where φ is linear: $u_{new} = \sum_i \gamma_{u,i} u_i$, $v_{new} = \sum_i \gamma_{v,i} v_i$, and $v_i$
       becomes $v_i - \gamma_{u,i} \sum_j \gamma_{v,j} v_j$.
 
-    **Arguments:**
+    Args:
+        model: the narrow network, r units.
+        type: "i", "ii", "iii" or "iv".
+        unit: which unit is copied (types i and iii), from 0.
+        gamma_u: $\gamma_u$, real: one number for each new unit (iii), or r numbers for each (iv); not negative where φ
+            is homogeneous for such factors only.
+        gamma_v: $\gamma_v$, real: one number for each new unit (i, iii), or r numbers for each (iv).
+        count: number of zero units (ii).
+        layer: the layer that gets the new units, from 0.
 
-    - `model`: the narrow network, r units; `type`: one of the types.
-    - `unit`: which unit is copied (types i and iii), from 0.
-    - `gamma_u`, `gamma_v`: one number for each new unit (i: `gamma_v`; iii: both), or r numbers for each (iv: both),
-      any real numbers; $\gamma_u \ge 0$ where φ is homogeneous for these alone.
-    - `count`: number of zero units (ii); `layer`: where the new units are, from 0.
+    Returns:
+        The `Embedding`; its `wide()` is the wide network.
 
-    **Returns:** the `Embedding`; `.wide()` is the network.
-
-    **Raises:** `ValueError` where φ lacks the property, and for γ that do not fit.
+    Raises:
+        ValueError: where φ lacks the property that the type needs, and for γ that do not fit.
 
     Source: Zhang, Saxe & Latham (2025), Theorem 1, Eqs. 4–7; types i and ii: Fukumizu & Amari (2000).
     """
     law, r = declared_units(model, layer).law, width(model, layer)
-    needs = {"ii": (law.zero, "φ(z; 0) = 0"), "iii": (law.degree == 1, "degree 1"), "iv": (law.linear, "linear φ")}
-    if type not in ("i", *needs):
-        raise ValueError(f"type must be i, ii, iii or iv; got {type!r}.")
-    if type != "i" and not needs[type][0]:
-        raise ValueError(f"embedding of type {type} needs a unit law with {needs[type][1]}, which the model's has not.")
+    _check_type(type, law)
     if type in ("i", "iii") and not 0 <= unit < r:
         raise ValueError(f"unit must be between 0 and {r - 1}; got {unit}.")
     if type == "ii":
@@ -141,10 +195,18 @@ def embed(
         if type != "iv":
             rows_u, rows_v = (rows * np.eye(r)[unit] for rows in (rows_u, rows_v))
     p, q = np.vstack([np.eye(r), rows_u]), np.vstack([np.eye(r) - rows_u.T @ rows_v, rows_v])
-    return Embedding(model, p, q, layer)
+    return Embedding(narrow=model, p_in=p, p_out=q, layer=layer)
 
 
-def _rows(name: str, values: ArrayLike | None, shape: tuple[int, int]) -> Float[np.ndarray, "k r"]:
+def _check_type(type: str, law: UnitLaw) -> None:
+    needs = {"ii": (law.zero, "φ(z; 0) = 0"), "iii": (law.degree == 1, "degree 1"), "iv": (law.linear, "linear φ")}
+    if type not in ("i", *needs):
+        raise ValueError(f"type must be i, ii, iii or iv; got {type!r}.")
+    if type != "i" and not needs[type][0]:
+        raise ValueError(f"embedding of type {type} needs a unit law with {needs[type][1]}, which the model's has not.")
+
+
+def _rows(name: str, values: Gammas | None, shape: tuple[int, int]) -> Float[np.ndarray, "k r"]:
     values = np.asarray(() if values is None else values, float)
     if values.size == 0 or values.size % shape[1] or not np.all(np.isfinite(values)):
         raise ValueError(f"{name} must be {shape[1]} finite number(s) for each new unit; got {values}.")

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from ...flows import Landscape, flatten, unflatten
 from ...models import UnitLaw, incoming, outgoing
@@ -18,7 +18,10 @@ from .embedding import Embedding, LayeredEmbedding, LayerMap
 class NarrowLandscape:
     r"""$L(E \theta')$ as a function of a narrow network's flattened parameters θ'.
 
-    - `landscape`: L, of a wider network; `matrix`: E; `model`: the narrow network.
+    Attributes:
+        landscape: L, of a wider network.
+        matrix: E.
+        model: the narrow network.
     """
 
     landscape: Landscape
@@ -50,11 +53,17 @@ def narrow_landscape(
 ) -> NarrowLandscape:
     """The landscape of an embedding's narrow network.
 
-    **Arguments:** `landscape`: of the wide network, or of any other with the same loss and data; `embedding`;
-    `spare`: the numbers of the layers in which the narrow network gets one zero unit more, the last of its layer.
-
     It is a part of the wide network's landscape where that has up to 3000 parameters and room for the spare units;
-    else of that of a network of a few units more, a power of two in each layer, so that few sizes are ever compiled.
+    else of the landscape of a network with a few units more, a power of two in each layer, so that few sizes are
+    compiled.
+
+    Args:
+        landscape: of the wide network, or of any other with the same loss and data.
+        embedding: of the narrow network.
+        spare: the layers in which the narrow network gets one zero unit more, the last of its layer.
+
+    Returns:
+        The landscape, a function of the narrow network's parameters.
     """
     narrow, maps = embedding.narrow, embedding.maps
     if spare:
@@ -63,16 +72,17 @@ def narrow_landscape(
     if maps is not None and size <= DENSE_HESSIAN_LIMIT:
         matrix = units_matrix(narrow, maps)
         if len(matrix) == size:
-            return NarrowLandscape(landscape, matrix, narrow)
+            return NarrowLandscape(landscape=landscape, matrix=matrix, model=narrow)
     padding = [_padding(narrow, layer) for layer in range(len(layers_of(narrow)))]
     padded = narrow
     for p, q, layer in padding:
         padded = map_units(padded, p, q, layer)
-    return NarrowLandscape(Landscape(padded, landscape.loss, landscape.data), units_matrix(narrow, padding), narrow)
+    wider = Landscape(padded, landscape.loss, landscape.data)
+    return NarrowLandscape(landscape=wider, matrix=units_matrix(narrow, padding), model=narrow)
 
 
 def _padding(narrow: Any, layer: int) -> LayerMap:
-    """The map to a layer of a power of two of units, at least four, of which the further ones are zero."""
+    """The map to a layer of $2^k$ units, at least four, of which the further ones are zero."""
     count = width(narrow, layer)
     p = np.eye(max(4, 1 << (count - 1).bit_length()), count)
     return p, p, layer
@@ -105,8 +115,8 @@ def _spare_place(p: np.ndarray, q: np.ndarray, law: UnitLaw) -> Float[np.ndarray
     return None
 
 
-def added_positions(narrow: NarrowLandscape, layer: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Where the incoming and outgoing parameters of a layer's last unit are in the flattened narrow network."""
+def added_positions(narrow: NarrowLandscape, layer: int = 0) -> tuple[Int[np.ndarray, " Nu"], Int[np.ndarray, " Nv"]]:
+    """The positions of a layer's last unit in the flattened narrow network: incoming and outgoing parameters."""
     marked = unflatten(narrow.model, np.arange(narrow.theta.size, dtype=narrow.theta.dtype))
     u, v = (np.asarray(rows(marked, layer))[-1].astype(int) for rows in (incoming, outgoing))
     return u, v

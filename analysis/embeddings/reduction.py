@@ -11,21 +11,27 @@ from .width import EffectiveWidth, effective_width, effective_widths, shares_of_
 
 
 def reduce(model: Any, effective: EffectiveWidth | None = None, *, layer: int = 0) -> Embedding:
-    r"""The nearest network on the manifold of one layer's effective width, as a narrow network with its embedding.
+    r"""The nearest network on the manifold of a layer's effective width, as a narrow network with its embedding.
 
     For type iv $P_u = P_v$ has orthonormal columns; for type iii columns of shares γ of norm 1 with disjoint supports;
     for types ii and i $P_u$ marks the copies of a unit and $P_v$ divides its output evenly among them. All lie on
-    manifolds that the flow keeps; the narrow units are $P_v^\top U$ and $P_u^\top V$. Exact where the model lies on
+    invariant manifolds of the flow; the narrow units are $P_v^\top U$ and $P_u^\top V$. Exact where the model lies on
     that manifold; otherwise the remainder is dropped.
 
-    **Arguments:** `model`: a model with units; `effective`: its effective width, computed if not given, for the
-    `layer` given.
+    Args:
+        model: a model with declared units.
+        effective: its effective width, by default computed.
+        layer: whose effective width is computed, from 0.
+
+    Returns:
+        The narrow network with its embedding.
 
     Source: Zhang, Saxe & Latham (2025), Theorem 3 and its Appendix F.3.
     """
     effective = effective_width(model, layer=layer) if effective is None else effective
     p, q = _maps(model, effective)
-    return Embedding(map_units(model, q.T, p.T, effective.layer), p, q, effective.layer)
+    narrow = map_units(model, q.T, p.T, effective.layer)
+    return Embedding(narrow=narrow, p_in=p, p_out=q, layer=effective.layer)
 
 
 def reduce_layers(
@@ -33,7 +39,15 @@ def reduce_layers(
 ) -> Embedding | LayeredEmbedding:
     """The network that is narrow in all its layers; for a single layer of units the same as `reduce`.
 
-    **Arguments:** `model`; `effective`: the effective width of each layer, computed if not given.
+    Args:
+        model: a model with declared units.
+        effective: the effective width of each layer, by default computed.
+
+    Returns:
+        The narrow network with its embedding.
+
+    Raises:
+        ValueError: for another number of widths than layers.
     """
     effective = effective_widths(model) if effective is None else effective
     effective = effective if isinstance(effective, tuple) else (effective,)
@@ -41,11 +55,11 @@ def reduce_layers(
         raise ValueError(f"the model has {len(layers_of(model))} layers of units; got {len(effective)} widths.")
     if len(effective) == 1:
         return reduce(model, effective[0])
-    # The maps of different layers act on different axes, so that it does not matter which comes first.
+    # The maps of different layers act on different axes and commute.
     maps, narrow = tuple(_maps(model, each) for each in effective), model
     for each, (p, q) in zip(effective, maps, strict=True):
         narrow = map_units(narrow, q.T, p.T, each.layer)
-    return LayeredEmbedding(narrow, maps)
+    return LayeredEmbedding(narrow=narrow, layers=maps)
 
 
 def _maps(model: Any, effective: EffectiveWidth) -> tuple[Float[np.ndarray, "H r"], Float[np.ndarray, "H r"]]:

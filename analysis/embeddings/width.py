@@ -1,37 +1,31 @@
-"""Effective width: how many units the present map needs."""
+"""Effective width: the number of units that the present map needs."""
 
 from typing import Any
 
 import equinox as eqx
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from ...models.unit_law import EmbeddingType, UnitLaw
 from ...models.units import declared_units, layers_of, unit_vectors
-
-# A part of the units counts as zero if its share in the map is below one per cent.
-SHARE = 0.01
-# Two units lie on one ray if their directions differ by less than this angle, in radians; units of one ray come
-# together as they grow, and rays of different features are far apart.
-ANGLE = 0.3
-# Two units are copies if they differ by less than this share of the larger.
-EQUAL = 0.1
-# A width whose smallest kept and largest dropped parts differ by less than this factor is not well defined.
-CLEAR_GAP = 10.0
+from ..thresholds import STANDARD, Thresholds
 
 
 class EffectiveWidth(eqx.Module):
-    r"""How many units a configuration effectively has, and how sure that is.
+    r"""The effective number of units of a layer, and how clear that number is.
 
-    - `width`: the number of parts of $\Theta = [\theta_1 \dots \theta_H]$ larger than `threshold`;
-    - `sizes`: sizes of all parts, falling: singular values of Θ (type iv), norms of the rays (iii), of the groups of
-      equal units (ii, i);
-    - `scatter`: the largest distance of a kept group from being exactly proportional or equal (0 for type iv);
-    - `gap`: smallest kept size, or the scale if none is kept, over the larger of largest dropped size and scatter;
-    - `embedding`: which reduction is used, the most general that the unit's law allows;
-    - `threshold`: $\text{share}^{1/p} \cdot \text{scale}$, p the degree of a unit's output in all its parameters;
-    - `groups`: for types i–iii the group that each unit belongs to, −1 for dropped units; `None` for type iv;
-    - `layer`: whose units, from 0.
+    Attributes:
+        width: the number of parts of $\Theta = [\theta_1 \dots \theta_H]$ larger than `threshold`.
+        sizes: sizes of all parts, falling: singular values of Θ (type iv), norms of the rays (iii), of the groups of
+            equal units (ii, i).
+        scatter: the largest distance of a retained group from being exactly proportional or equal (0 for type iv).
+        gap: smallest retained size, or the scale if none is retained, over the larger of largest dropped size and
+            scatter.
+        embedding: which reduction is used, the most general type that the unit's law allows.
+        threshold: $\text{share}^{1/p} \cdot \text{scale}$, p the degree of a unit's output in all its parameters.
+        groups: for types i–iii the group that each unit belongs to, −1 for dropped units; `None` for type iv.
+        clear: whether the gap is at least 10 (`Thresholds`), so that the number does not depend on the threshold.
+        layer: whose units, from 0.
     """
 
     width: int
@@ -40,76 +34,100 @@ class EffectiveWidth(eqx.Module):
     gap: float
     embedding: EmbeddingType
     threshold: float
-    groups: np.ndarray | None
+    groups: Int[np.ndarray, " H"] | None
+    clear: bool
     layer: int = 0
 
-    @property
-    def clear(self) -> bool:
-        """Whether the gap justifies the number."""
-        return self.gap >= CLEAR_GAP
-
     def __str__(self) -> str:
-        kind = "clear" if self.clear else "unclear"
-        return f"effective width {self.width} (type {self.embedding}), gap {self.gap:.3g}: {kind}"
+        certainty = "clear" if self.clear else "unclear"
+        return f"effective width {self.width} (type {self.embedding}), gap {self.gap:.3g}: {certainty}"
 
 
-def effective_width(model: Any, *, scale: float | None = None, share: float = SHARE, layer: int = 0) -> EffectiveWidth:
+def effective_width(
+    model: Any, *, scale: float | None = None, layer: int = 0, thresholds: Thresholds = STANDARD
+) -> EffectiveWidth:
     r"""The effective width of one layer of a model with units.
 
     Type iv (φ linear in u): the rank of Θ. Type iii (degree 1): the number of rays $\theta_i / \|\theta_i\|$ among
     units that are not small. Type ii (φ(z; 0) = 0): the number of distinct units that are not small. Type i: the
     number of distinct units.
 
-    **Arguments:** `model`: a model that declares units; `scale`: the size of a part at full use, by default the
-    largest present, so that only an all-zero network has width 0; along a trajectory give the largest on it;
-    `share`: the share in the map below which a part counts as zero. A part of relative size r has share $r^p$ in the
-    map, p the degree of a unit's output in all its parameters. `layer`: which one, from 0, where several have units.
+    Args:
+        model: a model with declared units.
+        scale: typical size of a part after learning; by default the largest present, so that only an all-zero network
+            has width 0. Along a trajectory give the largest on it.
+        layer: whose units, from 0.
+        thresholds: `unit_share`, the share in the map below which a part counts as zero (a part of relative size r has
+            share $r^p$, p the degree of a unit's output in all its parameters), `ray_angle`, `copy_distance` and
+            `clear_gap`.
+
+    Returns:
+        The effective width, with its gap.
+
+    Raises:
+        ValueError: for a share that does not lie between 0 and 1.
 
     Source: Zhang, Saxe & Latham (2025), Theorem 3.
     """
+    share = thresholds.unit_share
     if not 0 < share < 1:
         raise ValueError(f"the share must lie between 0 and 1; got {share}.")
     law = declared_units(model, layer).law
     theta = np.asarray(unit_vectors(model, layer))
-    sizes, groups, scatters = _parts(theta, law)
+    sizes, groups, scatters = _parts(theta, law, thresholds)
     scale = float(np.max(sizes, initial=0.0)) if scale is None else scale
     threshold = share ** (1 / (law.order + 1)) * scale
     # Without a zero of φ no unit can be dropped, however small.
     width = int(np.sum(sizes > threshold)) if law.zero else len(sizes)
     scatter = float(np.max(scatters[:width], initial=0.0))
-    kept = sizes[width - 1] if width else scale
+    retained = sizes[width - 1] if width else scale
     dropped = max(sizes[width] if width < len(sizes) else 0.0, scatter)
-    # A remainder below rounding of the largest part is no smaller than rounding.
+    # What remains of dropped parts is known to rounding of the largest part only.
     dropped = max(float(dropped), np.finfo(theta.dtype).eps * float(np.max(sizes, initial=0.0)))
-    gap = float(kept / dropped) if dropped > 0 else float("inf")
+    gap = float(retained / dropped) if dropped > 0 else float("inf")
     labels = None if groups is None else _labels(groups, width)
-    return EffectiveWidth(width, sizes, scatter, gap, law.embedding, threshold, labels, layer)
+    return EffectiveWidth(
+        width=width,
+        sizes=sizes,
+        scatter=scatter,
+        gap=gap,
+        embedding=law.embedding,
+        threshold=threshold,
+        groups=labels,
+        clear=gap >= thresholds.clear_gap,
+        layer=layer,
+    )
 
 
-def effective_widths(model: Any, *, share: float = SHARE) -> tuple[EffectiveWidth, ...]:
+def effective_widths(model: Any, *, thresholds: Thresholds = STANDARD) -> tuple[EffectiveWidth, ...]:
     """The effective width of every layer of units, each against its own largest part."""
-    return tuple(effective_width(model, share=share, layer=layer) for layer in range(len(layers_of(model))))
+    return tuple(effective_width(model, layer=layer, thresholds=thresholds) for layer in range(len(layers_of(model))))
 
 
-def leading_size(model: Any, layer: int = 0) -> float:
+def leading_size(model: Any, layer: int = 0, *, thresholds: Thresholds = STANDARD) -> float:
     """The size of the largest part of Θ: first singular value, ray or group."""
-    sizes, _, _ = _parts(np.asarray(unit_vectors(model, layer)), declared_units(model, layer).law)
+    sizes, _, _ = _parts(np.asarray(unit_vectors(model, layer)), declared_units(model, layer).law, thresholds)
     return float(np.max(sizes, initial=0.0))
 
 
-def _parts(theta: np.ndarray, law: UnitLaw) -> tuple[np.ndarray, list[np.ndarray] | None, np.ndarray]:
+def _parts(
+    theta: np.ndarray, law: UnitLaw, thresholds: Thresholds
+) -> tuple[np.ndarray, list[np.ndarray] | None, np.ndarray]:
     """Sizes in falling order, the groups of units they belong to, and the scatter within each group."""
     if law.embedding == "iv":
         sizes = np.linalg.svd(theta, compute_uv=False)
         return sizes, None, np.zeros_like(sizes)
-    groups = grouped(theta, law)
+    groups = grouped(theta, law, thresholds)
     sizes = np.array([_size(theta[group], law) for group in groups])
     return sizes, groups, np.array([_scatter(theta[group], law) for group in groups])
 
 
-def grouped(theta: Float[np.ndarray, "H N"], law: UnitLaw) -> list[np.ndarray]:
+def grouped(theta: Float[np.ndarray, "H N"], law: UnitLaw, thresholds: Thresholds = STANDARD) -> list[np.ndarray]:
     """Groups of units that are nearly proportional (type iii) or equal (ii, i), in falling order of their sizes."""
-    groups = _rays(theta, law.field == "real") if law.embedding == "iii" else _copies(theta)
+    if law.embedding == "iii":
+        groups = _rays(theta, law.field == "real", thresholds.ray_angle)
+    else:
+        groups = _copies(theta, thresholds.copy_distance)
     order = np.argsort([-_size(theta[group], law) for group in groups], kind="stable")
     return [groups[k] for k in order]
 
@@ -126,24 +144,24 @@ def _labels(groups: list[np.ndarray], width: int) -> np.ndarray:
     return labels
 
 
-def _rays(theta: np.ndarray, signed: bool) -> list[np.ndarray]:
+def _rays(theta: np.ndarray, signed: bool, angle: float) -> list[np.ndarray]:
     """Groups of units with nearly the same direction (up to sign where the law is homogeneous over ℝ)."""
     norms = np.linalg.norm(theta, axis=1)
     directions = theta / np.where(norms > 0, norms, 1.0)[:, None]
     cosines = directions @ directions.T
     cosines = np.abs(cosines) if signed else cosines
-    return _lead(np.argsort(-norms, kind="stable"), cosines > np.cos(ANGLE))
+    return _lead(np.argsort(-norms, kind="stable"), cosines > np.cos(angle))
 
 
-def _copies(theta: np.ndarray) -> list[np.ndarray]:
-    """Groups of units that are equal up to a tenth of the larger one."""
+def _copies(theta: np.ndarray, distance: float) -> list[np.ndarray]:
+    """Groups of units that are equal to within a share of the larger one."""
     norms = np.linalg.norm(theta, axis=1)
     gaps = np.linalg.norm(theta[:, None] - theta[None], axis=2)
-    return _lead(np.argsort(-norms, kind="stable"), gaps <= EQUAL * np.maximum(norms[:, None], norms[None]))
+    return _lead(np.argsort(-norms, kind="stable"), gaps <= distance * np.maximum(norms[:, None], norms[None]))
 
 
 def _lead(order: np.ndarray, same: np.ndarray) -> list[np.ndarray]:
-    """Each unit, largest first, joins the first leader that it resembles or becomes a leader itself."""
+    """Groups by leader: each unit, largest first, joins the first leader that it resembles or becomes one itself."""
     members: dict[int, list[int]] = {}
     for unit in map(int, order):
         leader = next((leader for leader in members if same[leader, unit]), unit)
@@ -159,7 +177,7 @@ def ray_direction(theta: Float[np.ndarray, "m N"]) -> Float[np.ndarray, " N"]:
 
 
 def shares_of_ray(theta: Float[np.ndarray, "m N"], signed: bool) -> tuple[np.ndarray, np.ndarray]:
-    """The direction of a ray and each member's component along it, not below zero unless signs are allowed."""
+    """The direction of a ray and each member's component along it, clipped at zero unless signs are allowed."""
     direction = ray_direction(theta)
     components = theta @ direction
     return direction, components if signed else np.maximum(components, 0.0)

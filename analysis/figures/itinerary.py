@@ -95,7 +95,7 @@ def plot_units(model: Any, *, limit: float | None = None, number: int = 0, ax: A
 
     Args:
         model: with units of at least two incoming parameters.
-        limit: half the side of the panel, by default what the largest weight needs.
+        limit: half the side of the panel, by default 1.15 times the largest weight.
         number: which visit's colour to use.
         ax: where to draw, by default in a new figure.
 

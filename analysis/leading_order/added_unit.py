@@ -1,29 +1,25 @@
 """How the loss depends on one more, small unit: the form that governs escape through dormant units."""
 
-from dataclasses import dataclass
 from typing import Any
 
 import equinox as eqx
 import numpy as np
-import scipy
-from jaxtyping import Float, Int
+from jaxtyping import Float
 
 from ...flows import Landscape
-from ...flows.landscapes.taylor import ORDER, gradient_series
-from ...models import UnitLaw
-from ...models.units import declared_units, width
+from ...models.units import declared_units
 from ..embeddings.embedding import Embedding
-from ..embeddings.narrow_landscape import NarrowLandscape, added_positions, narrow_landscape
+from .sphere import SIMPLEX_LIMIT, STARTS, minima_on_sphere, normal_vectors, polished_on_sphere
+from .unit_effect import UnitEffect, unit_effect
 
-# Random starts for the maximiser besides the ones given: the forms met here have a handful of local maxima.
-STARTS = 24
-SEED = 0
-# Simplex search polishes maxima on kinks in up to this many dimensions; beyond it is too slow to help.
-POLISH_LIMIT = 12
-# As good as zero, but on one side of it.
-BESIDE_ZERO = 1e-30
+# Maximisers whose strength is within this share of the largest are equally strong: searches end within 1e-9 of a
+# stationary point, where the value is the square of that, but on kinks only within a simplex search's 1e-10.
+EQUALLY_STRONG = 1e-6
 # Two maximisers are one if the cosine between them falls short of one by less than this.
-ALIKE = 1e-4
+SAME_MAXIMISER = 1e-4
+
+# ‖M(u)‖, u and M(u).
+Maximiser = tuple[float, Float[np.ndarray, " Nu"], Float[np.ndarray, " Nv"]]
 
 
 class AddedUnitForm(eqx.Module):
@@ -31,10 +27,13 @@ class AddedUnitForm(eqx.Module):
 
     $M(u) = -\partial L / \partial v$ at $v = 0$, to its lowest order $q = p - 1$ in u.
 
-    - `order`: p; `strength`: $s = \max_{\|u\| = 1} \|M(u)\|$, zero where no small unit lowers the loss.
-    - `incoming`, `outgoing`: unit vectors $u$ and $v = M(u) / \|M(u)\|$ at the maximum, or `None` for s = 0.
-    - `maximisers`: all maximisers $(\hat u, \hat v)$ found whose strength is within 1e-6 of the largest, as
-      directions of steepest descent $[\sqrt{q} \hat u, \hat v] / \sqrt{q + 1}$, one row each.
+    Attributes:
+        order: p.
+        strength: $s = \max_{\|u\| = 1} \|M(u)\|$, zero where no small unit lowers the loss.
+        u: the maximiser, a unit vector; `None` for s = 0.
+        v: $M(u) / \|M(u)\|$ there; `None` for s = 0.
+        maximisers: all maximisers $(\hat u, \hat v)$ found whose strength is within 1e-6 of the largest, as directions
+            of steepest descent $[\sqrt{q} \hat u, \hat v] / \sqrt{q + 1}$, one row of N = Nu + Nv numbers each.
 
     Source: Zhang, Saxe & Latham (2025), Section 5 and Appendices C, G, H.
     """
@@ -43,7 +42,7 @@ class AddedUnitForm(eqx.Module):
     strength: float
     u: Float[np.ndarray, " Nu"] | None
     v: Float[np.ndarray, " Nv"] | None
-    maximisers: Float[np.ndarray, "m Nu+Nv"]
+    maximisers: Float[np.ndarray, "m N"]
 
     @property
     def rate(self) -> float:
@@ -55,84 +54,15 @@ class AddedUnitForm(eqx.Module):
         p, q = self.order, self.order - 1
         return self.strength * (q / p) ** (q / 2) * p**0.5
 
-
-@dataclass(frozen=True)
-class AddedUnit:
-    r"""What a small unit (u, v) added to a network does to the loss, $L = L_0 - \langle M(u), v \rangle + O(v^2)$.
-
-    - `narrow`: the landscape of the network with a zero unit more, the last; `theta`: its parameters.
-    - `u`, `v`: where the unit's parameters are in them; `law`: of the units.
-    """
-
-    narrow: NarrowLandscape
-    theta: Float[np.ndarray, " m"]
-    u: Int[np.ndarray, " Nu"]
-    v: Int[np.ndarray, " Nv"]
-    law: UnitLaw
-
-    def _at(self, u: np.ndarray) -> np.ndarray:
-        theta = self.theta.copy()
-        theta[self.u] = u
-        return theta
-
-    def _direction(self, places: np.ndarray, values: np.ndarray) -> np.ndarray:
-        """A change of some of the unit's parameters, in the landscape's own."""
-        return self.narrow.matrix[:, places] @ values
-
-    def _series(self, u: np.ndarray, further: np.ndarray | None = None) -> np.ndarray:
-        """The gradient along $s u$, order by order, and along $s u + s^q d$ for a `further` direction d in v."""
-        curve = np.zeros((self.law.order, len(self.narrow.matrix)))
-        curve[0] = self._direction(self.u, u)
-        # Where it makes a difference on which side of zero u is, beside it.
-        start = self.narrow.matrix @ self.theta + (0.0 if self.law.smooth else BESIDE_ZERO) * curve[0]
-        if further is not None:
-            curve[-1] += self._direction(self.v, further)
-        return gradient_series(self.narrow.landscape, start, curve) @ self.narrow.matrix
-
-    def lowest(self, u: Float[np.ndarray, " Nu"]) -> Float[np.ndarray, " Nv"]:
-        """M(u) to its lowest order in u, a homogeneous function."""
-        if self.law.degree is not None:
-            return -self.narrow.gradient(self._at(u))[self.v]  # what is homogeneous is its own lowest term
-        return -self._series(u)[self.law.order, self.v]
-
-    @property
-    def matrix(self) -> Float[np.ndarray, "Nv Nu"]:
-        """M as a matrix, for laws of order 1 that are smooth."""
-        directions = np.zeros((self.theta.size, self.u.size))
-        directions[self.u, np.arange(self.u.size)] = 1.0
-        wide = self.narrow.matrix
-        products = self.narrow.landscape.hessian_products(wide @ self._at(np.zeros(self.u.size)), wide @ directions)
-        return -(wide.T @ products)[self.v]
-
-    def image_and_slope(self, u: Float[np.ndarray, " Nu"]) -> tuple[Float[np.ndarray, " Nv"], np.ndarray]:
-        r"""M(u) to its lowest order q, and the gradient of $\|M\|^2 / 2$ in u."""
-        image = self.lowest(u)
-        if self.law.degree is not None:
-            wide = self.narrow.matrix @ self._at(u)
-            product = self.narrow.landscape.hessian_product(wide, self._direction(self.v, image))
-            return image, -(product @ self.narrow.matrix)[self.u]
-        q = self.law.order
-        if 2 * q - 1 > ORDER:
-            raise ValueError(f"a law of order {q} needs a degree; without one orders to {(ORDER + 1) // 2} are known.")
-        # Along s u + s^q M the coefficient of order 2q - 1 differs by the Hessian's of order q - 1, times M.
-        difference = self._series(u, image)[2 * q - 1] - self._series(u)[2 * q - 1]
-        return image, -difference[self.u]
-
-
-def added_unit(
-    landscape: Landscape, embedding: Embedding | None = None, theta: Float[Any, " n"] | None = None, *, layer: int = 0
-) -> AddedUnit:
-    """A unit added to a network.
-
-    **Arguments:** `landscape`; `embedding`: the network, in the wide one that the landscape is of; or else `theta`: the
-    network itself, by default at the landscape's own parameters; `layer`: which gets the unit, from 0.
-    """
-    if embedding is None:
-        model = landscape.model if theta is None else landscape.at(theta)
-        identity = np.eye(width(model, layer))
-        embedding = Embedding(model, identity, identity, layer)
-    narrow = narrow_landscape(landscape, embedding, spare=(layer,))
-    return AddedUnit(narrow, narrow.theta, *added_positions(narrow, layer), declared_units(narrow.model, layer).law)
+    def __str__(self) -> str:
+        if self.strength == 0:
+            return f"form of an added unit: zero at order {self.order}, no small unit lowers the loss"
+        count = len(self.maximisers)
+        return (
+            f"form of an added unit: order {self.order}, strength {self.strength:.6g}, "
+            f"{count} maximiser{'s' if count > 1 else ''}\n"
+            f"  steepest descent: dr/dt = {self.rate:.6g} r{'' if self.order == 2 else f'^{self.order - 1}'}"
+        )
 
 
 def added_unit_form(
@@ -140,33 +70,41 @@ def added_unit_form(
     theta: Float[Any, " n"] | None = None,
     *,
     embedding: Embedding | None = None,
-    starts: Float[np.ndarray, "k Nu"] | None = None,
+    starts: Float[Any, "k Nu"] | None = None,
 ) -> AddedUnitForm:
-    """The lowest-order form of an added unit, and its steepest directions.
+    """The lowest-order form of an added unit, and its directions of steepest descent.
 
-    **Arguments:** `landscape`, `theta`: the critical network, by default at the landscape's own parameters; or its
-    `embedding` in the wide network that the landscape is of; `starts`: incoming parameters from which to search besides
-    random ones, such as the units of the flow itself.
+    Args:
+        landscape: of the critical network, or of the wide network in which it is embedded.
+        theta: the critical network's parameters, by default the landscape's own.
+        embedding: of the critical network in the wide one, instead of `theta`.
+        starts: incoming parameters from which to search besides random ones, such as the units of the flow itself.
 
-    **Raises:** `ValueError` if φ(z; 0) = 0 does not hold: there is no small unit then.
+    Returns:
+        The form; for linear M exact, else the best of local searches.
+
+    Raises:
+        ValueError: if φ(z; 0) = 0 does not hold, since no unit is small then.
     """
     law = declared_units(landscape.model).law
     if not law.zero:
         raise ValueError("the unit's law has no zero: a unit cannot be added with small effect.")
-    unit = added_unit(landscape, embedding, theta)
+    effect = unit_effect(landscape, embedding, theta)
     if law.order == 1 and law.smooth:
-        left, sizes, right = np.linalg.svd(unit.matrix, full_matrices=False)
-        top = sizes >= sizes[0] * (1 - 1e-6)
-        pairs = [(u, v) for u, v in zip(right[top], left.T[top], strict=True)]
+        left, sizes, right = np.linalg.svd(effect.matrix, full_matrices=False)
+        top = sizes >= sizes[0] * (1 - EQUALLY_STRONG)
+        pairs = list(zip(right[top], left.T[top], strict=True))
         strength = float(sizes[0])
     else:
-        found = _search(unit, starts)
+        found = _maximisers(effect, starts)
         strength = found[0][0] if found else 0.0
-        pairs = [(u, v / value) for value, u, v in found if value >= strength * (1 - 1e-6)]
-    p, rows = law.order + 1, [_steepest(u, v, law.order) for u, v in pairs]
+        pairs = [(u, v / value) for value, u, v in found if value >= strength * (1 - EQUALLY_STRONG)]
+    p = law.order + 1
     if strength == 0:
-        return AddedUnitForm(p, 0.0, None, None, np.zeros((0, unit.u.size + unit.v.size)))
-    return AddedUnitForm(p, strength, pairs[0][0], pairs[0][1], np.stack(rows))
+        empty = np.zeros((0, effect.u.size + effect.v.size))
+        return AddedUnitForm(order=p, strength=0.0, u=None, v=None, maximisers=empty)
+    rows = np.stack([_steepest(u, v, law.order) for u, v in pairs])
+    return AddedUnitForm(order=p, strength=strength, u=pairs[0][0], v=pairs[0][1], maximisers=rows)
 
 
 def _steepest(u: np.ndarray, v: np.ndarray, order: int) -> np.ndarray:
@@ -179,81 +117,84 @@ def local_maximisers(
     theta: Float[Any, " n"] | None = None,
     *,
     embedding: Embedding | None = None,
-    starts: Float[np.ndarray, "k Nu"] | None = None,
-) -> list[tuple[float, Float[np.ndarray, " Nu+Nv"]]]:
+    starts: Float[Any, "k Nu"] | None = None,
+) -> list[tuple[float, Float[np.ndarray, " N"]]]:
     r"""All local maximisers of $\|M(u)\|$ on the unit sphere that were found, strongest first.
 
     Each is an escape direction of its own: a small unit near it stays near it as it grows.
 
-    **Arguments:** as for `added_unit_form`. **Returns:** strengths, and directions of steepest descent.
+    Args:
+        landscape: of the critical network, or of the wide network in which it is embedded.
+        theta: the critical network's parameters, by default the landscape's own.
+        embedding: of the critical network in the wide one, instead of `theta`.
+        starts: incoming parameters from which to search besides random ones.
+
+    Returns:
+        Strengths, and directions of steepest descent, N = Nu + Nv numbers each.
     """
-    unit = added_unit(landscape, embedding, theta)
-    distinct = _distinct(_search(unit, starts))
-    distinct = _distinct(sorted(_polished(unit, distinct), key=lambda item: -item[0])) or distinct
-    return [(strength, _steepest(u, v / strength, unit.law.order)) for strength, u, v in distinct]
+    effect = unit_effect(landscape, embedding, theta)
+    distinct = _distinct(_maximisers(effect, starts))
+    distinct = _distinct(_strongest_first(_polished(effect, distinct))) or distinct
+    return [(strength, _steepest(u, v / strength, effect.law.order)) for strength, u, v in distinct]
 
 
-def _distinct(found):
-    """Those that are not alike one before them."""
-    kept = []
+def steepness(landscape: Landscape, direction: Float[np.ndarray, " N"], *, embedding: Embedding | None = None) -> float:
+    r"""$-F_p(u, v) = \langle M(u), v \rangle$ for an added unit.
+
+    Args:
+        landscape: of the critical network, or of the wide network in which it is embedded.
+        direction: (u, v), N = Nu + Nv numbers.
+        embedding: of the critical network in the wide one.
+
+    Returns:
+        The value of the form, with the opposite sign.
+    """
+    effect = unit_effect(landscape, embedding)
+    return float(effect.lowest(direction[: effect.u.size]) @ direction[effect.u.size :])
+
+
+def _strongest_first(found: list[Maximiser]) -> list[Maximiser]:
+    return sorted(found, key=lambda item: -item[0])
+
+
+def _distinct(found: list[Maximiser]) -> list[Maximiser]:
+    """The maximisers without those that coincide with an earlier one."""
+    distinct: list[Maximiser] = []
     for strength, u, v in found:
-        if all(u @ other + v @ image / (strength * size) < 2 - ALIKE for size, other, image in kept):
-            kept.append((strength, u, v))
-    return kept
+        cosines = (u @ other + v @ image / (strength * size) for size, other, image in distinct)
+        if all(cosine < 2 - SAME_MAXIMISER for cosine in cosines):
+            distinct.append((strength, u, v))
+    return distinct
 
 
-def steepness(
-    landscape: Landscape, direction: Float[np.ndarray, " Nu+Nv"], *, embedding: Embedding | None = None
-) -> float:
-    r"""$-F_p(u, v) = \langle M(u), v \rangle$ for an added unit of the given parameters."""
-    unit = added_unit(landscape, embedding)
-    return float(unit.lowest(direction[: unit.u.size]) @ direction[unit.u.size :])
-
-
-def _search(unit: AddedUnit, starts: np.ndarray | None):
-    """(‖M(u)‖, u, M(u)) at local maxima on the sphere, largest first, by quasi-Newton ascent of the logarithm."""
-    random = np.random.default_rng(SEED).standard_normal((STARTS, unit.u.size))
+def _maximisers(effect: UnitEffect, starts: np.ndarray | None) -> list[Maximiser]:
+    r"""Local maximisers of $\ln \|M(u)\|$ on the sphere, strongest first."""
+    random = normal_vectors(STARTS, effect.u.size)
     starts = random if starts is None else np.vstack([starts, random])
     norms = np.linalg.norm(starts, axis=1, keepdims=True)
+    directions = (starts / np.where(norms > 0, norms, 1.0))[norms[:, 0] > 0]
+    # Where M vanishes, as for a ReLU that is inactive on all samples, the objective is flat.
+    alive = directions[[_image(effect, u)[0] != 0 for u in directions]]
 
-    found = []
-    for start in (starts / np.where(norms > 0, norms, 1.0))[norms[:, 0] > 0]:
-        if _image(unit, start)[0] == 0:
-            continue  # a dead direction: the objective is flat there
-        ascended = scipy.optimize.minimize(
-            _objective, start, args=(unit,), jac=True, method="BFGS", options={"gtol": 1e-9}
-        ).x
-        found.append(_image(unit, ascended))
-    found = [item for item in found if np.isfinite(item[0]) and item[0] > 0]
-    found.sort(key=lambda item: -item[0])
-    return sorted(found + _polished(unit, found[:3]), key=lambda item: -item[0])
+    def objective(u: np.ndarray) -> tuple[float, np.ndarray]:
+        image, slope = effect.image_and_slope(u)
+        square = float(image @ image) + 1e-300
+        return -0.5 * float(np.log(square)), -slope / square
 
-
-def _objective(w: np.ndarray, unit: AddedUnit) -> tuple[float, np.ndarray]:
-    r"""$-\ln \|M(\hat w)\|$ and its gradient."""
-    norm = np.linalg.norm(w)
-    direction = w / norm
-    image, slope = unit.image_and_slope(direction)
-    square = float(image @ image) + 1e-300
-    slope = slope / square
-    return -0.5 * float(np.log(square)), -(slope - direction * (direction @ slope)) / norm
+    found = [_image(effect, u) for _, u in minima_on_sphere(objective, alive, gradient_tolerance=1e-9)]
+    found = _strongest_first([item for item in found if np.isfinite(item[0]) and item[0] > 0])
+    return _strongest_first(found + _polished(effect, found[:3]))
 
 
-def _image(unit: AddedUnit, w: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
-    """(‖M(u)‖, u, M(u)) for u along w."""
-    u = w / np.linalg.norm(w)
-    value = unit.lowest(u)
+def _image(effect: UnitEffect, u: np.ndarray) -> Maximiser:
+    value = effect.lowest(u)
     return float(np.linalg.norm(value)), u, value
 
 
-def _polished(unit: AddedUnit, found):
-    """Maxima from which quasi-Newton steps stalled: where samples of either sign meet, they sit on a kink."""
-    size = unit.u.size
-    if unit.law.smooth or size > POLISH_LIMIT:
+def _polished(effect: UnitEffect, found: list[Maximiser]) -> list[Maximiser]:
+    """Maximisers on kinks, where pre-activations of samples change sign and quasi-Newton steps stall, improved."""
+    if effect.law.smooth or effect.u.size > SIMPLEX_LIMIT or not found:
         return []
-    options = {"xatol": 1e-10, "fatol": 1e-15 * max(found[0][0], 1e-300) if found else 1e-15, "maxiter": 400 * size}
-    ends = (
-        scipy.optimize.minimize(lambda w: -_image(unit, w)[0], u, method="Nelder-Mead", options=options).x
-        for _, u, _ in found
-    )
-    return [_image(unit, end) for end in ends]
+    scale = found[0][0]
+    loss = lambda u: -_image(effect, u)[0]  # noqa: E731
+    return [_image(effect, polished_on_sphere(loss, u, scale=scale)) for _, u, _ in found]

@@ -45,7 +45,7 @@ class Ends(eqx.Module):
     unstable: Float[np.ndarray, "n u"]
 
     def residual(self, first: Float[np.ndarray, " n"], last: Float[np.ndarray, " n"]) -> Float[np.ndarray, " m"]:
-        """What the boundary conditions leave at the two ends of a path."""
+        """The residual of the boundary conditions at the two ends of a path."""
         start = first - self.source
         fixed = (start @ start - self.distance**2) / (2 * self.distance)
         return np.concatenate([self.outside.T @ start, [fixed], self.unstable.T @ (last - self.target)])

@@ -166,7 +166,7 @@ def saddle_graph(
 
 
 class _Outputs(eqx.Module):
-    """What the loss depends on: a model's outputs on the data, or its coefficients where these are statistics."""
+    """The argument of the loss: a model's outputs on the data, or its coefficients where these are statistics."""
 
     program: Traced
     seen: Any
@@ -177,7 +177,7 @@ class _Outputs(eqx.Module):
 
 
 def _outputs_of(landscape: Landscape) -> Callable[[np.ndarray], np.ndarray | None]:
-    """From θ to what tells maps apart; `None` where the data are neither pairs nor statistics."""
+    """A function of θ that distinguishes maps; it gives `None` where the data are neither pairs nor statistics."""
     theta, data, features = landscape.theta, landscape.data, features_of(landscape.model)
     if isinstance(data, SufficientStatistics) and features is not None:
         coefficients = lambda theta, factor: features.coefficients(landscape.at(theta)) @ factor.T  # noqa: E731

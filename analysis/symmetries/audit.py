@@ -1,4 +1,4 @@
-"""The conservation audit of a flow: what its architecture conserves, and what the integrator did to it."""
+"""The conservation audit of a flow: what its architecture conserves, and how well the integrator conserved it."""
 
 from typing import Any
 
@@ -12,21 +12,22 @@ from ...flows.compilation.traced import Traced, compiled, trace
 from ..numerical_rank import DERIVATIVE_TOLERANCE, numerical_rank
 from .conservation import conserved_drift, conserved_quantities
 from .lie_algebra import ConservedCount, count_of_outputs
-from .symmetry import outputs_on
+from .outputs import outputs_on
 
-# Brackets of gradient fields are made for up to so many parameters: their number and nested derivatives grow with it.
+# Brackets of gradient fields are computed up to this number of parameters: their number and cost grow with it.
 COUNT_LIMIT = 60
 
 
 class ConservationAudit(eqx.Module):
     """Conserved quantities of a model, and their drift along a flow.
 
-    - `known`: number of independent ones among those that the architecture is known to have.
-    - `count`: of all that there are, from the Lie algebra of the model's gradient fields; `None` beyond 60 parameters
-      and for data that show no outputs.
-    - `drift`: the largest change of a known one along the flow, relative to the largest ‖θ_i‖² on it; `None` where none
-      is known.
-    - `rtol`: the relative tolerance of the integrator, the yardstick of the drift.
+    Attributes:
+        known: number of independent ones among those that the architecture is known to have.
+        count: of all conserved quantities, from the Lie algebra of the model's gradient fields; `None` beyond 60
+            parameters and for data that determine no outputs.
+        drift: the largest change of a known one along the flow, relative to the largest ‖θ_i‖² on it; `None` where none
+            is known.
+        rtol: the relative tolerance of the integrator, with which the drift is to be compared.
     """
 
     known: int
@@ -36,19 +37,23 @@ class ConservationAudit(eqx.Module):
 
     @property
     def unknown(self) -> int | None:
-        """How many conserved quantities there are besides the known ones."""
+        """The number of conserved quantities besides the known ones."""
         return None if self.count is None else self.count.count - self.known
 
     def __str__(self) -> str:
-        total = "" if self.count is None else f" of {self.count.count} that there are"
-        drift = "none to watch" if self.drift is None else f"drift {self.drift:.1e} at rtol {self.rtol:g}"
+        total = "" if self.count is None else f" of {self.count.count} in all"
+        drift = "no drift to measure" if self.drift is None else f"drift {self.drift:.1e} at rtol {self.rtol:g}"
         return f"{self.known} conserved quantities known{total}; {drift}"
 
 
 def conservation_audit(trajectory: Trajectory) -> ConservationAudit:
-    """Audits a flow: how many quantities its model conserves, known and in all, and how far they drifted.
+    """Counts the quantities that a flow conserves, known and in all, and measures their drift.
 
-    **Arguments:** `trajectory`: the flow.
+    Args:
+        trajectory: the flow.
+
+    Returns:
+        The audit.
 
     Source: Marcotte, Gribonval & Peyré (2023), "Abide by the law and follow the flow".
     """
@@ -56,7 +61,9 @@ def conservation_audit(trajectory: Trajectory) -> ConservationAudit:
     size, count = trajectory.thetas.shape[1], None
     if outputs is not None and size <= COUNT_LIMIT:
         count = count_of_outputs(model, outputs)
-    return ConservationAudit(known_rank(model), count, conserved_drift(trajectory), trajectory.stats["rtol"])
+    return ConservationAudit(
+        known=known_rank(model), count=count, drift=conserved_drift(trajectory), rtol=trajectory.stats["rtol"]
+    )
 
 
 def known_rank(model: Any) -> int:

@@ -1,4 +1,4 @@
-"""Quantities that gradient flow keeps, as a measure of integration error."""
+"""Quantities that gradient flow conserves, as a measure of integration error."""
 
 from typing import Any
 
@@ -13,8 +13,8 @@ from ...flows.landscapes.unit_positions import unit_history
 from ...models import Units, incoming, outgoing
 from ...models.units import layers_of
 
-# Saved times that one call looks at: of one size, so that flows of any number of steps share what is compiled.
-BLOCK = 256
+# Saved times that one call examines: of one size, so that flows of any number of steps share what is compiled.
+TIMES_PER_CALL = 256
 
 
 def conserved_quantities(model: Any, theta: Float[Array, " n"]) -> Float[Array, " k"]:
@@ -27,7 +27,14 @@ def conserved_quantities(model: Any, theta: Float[Array, " n"]) -> Float[Array, 
     - for each pair of slots a, b with degrees of homogeneity $p_a, p_b$: $\|a_i\|^2 / p_a - \|b_i\|^2 / p_b$;
     - for each pair of slots that enter through $A_i^\top B_i$ alone: $A_i A_i^\top - B_i B_i^\top$.
 
-    A model may state others by a method `conserved()` that returns them as an array. Empty for models without any.
+    A model may state others by a method `conserved()` that returns them as an array.
+
+    Args:
+        model: any model; without units and without `conserved` it has none.
+        theta: θ, its flattened parameters.
+
+    Returns:
+        The values, linearly dependent ones included.
 
     Source: Du, Hu & Lee (2018); Marcotte, Gribonval & Peyré (2023).
     """
@@ -54,8 +61,13 @@ def _of_layer(model: Any, units: Units, layer: int) -> Float[Array, " k"]:
 def conserved_drift(trajectory: Trajectory) -> float | None:
     """The largest change of a conserved quantity along a trajectory, relative to the largest ‖θ_i‖² on it.
 
-    θ_i are the parameters of a unit, or all of them where the model has no units. `None` where the model has no known
-    conserved quantity.
+    θ_i are the parameters of a unit, or all parameters where the model has no units.
+
+    Args:
+        trajectory: the flow.
+
+    Returns:
+        The drift; `None` where the model has no known conserved quantity.
     """
     model, thetas = trajectory.initial_model, trajectory.thetas
     quantities = trace(lambda theta: conserved_quantities(model, theta), thetas[0])
@@ -65,12 +77,13 @@ def conserved_drift(trajectory: Trajectory) -> float | None:
     layers = range(len(layers_of(model)))
     histories = [unit_history(model, thetas, layer) for layer in layers] or [thetas[:, None]]
     scale = max(float(np.max(np.sum(history**2, axis=2))) for history in histories)
-    padded = np.concatenate([thetas, np.repeat(thetas[-1:], -len(thetas) % BLOCK, axis=0)])
-    changes = [_largest_change(quantities, start, padded[k : k + BLOCK]) for k in range(0, len(padded), BLOCK)]
+    padded = np.concatenate([thetas, np.repeat(thetas[-1:], -len(thetas) % TIMES_PER_CALL, axis=0)])
+    blocks = padded.reshape(-1, TIMES_PER_CALL, thetas.shape[1])
+    changes = [_largest_change(quantities, start, block) for block in blocks]
     return float(np.max(changes)) / scale if scale > 0 else 0.0
 
 
 @compiled
 def _largest_change(quantities: Traced, start: Float[Any, " k"], thetas: Float[Any, "T n"]) -> Float[Array, ""]:
-    # One time after the other: for type iv there are H² quantities.
+    # One time after the other, since for type iv there are H² quantities.
     return jnp.max(jax.lax.map(lambda theta: jnp.max(jnp.abs(quantities(theta) - start)), thetas))

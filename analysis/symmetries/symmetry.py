@@ -12,44 +12,18 @@ from jaxtyping import Array, Float
 
 from ...flows import flatten, unflatten
 from ...flows.landscapes.unit_positions import unit_positions
-from ...flows.losses.statistics import SufficientStatistics
 from ...models import Units, incoming, outgoing
-from ...models.features import features_of
 from ...models.quick import quickly_compiled
 from ...models.units import declared_units, layers_of, units_of, width, with_units
 from ..embeddings.embedding import Embedding
 from ..numerical_rank import DERIVATIVE_TOLERANCE, numerical_rank
+from .outputs import Outputs, outputs_on
 
-# Conditions, so many times as there are unknowns, that a symmetry must meet.
-TRIALS = 3
-# Generators of a model without units are sought among all affine maps of its parameters: the square of their number.
+# Conditions that a symmetry must meet, as a multiple of the number of unknowns.
+CONDITIONS_PER_UNKNOWN = 3
+# Generators of a model without units are sought among all affine maps of its parameters: for 40 of them a linear system
+# of 1640 unknowns.
 SEARCH_LIMIT = 40
-
-# Inputs on which a symmetry must hold: as many as decide, few enough for the linear system to stay small.
-INPUTS = 64
-
-
-class Outputs(eqx.Module):
-    """The function from a model to all that data see of it: its outputs, or its coefficients in their features."""
-
-    inputs: Any
-
-    def __call__(self, model: Any) -> Float[Array, " k"]:
-        if self.inputs is not None:
-            return jnp.ravel(jax.vmap(model)(self.inputs))
-        features = features_of(model)
-        if features is None:
-            raise ValueError(f"{type(model).__name__} declares no features; statistics do not apply to it.")
-        return jnp.ravel(features.coefficients(model))
-
-
-def outputs_on(data: Any) -> Outputs | None:
-    """The outputs on the first inputs of a pair (x, y), coefficients for `SufficientStatistics`; else `None`."""
-    if isinstance(data, SufficientStatistics):
-        return Outputs(None)
-    if isinstance(data, tuple) and len(data) == 2:
-        return Outputs(jax.tree.map(lambda x: x[:INPUTS], data[0]))
-    return None
 
 
 class _Whole(eqx.Module):
@@ -74,7 +48,7 @@ class _OneUnit(eqx.Module):
 
 
 @functools.partial(quickly_compiled, by=eqx.filter_jit)
-def _conditions(function: Callable[[Array], Array], points: Float[Any, "t n"]) -> Float[Array, "t k n n+1"]:
+def _conditions(function: Callable[[Array], Array], points: Float[Any, "t n"]) -> Float[Array, "t k n m"]:
     """Rows of the linear system J(θ) A [θ, 1] = 0 for the entries of A."""
 
     def rows(theta: Array) -> Array:
@@ -83,41 +57,55 @@ def _conditions(function: Callable[[Array], Array], points: Float[Any, "t n"]) -
     return jax.vmap(rows)(points)
 
 
-def generators(function: Callable[[Array], Array], size: int, dtype: Any = float) -> Float[np.ndarray, "k n n+1"]:
+def generators(function: Callable[[Array], Array], size: int, dtype: Any = float) -> Float[np.ndarray, "k n m"]:
     r"""A basis of all A with $D f(\theta)\, A [\theta, 1] = 0$ for all θ: the affine symmetries of $f$.
 
     By a linear system at random θ.
 
-    **Arguments:** `function`: f, from n numbers to a vector; `size`: n.
+    Args:
+        function: f, from n numbers to a vector.
+        size: n.
+        dtype: of θ.
+
+    Returns:
+        The basis, k matrices of n × m, m = n + 1.
     """
     outputs = jax.eval_shape(function, jax.ShapeDtypeStruct((size,), dtype)).size
-    # Every point gives as many conditions as there are outputs.
-    count = TRIALS * max(size + 1, size * (size + 1) // outputs)
+    # Each point gives one condition per output.
+    count = CONDITIONS_PER_UNKNOWN * max(size + 1, size * (size + 1) // outputs)
     points = np.random.default_rng(0).standard_normal((count, size)).astype(dtype)
     rows = np.asarray(_conditions(function, points)).reshape(-1, size * (size + 1))
-    # The triangular factor has the null space of the rows, and is as small as the unknowns are few.
+    # The triangular factor has the null space of the rows, and no more rows than unknowns.
     _, values, vectors = np.linalg.svd(np.linalg.qr(rows, mode="r"))
     algebra = vectors[numerical_rank(values, DERIVATIVE_TOLERANCE) :].reshape(-1, size, size + 1)
-    # What is rounding must not move parameters that are zero.
+    # Rounding must not move parameters that are zero.
     return np.where(np.abs(algebra) > DERIVATIVE_TOLERANCE, algebra, 0.0)
 
 
-def _moves(algebra: Float[np.ndarray, "k n n+1"], theta: Float[np.ndarray, " n"]) -> Float[np.ndarray, "k n"]:
+def _moves(algebra: Float[np.ndarray, "k n m"], theta: Float[np.ndarray, " n"]) -> Float[np.ndarray, "k n"]:
     return algebra @ np.append(theta, 1.0)
 
 
-def unit_symmetries(model: Any, data: Any) -> Float[np.ndarray, "k d d+1"]:
+def unit_symmetries(model: Any, data: Any) -> Float[np.ndarray, "k d m"]:
     r"""The affine symmetries of one unit: a basis of all A with $D_w[\phi(z; u) v]\,A [w, 1] = 0$ for all w and z.
 
-    With $w = (u, v)$ it holds rescalings ($u \to \alpha u$, $v \to \alpha^{-p} v$), the gauges of keys and queries, and
-    whatever else is there: found by a linear system at random w, not by knowing the model.
+    With $w = (u, v)$ the basis spans rescalings ($u \to \alpha u$, $v \to \alpha^{-p} v$), the gauge transformations of
+    keys and queries, and all others: it is found by a linear system at random w, without knowledge of the model.
 
-    **Arguments:** `model`: with declared units; `data`: a pair (x, y) with generic inputs, or statistics.
+    Args:
+        model: with declared units.
+        data: a pair (x, y) with generic inputs, or sufficient statistics.
+
+    Returns:
+        The basis, k matrices of d × m, m = d + 1.
+
+    Raises:
+        ValueError: for data of another kind.
     """
     outputs, u, v = outputs_on(data), incoming(model), outgoing(model)
     if outputs is None:
         raise ValueError(f"symmetries are sought on data (x, y) or statistics; got {type(data).__name__}.")
-    # One unit of zeros: only shapes matter, and these do not depend on the number of units.
+    # One zero unit: only shapes matter, and these do not depend on the number of units.
     single = with_units(model, np.zeros((1, u.shape[1]), u.dtype), np.zeros((1, v.shape[1]), v.dtype))
     return generators(_OneUnit(single, outputs), u.shape[1] + v.shape[1], u.dtype)
 
@@ -127,12 +115,19 @@ def symmetry_directions(model: Any, data: Any) -> Float[np.ndarray, "k n"] | Non
 
     Each unit's own (`unit_symmetries`) and, where φ is linear, the mixing of units $U \to BU$, $V \to B^{-\top} V$.
     Where several layers have units: the mixing of linear ones and the rescaling of homogeneous ones, layer by layer.
-    For a model without units: all affine symmetries of its parameters, which are sought for up to 40 of them; beyond,
-    and for data of an unknown kind, `None`.
+    For a model without units: all affine symmetries of its parameters, which are sought for up to 40 of them.
+
+    Args:
+        model: any model.
+        data: a pair (x, y) with generic inputs, or sufficient statistics.
+
+    Returns:
+        The tangents, one row each, linearly dependent ones included; `None` where none were sought: for more parameters
+        without units, and for data of another kind.
     """
     outputs, theta = outputs_on(data), np.asarray(flatten(model))
     if outputs is None:
-        return None  # nothing is known of what the data see
+        return None
     if units_of(model) is None:
         if theta.size > SEARCH_LIMIT:
             return None
@@ -153,7 +148,7 @@ def symmetry_directions(model: Any, data: Any) -> Float[np.ndarray, "k n"] | Non
 
 
 def _layer_directions(model: Any, units: Units, layer: int) -> Float[np.ndarray, "k n"]:
-    """The changes (BU, −pBᵀV) of one layer: B any matrix if φ is linear, else diagonal and p its degree."""
+    """The changes (BU, −pBᵀV) of one layer: B any matrix if φ is linear, else diagonal, with p its degree."""
     count, theta = width(model, layer), flatten(model)
     if units.law.degree is None:
         return np.zeros((0, theta.size))
@@ -164,14 +159,14 @@ def _layer_directions(model: Any, units: Units, layer: int) -> Float[np.ndarray,
     changes = np.zeros((len(pairs), theta.size))
     for change, (i, j) in zip(changes, pairs, strict=True):
         generator = np.outer(unit[i], unit[j])
-        # One array may be both: its changes add up.
+        # One array may hold both, and its changes add up.
         np.add.at(change, u, generator @ theta[u])
         np.add.at(change, v, -units.law.degree * generator.T @ theta[v])
     return changes
 
 
 def _mixings(u: np.ndarray, v: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
-    """The changes (BU, −BᵀV), for B of rank one that span them: only B's action on the ranges of U and V counts."""
+    """The changes (BU, −BᵀV), for B of rank one that span them: only B's action on the ranges of U and V matters."""
     count = len(u)
     unit = np.eye(count)
     pairs = [(unit[i], b) for b in _range(u).T for i in range(count)]
@@ -185,7 +180,14 @@ def _range(matrix: np.ndarray) -> np.ndarray:
 
 
 def family_directions(embedding: Embedding) -> Float[np.ndarray, "k n"]:
-    r"""Tangents of the affine family of embedded points: outputs shared otherwise between the units of one column."""
+    r"""Tangents of an embedding's affine family, along which the units of one column share its output differently.
+
+    Args:
+        embedding: a member of the family.
+
+    Returns:
+        The tangents, one row each.
+    """
     v, rows = np.asarray(outgoing(embedding.narrow)), []
     u_shape = (embedding.p_in.shape[0], incoming(embedding.narrow).shape[1])
     for column, output in zip(embedding.p_in.T, v, strict=True):
@@ -198,7 +200,7 @@ def family_directions(embedding: Embedding) -> Float[np.ndarray, "k n"]:
 
 
 def _flat_directions(model: Any, rows: list[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
-    """Changes of the units as changes of the flattened parameters; what is outside the units stays."""
+    """Changes of the units as changes of the flattened parameters."""
     changes = np.zeros((len(rows), flatten(model).size))
     places = unit_positions(model)
     for change, (du, dv) in zip(changes, rows, strict=True):

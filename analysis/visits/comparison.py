@@ -27,7 +27,7 @@ SKIPPED = 0.5
 
 
 class PlateauComparison(eqx.Module):
-    """A plateau of the flow, and what the other trajectory made of it.
+    """A plateau of the flow, and its fate on the other trajectory.
 
     Attributes:
         loss: the flow's loss at closest approach.
@@ -36,7 +36,7 @@ class PlateauComparison(eqx.Module):
             not left.
         ratio: of the dwell times, the other's over the flow's; for optimisers with a time scale of their own each
             relative to the time to the flow's last plateau.
-        fate: what that ratio means.
+        fate: the meaning of that ratio.
     """
 
     loss: float

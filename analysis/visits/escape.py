@@ -131,7 +131,7 @@ def escape(
 
 
 def _growth(trajectory: Trajectory, thetas: Float[np.ndarray, "T n"], point: CriticalPoint, kind: Kind) -> _Growth:
-    """What grows as the flow leaves, by the kind of the saddle."""
+    """The growing amplitude as the flow leaves, by the kind of the saddle."""
     form, embedding = kind.added_unit_form, point.embedding
     if kind.name == "strict saddle" and kind.spectrum is not None:
         return _from_eigenspace(thetas, point, kind.spectrum)

@@ -52,8 +52,14 @@ def largest_curvature(trajectory: Trajectory, index: int = -1) -> float:
 def scales_of(trajectory: Trajectory) -> Scales:
     """The largest loss, speed and weights along a flow, and the curvature at its end.
 
-    A flow that starts at a critical point shows no size of the gradient, one that starts at zero none of the weights
-    either: those are then as where nothing is known.
+    A flow that stays at a critical point has no scale of the gradient, and at zero weights none of the weights: these
+    are then the defaults of `Scales`.
+
+    Args:
+        trajectory: the flow.
+
+    Returns:
+        The characteristic scales.
     """
     weights = float(np.max(np.linalg.norm(trajectory.thetas, axis=1)))
     loss, speed = float(trajectory.losses[0]), float(np.max(trajectory.speeds))
@@ -158,7 +164,7 @@ def passages(
         One record for each minimum of the speed.
     """
     floor = noise_floor(trajectory, curvature=curvature, safety=thresholds.noise_safety)
-    indices = closest_approaches(trajectory.speeds, floor, thresholds.prominence)
+    indices = closest_approaches(trajectory.speeds, floor, thresholds.prominence).tolist()
     losses, fraction = trajectory.losses[indices], thresholds.drop_fraction
     result = []
     for k, index in enumerate(indices):
@@ -171,7 +177,7 @@ def passages(
             departure = _crossing(trajectory, level, index, indices[k + 1])
         result.append(
             Passage(
-                index=int(index),
+                index=index,
                 time=float(trajectory.ts[index]),
                 arrival=arrival,
                 departure=departure,

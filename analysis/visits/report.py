@@ -18,7 +18,7 @@ COLUMNS = (
 
 
 def remarks(visits: Sequence[Visit]) -> list[str]:
-    """What the table's columns do not show: unclear widths, several units at once, plateaus without a point."""
+    """Facts that no column shows: unclear widths, units recruited together, plateaus without a critical point."""
     lines = []
     for number, visit in enumerate(visits):
         before = visits[number - 1].effective_widths if number else ()

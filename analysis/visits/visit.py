@@ -10,7 +10,7 @@ from .passages import Passage
 
 
 class Visit(eqx.Module):
-    """A passage near a critical point, with what is known of the point and of the escape from it.
+    """A passage near a critical point, with its critical point and the escape from it.
 
     Attributes:
         passage: arrival, closest approach, departure.

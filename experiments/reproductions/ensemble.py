@@ -1,89 +1,37 @@
-"""Many small flows at once: loss curves of a batch of networks, their plateaus, and when they cross levels."""
+"""Plateaus of ensembles: how many, when they end, how long they last; and the networks that ensembles are made of."""
 
 from collections.abc import Callable
 from typing import Any
 
-import diffrax as dfx
 import equinox as eqx
-import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from ...analysis.visits.passages import closest_approaches
-from ...flows import Landscape, flatten, statistics_loss
+from ...flows import Ensemble, ensemble, statistics_loss
 from ...models import TwoLayer, incoming, outgoing
 from ...models.architecture import Architecture
 from ...models.units import with_units
 from ..data.synthetic import seed_keys
 
-# Errors of times and losses of 1e-6 are far below the spread over seeds.
-RTOL = 1e-8
-
 
 def padded(architecture: Architecture, width: int, scale: Any, room: int, *, key: PRNGKeyArray) -> TwoLayer:
-    """A network of `width` random units and as many zero units as fill it up to `room`.
-
-    Zero units stay zero and do not act (Theorem 3 ii), so that networks of several widths make one batch.
-    """
+    """A network of `width` random units, filled up with zero units to `room`."""
+    # Zero units stay zero and do not act (Theorem 3 ii), so that networks of several widths make one ensemble.
     model = TwoLayer(architecture, width=room, scale=1.0, key=key)
     kept = scale * (np.arange(room) < width)[:, None]
     return with_units(model, kept * incoming(model), kept * outgoing(model))
 
 
-@eqx.filter_jit
-def _curves(
-    whole: Landscape,
-    thetas: Float[Any, "B n"],
-    data: Any,
-    ts: Float[Any, "B T"],
-    atols: Float[Any, " B"],
-    until: Float[Any, ""] | None,
-) -> tuple[Float[Array, "B T"], Float[Array, "B T"]]:
-    """Losses and speeds along flows on a landscape with each one's own data."""
-
-    def record(landscape: Landscape, theta: Array):
-        loss, gradient = landscape.value_and_gradient(theta)
-        return loss, jnp.linalg.norm(gradient)
-
-    def curve(theta: Array, data: Any, ts: Any, atol: Array):
-        landscape = eqx.tree_at(lambda each: each.data, whole, data)
-        done = None
-        if until is not None:
-            goal = until * landscape.value(theta)
-            done = dfx.Event(lambda t, y, args, **_: landscape.value(y) <= goal)
-        solution = dfx.diffeqsolve(
-            dfx.ODETerm(lambda t, y, args: -landscape.gradient(y)),
-            dfx.Tsit5(),
-            jnp.zeros((), ts.dtype),
-            ts[-1],
-            None,
-            theta,
-            saveat=dfx.SaveAt(ts=ts, fn=lambda t, y, args: record(landscape, y)),
-            stepsize_controller=dfx.PIDController(rtol=RTOL, atol=atol),
-            event=done,
-            max_steps=10**6,
-            throw=False,
-        )
-        assert solution.ys is not None  # as saveat asks for it
-        return solution.ys
-
-    return jax.vmap(curve)(thetas, data, ts, atols)
-
-
-class Curves(eqx.Module):
-    """Losses and speeds ‖∇L‖ of several flows at their times; infinite where a flow failed."""
-
-    ts: Float[np.ndarray, "B T"]
-    losses: Float[np.ndarray, "B T"]
-    speeds: Float[np.ndarray, "B T"]
+class Curves(Ensemble):
+    """Loss curves of several flows."""
 
     @property
     def plateaus(self) -> Int[np.ndarray, " B"]:
         """How many plateaus each flow has between start and end: prominent minima of its speed, as in visits.
 
-        Speeds below 1e-5 of the largest are of the integrator's making, and so is what happens once the loss is within
-        1e-6 of its end.
+        Speeds below 1e-5 of the largest are dominated by the integrator's error, as is everything after the loss has
+        come within 1e-6 of its end.
         """
         counts = []
         for losses, speeds in zip(self.losses, self.speeds, strict=True):
@@ -101,24 +49,9 @@ def loss_curves(
     *,
     until: float | None = None,
 ) -> Curves:
-    """Integrates many flows of one shape.
-
-    **Arguments:** `models`, `data`: one per flow, all of the same shapes; `ts`: increasing times from 0, one row per
-    flow; `loss`: as for `simulate`; `until`: stop at this share of the initial loss and stay there, since a converged
-    flow costs as much as a lively one.
-    """
-    thetas = np.stack([flatten(model) for model in models])
-    stacked = jax.tree.map(lambda *arrays: np.stack(arrays), *data)
-    # As in `simulate`: the tolerance follows the small initial weights.
-    sizes = np.array([np.sqrt(np.mean(theta[theta != 0] ** 2)) for theta in thetas])
-    share = None if until is None else np.asarray(until, ts.dtype)
-    columns = _curves(Landscape(models[0], loss, data[0]), thetas, stacked, ts, RTOL * sizes, share)
-    losses, speeds = (np.array(column) for column in columns)
-    if until is not None:
-        for row, speed in zip(losses, speeds, strict=True):
-            ended = ~np.isfinite(row)
-            row[ended], speed[ended] = row[~ended][-1], 0.0
-    return Curves(np.asarray(ts), losses, speeds)
+    """The loss curves of an `ensemble`, by default on sufficient statistics."""
+    found = ensemble(models, loss, data, ts, until=until)
+    return Curves(ts=found.ts, losses=found.losses, speeds=found.speeds)
 
 
 def crossings(
@@ -137,14 +70,18 @@ def crossings(
 class PlateauTimes(eqx.Module):
     """When the drops between given plateaus are half done, and how long each plateau before them lasts.
 
-    One column per drop; a plateau lasts from nine tenths of the drop before it (or time 0) to a tenth of its own.
+    A plateau lasts from 90 % of the preceding drop (or time 0) to 10 % of the following one.
+
+    Attributes:
+        middles: times of half the drop, one column per drop.
+        dwells: dwell times on the plateau before each drop.
     """
 
     middles: Float[np.ndarray, "B L"]
     dwells: Float[np.ndarray, "B L"]
 
 
-def plateau_times(curves: Curves, levels: Float[np.ndarray, " L+1"], fraction: float = 0.1) -> PlateauTimes:
+def plateau_times(curves: Curves, levels: Float[np.ndarray, " levels"], fraction: float = 0.1) -> PlateauTimes:
     """The times of each curve for plateau levels that fall from the first plateau to the end."""
 
     def times(shares):
@@ -153,7 +90,7 @@ def plateau_times(curves: Curves, levels: Float[np.ndarray, " L+1"], fraction: f
     steps = -np.diff(levels)
     ends, starts = times(levels[:-1] - fraction * steps), times(levels[1:] + fraction * steps)
     arrivals = np.concatenate([np.zeros((len(ends), 1)), starts[:, :-1]], axis=1)
-    return PlateauTimes(times(levels[:-1] - steps / 2), ends - arrivals)
+    return PlateauTimes(middles=times(levels[:-1] - steps / 2), dwells=ends - arrivals)
 
 
 def seed_key(seed: int) -> Array:

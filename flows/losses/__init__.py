@@ -1,1 +1,1 @@
-"""Squared errors, their sufficient statistics, and population losses. Imports landscapes."""
+"""Squared errors, their sufficient statistics, and population losses. Imports compilation and landscapes."""

@@ -1,4 +1,4 @@
-"""Exact statistics of infinitely many samples, for squared errors of models that are linear in features."""
+"""Population losses: exact statistics of infinitely many samples, for models that are linear in features."""
 
 import numpy as np
 from jaxtyping import Float
@@ -13,10 +13,16 @@ def linear_population(
     noise: float = 0.0,
     weight: float = 1.0,
 ) -> SufficientStatistics:
-    r"""$y = W^* x + \xi$ for inputs of covariance $\Sigma$, of any distribution, and a model linear in x.
+    r"""Linear regression, $y = W^* x + \xi$, for inputs of any distribution and a model linear in x.
 
-    **Arguments:** `covariance`: $E[x x^\top]$; `target`: $W^*$; `noise`: variance of ξ, per output; `weight`: w of the
-    loss $w E\|y - f\|^2$.
+    Args:
+        covariance: second moments $E[x x^\top]$ of the inputs.
+        target: $W^*$.
+        noise: variance of ξ per output.
+        weight: w of the loss $w E\|y - f\|^2$.
+
+    Returns:
+        The statistics, to be used as data of `statistics_loss`.
     """
     covariance, target = _covariance(covariance), np.atleast_2d(np.asarray(target, dtype=float))
     cross = target @ covariance
@@ -26,12 +32,18 @@ def linear_population(
 def quadratic_population(
     covariance: Float[np.ndarray, "D D"], target: Float[np.ndarray, "outputs D D"], *, weight: float = 1.0
 ) -> SufficientStatistics:
-    r"""$y_o = x^\top A_o x$ for $x \sim N(0, \Sigma)$ and a model linear in the products $x_i x_j$, i ≤ j.
+    r"""Quadratic regression, $y_o = x^\top A_o x$, for $x \sim N(0, \Sigma)$ and a model linear in $x_i x_j$, i ≤ j.
 
     By Isserlis' theorem $E[x_i x_j x_k x_l] = \Sigma_{ij} \Sigma_{kl} + \Sigma_{ik} \Sigma_{jl} + \Sigma_{il}
     \Sigma_{jk}$.
 
-    **Arguments:** `covariance`: Σ; `target`: the symmetric $A_o$, one matrix per output; `weight`: as above.
+    Args:
+        covariance: Σ.
+        target: the symmetric $A_o$, one matrix per output.
+        weight: w of the loss $w E\|y - f\|^2$.
+
+    Returns:
+        The statistics, to be used as data of `statistics_loss`.
     """
     c = _covariance(covariance)
     matrices = np.asarray(target, dtype=float).reshape(-1, *c.shape)
@@ -56,8 +68,18 @@ def in_context_population(
     $E[\beta \beta^\top] = N^2 [(1 + 1/N) \Lambda^2 + (\mathrm{tr} \Lambda + \sigma^2) \Lambda / N]$ and
     $E[y_q \beta x_q^\top] = N \Lambda^2$.
 
-    **Arguments:** `covariance`: Λ; `context`: N; `noise`: variance σ² of the labels in context; `normalised`: whether
-    β is divided by N; `weight`: as above.
+    Args:
+        covariance: Λ.
+        context: N, the number of examples in the context.
+        noise: variance σ² of the labels in context.
+        normalised: whether β is divided by N.
+        weight: w of the loss $w E\|y - f\|^2$.
+
+    Returns:
+        The statistics, to be used as data of `statistics_loss`.
+
+    Raises:
+        ValueError: when the context is empty.
 
     Source: Zhang, Singh, Latham & Saxe (2025); the noise is our addition.
     """
@@ -70,7 +92,7 @@ def in_context_population(
 
 
 def _covariance(matrix: Float[np.ndarray, "D D"]) -> Float[np.ndarray, "D D"]:
-    """A symmetric matrix, refused otherwise."""
+    """Checks that a matrix is symmetric."""
     matrix = np.asarray(matrix, dtype=float)
     if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or not np.allclose(matrix, matrix.T):
         raise ValueError(f"a covariance must be a symmetric matrix; got shape {matrix.shape}.")

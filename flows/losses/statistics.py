@@ -7,29 +7,41 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jaxtyping import Array, Float
 
 from ...models.features import Features, features_of
 from ...models.units import as_jax
 from ..compilation.traced import Traced, trace
 from ..landscapes.landscape import Landscape
-from .squared_error import half_squared_error, mean_squared_error
+from .squared_error import SquaredError
 
 
 class SufficientStatistics(eqx.Module):
     r"""All that a squared error needs of data if the model is linear in features, $f = A Z$.
 
-    $L(A) = \|(A - A^*) R^\top\|_F^2 + L^*$.
+    $L(A) = \|(A - A^*) R^\top\|_F^2 + L^*$. The difference $A - A^*$ is formed before anything is squared, so that
+    nothing cancels near convergence.
 
-    - `factor`: R, with $R^\top R = w \langle Z Z^\top \rangle$, w the loss's weight of a squared residual;
-    - `target`: $A^*$, best coefficients; `constant`: $L^*$, the loss there.
-
-    The difference $A - A^*$ is formed before anything is squared, so that nothing cancels near convergence.
+    Attributes:
+        factor: R, with $R^\top R = w \langle Z Z^\top \rangle$ and w the loss's weight of a squared residual.
+        target: the best coefficients $A^*$.
+        constant: $L^*$, the loss there.
     """
 
-    factor: Float[Array, "F F"]
-    target: Float[Array, "outputs F"]
-    constant: Float[Array, ""]
+    factor: Float[Any, "R F"]
+    target: Float[Any, "outputs F"]
+    constant: Float[Any, ""]
+
+    def __str__(self) -> str:
+        outputs, features = self.target.shape
+        known = not isinstance(self.constant, Tracer)
+        rank = f" of rank {np.linalg.matrix_rank(np.asarray(self.factor))}" if known else ""
+        least = f"{float(self.constant):.6g}" if known else "unknown under tracing"
+        return (
+            f"sufficient statistics of {features} features{rank} and {outputs} output{'s' * (outputs != 1)}\n"
+            f"  smallest loss of linear coefficients: {least}"
+        )
 
 
 def statistics_loss(model: Any, data: SufficientStatistics) -> Float[Array, ""]:
@@ -37,8 +49,19 @@ def statistics_loss(model: Any, data: SufficientStatistics) -> Float[Array, ""]:
     return jnp.sum(residual_matrix(model, data) ** 2) + data.constant
 
 
-def residual_matrix(model: Any, data: SufficientStatistics) -> Float[Array, "outputs F"]:
-    r"""$(A - A^*) R^\top$, whose squares sum to the loss above its minimum."""
+def residual_matrix(model: Any, data: SufficientStatistics) -> Float[Array, "outputs R"]:
+    r"""The matrix $(A - A^*) R^\top$, whose squares sum to the loss above its minimum.
+
+    Args:
+        model: a model that declares its features.
+        data: its statistics.
+
+    Returns:
+        The residual matrix.
+
+    Raises:
+        ValueError: when the model declares no features.
+    """
     features = features_of(model)
     if features is None:
         raise ValueError(f"{type(model).__name__} declares no features; statistics do not apply to it.")
@@ -46,9 +69,18 @@ def residual_matrix(model: Any, data: SufficientStatistics) -> Float[Array, "out
 
 
 def from_sample(z: Float[np.ndarray, "P F"], y: Float[np.ndarray, "P outputs"], weight: float) -> SufficientStatistics:
-    r"""Statistics of a sample, for the loss $w \sum_\mu \|y_\mu - A z_\mu\|^2$ with `weight` w.
+    r"""Statistics of a sample, for the loss $w \sum_\mu \|y_\mu - A z_\mu\|^2$.
 
-    By a QR factorisation of the features and targets together, not of their moments, whose condition is the square.
+    By a QR factorisation of the features and targets together, not of their moments, whose condition number is the
+    square.
+
+    Args:
+        z: the features, one row per sample.
+        y: the targets, one row per sample.
+        weight: w.
+
+    Returns:
+        The statistics.
     """
     factor = np.linalg.qr(np.column_stack([z, y]), mode="r") * np.sqrt(weight)
     count = z.shape[1]
@@ -56,7 +88,7 @@ def from_sample(z: Float[np.ndarray, "P F"], y: Float[np.ndarray, "P outputs"], 
     # Features may depend on each other: then the shortest of the best coefficients serves as well as any.
     target = np.linalg.lstsq(r, targets, rcond=None)[0]
     constant = np.sum((targets - r @ target) ** 2)
-    return SufficientStatistics(*map(as_jax, (r[:count], target.T, constant)))
+    return _statistics(r[:count], target.T, constant)
 
 
 def from_moments(
@@ -64,25 +96,39 @@ def from_moments(
 ) -> SufficientStatistics:
     r"""Statistics of a population, for the loss $w E\|y - A Z\|^2$.
 
-    **Arguments:** `second`: $E[ZZ^\top]$; `cross`: $E[yZ^\top]$; `total`: $E\|y\|^2$; `weight`: w.
+    Args:
+        second: second moments $E[ZZ^\top]$ of the features.
+        cross: cross moments $E[yZ^\top]$.
+        total: second moment $E\|y\|^2$ of the targets.
+        weight: w.
+
+    Returns:
+        The statistics.
+
+    Raises:
+        ValueError: when the second moments are not positive semidefinite.
     """
     values, vectors = np.linalg.eigh(second)
-    if values[0] < -1e-12 * values[-1]:
+    if values[0] < -1e-12 * values[-1]:  # beyond rounding
         raise ValueError(f"second moments must be positive semidefinite; their lowest eigenvalue is {values[0]:g}.")
     factor = np.sqrt(weight * np.maximum(values, 0.0))[:, None] * vectors.T
     target = cross @ np.linalg.pinv(second, hermitian=True)
     constant = weight * max(total - float(np.sum(target * cross)), 0.0)
-    return SufficientStatistics(*map(as_jax, (factor, target, np.asarray(constant))))
+    return _statistics(factor, target, np.asarray(constant))
+
+
+def _statistics(factor: np.ndarray, target: np.ndarray, constant: Any) -> SufficientStatistics:
+    return SufficientStatistics(factor=as_jax(factor), target=as_jax(target), constant=as_jax(constant))
 
 
 def reduced_data(model: Any, loss: Callable, data: Any) -> tuple[Callable, Any]:
-    """(`statistics_loss`, statistics) where these can stand for the sample, else loss and data as they are."""
+    """(`statistics_loss`, statistics) where these can replace the sample, else loss and data as they are."""
     statistics = sufficient_statistics(model, loss, data)
     return (loss, data) if statistics is None else (statistics_loss, statistics)
 
 
 def reduced_landscape(landscape: Landscape) -> Landscape:
-    """The same landscape on exact sufficient statistics of its data, where these can stand for the sample."""
+    """The same landscape on exact sufficient statistics of its data, where these can replace the sample."""
     loss, data = reduced_data(landscape.model, landscape.loss, landscape.data)
     return landscape if data is landscape.data else Landscape(landscape.model, loss, data)
 
@@ -99,14 +145,23 @@ def _features(of_input: Traced, x: Any) -> Float[Array, "P F"]:
 
 
 def sufficient_statistics(model: Any, loss: Callable, data: Any) -> SufficientStatistics | None:
-    """Exact statistics that can stand for a sample, or `None` where there are none or they would not be smaller."""
+    """Exact statistics that can replace a sample.
+
+    Args:
+        model: any model.
+        loss: scalar function of (model, data).
+        data: for a squared error, the pair (x, y) with the samples on the first axis.
+
+    Returns:
+        The statistics; `None` where the loss is not a `SquaredError`, the model declares no features, or they would not
+        be smaller than the sample.
+    """
     features = features_of(model)
-    if features is None or loss not in (mean_squared_error, half_squared_error):
+    if features is None or not isinstance(loss, SquaredError):
         return None
     x, y = data
     outputs = y.reshape(y.shape[0], -1)
     z = features_on(features, x)
     if z.shape[0] <= z.shape[1] + outputs.shape[1]:
         return None
-    weight = 1 / y.size if loss is mean_squared_error else 1 / (2 * y.shape[0])
-    return from_sample(z, np.asarray(outputs), weight)
+    return from_sample(z, np.asarray(outputs), loss.weight(y))

@@ -16,10 +16,15 @@ def gaussian_loss(model: Any, teacher: Any) -> Float[Array, ""]:
     $L = \frac{1}{2} \sum_{ij} \omega_i \cdot \omega_j K(z_i, z_j)$ with $K$ the activation's Gaussian kernel. Use it as
     a loss, with the teacher as data: `simulate(student, gaussian_loss, teacher, t1=100.0)`.
 
-    **Arguments:** `model`, `teacher`: `TwoLayer` networks of `Dense` units without biases or `Committee`s, of the same
-    activation.
+    Args:
+        model: the student, a `TwoLayer` network of `Dense` units without biases or a `Committee`.
+        teacher: a network of the same activation, inputs and outputs.
 
-    **Raises:** `ValueError` for other models, and for activations without a kernel.
+    Returns:
+        The loss.
+
+    Raises:
+        ValueError: when the models are others, or their activation has no kernel.
 
     Source: Saad & Solla (1995) for the error function; Cho & Saul (2009) for ReLU.
     """

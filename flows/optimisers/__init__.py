@@ -1,1 +1,1 @@
-"""Optimisers of discrete steps, run on the time axis of the flow. Imports simulation."""
+"""Optimisers of discrete steps, run on the time axis of the flow. Imports landscapes, losses and simulation."""

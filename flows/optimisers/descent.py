@@ -1,4 +1,4 @@
-"""Discrete dynamics beside the flow: an optimiser's steps, recorded as a trajectory on the flow's time axis."""
+"""Discrete dynamics: an optimiser's steps, recorded as a trajectory on the flow's time axis."""
 
 import math
 import time
@@ -11,15 +11,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import scipy
-from jaxtyping import Array, PRNGKeyArray
+from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from ..landscapes.landscape import Landscape, flatten
 from ..losses.statistics import SufficientStatistics, reduced_data
 from ..simulation.checks import check_data, check_loss, check_model, check_times
 from ..simulation.patience import OutOfTime, Patience
 from ..simulation.recorder import KEPT_NUMBERS
-from ..simulation.stepping import Steps
-from ..simulation.trajectory import Result, Trajectory
+from ..simulation.result import Result
+from ..simulation.steps import Steps
+from ..simulation.trajectory import Trajectory
 from .optimiser import Optimiser
 
 # Records per compiled call: what an interruption may cost; a call of small networks takes a second at most.
@@ -27,7 +28,12 @@ ROWS = 32
 
 
 class Minibatches(eqx.Module):
-    """Random batches of a sample, all of it once per epoch; what is left of it after whole batches waits."""
+    """Random minibatches without replacement: all samples once per epoch, except an incomplete last batch.
+
+    Attributes:
+        size: samples per batch.
+        count: samples in all.
+    """
 
     size: int = eqx.field(static=True)
     count: int = eqx.field(static=True)
@@ -45,14 +51,14 @@ class Minibatches(eqx.Module):
 
 
 class _Descent(eqx.Module):
-    """What is compiled: the field, the optimiser, and how batches are drawn (`None`: all samples)."""
+    """What is compiled: the landscape, the optimiser, and how batches are drawn (`None`: all samples)."""
 
     landscape: Landscape
     sampled: Landscape | None
     optimiser: Optimiser
     batches: Minibatches | None
 
-    def begin(self, theta: Array) -> tuple:
+    def begin(self, theta: Float[Any, " n"]) -> tuple:
         order = jnp.arange(0 if self.batches is None else self.batches.count)
         return jnp.zeros((), int), theta, self.optimiser.transformation.init(theta), order
 
@@ -68,7 +74,7 @@ class _Descent(eqx.Module):
 
     @eqx.filter_jit
     def rows(self, state: tuple, strides: Any, sample: Any, key: PRNGKeyArray):
-        """The state after so many steps each time, and the records (θ, L, ‖∇L‖) there."""
+        """Takes each stride of steps in turn; the last state, and the records (θ, L, ‖∇L‖) after each stride."""
 
         def row(state, stride):
             state = jax.lax.fori_loop(0, stride, lambda _, s: self.step(s, sample, key), state)
@@ -94,52 +100,71 @@ def descend(
 ) -> Trajectory:
     r"""Minimises a loss by an optimiser's steps, as a `Trajectory` over time = steps × time per step.
 
-    It is what `simulate` is to gradient flow, and what analyses one analyses the other; `compare` in
-    `saddlescope.analysis` sets them side by side.
+    It is the counterpart of `simulate` for discrete steps, and every analysis of a flow applies to its trajectory;
+    `compare` in `saddlescope.analysis` compares the two. Invalid arguments raise `ValueError`.
 
-    **Arguments:**
+    Args:
+        model: the initial model, as for `simulate`.
+        loss: scalar function of (model, data).
+        data: any PyTree of arrays.
+        optimiser: `gradient_descent(…)`, `momentum(…)`, `adam(…)`, or an `Optimiser` of any optax transformation.
+        t1: end of the time interval [0, t1]; the last step is the one that reaches it.
+        batch: number of samples per step, at most all; `None`: all. Every array of `data` must then have the samples on
+            its first axis, and the loss must be an average over them.
+        key: random key for the batches.
+        records: number of equally spaced times at which weights, loss and speed (both of all samples) are recorded.
+        budget: wall-clock seconds after which to stop, as for `simulate`.
+        reduce_data: whether to use exact sufficient statistics, as for `simulate`.
+        progress: called with (t, loss) at least every two seconds.
 
-    - `model`, `loss`, `data`, `reduce_data`, `budget`, `progress`: as for `simulate`.
-    - `optimiser`: `gradient_descent(…)`, `momentum(…)`, `adam(…)`, or an `Optimiser` around any optax transformation.
-    - `t1`: end of the time interval [0, t1]; the last step is the one that reaches it.
-    - `batch`: number of samples per step, at most all; `None`: all. Every array of `data` must then have the samples on
-      its first axis, and the loss must be an average over them.
-    - `key`: random key for the batches.
-    - `records`: number of times, equally spaced, at which weights, loss and speed (both of all samples) are kept.
-
-    **Returns:** a `Trajectory` whose `solver` is `None`: between its times there is nothing to step onto. Its
-    `energies` are $\int \|\nabla L\|^2 dt$ over the records by the trapezoid rule, so that `energy_error` tells how
-    far from a gradient flow it is. An iteration that stops being finite ends there with the result `diverged`.
-
-    **Raises:** `ValueError` for weights, data, loss, times or batches that make no sense.
+    Returns:
+        A `Trajectory` without a `solver`, since there is nothing to step onto between its times. Its `energies` are
+        $\int \|\nabla L\|^2 dt$ over the records by the trapezoidal rule, so that `energy_error` measures the distance
+        from gradient flow. An iteration that stops being finite ends there with the result `diverged`.
     """
+    _check(model, loss, data, t1, records)
+    batches = None if batch is None else Minibatches(size=batch, count=_sample_size(data, batch, key))
+    landscape = Landscape(model, *(reduced_data(model, loss, data) if reduce_data else (loss, data)))
+    sampled, sample, theta = None, None, flatten(model)
+    if batches is not None:
+        sample = data
+        sampled = Landscape(model, loss, jax.tree.map(lambda array: np.asarray(array)[:batch], data))
+    descent = _Descent(landscape=landscape, sampled=sampled, optimiser=optimiser, batches=batches)
+    numbers = _recorded_steps(t1 / optimiser.time, min(records, max(KEPT_NUMBERS // theta.size, 2)))
+    key = jax.random.key(0) if key is None else key
+    columns, result = _run(descent, theta, numbers, (sample, key), budget, progress)
+    name = optimiser.name if batch is None else f"{optimiser.name}, batches of {batch}"
+    trajectory = _trajectory(descent, name, numbers, columns, result)
+    if result is Result.diverged:
+        warnings.warn(f"{optimiser.name}: diverged after t = {trajectory.ts[-1]:.6g}.", stacklevel=2)
+    return trajectory
+
+
+def _check(model: Any, loss: Callable, data: Any, t1: float, records: int) -> None:
     check_model(model)
     check_data(data)
     check_loss(loss, model, data)
     check_times(t1, None)
     if records < 2:
         raise ValueError(f"records must be at least 2; got {records}.")
-    batches = None if batch is None else Minibatches(batch, _sample_size(data, batch, key))
-    whole_loss, whole = reduced_data(model, loss, data) if reduce_data else (loss, data)
-    landscape, theta = Landscape(model, whole_loss, whole), flatten(model)
-    sampled = (
-        None if batches is None else Landscape(model, loss, jax.tree.map(lambda array: np.asarray(array)[:batch], data))
-    )
-    descent = _Descent(landscape, sampled, optimiser, batches)
+
+
+def _recorded_steps(steps: float, records: int) -> Int[np.ndarray, " T"]:
+    """The numbers of the steps to record, from 0 to the last."""
     # Half an ulp of slack: t1 = 10 steps of 0.1 is ten steps.
-    steps = max(math.ceil(t1 / optimiser.time * (1 - 1e-12)), 1)
-    records = min(records, steps, max(KEPT_NUMBERS // theta.size, 2))
-    numbers = np.round(np.linspace(0, steps, records + 1)).astype(int)
-    key = jax.random.key(0) if key is None else key
-    sample = data if batches is not None else None
-    rows, result = _march(descent, theta, numbers, (sample, key), budget, progress)
-    thetas, losses, speeds = rows
-    ts = (numbers[: len(losses)] * optimiser.time).astype(theta.dtype)
-    if result is Result.diverged:
-        warnings.warn(f"{optimiser.name}: diverged after t = {ts[-1]:.6g}.", stacklevel=2)
+    last = max(math.ceil(steps * (1 - 1e-12)), 1)
+    return np.round(np.linspace(0, last, min(records, last) + 1)).astype(int)
+
+
+def _trajectory(
+    descent: _Descent, name: str, numbers: Int[np.ndarray, " T"], columns: list[np.ndarray], result: Result
+) -> Trajectory:
+    thetas, losses, speeds = columns
+    optimiser = descent.optimiser
+    ts = (numbers[: len(losses)] * optimiser.time).astype(thetas.dtype)
     taken = int(numbers[len(losses) - 1])
     stats = {
-        "method": optimiser.name if batch is None else f"{optimiser.name}, batches of {batch}",
+        "method": name,
         "time_per_step": optimiser.time,
         "follows_flow": optimiser.follows_flow,
         "num_steps": taken,
@@ -149,17 +174,24 @@ def descend(
         "atol": None,
         "solver_history": [(0.0, optimiser.name)],
         "reason": "",
-        "reduced_data": isinstance(whole, SufficientStatistics),
+        "reduced_data": isinstance(descent.landscape.data, SufficientStatistics),
     }
-    energies = np.asarray(scipy.integrate.cumulative_trapezoid(speeds**2, ts, initial=0.0), theta.dtype)
+    energies = np.asarray(scipy.integrate.cumulative_trapezoid(speeds**2, ts, initial=0.0), thetas.dtype)
     steps = Steps(ts=ts, thetas=thetas, energies=energies, losses=losses, speeds=speeds)
-    return Trajectory(steps=steps, result=result, stats=stats, landscape=landscape, solver=None)
+    return Trajectory(steps=steps, result=result, stats=stats, landscape=descent.landscape, solver=None)
 
 
-def _march(descent: _Descent, theta, numbers, arguments, budget, progress):
-    """Records at the given step numbers, the first of them zero, and why they end."""
+def _run(
+    descent: _Descent,
+    theta: Float[np.ndarray, " n"],
+    numbers: Int[np.ndarray, " T"],
+    arguments: tuple[Any, PRNGKeyArray],
+    budget: float | None,
+    progress: Callable[[float, float], None] | None,
+) -> tuple[list[np.ndarray], Result]:
+    """Records (θ, L, ‖∇L‖) at the given step numbers, the first of them zero, and why they end."""
     strides = np.diff(numbers, prepend=0)
-    # Rows that fill up the last chunk take no step.
+    # Rows that fill up the last chunk take no steps.
     chunks = np.pad(strides, (0, -len(strides) % ROWS)).reshape(-1, ROWS)
     began, state, parts, result = time.monotonic(), descent.begin(theta), [], Result.reached_t1
 

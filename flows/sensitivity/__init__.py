@@ -1,1 +1,1 @@
-"""Derivatives of the flow map and of crossing times. Imports simulation."""
+"""Derivatives of the flow map and of first passage times of loss levels. Imports landscapes and simulation."""

@@ -1,4 +1,4 @@
-"""Derivatives of a flow: of where it is, of when its loss falls to a level, of how long it dwells on a plateau."""
+"""Differentiable flows: the state at a time, the first passage of a loss level, the dwell time on a plateau."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -14,19 +14,28 @@ from .problem import Problem, check_number, known, problem_of, stopped
 
 
 class Crossing(eqx.Module):
-    r"""Where a flow came by: at a time, or at a level of its loss.
+    r"""The state of a flow at a given time or at the first passage of a loss level.
 
-    - `time`: that time; where the flow did not get there, the time at which it ended.
-    - `model`: the model at `time`.
-    - `reached`: whether the flow got there. Where it did not because t_max came first, `time` is t_max, derivative
-      included, so that it is $\min(t^*, t_{\max})$ throughout.
-    - `result`: Diffrax's word on the integration: successful, event occurred, or why it failed.
+    Attributes:
+        time: that time; where it was not reached because t_max came first, t_max, derivative included, so that it is
+            $\min(t^*, t_{\max})$ throughout; where the integration failed, the time at which it ended.
+        model: the model at `time`.
+        reached: whether the time or the level was reached.
+        result: Diffrax's result of the integration: successful, event occurred, or why it failed.
     """
 
     time: Float[Array, ""]
     model: Any
     reached: Bool[Array, ""]
     result: dfx.RESULTS
+
+    def __str__(self) -> str:
+        if not known((self.time, self.reached)):
+            return "a crossing whose time is traced"
+        if bool(self.reached):
+            return f"reached at t = {float(self.time):.8g}"
+        why = "" if dfx.is_okay(self.result) else f": {dfx.RESULTS[self.result]}"
+        return f"not reached by t = {float(self.time):.8g}{why}"
 
 
 class _Below(eqx.Module):
@@ -41,7 +50,7 @@ class _Below(eqx.Module):
 
 
 class _Halving(optx.Bisection):
-    """Bisection that stops at a short interval; its parent also wants the function below the same tolerance."""
+    """Bisection that stops at a short interval, whereas its parent also bounds the function by the tolerance."""
 
     def terminate(self, fn: Any, y: Any, args: Any, options: Any, state: Any, tags: Any) -> tuple[Any, optx.RESULTS]:
         return jnp.abs(state.upper - state.lower) <= self.atol + self.rtol * jnp.abs(y), optx.RESULTS.successful
@@ -50,60 +59,64 @@ class _Halving(optx.Bisection):
 def flow_map(model: Any, loss: Callable[[Any, Any], Any], data: Any, t1: Any, **options: Any) -> Crossing:
     r"""The model that gradient flow $\dot\theta = -\nabla L(\theta)$ makes of a model by time t1, differentiably.
 
-    The steps themselves are differentiated, with checkpoints, so that the derivative is that of the computed solution
-    and as accurate as that. Every floating-point array of `model` and `data` and t1 can be differentiated; a parameter
-    of anything else, like an initialisation scale or a covariance, by composition: make model or data from it. To have
-    no sample in between, make `SufficientStatistics` from it (its factor may be a Cholesky factor).
+    The derivative is computed by discretise-then-optimise, with checkpointing: it is that of the computed solution, and
+    as accurate. Every floating-point array of `model` and `data` and t1 can be differentiated; other parameters, like
+    an initialisation scale or a covariance, by composition: make model or data from them. To avoid a sample in between,
+    make `SufficientStatistics` from a covariance (the factor may be a Cholesky factor).
 
-    The vector field must be continuous. Where a ReLU unit crosses a kink it jumps, and with it the derivative, which
-    differentiated steps do not see: models that declare units that are not smooth have values only.
+    The vector field must be continuous. Where a ReLU unit crosses a kink, the field and the derivative jump, which
+    discretise-then-optimise does not see: for models that declare non-smooth units differentiation raises `ValueError`.
+    So do, outside `jax.jit`, invalid weights, data, losses, tolerances and times.
 
-    **Arguments:**
+    Args:
+        model: the initial model, as for `simulate`.
+        loss: scalar function of (model, data).
+        data: any PyTree of arrays, integrated as it is.
+        t1: end of the time interval [0, t1], positive.
+        **options: `solver`, a Diffrax solver with error estimate, Tsit5 by default; `rtol` and `atol`, by default as in
+            `simulate`; `adjoint`, by default `diffrax.RecursiveCheckpointAdjoint()` for reverse mode (`jax.grad`), and
+            for forward mode (`jax.jvp`, `jax.jacfwd`) to be `diffrax.ForwardMode()`, whereas `BacksolveAdjoint` raises,
+            since gradient flow amplifies errors backwards in time; `max_steps`, the number of steps, rejected ones
+            included, after which to stop, 100 000 by default.
 
-    - `model`, `loss`, `data`: as for `simulate`; the data are integrated as they are.
-    - `t1`: end of the time interval [0, t1], positive.
-    - `solver`: a Diffrax solver with error estimate; Tsit5 by default.
-    - `rtol`, `atol`: tolerances; by default as in `simulate`.
-    - `adjoint`: `diffrax.RecursiveCheckpointAdjoint()` by default, for reverse mode (`jax.grad`); for forward mode
-      (`jax.jvp`, `jax.jacfwd`) give `diffrax.ForwardMode()`. The backsolve adjoint is refused: backwards in time,
-      gradient flow amplifies errors.
-    - `max_steps`: number of steps, rejected ones included, after which to stop; 100 000 by default.
-
-    **Returns:** a `Crossing`.
-
-    **Raises:** `ValueError` for weights, data, loss, tolerances or times that make no sense (where their values are
-    known, that is outside `jax.jit`), and on differentiation for models whose units are not smooth.
+    Returns:
+        The state at t1.
     """
     check_number("t1", t1, positive=True)
     problem, theta = problem_of(model, loss, data, **options)
     time, theta, result = problem.solve(theta, t1)
-    return Crossing(time, unflatten(model, theta), dfx.is_successful(result), result)
+    reached = dfx.is_successful(result)
+    return Crossing(time=time, model=unflatten(model, theta), reached=reached, result=result)
 
 
 def crossing_time(
     model: Any, loss: Callable[[Any, Any], Any], data: Any, level: Any, t_max: Any, **options: Any
 ) -> Crossing:
-    r"""The first time at which the loss falls to a level, differentiably: the time of a transition.
+    r"""The first passage time of a loss level, differentiably: the time of a transition.
 
-    With p anything that the flow depends on, $L(\theta(t^*, p), p) = \ell$ gives
+    With p any parameter of the flow, $L(\theta(t^*, p), p) = \ell$ gives
 
     $$\frac{dt^*}{dp} = \frac{d\ell/dp - \partial_p [L(\theta(t, p), p)]_{t = t^*}}{dL/dt}, \qquad
     \frac{dL}{dt} = -\|\nabla L\|^2,$$
 
     and the model at $t^*$ moves with it. First derivatives only.
 
-    **Arguments:** `level`: ℓ; `t_max`: when to give up, positive; all others as for `flow_map`.
+    Args:
+        model: the initial model, as for `simulate`.
+        loss: scalar function of (model, data).
+        data: any PyTree of arrays, integrated as it is.
+        level: the loss level ℓ.
+        t_max: the time at which to give up, positive.
+        **options: as for `flow_map`.
 
-    **Returns:** a `Crossing` at $t^*$. A loss that starts at or below the level is there at time 0, for good, with
-    derivative zero.
-
-    **Raises:** `ValueError` as `flow_map` does.
+    Returns:
+        The state at $t^*$. A loss that starts at or below the level reaches it at time 0, with derivative zero.
     """
     check_number("t_max", t_max, positive=True)
     check_number("level", level)
     problem, theta = problem_of(model, loss, data, **options)
     fall = _fall(problem, theta, level, t_max)
-    return Crossing(fall.time, unflatten(model, fall.theta), fall.reached, fall.result)
+    return Crossing(time=fall.time, model=unflatten(model, fall.theta), reached=fall.reached, result=fall.result)
 
 
 def dwell_time(
@@ -111,16 +124,24 @@ def dwell_time(
 ) -> Crossing:
     r"""The time that the loss takes from one level to a lower one, differentiably.
 
-    With levels a little below one plateau's loss and a little below the next one's, it is how long the flow dwells on
-    the latter.
+    With one level slightly below the loss of one plateau and the other slightly below that of the next, it is the dwell
+    time on the latter.
 
-    **Arguments:** `upper`, `lower`: the levels; `t_max`: when to give up, since the flow's start; all others as for
-    `flow_map`.
+    Args:
+        model: the initial model, as for `simulate`.
+        loss: scalar function of (model, data).
+        data: any PyTree of arrays, integrated as it is.
+        upper: the upper loss level.
+        lower: the lower loss level.
+        t_max: the time, from the flow's start, at which to give up, positive.
+        **options: as for `flow_map`.
 
-    **Returns:** a `Crossing` at the lower level whose `time` is the dwell time. Where `lower` is not reached, that is
-    $t_{\max}$ less the time of `upper`, and 0 if that is not reached either.
+    Returns:
+        The state at the lower level, with the dwell time as its `time`. Where `lower` is not reached, that is
+        $t_{\max}$ less the passage time of `upper`, and 0 if that is not reached either.
 
-    **Raises:** `ValueError` as `flow_map` does, and unless upper > lower.
+    Raises:
+        ValueError: unless upper > lower.
     """
     check_number("t_max", t_max, positive=True)
     check_number("upper", upper)
@@ -131,7 +152,8 @@ def dwell_time(
     first = _fall(problem, theta, upper, t_max)
     second = _fall(problem, first.theta, lower, t_max - first.time)
     result = dfx.RESULTS.where(first.reached, second.result, first.result)
-    return Crossing(second.time, unflatten(model, second.theta), first.reached & second.reached, result)
+    reached = first.reached & second.reached
+    return Crossing(time=second.time, model=unflatten(model, second.theta), reached=reached, result=result)
 
 
 class _Fall(NamedTuple):
@@ -141,8 +163,8 @@ class _Fall(NamedTuple):
     result: dfx.RESULTS
 
 
-def _fall(problem: Problem, theta: Float[Array, " n"], level: Any, t_max: Any) -> _Fall:
-    """Finds the crossing on the solver's interpolant, not differentiated; goes there by steps; corrects the rest."""
+def _fall(problem: Problem, theta: Float[Any, " n"], level: Any, t_max: Any) -> _Fall:
+    """Finds the passage on the solver's interpolant, not differentiated; steps onto it; corrects the remainder."""
     landscape, level = problem.landscape, jnp.asarray(level, theta.dtype)
     below = landscape.value(theta) <= level
     end = jnp.where(below, 0.0, jnp.asarray(t_max, theta.dtype))
@@ -155,18 +177,18 @@ def _fall(problem: Problem, theta: Float[Array, " n"], level: Any, t_max: Any) -
     theta, result = problem.solve(theta, time)[1:]
     reached = dfx.is_event(found) & dfx.is_successful(result)
 
-    # The interpolant is less accurate than the steps. An Euler step removes its error δ to order δ², …
+    # The interpolant is less accurate than the steps. An Euler step reduces its error δ to order δ², …
     value, gradient = landscape.value_and_gradient(theta)
     step = stopped(_newton(value, gradient, level, reached))
     theta = theta - step * gradient
-    # … a Newton step corrects the time for what is left and gives it its derivative, as its slope has none.
+    # … a Newton step, whose slope is not differentiated, corrects the remaining error and provides the derivative.
     value, gradient = landscape.value_and_gradient(theta)
-    # Without crossing, the time has that of t_max.
+    # Where the level is not reached, the derivative is that of t_max.
     late = jnp.where(dfx.is_successful(found), end - stopped(end), 0.0)
     moved = jnp.where(reached, _newton(value, stopped(gradient), level, reached), late)
-    # The model moves as the time does, by its derivative and otherwise not at all.
+    # The model moves with the derivative of the time, and its value does not.
     theta = theta - stopped(gradient) * (moved - stopped(moved))
-    return _Fall(time + step + moved, theta, reached | below, found)
+    return _Fall(time=time + step + moved, theta=theta, reached=reached | below, result=found)
 
 
 def _newton(value: Array, gradient: Array, level: Array, wanted: Array) -> Array:

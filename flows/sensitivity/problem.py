@@ -1,4 +1,4 @@
-"""A flow as one differentiable solve, from a start to a time or an event."""
+"""A flow as one differentiable solve, from its initial weights to a time or an event."""
 
 from collections.abc import Callable
 from typing import Any
@@ -15,12 +15,20 @@ from ...models.units import layers_of
 from ..landscapes.field import GradientFlow
 from ..landscapes.landscape import Landscape, flatten
 from ..simulation.checks import check_data, check_loss, check_model, check_tolerances
-from ..simulation.simulate import default_rtol
-from ..simulation.stepping import parameter_norm
+from ..simulation.solver_state import parameter_norm
+from ..simulation.tolerances import default_atol, default_rtol
 
 
 class Problem(eqx.Module):
-    """A flow and how to integrate it: Diffrax's `solver`, `controller`, `adjoint`, and `max_steps`."""
+    """A flow and how to integrate it.
+
+    Attributes:
+        landscape: the landscape to integrate on.
+        solver: the Diffrax solver.
+        controller: the step-size controller.
+        adjoint: the method of differentiation.
+        max_steps: the number of steps, rejected ones included, after which to stop.
+    """
 
     landscape: Landscape
     solver: dfx.AbstractSolver
@@ -29,7 +37,7 @@ class Problem(eqx.Module):
     max_steps: int = eqx.field(static=True)
 
     def solve(
-        self, theta: Float[Array, " n"], t1: Any, event: dfx.Event | None = None
+        self, theta: Float[Any, " n"], t1: Any, event: dfx.Event | None = None
     ) -> tuple[Float[Array, ""], Float[Array, " n"], dfx.RESULTS]:
         """(t, θ(t), result) of the flow from θ at time t1, or at the event if that is earlier."""
         zero = jnp.zeros((), theta.dtype)
@@ -42,7 +50,7 @@ class Problem(eqx.Module):
             (theta, zero),
             saveat=dfx.SaveAt(t1=True),
             stepsize_controller=self.controller,
-            # A search is not differentiated: a plain loop serves.
+            # A search is not differentiated, so a plain loop suffices.
             adjoint=self.adjoint if event is None else dfx.ForwardMode(),
             event=event,
             max_steps=self.max_steps,
@@ -62,32 +70,41 @@ def problem_of(
     atol: Any = None,
     adjoint: dfx.AbstractAdjoint | None = None,
     max_steps: int = 100_000,
-) -> tuple[Problem, Float[Array, " n"]]:
+) -> tuple[Problem, Float[Any, " n"]]:
     """The problem of a model's flow, and the θ it starts from.
 
-    **Arguments:** as for `flow_map`.
+    Args:
+        model: the initial model.
+        loss: scalar function of (model, data).
+        data: any PyTree of arrays.
+        solver: a Diffrax solver with error estimate; `None`: Tsit5.
+        rtol: relative tolerance; `None`: as in `simulate`.
+        atol: absolute tolerance; `None`: as in `simulate`.
+        adjoint: the method of differentiation; `None`: `diffrax.RecursiveCheckpointAdjoint()`.
+        max_steps: the number of steps, rejected ones included, after which to stop.
 
-    **Raises:** `ValueError` for what makes no sense, as far as the values are known.
+    Returns:
+        The problem and θ. Invalid arguments raise `ValueError`, as far as their values are known.
     """
     _check(model, loss, data, adjoint, max_steps)
     theta = flatten(model)
     rtol = default_rtol(theta.dtype) if rtol is None else rtol
     check_tolerances(rtol, atol if atol is not None and known(atol) else rtol, theta.dtype)
-    atol = _default_atol(theta, rtol) if atol is None else atol
+    atol = default_atol(stopped(jnp.asarray(theta)), rtol) if atol is None else atol
     if not all(units.law.smooth for units in layers_of(model)):
         theta, data = _map_inexact(_not_differentiable, (theta, data))
     problem = Problem(
-        Landscape(stopped(model), loss, data),  # θ replaces the weights
-        dfx.Tsit5() if solver is None else solver,
-        dfx.PIDController(rtol=rtol, atol=atol, norm=parameter_norm),
-        dfx.RecursiveCheckpointAdjoint() if adjoint is None else adjoint,
-        max_steps,
+        landscape=Landscape(stopped(model), loss, data),  # θ replaces the weights
+        solver=dfx.Tsit5() if solver is None else solver,
+        controller=dfx.PIDController(rtol=rtol, atol=atol, norm=parameter_norm),
+        adjoint=dfx.RecursiveCheckpointAdjoint() if adjoint is None else adjoint,
+        max_steps=max_steps,
     )
     return problem, theta
 
 
 def _check(model: Any, loss: Callable, data: Any, adjoint: Any, max_steps: int) -> None:
-    # Under `jax.jit`, known values would become unknown by being looked at.
+    # Under `jax.jit`, operations on known values would be traced.
     with jax.ensure_compile_time_eval():
         if known(model):
             check_model(model)
@@ -106,18 +123,11 @@ def _not_differentiable(leaf: Array) -> Array:
 
 
 @_not_differentiable.defjvp
-def _refuse(primals: Any, tangents: Any) -> Any:
+def _raise(primals: Any, tangents: Any) -> Any:
     raise ValueError(
         "the model's units are not smooth: the vector field jumps at their kinks, and the derivative with it, which "
-        "differentiated steps do not see. Take differences of times instead."
+        "discretise-then-optimise does not see. Take finite differences instead."
     )
-
-
-def _default_atol(theta: Float[Array, " n"], rtol: float) -> Float[Array, ""]:
-    """As `simulate`'s, but traceable: rtol times the tenth percentile of the sizes of the weights that are not zero."""
-    sizes = jnp.abs(stopped(theta))
-    size = jnp.nanquantile(jnp.where(sizes > 0, sizes, jnp.nan), 0.1)
-    return rtol * jnp.where(jnp.isnan(size), 1.0, size)
 
 
 def stopped(tree: Any) -> Any:
@@ -130,11 +140,11 @@ def _map_inexact(function: Callable[[Array], Array], tree: Any) -> Any:
 
 
 def known(tree: Any) -> bool:
-    """Whether all values are there to be looked at."""
+    """Whether no value is traced."""
     return not any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(tree))
 
 
 def check_number(name: str, value: Any, positive: bool = False) -> None:
-    """Refuses a known number that is not finite, or not positive."""
+    """Checks that a number, if it is not traced, is finite, and positive if it must be."""
     if known(value) and not (np.isfinite(value) and (value > 0 or not positive)):
         raise ValueError(f"{name} must be {'positive and ' if positive else ''}finite; got {value}.")

@@ -1,3 +1,4 @@
-"""The integration of a gradient flow, from checked arguments to a trajectory on disk. Imports the rooms of flows but
-for sensitivity and optimisers.
+"""The integration of a gradient flow, from checked arguments to a trajectory on disk.
+
+Imports landscapes, losses, solvers and solver choice.
 """

@@ -3,18 +3,20 @@
 import hashlib
 import re
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import equinox as eqx
 import jax
 import numpy as np
+from jaxtyping import Shaped
 
+from .. import files
 from ..compilation.traced import Traced
 from ..landscapes.landscape import Landscape
-from . import files
 
-FORMAT = 3
+FORMAT = 4
 # Seconds between two checkpoints: what a kill costs at most.
 INTERVAL = 60.0
 # Addresses of objects differ from one process to the next.
@@ -23,10 +25,19 @@ _ADDRESS = re.compile(r" at 0x[0-9a-f]+")
 SHARE = 0.05
 
 
-def fingerprint(landscape: Landscape, solver: Any, sign_changes: dict[str, Traced], **settings: Any) -> dict[str, str]:
-    """What a flow is a function of, part by part: hashes of arrays and of what functions compute, values of settings.
+def fingerprint(
+    landscape: Landscape, solver: Any, sign_changes: Mapping[str, Traced], **settings: Any
+) -> dict[str, str]:
+    """Identifies a flow by all that it is a function of.
 
-    **Arguments:** `landscape`; `solver`: as given to `simulate`; `sign_changes`: traced; `settings`: the rest.
+    Args:
+        landscape: the landscape, with the initial weights.
+        solver: the solver given to `simulate`.
+        sign_changes: the functions whose sign changes are recorded, traced, by name.
+        **settings: all other settings.
+
+    Returns:
+        Part by part: hashes of arrays and of what functions compute, values of settings.
     """
     return {
         "initial weights": _hash(landscape.theta),
@@ -53,15 +64,24 @@ def _hash(tree: Any, text: str = "") -> str:
 class Checkpoint:
     """Writes a flow's state now and then, and reads it back.
 
-    - `path`: the file; `identity`: the flow's `fingerprint`.
+    Args:
+        path: the file.
+        identity: the flow's `fingerprint`.
     """
 
     def __init__(self, path: str | Path, identity: dict[str, str]):
         self.path, self.identity = Path(path), identity
         self._due = time.monotonic() + INTERVAL
 
-    def read(self) -> tuple[dict[str, Any], dict[str, np.ndarray]] | None:
-        """The saved state, or `None` where there is no file; a `ValueError` for the state of another flow."""
+    def read(self) -> tuple[dict[str, Any], dict[str, Shaped[np.ndarray, "..."]]] | None:
+        """Reads the saved state.
+
+        Returns:
+            Values and arrays; `None` where there is no file.
+
+        Raises:
+            ValueError: when the file is no checkpoint, or that of another flow.
+        """
         if not self.path.exists():
             return None
         header, arrays = files.read(self.path, "checkpoint", FORMAT)
@@ -74,8 +94,8 @@ class Checkpoint:
             )
         return header, arrays
 
-    def write(self, state: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
-        """Writes the state now."""
+    def write(self, state: dict[str, Any], arrays: dict[str, Shaped[np.ndarray, "..."]]) -> None:
+        """Writes the state now; an `OSError` leaves the old file intact."""
         began = time.monotonic()
         header = {"kind": "checkpoint", "format": FORMAT, "identity": self.identity, **state}
         files.write(self.path, header, arrays, compress=False)

@@ -1,4 +1,4 @@
-"""Bad input is refused at the door, with a sentence that says what to do."""
+"""Validation of a flow's arguments: errors name the argument, what was given and the remedy."""
 
 from collections.abc import Callable
 from typing import Any
@@ -7,10 +7,18 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Float
 
 
 def check_model(model: Any) -> None:
-    """Refuses a model without real floating-point weights, or with weights that are not finite."""
+    """Checks that a model has finite real floating-point weights.
+
+    Args:
+        model: any Equinox module.
+
+    Raises:
+        ValueError: when it has no weights, or weights that are complex, integers or not finite.
+    """
     arrays = [leaf for leaf in jax.tree.leaves(model) if eqx.is_array(leaf) or isinstance(leaf, np.ndarray)]
     for array in arrays:
         if jnp.issubdtype(array.dtype, jnp.complexfloating):
@@ -27,7 +35,14 @@ def check_model(model: Any) -> None:
 
 
 def check_data(data: Any) -> None:
-    """Refuses data that are empty or not finite."""
+    """Checks that data are not empty and finite.
+
+    Args:
+        data: any PyTree of arrays.
+
+    Raises:
+        ValueError: when an array is empty or not finite.
+    """
     for array in jax.tree.leaves(data):
         if np.size(array) == 0:
             raise ValueError(f"the data hold no samples: an array of shape {np.shape(array)}.")
@@ -36,7 +51,16 @@ def check_data(data: Any) -> None:
 
 
 def check_loss(loss: Callable, model: Any, data: Any) -> None:
-    """Refuses a loss that cannot be evaluated on this model and these data or is not a real scalar."""
+    """Checks that a loss is a real scalar function of this model and these data.
+
+    Args:
+        loss: scalar function of (model, data).
+        model: any Equinox module.
+        data: any PyTree of arrays.
+
+    Raises:
+        ValueError: when it cannot be evaluated or its value is not a real scalar.
+    """
     try:
         value = eqx.filter_eval_shape(loss, model, data)
     except ValueError as error:
@@ -52,10 +76,19 @@ def _first_line(error: Exception) -> str:
 
 
 def check_tolerances(rtol: float, atol: float, dtype: Any) -> None:
-    """Refuses tolerances that are not positive, or an rtol below 100 machine epsilons of the weights' dtype."""
+    """Checks that tolerances can be met.
+
+    Args:
+        rtol: relative tolerance.
+        atol: absolute tolerance.
+        dtype: dtype of the weights.
+
+    Raises:
+        ValueError: when one is not positive and finite, or rtol is below 100 machine epsilons.
+    """
     if not (np.isfinite(rtol) and rtol > 0 and np.isfinite(atol) and atol > 0):
         raise ValueError(f"tolerances must be positive and finite; got rtol={rtol}, atol={atol}.")
-    # Below about 100 epsilons the error estimate is rounding noise and the controller shrinks steps for nothing.
+    # Below about 100 epsilons the error estimate is rounding noise and the controller shrinks steps in vain.
     reachable = 100 * float(jnp.finfo(dtype).eps)
     if rtol < reachable:
         raise ValueError(
@@ -64,8 +97,19 @@ def check_tolerances(rtol: float, atol: float, dtype: Any) -> None:
         )
 
 
-def check_times(t1: float, times: Any) -> np.ndarray:
-    """The times to step onto as an increasing array that ends at t1."""
+def check_times(t1: float, times: Any) -> Float[np.ndarray, " S"]:
+    """Checks the times to step onto.
+
+    Args:
+        t1: end of the interval [0, t1].
+        times: increasing times in (0, t1], or `None`.
+
+    Returns:
+        The times as an increasing array that ends at t1.
+
+    Raises:
+        ValueError: when t1 is not positive and finite, or the times do not increase within (0, t1].
+    """
     if not (np.isfinite(t1) and t1 > 0):
         raise ValueError(f"t1 must be positive and finite; got {t1}.")
     times = np.asarray([] if times is None else times, dtype=float)

@@ -1,4 +1,4 @@
-"""Long computations beside a caller who stays awake: for Ctrl-C, for a budget, for a progress meter."""
+"""Long computations beside a thread that stays responsive: to Ctrl-C, a budget and a progress meter."""
 
 import time
 from collections.abc import Callable
@@ -16,22 +16,37 @@ class OutOfTime(Exception):
 
 
 class Patience:
-    """Has computations done in a thread of their own, and waits for them with an eye on the clock.
+    """Runs computations in a thread of their own, and waits for them while it watches the clock.
 
-    Compiled programs hear nothing until they end, and a step of a large model may take minutes. One that is no longer
-    waited for ends by itself, its result unseen: it must not change anything. After that there is no more waiting.
+    Compiled programs do not see signals until they end, and a step of a large model may take minutes. A computation
+    that is no longer waited for ends by itself and its result is dropped: it must not change anything. After that
+    nothing more can be run.
 
-    - `end`: the moment, by `time.monotonic`, at which to raise `OutOfTime`; `idle`: called now and then meanwhile.
+    Attributes:
+        end: the moment, by `time.monotonic`, at which to raise `OutOfTime`.
+        idle: called at least every two seconds while waiting.
     """
 
     def __init__(self):
-        self.end, self.idle = float("inf"), lambda: None
+        self.end: float = float("inf")
+        self.idle: Callable[[], None] = lambda: None
         self._executor = ThreadPoolExecutor(1)
-        # Contexts like `jax.enable_x64` hold in their own thread only; within one, nothing is done elsewhere.
+        # Contexts like `jax.enable_x64` hold in their own thread only; within one, everything runs in this thread.
         self._alone = self._executor.submit(_settings).result() != _settings()
 
     def wait(self, function: Callable, *arguments: Any) -> Any:
-        """The function's value; raises `OutOfTime`, or `KeyboardInterrupt`, while it is being computed."""
+        """Runs a computation.
+
+        Args:
+            function: without side effects.
+            *arguments: its arguments.
+
+        Returns:
+            The function's value.
+
+        Raises:
+            OutOfTime: when the budget is spent before or while it is computed.
+        """
         if time.monotonic() > self.end:
             raise OutOfTime
         if self._alone:

@@ -1,21 +1,29 @@
-"""The steps of a flow that are kept, in bounded memory."""
+"""The recorded steps of a flow, in bounded memory."""
+
+from collections.abc import Mapping
 
 import numpy as np
+from jaxtyping import Float, Shaped
 
-from .stepping import FIELDS, Steps, join
+from .steps import FIELDS, Steps, join
 
-# Numbers kept of the parameters' history, 8 bytes each: 160 MB, and twice that for a moment when they are thinned.
+# Numbers recorded of the parameters' history, 8 bytes each: 160 MB, and twice that for a moment when they are thinned.
 KEPT_NUMBERS = 2 * 10**7
 
 
 class Recorder:
     """Accumulates accepted steps: all of them, or those whose number is even, a multiple of four, … to fit into memory.
 
-    The first and last step and the times to step onto are always kept. Which others are depends on the number of steps
-    alone, not on the runs in which they come.
+    The first and the last step and the times to step onto are always recorded. Which others are depends on the number
+    of steps alone, not on the calls in which they come.
+
+    Args:
+        first: the single record at time 0.
+        stops: times to step onto.
+        limit: how many numbers of the parameters' history to record at most.
     """
 
-    def __init__(self, first: Steps, stops: np.ndarray, limit: int = KEPT_NUMBERS):
+    def __init__(self, first: Steps, stops: Float[np.ndarray, " S"], limit: int = KEPT_NUMBERS):
         self.last = first
         self.accepted = 0
         self._parts, self._numbers = [first], [np.zeros(1, int)]
@@ -24,9 +32,9 @@ class Recorder:
         self._stride = 1
 
     def extend(self, steps: Steps) -> None:
-        """Appends a run of steps (not empty)."""
-        self._append(steps, self.accepted + 1 + np.arange(len(steps.ts)))
-        self.accepted += len(steps.ts)
+        """Appends accepted steps (not none)."""
+        self._append(steps, self.accepted + 1 + np.arange(len(steps)))
+        self.accepted += len(steps)
         self.last = steps[-1:]
         while sum(map(len, self._numbers)) > self._limit and self._stride <= self.accepted:
             kept, numbers = join(self._parts), np.concatenate(self._numbers)
@@ -40,21 +48,23 @@ class Recorder:
         self._numbers.append(numbers[kept])
 
     def steps(self) -> Steps:
-        """Everything that is kept, in order of time."""
+        """All recorded steps in order of time."""
         kept = join(self._parts)
         return kept if kept.ts[-1] == self.last.ts[-1] else join([kept, self.last])
 
-    def state(self) -> tuple[dict[str, int], dict[str, np.ndarray]]:
-        """What `restored` needs: numbers, and arrays."""
+    def state(self) -> tuple[dict[str, int], dict[str, Shaped[np.ndarray, "..."]]]:
+        """The numbers and the arrays that `restored` needs."""
         runs = {"kept": join(self._parts), "last": self.last}
         arrays = {f"{run}-{field}": getattr(steps, field) for run, steps in runs.items() for field in FIELDS}
         return {"accepted": self.accepted, "stride": self._stride}, arrays | {"kept": np.concatenate(self._numbers)}
 
     @classmethod
-    def restored(cls, state: dict[str, int], arrays: dict[str, np.ndarray], stops: np.ndarray) -> "Recorder":
-        """The path whose `state` it was."""
-        kept, last = (Steps(*(arrays[f"{run}-{field}"] for field in FIELDS)) for run in ("kept", "last"))
-        path = cls(kept, stops)
-        path.last, path.accepted, path._stride = last, state["accepted"], state["stride"]
-        path._numbers = [arrays["kept"]]
-        return path
+    def restored(
+        cls, state: Mapping[str, int], arrays: Mapping[str, Shaped[np.ndarray, "..."]], stops: Float[np.ndarray, " S"]
+    ) -> "Recorder":
+        """The recorder whose `state` it was."""
+        kept, last = (Steps(**{field: arrays[f"{run}-{field}"] for field in FIELDS}) for run in ("kept", "last"))
+        recorder = cls(kept, stops)
+        recorder.last, recorder.accepted, recorder._stride = last, state["accepted"], state["stride"]
+        recorder._numbers = [arrays["kept"]]
+        return recorder

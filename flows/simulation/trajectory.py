@@ -1,6 +1,6 @@
 """What a flow leaves behind."""
 
-import enum
+import html
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,44 +11,32 @@ import jax
 import numpy as np
 from jaxtyping import Float
 
+from .. import files
 from ..landscapes.landscape import Landscape, flatten, unflatten
 from ..losses.statistics import reduced_data
 from ..solver_choice.choose import candidate_solvers
-from . import files
+from .result import Result
 from .sign_changes import SignChanges, pack, unpack
-from .stepping import FIELDS, Steps, step_onto
+from .stepping import step_onto
+from .steps import FIELDS, Steps
 
 KIND, FORMAT = "trajectory", 4  # of the saved file
 
 
-class Result(enum.Enum):
-    """Why a flow ended."""
-
-    reached_t1 = "t1 reached"
-    converged = "converged: the speed fell below the convergence threshold"
-    max_steps = "the maximum number of steps was reached"
-    diverged = "diverged: the iteration's loss stopped being finite"
-    not_finite = "the loss or its gradient stopped being finite, or no step was short enough"
-    sliding = "steps shrank without end: the flow slides along a kink, where its field is discontinuous"
-    budget = "the wall-clock budget was spent"
-    interrupted = "interrupted"
-
-    @property
-    def failed(self) -> bool:
-        """Whether the flow ended before what was asked for."""
-        return self not in (Result.reached_t1, Result.converged)
-
-
 class Trajectory(eqx.Module):
-    r"""A flow's path: every accepted step, with loss, speed and energy.
+    r"""The path of a flow: every accepted step, with loss, speed and dissipated energy.
 
-    - `steps`: the accepted steps, whose times `ts`, flattened parameters `thetas`, `losses` $L$, `speeds`
-      $\|\nabla L\|$ and `energies` $\int_0^t \|\nabla L\|^2 ds$, integrated with the flow, are the trajectory's own.
-    - `result`: why it ended; `stats`: steps tried, accepted and rejected, tolerances (`None` for an optimiser), and the
-      names of the solvers with the times from which on they integrated, `solver_history`.
-    - `landscape`, `solver`: what was integrated, from the landscape's own θ; where the data could be replaced by exact
-      sufficient statistics, loss and data are these. An optimiser's trajectory (`descend`) has no solver.
-    - `sign_changes`: the sign changes of watched quantities, by name.
+    The fields of `steps` are also the trajectory's own: `ts`, `thetas`, `losses`, `speeds`, `energies`.
+
+    Attributes:
+        steps: the accepted steps. The energies $\int_0^t \|\nabla L\|^2 ds$ are integrated with the flow.
+        result: why it ended.
+        stats: numbers of steps tried, accepted and rejected, tolerances (`None` for an optimiser), and the names of the
+            solvers with the times from which on they integrated, `solver_history`.
+        landscape: the landscape of the flow, with the initial weights; where the data could be replaced by exact
+            sufficient statistics, its loss and data are these.
+        solver: the last solver; `None` for an optimiser (`descend`).
+        sign_changes: the recorded sign changes by name.
     """
 
     steps: Steps
@@ -113,18 +101,30 @@ class Trajectory(eqx.Module):
         return float(error / self.losses[0]) if self.losses[0] > 0 else float(error)
 
     def evaluate(self, t: float) -> Float[np.ndarray, " n"]:
-        """The parameters at time t, stepped onto from the last saved time before it, not interpolated."""
+        """The parameters at time t; see `record`."""
         return self.record(t).thetas[0]
 
     def record(self, t: float) -> Steps:
-        """Parameters, energy, loss and speed at time t, stepped onto from the last saved time before it."""
+        """Parameters, energy, loss and speed at time t, stepped onto from the last saved time before it.
+
+        Args:
+            t: a time from 0 to the last one.
+
+        Returns:
+            The single record at t, which is not interpolated.
+
+        Raises:
+            ValueError: when t lies outside, or between two steps of an optimiser.
+        """
         if not self.ts[0] <= t <= self.ts[-1]:
             raise ValueError(f"t must lie in [{self.ts[0]:g}, {self.ts[-1]:g}]; got {t}.")
         before = int(np.searchsorted(self.ts, t, side="right")) - 1
         steps = self.steps[before : before + 1]
         if self.solver is None:
             if steps.ts[0] != t:
-                raise ValueError(f"an optimiser is nowhere between its steps; the record before {t} is {steps.ts[0]}.")
+                raise ValueError(
+                    f"an optimiser has no state between its steps; the last before {t} is at {steps.ts[0]}."
+                )
             return steps
         tolerances = self.stats["rtol"], self.stats["atol"]
         return step_onto(self.landscape, self.solver, steps, t, tolerances)
@@ -152,8 +152,16 @@ class Trajectory(eqx.Module):
             + (f"\n  {self.stats['reason']}" if self.stats.get("reason") else "")
         )
 
+    def _repr_html_(self) -> str:
+        return f"<pre>{html.escape(str(self))}</pre>"
+
     def save(self, path: str | Path, **extra: Any) -> None:
-        """Writes the path to one `.npz` file, whole or not at all; `extra` goes into its JSON header."""
+        """Writes the trajectory to one `.npz` file.
+
+        Args:
+            path: the file; an old one is replaced once the new one is complete, and intact after an `OSError`.
+            **extra: values for the JSON header.
+        """
         header = {"kind": KIND, "format": FORMAT, "result": self.result.name, "stats": self.stats, **extra}
         header["sign_changes"] = list(self.sign_changes)
         arrays = {**{name: getattr(self.steps, name) for name in FIELDS}, **pack(self.sign_changes)}
@@ -167,17 +175,27 @@ def told(history: Sequence[tuple[float, str]]) -> str:
 
 
 def read_header(path: str | Path) -> dict[str, Any]:
-    """The JSON header of a saved trajectory."""
+    """The JSON header of a saved trajectory; a `ValueError` for any other file."""
     return files.read(path, KIND, FORMAT)[0]
 
 
 def load(
     path: str | Path, model: Any, loss: Callable, data: Any, solver: dfx.AbstractSolver | None = None
 ) -> Trajectory:
-    """Reads a trajectory back.
+    """Reads back a trajectory that `Trajectory.save` wrote.
 
-    **Arguments:** `path`: the file; `model`, `loss`, `data`, `solver`: what `simulate` was given (the file holds the
-    path only); the model's weights do not matter, their number does.
+    Args:
+        path: the file, which holds the path only.
+        model: a model of the same structure as the one given to `simulate`; its weights do not matter.
+        loss: the loss given to `simulate`.
+        data: the data given to `simulate`.
+        solver: the solver given to `simulate`.
+
+    Returns:
+        The trajectory.
+
+    Raises:
+        ValueError: when the file is not a saved trajectory, or its number of parameters is not the model's.
     """
     header, arrays = files.read(path, KIND, FORMAT)
     steps, stats = Steps(**{name: arrays[name] for name in FIELDS}), header["stats"]

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from saddlescope.__main__ import main
 from saddlescope.experiments import experiment_names, load_trajectory, run
-from saddlescope.flows.simulation.march import March
+from saddlescope.flows.simulation.integration import Integration
 
 
 @pytest.fixture(scope="module")
@@ -74,13 +74,13 @@ def test_json_to_standard_output(capsys, tmp_path):
 INTERRUPTED = """
 import os, signal, sys
 from saddlescope.__main__ import main
-from saddlescope.flows.simulation.march import March
+from saddlescope.flows.simulation.integration import Integration
 
 # A test run in the background ignores SIGINT, and so would its children if they did not ask for it.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 for number in (signal.SIGTERM, signal.SIGHUP):
     signal.signal(number, signal.SIG_DFL)
-number, left, advance = int(sys.argv.pop(1)), 6, March.advance
+number, left, advance = int(sys.argv.pop(1)), 6, Integration.advance
 
 def interrupted(*arguments):
     global left
@@ -89,7 +89,7 @@ def interrupted(*arguments):
         os.kill(os.getpid(), number)
     return advance(*arguments)
 
-March.advance = interrupted
+Integration.advance = interrupted
 sys.exit(main(sys.argv[1:]))
 """
 
@@ -118,7 +118,7 @@ def test_ctrl_c_before_the_first_step_writes_nothing(tmp_path, monkeypatch, caps
     def interrupted(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(March, "advance", interrupted)
+    monkeypatch.setattr(Integration, "advance", interrupted)
     assert main(["run", "relu", "--out", str(tmp_path)]) == 130
     assert "interrupted before anything was computed" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())

@@ -28,7 +28,7 @@ ROOMS = {
         ["curvature"],
         ["solver_choice"],
         ["simulation"],
-        ["sensitivity", "optimisers"],
+        ["sensitivity", "optimisers", "ensembles"],
     ],
     "flows/solvers": [["bdf", "exponential", "stabilised"]],
     "analysis": [

@@ -52,5 +52,5 @@ def separable(*rows, at=(0.0, 0.0, 0.0), seed=None, slope=0.0, axes=None):
 
 
 def well(depth=1.0, at=0.0):
-    """The coefficients of depth · ((y − at)² − 1)²/4: minima at `at` ± 1 with curvature 2, a maximum with −1 between."""
+    """The coefficients of depth · ((y − at)² − 1)²/4: minima at `at` ± 1, of curvature 2 depth, between them −depth."""
     return depth * np.polynomial.polynomial.polypow([at**2 - 1, -2 * at, 1.0], 2) / 4

@@ -48,7 +48,7 @@ def test_all_numbers_in_closed_form(seed):
 
 @pytest.mark.parametrize(("y", "distance"), [(0.7, 0.7), (-2.4, 0.4), (-0.1, None)])
 def test_the_radius_is_the_distance_where_the_theorem_is_sharp(y, distance):
-    """Cubic with critical points 0 and −2: outside of them the radius is the distance to the nearer, between it is more."""
+    """Cubic, with zeros at 0 and −2: from outside the radius is the distance to the nearer, from between more."""
     found = certified(separable(cubic(1.0, 1.0), [0, 0, 5.0], [0, 0, 5.0], at=(y, 0.0, 0.0), seed=1))
     assert found.exists
     if distance is None:
@@ -76,7 +76,7 @@ def test_a_proof_ends_where_the_critical_point_does(epsilon):
 
 @pytest.mark.parametrize("exponent", [3, 4])
 def test_degenerate_points_cannot_be_proven(exponent):
-    """Beside y = 0 of y^p: h = (p − 2)/(p − 1) at any distance, more than 1/2 for p ≥ 4, whatever the point's residual."""
+    """Beside y = 0 of y^p: h = (p − 2)/(p − 1) at any distance, more than 1/2 for p ≥ 4, however small the gradient."""
     row = [0.0] * exponent + [1.0]
     for y in (1e-1, 1e-3):
         found = certified(separable(row, at=(y, 0.0, 0.0)), zero_threshold=0.0)
@@ -128,7 +128,7 @@ def test_no_probe_contradicts_the_truth():
 
 
 def test_double_wells_around_every_critical_point():
-    """Quartic, so that K at the point is evidence only; it suffices beside each of the 27 critical points of the wells."""
+    """Quartic, so that K at the point is evidence only; it suffices beside each of the wells' 27 critical points."""
     random = np.random.default_rng(1)
     for kinds in np.ndindex(3, 3, 3):
         target = np.array(kinds) - 1.0
@@ -148,7 +148,7 @@ def test_far_from_a_critical_point_nothing_is_proven():
 
 
 def test_signs_of_rounding_are_not_certain():
-    """A singular quadratic, rotated: its third eigenvalue is rounding, whose sign no threshold keeps from being read."""
+    """A singular quadratic, rotated: its third eigenvalue is rounding, which no threshold takes for zero here."""
     for seed in range(4):
         found = certified(separable([0, 0, -1.0], [0, 0, 1.0], [0.0], seed=seed), zero_threshold=0.0)
         assert (found.negative, found.positive) == (1, 1)
@@ -159,7 +159,7 @@ def test_signs_of_rounding_are_not_certain():
 
 
 def test_null_directions_count_neither_way():
-    """A valley: the proof is about the space across it, and one of a critical point only if the null space is explained.
+    """A valley: the proof is about the space across it; it is one of a critical point if the null space is explained.
 
     The third derivative and the gradient along it do not enter the step."""
     rows = cubic(1.0, 1.0), [0, 0, -1.0], [0.0, 1e-3]

@@ -1,4 +1,4 @@
-r"""Which of several critical points a plateau belongs to, and when one counts as found: every comparison, both sides."""
+"""Which of several critical points a plateau belongs to, and when one counts as found: comparisons from both sides."""
 
 import equinox as eqx
 import jax
@@ -63,6 +63,14 @@ def test_the_nearest_zero_of_the_gradient_whatever_its_index():
         assert point.converged and point.gradient_norm < 1e-12
 
 
+def test_a_step_that_goes_too_far_is_taken_back():
+    """From the flank of the deepest of three wells the second step goes up the other; shorter steps lead to (1, 0, 0).
+
+    The descent would end at (1, 1, −1)."""
+    point = critical_point(separable(well(10.0), well(0.2), well(0.01), at=(0.66, 0.08, -0.57)))
+    np.testing.assert_allclose(place(point), [1, 0, 0], atol=1e-8)
+
+
 def test_singular_points_are_found_where_newton_is_slow():
     """y⁴ from 0.5: each step leaves two thirds of y, down to where the gradient, 4y³, is zero to 1e-10."""
     point = critical_point(separable([0, 0, 0, 0, 1.0], at=(0.5, 0.3, 0.0)))
@@ -84,7 +92,7 @@ def one_unit(model, depth):
     return depth * (u**2 - 1) ** 2 / 4 + (v - 1) ** 2 / 2
 
 
-MODEL = TwoLayer(Dense(tanh, 1, 1), 1, 1.0, key=jax.random.key(0))
+MODEL = TwoLayer(Dense(tanh, inputs=1, outputs=1), width=1, scale=1.0, key=jax.random.key(0))
 
 
 @pytest.mark.parametrize("depth", [1.0, 1e-5])
@@ -104,3 +112,10 @@ def test_in_a_valley_of_a_narrow_network_descent_says_where_the_flow_is_heading(
     assert from_(0.8) == pytest.approx(1.0, abs=1e-4)
     # A plateau at the height of the saddle, to a fifth of the drop.
     assert from_(0.3, drop=0.5 * depth) == pytest.approx(0.0, abs=1e-4)
+
+
+def test_a_valley_that_is_flat_to_rounding_has_no_saddle():
+    """Negative curvature below 1e-7 of the largest is none: the nearest zero is taken as if it were a minimum."""
+    model = eqx.tree_at(lambda m: m.parameters, MODEL, (jnp.array([[0.3]]), jnp.array([[1.0]])))
+    point = critical_point(Landscape(model, one_unit, np.asarray(9e-8)))
+    assert point.converged and abs(float(point.model.u[0, 0])) < 1e-2

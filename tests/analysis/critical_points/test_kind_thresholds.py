@@ -107,7 +107,7 @@ def test_a_small_unit_lowers_the_loss_by_what_it_does_or_by_rounding(size, name)
     """One quadratic unit on y = size · 2x₀x₁: its form is the largest |eigenvalue| of ⟨y xxᵀ⟩, 4/3 of it."""
     x = jnp.array([[1.0, 1.0], [1.0, -1.0], [2.0, 0.0]])
     y = size * 2 * x[:, :1] * x[:, 1:]
-    model = TwoLayer(Dense(quadratic, 2), 1, 0.0, key=jax.random.key(0))
+    model = TwoLayer(Dense(quadratic, inputs=2), width=1, scale=0.0, key=jax.random.key(0))
     kind = classify(critical_point(Landscape(model, half_squared_error, (x, y))))
     assert kind.added_unit_form.strength == pytest.approx(4 / 3 * size, rel=1e-6)
     assert kind.name == name
@@ -127,7 +127,7 @@ SAMPLE = np.array([[1.0], [2.0]]), np.array([[1e-4], [2e-4]])
 
 
 def test_symmetries_that_are_nearly_parallel_are_still_two():
-    """At (1/100, 1/100, 1) on the target, 1e-4: both rescalings move x₂ most, by tangents that differ by a hundredth."""
+    """At (1/100, 1/100, 1) on the target, 1e-4: both rescalings move x₂ most, their tangents differ by a hundredth."""
     model = Factors(jnp.array([1e-2, 1e-2, 1.0]))
     found = null_space(spectrum(Landscape(model, half_squared_error, SAMPLE)), model, SAMPLE)
     assert (found.nullity, found.symmetry, found.unexplained) == (2, 2, 0)

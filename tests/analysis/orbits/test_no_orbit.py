@@ -1,9 +1,9 @@
 r"""A connection between saddles that a small tilt breaks: Melnikov's integral says how much is missing.
 
-$L = \frac14 (x^2 - 1)^2 + \frac12 (1 - 2x^2) y^2 + \varepsilon y$. For ε = 0 the line y = 0 from (0, 0) to (1, 0) is an
-orbit between two saddles of index 1, $\dot x = x - x^3$. Beside it $\dot y = -(1 - 2x^2) y - \varepsilon$, whose adjoint
-$\dot\psi = (1 - 2x^2) \psi$ is $\psi = x \sqrt{1 - x^2}$: an orbit from near the one saddle, at y = −ε, to the other, at
-y = ε, would need $\varepsilon \int \psi\,dt = 0$, but it is $\varepsilon \arcsin x = \varepsilon \pi / 2$.
+$L = \frac14 (x^2 - 1)^2 + \frac12 (1 - 2x^2) y^2 + \varepsilon y$. For ε = 0 the line y = 0 from (0, 0) to (1, 0) is
+an orbit between two saddles of index 1, $\dot x = x - x^3$. Beside it $\dot y = -(1 - 2x^2) y - \varepsilon$. The
+adjoint $\dot\psi = (1 - 2x^2) \psi$ is $\psi = x \sqrt{1 - x^2}$: an orbit between the saddles, now at y = −ε and ε,
+would need $\varepsilon \int \psi\,dt = 0$, but the integral is $\varepsilon \arcsin x = \varepsilon \pi / 2$.
 """
 
 import equinox as eqx
@@ -65,8 +65,10 @@ def test_an_orbit_that_does_not_exist_does_not_converge():
     tilt = 1e-3
     orbit = heteroclinic_orbit(straight_guess(tilt, 0.5), intervals=8)
     assert not orbit.converged and "NOT converged" in str(orbit)
-    # The tangent is off by the missing velocity, ε π ψ / ẋ in the middle: whatever the mesh.
-    assert orbit.angle > np.pi * tilt
+    # The tangent is off by the missing velocity, ε π ψ / ẋ = ε π / √(1 − x²): whatever the mesh, most at the target.
+    assert orbit.angle > 100 * np.pi * tilt
+    # Its end is on the target's stable eigenspace all the same, as ψ has vanished there.
+    assert orbit.path[-1, 1] == pytest.approx(tilt, rel=1e-3)
     x = np.minimum(orbit.path[:, 0], 1.0)
     psi = x * np.sqrt(1 - x**2)
     missing = tilt * (np.arcsin(x[-1]) - np.arcsin(x[0]) + psi[0] + psi[-1])

@@ -80,4 +80,4 @@ def test_bad_input_is_refused(flow):
     with pytest.raises(ValueError, match="different weights"):
         compare(flow, other)
     with pytest.raises(ValueError, match="skipped"):
-        compare(flow, flow, skipped=-1)
+        compare(flow, flow, skipped=-1.0)

@@ -1,47 +1,18 @@
-r"""Passages, noise floors and escapes of flows known in closed form, recorded as they are: nothing is integrated.
-
-In a double well $\frac a4 (y^2 - 1)^2$ the flow $\dot y = a (y - y^3)$ is $y^{-2} = 1 + (y_0^{-2} - 1) e^{-2at}$.
-"""
+"""Passages, noise floors, escapes and comparisons of flows that are known in closed form."""
 
 import numpy as np
 import pytest
-from saddlescope.analysis import itinerary
+from saddlescope.analysis import compare, itinerary
 from saddlescope.analysis.visits.passages import noise_floor, passages, scales_of
-from saddlescope.flows import Result
-from saddlescope.flows.simulation.stepping import Steps
-from saddlescope.flows.simulation.trajectory import Trajectory
 
-from separable import rotation, separable, well
-
-SEED = 0
-
-
-def recorded(ts, ys, *rows, rtol=1e-9, atol=1e-12, **stats):
-    """The trajectory through given y at given times, on the landscape of given polynomials."""
-    landscape = separable(*rows, at=ys[0], seed=SEED)
-    thetas = ys @ rotation(SEED)
-    losses, gradients = landscape.values_and_gradients(thetas)
-    speeds = np.linalg.norm(gradients, axis=1)
-    steps = Steps(ts=ts, thetas=thetas, energies=losses[0] - losses, losses=losses, speeds=speeds)
-    stats = {"rtol": rtol, "atol": atol, **stats}
-    return Trajectory(steps=steps, result=Result.reached_t1, stats=stats, landscape=landscape, solver=None)
-
-
-def leaving(ts, start, rate):
-    """A double well's coordinate."""
-    return (1 + (start**-2 - 1) * np.exp(-2 * rate * ts)) ** -0.5
-
-
-def time_of(start, rate, left):
-    """When the share `left` of its drop is still to come: (y² − 1)² = left."""
-    square = 1 - np.sqrt(left)
-    return np.log(square * (1 - start**2) / (start**2 * (1 - square))) / (2 * rate)
+from exact_flows import FAST, SEED, SLOW, leaving, recorded, time_of, two_wells
+from separable import rotation, well
 
 
 @pytest.mark.parametrize("curvature", [0.5, 20.0])
 @pytest.mark.parametrize(("rtol", "atol"), [(1e-6, 1e-9), (1e-9, 1e-4), (None, None)])
 def test_the_noise_floor_in_closed_form(curvature, rtol, atol):
-    r"""Equal curvature c in all directions: $100\,c\,(rtol\,\|\theta\| + atol \sqrt 3)$, at most a tenth of a decade more.
+    r"""Equal curvature c in all directions: $100\,c\,(rtol\,\|\theta\| + atol \sqrt 3)$, or a tenth of a decade more.
 
     At the end nothing is left of θ but the absolute tolerance; an optimiser has neither and is exact to rounding."""
     ts = np.linspace(0, 30 / curvature, 100)
@@ -68,15 +39,9 @@ def test_scales_are_those_of_the_whole_flow():
     assert scales.curvature == pytest.approx(2.0, rel=0.1)
 
 
-FAST, SLOW = (4.0, 1e-3), (1.0, 1e-4)
-
-
 @pytest.fixture(scope="module")
 def flow():
-    """Two double wells: the deeper one is left first, then the other."""
-    ts = np.linspace(0, 25, 5001)
-    ys = np.stack([leaving(ts, start, rate) for rate, start in (FAST, SLOW)] + [0 * ts], axis=1)
-    return recorded(ts, ys, well(FAST[0]), well(SLOW[0]))
+    return two_wells()
 
 
 def test_arrivals_and_departures_in_closed_form(flow):
@@ -126,3 +91,48 @@ def test_visits_and_escapes_in_closed_form(flow):
         assert left.dwell_predicted == pytest.approx(visit.passage.dwell, rel=0.03)
         # The steady phase ends at y² = 1/100.
         assert left.e_folds == pytest.approx(np.log(0.1 / leaving(arrived, start, rate)), abs=0.05)
+
+
+def test_an_escape_that_rounding_seeds_is_told():
+    """The second well starts at 1e-25, which the weights, of size 1 by then, do not resolve: 4 ε of them."""
+    slow = (SLOW[0], 1e-25)
+    flow = two_wells(slow=slow, t1=75.0)
+    with pytest.warns(UserWarning, match="seeded by rounding"):
+        visits = itinerary(flow)
+    assert [visit.escape.seeded_by_rounding for visit in visits[:2]] == [False, True]
+    assert not any(visit.escape.seeded_by_rounding for visit in itinerary(two_wells())[:2])
+
+
+@pytest.mark.parametrize(("pace", "fate"), [(0.9, "lengthened"), (0.995, "kept"), (1.005, "kept"), (1.1, "left early")])
+def test_what_follows_the_same_path_at_another_pace(flow, pace, fate):
+    """Dwell times are in the inverse ratio of the paces, 1 to a hundredth is the same.
+
+    An optimiser with a time scale of its own is measured by its time to the last plateau."""
+    other = two_wells(pace=pace)
+    found = compare(flow, other)
+    for plateau, passage in zip(found.plateaus, passages(flow), strict=False):
+        assert plateau.dwell == pytest.approx(passage.dwell)
+        assert plateau.other_dwell == pytest.approx(passage.dwell / pace, rel=1e-4)
+        assert plateau.ratio == pytest.approx(1 / pace, rel=1e-4)
+        assert plateau.fate == fate
+    ts = found.ts
+    assert ts[-1] <= flow.ts[-1] and len(ts) == np.sum(other.ts <= flow.ts[-1])
+    behind = np.stack([leaving(pace * ts, y, rate) - leaving(ts, y, rate) for rate, y in (FAST, SLOW)])
+    np.testing.assert_allclose(found.distances, np.linalg.norm(behind, axis=0), atol=1e-8)
+    own = compare(flow, two_wells(pace=pace, follows_flow=False))
+    assert [plateau.fate for plateau in own.plateaus] == ["kept", "kept"]
+    np.testing.assert_allclose([plateau.ratio for plateau in own.plateaus], 1.0, rtol=1e-4)
+    np.testing.assert_allclose(
+        [plateau.other_dwell for plateau in own.plateaus], [p.other_dwell for p in found.plateaus]
+    )
+
+
+@pytest.mark.parametrize(("rate", "fate"), [(3.95, "skipped"), (3.82, "left early")])
+def test_a_plateau_is_skipped_if_it_takes_less_than_half_of_the_drop_after_it(flow, rate, fate):
+    """The second well so fast that its plateau takes 0.45 or 0.51 of its drop, by crossings on a fine grid."""
+    ts, (fast, start) = np.linspace(0, 5, 500_001), FAST
+    losses = fast * (leaving(ts, start, fast) ** 2 - 1) ** 2 / 4 + (leaving(ts, SLOW[1], rate) ** 2 - 1) ** 2 / 4
+    arrival, departure, after = (ts[np.argmax(losses <= level)] for level in (0.35, 0.225, 0.025))
+    share = (departure - arrival) / (after - departure)
+    assert abs(share - 0.5) < 0.06 and (share < 0.5) == (fate == "skipped")
+    assert [plateau.fate for plateau in compare(flow, two_wells(slow=(rate, SLOW[1]))).plateaus] == ["kept", fate]

@@ -245,7 +245,7 @@ def test_below_six_units_the_branch_consists_of_saddles(k, index):
     assert (kind.name, kind.spectrum.index) == ("strict saddle", index)
 
 
-def test_other_models_are_refused():
+def test_other_models_raise():
     keys = jax.random.split(jax.random.key(0), 2)
     networks = {
         a.name: TwoLayer(Dense(a, inputs=2, outputs=1), width=2, scale=1.0, key=keys[0]) for a in (tanh, relu, erf)

@@ -108,7 +108,7 @@ def test_population_of_linear_attention():
     assert flow.losses[-1] == pytest.approx(levels[-1], rel=1e-10)
 
 
-def test_moments_that_are_none_are_refused():
+def test_moments_that_are_none_raise():
     with pytest.raises(ValueError, match="positive semidefinite"):
         from_moments(np.diag([1.0, -1.0]), np.zeros((1, 2)), 1.0)
     with pytest.raises(ValueError, match="declares no features"):

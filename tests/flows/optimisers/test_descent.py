@@ -225,7 +225,7 @@ def test_the_same_analysis(tmp_path):
     again = load(tmp_path / "descent.npz", model, half_squared_error, STAIRCASE)
     assert again.solver is None and again.stats == path.stats and np.all(again.thetas == path.thetas)
     assert again.record(float(path.ts[7])).losses[0] == path.losses[7]
-    with pytest.raises(ValueError, match="nowhere between its steps"):
+    with pytest.raises(ValueError, match="no state between its steps"):
         again.record(float(path.ts[7]) + 1e-3)
 
 
@@ -239,7 +239,7 @@ def test_statistics_stand_for_the_sample():
     np.testing.assert_allclose(reduced.thetas, plain.thetas, atol=1e-12)
 
 
-def test_bad_input_is_refused():
+def test_bad_input_raises():
     model, data = random_model(), random_data()
     for match, options in (
         ("give a key", {"batch": 5}),
@@ -256,3 +256,9 @@ def test_bad_input_is_refused():
     ):
         with pytest.raises(ValueError, match="step|decay"):
             bad()
+
+
+def test_optimisers_speak():
+    momentum_text, adam_text = str(momentum(0.01, 0.9)), str(adam(0.01))
+    assert momentum_text.startswith("momentum 0.9, step 0.01: time 0.1 per step") and "converges to" in momentum_text
+    assert adam_text.startswith("Adam, step 0.01: time 0.01 per step") and "does not converge to" in adam_text

@@ -11,7 +11,7 @@ import pytest
 from jaxtyping import Array
 from saddlescope.flows import half_squared_error, statistics_loss
 from saddlescope.flows.losses.statistics import SufficientStatistics
-from saddlescope.flows.sensitivity.crossing import crossing_time, dwell_time, flow_map
+from saddlescope.flows.sensitivity.crossing import Crossing, crossing_time, dwell_time, flow_map
 from saddlescope.flows.solvers.kvaerno import kvaerno5
 from saddlescope.models import Dense, TwoLayer, linear, relu, tanh
 from saddlescope.models.units import with_units
@@ -256,3 +256,15 @@ def test_kinks_have_times_but_no_derivatives():
 def test_bad_input(call, complaint):
     with pytest.raises(ValueError, match=complaint):
         call(balanced(1e-3))
+
+
+def test_a_crossing_speaks():
+    crossing = Crossing(time=jnp.asarray(1.25), model=(), reached=jnp.asarray(True), result=dfx.RESULTS.event_occurred)
+    assert str(crossing) == "reached at t = 1.25"
+    late = eqx.tree_at(lambda crossing: crossing.reached, crossing, jnp.asarray(False))
+    assert str(late) == "not reached by t = 1.25"
+    failed = Crossing(time=late.time, model=(), reached=late.reached, result=dfx.RESULTS.max_steps_reached)
+    assert str(failed).startswith("not reached by t = 1.25: ") and "maximum number of" in str(failed)
+    told = []
+    jax.make_jaxpr(lambda t: told.append(str(eqx.tree_at(lambda c: c.time, crossing, t))))(1.0)
+    assert told == ["a crossing whose time is traced"]

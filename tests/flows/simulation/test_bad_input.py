@@ -1,4 +1,4 @@
-"""Bad input is refused at the door with a sentence; nothing is half-written."""
+"""Bad input raises before any work, with a sentence; nothing is half-written."""
 
 import equinox as eqx
 import jax
@@ -6,11 +6,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from saddlescope.__main__ import main
-from saddlescope.analysis import added_unit_form, effective_width, hessian, theory
+from saddlescope.analysis import Thresholds, added_unit_form, effective_width, hessian, theory
 from saddlescope.analysis.visits.passages import closest_approaches
 from saddlescope.experiments import experiment
 from saddlescope.flows import Landscape, half_squared_error, simulate
-from saddlescope.flows.simulation.grids import linear_grid, logarithmic_grid
 from saddlescope.models import Convolution, Dense, TwoLayer, UnitLaw, linear, relu
 
 X, Y = jnp.ones((4, 2)), jnp.ones((4, 1))
@@ -69,11 +68,9 @@ def flow(net=None, data=(X, Y), loss=half_squared_error, **options):
         (lambda: flow(loss=lambda m, d: m.v), "real scalar"),
         (lambda: flow(loss=lambda m, d: jnp.log(-jnp.sum(m.v**2))), "not finite at the initial weights"),
         (lambda: flow().evaluate(2.0), r"t must lie in \[0, 1\]"),
-        (lambda: linear_grid(-1.0, 3), "t1 must be positive"),
-        (lambda: logarithmic_grid(2.0, 1.0, 3), "0 < first < t1"),
         (lambda: closest_approaches(np.ones(5), prominence=0), "prominence must be positive"),
         (lambda: effective_width(Bare(jnp.ones((1, 2)))), "declares no units"),
-        (lambda: effective_width(model(), share=2.0), "share must lie between 0 and 1"),
+        (lambda: effective_width(model(), thresholds=Thresholds(unit_share=2.0)), "share must lie between 0 and 1"),
         (
             lambda: hessian(Landscape(Bare(jnp.ones((1, 4000))), lambda model, data: jnp.sum(model.w**2), ())),
             "up to 3000 parameters",
@@ -81,7 +78,7 @@ def flow(net=None, data=(X, Y), loss=half_squared_error, **options):
         (lambda: theory.orthogonal_relu_levels(np.ones((2, 2)), np.ones(2)), "not applicable"),
     ],
 )
-def test_refused(call, message):
+def test_bad_input_raises(call, message):
     with pytest.raises(ValueError, match=message):
         call()
 

@@ -8,12 +8,15 @@ from pathlib import Path
 
 import diffrax as dfx
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from saddlescope.flows import GradientFlow, Landscape, mean_squared_error, simulate
-from saddlescope.flows.simulation import march, recorder, stepping
-from saddlescope.flows.simulation.stepping import FIELDS
+from saddlescope.flows.simulation import integration, stepping
+from saddlescope.flows.simulation.recorder import Recorder
+from saddlescope.flows.simulation.solver_state import fresh_state, parameter_norm
+from saddlescope.flows.simulation.steps import FIELDS, Steps, join
 from saddlescope.flows.solvers import BDF, KrylovRosenbrock
 from saddlescope.flows.solvers.controller import ResumableController
 
@@ -40,14 +43,14 @@ def test_chunks_take_the_steps_of_one_solve(solver):
     landscape, rtol = Landscape(model, mean_squared_error, data), 1e-6
     theta = landscape.theta
     tolerances, t1, dt = (rtol, 1e-3 * rtol), 400.0, 0.01
-    chunked = [stepping.Steps(*(np.asarray(a)[None] for a in (0.0, theta, 0.0, 0.0, 0.0)))]
-    memory = stepping.begin(landscape, solver, chunked[0], dt, tolerances)
+    chunked = [Steps(*(np.asarray(a)[None] for a in (0.0, theta, 0.0, 0.0, 0.0)))]
+    state = fresh_state(landscape, solver, chunked[0], dt, tolerances)
     while chunked[-1].ts[-1] < t1:
-        leg = stepping.advance(landscape, solver, chunked[-1][-1:], t1, memory, tolerances)
-        chunked.append(leg.steps)
-        memory = leg.memory
+        chunk = stepping.advance(landscape, solver, chunked[-1][-1:], t1, state, tolerances)
+        chunked.append(chunk.steps)
+        state = chunk.solver_state
     assert len(chunked) > 2
-    found = stepping.join(chunked)
+    found = join(chunked)
     solution = eqx.filter_jit(dfx.diffeqsolve)(
         dfx.ODETerm(GradientFlow(landscape)),
         solver,
@@ -56,7 +59,9 @@ def test_chunks_take_the_steps_of_one_solve(solver):
         jnp.asarray(dt),
         (jnp.asarray(theta), jnp.zeros(())),
         saveat=dfx.SaveAt(steps=True),
-        stepsize_controller=ResumableController(*(jnp.asarray(a) for a in tolerances), norm=stepping.parameter_norm),
+        stepsize_controller=ResumableController(
+            dfx.PIDController(*(jnp.asarray(a) for a in tolerances), norm=parameter_norm)
+        ),
     )
     count = int(solution.stats["num_accepted_steps"])
     # Two programs round differently, and steps pass that on; a wrong state would change them by percents.
@@ -73,7 +78,7 @@ def test_a_killed_run_goes_on_with_the_same_bits(time, whole, tmp_path):
     assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
     assert path.exists()
     same_bits(long_run.run(1e4, checkpoint=path), whole)
-    # A finished run is read back, and only then a larger horizon goes on.
+    # A finished run is read back, and only then a larger horizon continues it.
     same_bits(long_run.run(1e4, checkpoint=path), whole)
     longer = long_run.run(2e4, checkpoint=path)
     assert longer.ts[-1] == 2e4
@@ -91,8 +96,8 @@ def watched():
 
 @pytest.mark.parametrize("length", [1, 7, stepping.CHUNK])
 def test_where_calls_end_changes_no_bit(length, watched, tmp_path, monkeypatch):
-    """Over stops, events, a change of solver, and a resumption in the middle of a round."""
-    monkeypatch.setattr(march.March, "steps_of_call", lambda self: length)
+    """Over stops, sign changes, a change of solver, and a resumption in the middle of a round."""
+    monkeypatch.setattr(integration.Integration, "steps_of_call", lambda self: length)
     options = {
         "save_times": [5.0, 5.1, 300.0],
         "sign_changes": {"signs": outgoing_signs},
@@ -109,14 +114,14 @@ def test_where_calls_end_changes_no_bit(length, watched, tmp_path, monkeypatch):
 
 
 def test_where_calls_end_changes_no_thinned_path(monkeypatch):
-    monkeypatch.setattr(recorder.Recorder.__init__, "__defaults__", (100 * 50,))
+    monkeypatch.setattr(integration, "Recorder", functools.partial(Recorder, limit=100 * 50))
     whole = long_run.run(1e4)
     assert len(whole.ts) < 110 < whole.stats["num_accepted_steps"]
-    monkeypatch.setattr(march.March, "steps_of_call", lambda self: 7)
+    monkeypatch.setattr(integration.Integration, "steps_of_call", lambda self: 7)
     same_bits(long_run.run(1e4), whole)
 
 
-def test_checkpoints_of_other_flows_are_refused(tmp_path):
+def test_checkpoints_of_other_flows_raise(tmp_path):
     path = tmp_path / "flow.npz"
     model, (x, y) = long_run.problem()
     settings = {"t1": 1.0, "checkpoint": path, "rtol": 1e-6}
@@ -160,7 +165,7 @@ def test_cost_grows_with_the_logarithm_of_the_horizon():
 
 
 def test_a_checkpoint_is_of_what_is_computed(tmp_path):
-    """Another loss, or another event, of the same name is another flow; the same one under another name is the same."""
+    """Another loss, or quantity, of the same name is another flow; the same one under another name is the same."""
     path = tmp_path / "flow.npz"
     model, data = long_run.problem()
     same = {"t1": 1.0, "rtol": 1e-6, "checkpoint": path}
@@ -175,3 +180,52 @@ def test_a_checkpoint_is_of_what_is_computed(tmp_path):
         simulate(model, loss, data, sign_changes={"signs": lambda model: model.u}, **same)
     partial = functools.partial(mean_squared_error)
     same_bits(simulate(model, partial, data, sign_changes={"signs": lambda model: model.v}, **same), first)
+
+
+class Weighted(eqx.Module):
+    """A loss that is a module with an array."""
+
+    weight: jax.Array
+
+    def __call__(self, model, data):
+        return self.weight * mean_squared_error(model, data)
+
+
+def test_a_loss_may_be_a_module_and_its_arrays_identify_it(tmp_path):
+    model, data = long_run.problem()
+    same = {"t1": 1.0, "rtol": 1e-6, "checkpoint": tmp_path / "flow.npz"}
+    first = simulate(model, Weighted(jnp.asarray(2.0)), data, **same)
+    np.testing.assert_allclose(first.losses[0], 2 * mean_squared_error(model, data), rtol=1e-14)
+    same_bits(simulate(model, Weighted(jnp.asarray(2.0)), data, **same), first)
+    with pytest.raises(ValueError, match="another flow: loss differ"):
+        simulate(model, Weighted(jnp.asarray(3.0)), data, **same)
+
+
+def test_a_budget_spent_in_reading_a_checkpoint_does_not_overwrite_it(whole, tmp_path):
+    path = tmp_path / "flow.npz"
+    long_run.run(1e4, checkpoint=path)
+    before = path.read_bytes()
+    with pytest.warns(UserWarning, match="budget"):
+        part = long_run.run(2e4, checkpoint=path, budget=0.0)
+    assert part.ts[-1] == 1e4
+    assert path.read_bytes() == before
+    same_bits(long_run.run(1e4, checkpoint=path), whole)
+
+
+def test_a_checkpoint_that_cannot_be_written_leaves_the_old_one(tmp_path, monkeypatch):
+    path = tmp_path / "flow.npz"
+    with pytest.warns(UserWarning, match="maximum number of steps"):
+        long_run.run(30.0, checkpoint=path, max_steps=50)
+    before = path.read_bytes()
+
+    def disk_full(file, **arrays):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(np, "savez", disk_full)
+        with pytest.raises(OSError, match=r"cannot write .*flow.npz: No space left on device\."):
+            long_run.run(30.0, checkpoint=path)
+    assert path.read_bytes() == before
+    assert long_run.run(30.0, checkpoint=path).ts[-1] == 30.0
+    with pytest.raises(ValueError, match="not a saved checkpoint"):
+        long_run.run(30.0, checkpoint=tmp_path)

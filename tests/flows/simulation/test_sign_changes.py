@@ -1,10 +1,12 @@
-"""Events on the way: against closed forms, independent searches, and over interruptions."""
+"""Sign changes along a flow: against closed forms, independent searches, and over interruptions."""
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from saddlescope.flows import Result, crossing_time, half_squared_error, load, mean_squared_error, simulate
+from saddlescope.flows.simulation.sign_changes import SignChanges, check_sign_changes
 from saddlescope.flows.solvers import BDF
 from saddlescope.models import Dense, TwoLayer, incoming, linear, relu
 from saddlescope.models.units import with_units
@@ -41,11 +43,11 @@ def test_half_times_of_modes_are_the_closed_form(solver):
 
 def test_a_loss_level_is_where_crossing_time_finds_it():
     model, data = aligned()
-    events = {
+    quantities = {
         "low": lambda model: half_squared_error(model, data) - 0.6,
         "never": lambda model: half_squared_error(model, data) - 100.0,
     }
-    flow = simulate(model, half_squared_error, data, t1=30.0, sign_changes=events)
+    flow = simulate(model, half_squared_error, data, t1=30.0, sign_changes=quantities)
     crossing = crossing_time(model, half_squared_error, data, 0.6, 30.0)
     np.testing.assert_allclose(flow.sign_changes["low"].times, [crossing.time], rtol=1e-9)
     assert list(flow.sign_changes["low"].directions) == [-1]
@@ -86,7 +88,7 @@ def test_kinks_are_where_units_switch(kinked, tmp_path):
         np.testing.assert_array_equal(getattr(read.sign_changes["kinks"], field), getattr(found, field))
 
 
-def test_events_survive_interruption(kinked, tmp_path):
+def test_sign_changes_survive_interruption(kinked, tmp_path):
     model, (x, y) = kinked
     settings = {"t1": 2.5, "rtol": 1e-12, "sign_changes": {"kinks": lambda model: x @ incoming(model).T}}
     whole = simulate(model, mean_squared_error, (x, y), **settings)
@@ -102,7 +104,7 @@ def test_events_survive_interruption(kinked, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("events", "message"),
+    ("quantities", "message"),
     [
         ([strengths], "dictionary from names"),
         ({"not a name": strengths}, "an identifier and a function"),
@@ -110,7 +112,48 @@ def test_events_survive_interruption(kinked, tmp_path):
         ({"log": lambda model: jnp.log(-1.0)}, "must return finite real numbers"),
     ],
 )
-def test_what_is_no_event_is_refused(events, message):
-    model, data = aligned()
+def test_what_is_no_quantity_raises(quantities, message):
     with pytest.raises(ValueError, match=message):
-        simulate(model, half_squared_error, data, t1=1.0, sign_changes=events)
+        check_sign_changes(quantities, aligned()[0])
+
+
+def test_simulate_checks_the_quantities():
+    model, data = aligned()
+    with pytest.raises(ValueError, match="must return finite real numbers"):
+        simulate(model, half_squared_error, data, t1=1.0, sign_changes={"count": lambda model: 3})
+
+
+class Vector(eqx.Module):
+    x: jax.Array
+
+
+def test_sign_changes_within_one_step_are_in_order_of_time():
+    """$x' = -x$ passes two close levels within one step, that of the second entry first."""
+    levels = np.array([0.5, 0.5 + 1e-4])
+    flow = simulate(
+        Vector(jnp.ones(1)),
+        lambda model, data: jnp.sum(model.x**2) / 2,
+        (),
+        t1=2.0,
+        rtol=1e-8,
+        sign_changes={"levels": lambda model: model.x - levels},
+    )
+    found = flow.sign_changes["levels"]
+    times = np.log(1 / levels[::-1])
+    assert np.ptp(np.searchsorted(flow.ts, times)) == 0
+    np.testing.assert_array_equal(found.entries, [1, 0])
+    np.testing.assert_allclose(found.times, times, rtol=1e-7)
+    assert str(found).splitlines() == [
+        "2 sign changes",
+        "  t = 0.692947: entry 1 becomes non-positive",
+        "  t = 0.693147: entry 0 becomes non-positive",
+    ]
+
+
+def test_many_sign_changes_are_told_in_six_lines():
+    times = np.arange(1.0, 10.0)
+    many = SignChanges(times=times, entries=np.zeros(9, int), directions=(-1) ** np.arange(9))
+    lines = str(many).splitlines()
+    assert lines[0] == "9 sign changes" and len(lines) == 6
+    assert lines[1] == "  t = 1: entry 0 becomes positive" and lines[-1] == "  … 5 more, the last at t = 9"
+    assert str(SignChanges.none()) == "0 sign changes"

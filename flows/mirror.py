@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 MAX_STEPS = 200_000
-# sinh overflows beyond.
+# sinh overflows beyond 710.
 LARGEST = 700.0
 
 
@@ -19,17 +19,24 @@ def mirror_flow(
     *,
     rtol: float = 1e-10,
 ) -> Float[np.ndarray, "T D"]:
-    r"""$\beta(t)$ of $\beta = u \odot v$ from $u = \sqrt 2 \alpha$, $v = 0$, on $L = \frac{1}{2n} \|X \beta - y\|^2$.
+    r"""Gradient flow of a diagonal linear network $\beta = u \odot v$ from $u = \sqrt 2 \alpha$, $v = 0$.
 
-    With $\theta = \mathrm{arcsinh}(\beta / \alpha^2)$ the flow of (u, v) is exactly $\dot\theta = -2 \nabla_\beta
-    L(\alpha^2 \sinh\theta)$. In (u, v) a coordinate that has been large cannot come back, since $u^2 - v^2 = 2
-    \alpha^2$ is lost in rounding; here α may be 1e-80.
+    The loss is $L = \frac{1}{2n} \|X \beta - y\|^2$. With $\theta = \mathrm{arcsinh}(\beta / \alpha^2)$ the flow of
+    (u, v) is exactly $\dot\theta = -2 \nabla_\beta L(\alpha^2 \sinh\theta)$. In (u, v) a coordinate that has been large
+    cannot return to zero, since $u^2 - v^2 = 2 \alpha^2$ is lost in rounding; here α may be 1e-80.
 
-    **Arguments:** `x`: the design X; `y`: targets; `alpha`: α > 0; `times`: increasing times to step onto; `rtol`:
-    relative tolerance, of θ; its absolute one is the same.
+    Args:
+        x: the design X, one row per sample.
+        y: the targets.
+        alpha: the initialisation scale α > 0, at least $e^{-350}$, since β / α² must not overflow.
+        times: increasing times to step onto, from 0 on.
+        rtol: tolerance of θ, relative and absolute.
 
-    **Returns:** β at these times. **Raises:** `ValueError` where the flow could not be integrated, or α is so small
-    that β / α² overflows.
+    Returns:
+        β at these times, one row each.
+
+    Raises:
+        ValueError: when α or the times are out of range, or the flow could not be integrated.
 
     Source: Woodworth et al. (2020), "Kernel and rich regimes in overparametrized models".
     """

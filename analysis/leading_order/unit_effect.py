@@ -1,0 +1,119 @@
+"""What a small unit added to a network does to the loss, to first order in its outgoing parameters."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from ...flows import Landscape
+from ...flows.landscapes.taylor import ORDER, gradient_series
+from ...models import UnitLaw
+from ...models.units import declared_units, width
+from ..embeddings.embedding import Embedding
+from ..embeddings.narrow_landscape import NarrowLandscape, added_positions, narrow_landscape
+
+# A displacement that rounding does not see, but that decides on which side of a kink at zero a unit is.
+BESIDE_ZERO = 1e-30
+
+
+# A plain dataclass: searches call its methods thousands of times, and Equinox makes a module of each bound method.
+@dataclass(frozen=True)
+class UnitEffect:
+    r"""The effect of an added unit (u, v) on the loss, $L = L_0 - \langle M(u), v \rangle + O(v^2)$.
+
+    Attributes:
+        narrow: landscape of the network with a zero unit more, the last.
+        theta: its flattened parameters.
+        u: positions of the unit's incoming parameters in them.
+        v: positions of the unit's outgoing parameters.
+        law: properties of the units.
+    """
+
+    narrow: NarrowLandscape
+    theta: Float[np.ndarray, " m"]
+    u: Int[np.ndarray, " Nu"]
+    v: Int[np.ndarray, " Nv"]
+    law: UnitLaw
+
+    def _at(self, u: np.ndarray) -> np.ndarray:
+        theta = self.theta.copy()
+        theta[self.u] = u
+        return theta
+
+    def _displacement(self, positions: np.ndarray, values: np.ndarray) -> np.ndarray:
+        """A change of some of the unit's parameters, in the landscape's own."""
+        return self.narrow.matrix[:, positions] @ values
+
+    def _series(self, u: np.ndarray, further: np.ndarray | None = None) -> np.ndarray:
+        """The gradient along $s u$, order by order, or along $s u + s^q d$ for a `further` direction d in v."""
+        curve = np.zeros((self.law.order, len(self.narrow.matrix)))
+        curve[0] = self._displacement(self.u, u)
+        # At a kink the side of zero on which u lies makes a difference.
+        start = self.narrow.matrix @ self.theta + (0.0 if self.law.smooth else BESIDE_ZERO) * curve[0]
+        if further is not None:
+            curve[-1] += self._displacement(self.v, further)
+        return gradient_series(self.narrow.landscape, start, curve) @ self.narrow.matrix
+
+    def lowest(self, u: Float[np.ndarray, " Nu"]) -> Float[np.ndarray, " Nv"]:
+        """M(u) to its lowest order in u, a homogeneous function."""
+        if self.law.degree is not None:
+            return -self.narrow.gradient(self._at(u))[self.v]  # a homogeneous function is its own lowest term
+        return -self._series(u)[self.law.order, self.v]
+
+    @property
+    def matrix(self) -> Float[np.ndarray, "Nv Nu"]:
+        """M as a matrix, for smooth laws of order 1."""
+        directions = np.zeros((self.theta.size, self.u.size))
+        directions[self.u, np.arange(self.u.size)] = 1.0
+        wide = self.narrow.matrix
+        products = self.narrow.landscape.hessian_products(wide @ self._at(np.zeros(self.u.size)), wide @ directions)
+        return -(wide.T @ products)[self.v]
+
+    def image_and_slope(self, u: Float[np.ndarray, " Nu"]) -> tuple[Float[np.ndarray, " Nv"], Float[np.ndarray, " Nu"]]:
+        r"""M(u) to its lowest order q, and the gradient of $\|M\|^2 / 2$ in u.
+
+        Args:
+            u: the unit's incoming parameters.
+
+        Returns:
+            The image and the gradient.
+
+        Raises:
+            ValueError: for laws without a degree whose order is above three.
+        """
+        image = self.lowest(u)
+        if self.law.degree is not None:
+            wide = self.narrow.matrix @ self._at(u)
+            product = self.narrow.landscape.hessian_product(wide, self._displacement(self.v, image))
+            return image, -(product @ self.narrow.matrix)[self.u]
+        q = self.law.order
+        if 2 * q - 1 > ORDER:
+            raise ValueError(f"a law of order {q} needs a degree; without one orders to {(ORDER + 1) // 2} are known.")
+        # Along s u + s^q M the coefficient of order 2q - 1 differs by the Hessian's of order q - 1, times M.
+        difference = self._series(u, image)[2 * q - 1] - self._series(u)[2 * q - 1]
+        return image, -difference[self.u]
+
+
+def unit_effect(
+    landscape: Landscape, embedding: Embedding | None = None, theta: Float[Any, " n"] | None = None, *, layer: int = 0
+) -> UnitEffect:
+    """The effect of one unit added to a network.
+
+    Args:
+        landscape: of the wide network, if there is an embedding, or else of the network itself.
+        embedding: of the network in the wide one.
+        theta: without an embedding the network's parameters; by default the landscape's own.
+        layer: the layer that gets the unit, from 0.
+
+    Returns:
+        The effect, a function of the unit's parameters.
+    """
+    if embedding is None:
+        model = landscape.model if theta is None else landscape.at(theta)
+        identity = np.eye(width(model, layer))
+        embedding = Embedding(narrow=model, p_in=identity, p_out=identity, layer=layer)
+    narrow = narrow_landscape(landscape, embedding, spare=(layer,))
+    u, v = added_positions(narrow, layer)
+    law = declared_units(narrow.model, layer).law
+    return UnitEffect(narrow=narrow, theta=narrow.theta, u=u, v=v, law=law)

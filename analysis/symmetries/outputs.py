@@ -1,0 +1,49 @@
+"""What the data determine of a model: the function that a symmetry must leave invariant."""
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from ...flows.losses.statistics import SufficientStatistics
+from ...models.features import features_of
+
+# Inputs on which a symmetry must hold: enough to determine it, few enough for the linear system to stay small.
+INPUTS = 64
+
+
+class Outputs(eqx.Module):
+    """The function from a model to all that the data determine of it: its outputs, or its coefficients in features.
+
+    Attributes:
+        inputs: a batch of inputs; `None` for the coefficients, which all sufficient statistics depend on.
+    """
+
+    inputs: Any
+
+    def __call__(self, model: Any) -> Float[Array, " k"]:
+        """Outputs or coefficients, flattened."""
+        if self.inputs is not None:
+            return jnp.ravel(jax.vmap(model)(self.inputs))
+        features = features_of(model)
+        if features is None:
+            raise ValueError(f"{type(model).__name__} declares no features; statistics do not apply to it.")
+        return jnp.ravel(features.coefficients(model))
+
+
+def outputs_on(data: Any) -> Outputs | None:
+    """What the data determine of a model.
+
+    Args:
+        data: a pair (x, y), `SufficientStatistics`, or anything else.
+
+    Returns:
+        The outputs on the first inputs of a pair, the coefficients for statistics; else `None`.
+    """
+    if isinstance(data, SufficientStatistics):
+        return Outputs(None)
+    if isinstance(data, tuple) and len(data) == 2:
+        return Outputs(jax.tree.map(lambda x: x[:INPUTS], data[0]))
+    return None

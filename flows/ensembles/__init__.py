@@ -1,0 +1,1 @@
+"""Many flows of one shape in one program. Imports landscapes."""
