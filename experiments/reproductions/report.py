@@ -2,7 +2,6 @@
 
 import json
 import math
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ...catalogue import FIGURES
+from ...flows.files import replacing
 from ..runs.outputs import check_writable
 from ..runs.record import versions
 from .check import COLUMNS
@@ -72,26 +72,24 @@ def write_reproduction(reproduced: Reproduced, folder: Path) -> tuple[Path, ...]
 def _figure(reproduced: Reproduced, path: Path) -> None:
     import matplotlib.pyplot as plt
 
-    partial = path.with_name(path.name + ".part")
     figure = draw(reproduced)
-    figure.savefig(partial, format="png", dpi=100)
-    plt.close(figure)
-    os.replace(partial, path)
+    try:
+        with replacing(path) as partial:
+            figure.savefig(partial, format="png", dpi=100)
+    finally:
+        plt.close(figure)
 
 
 def _data(reproduced: Reproduced, path: Path) -> None:
-    partial = path.with_name(path.name + ".part")
     arrays = {f"{panel.title}/{key}": np.asarray(x) for panel in reproduced.panels for key, x in panel.data.items()}
-    with open(partial, "wb") as file:
+    with replacing(path) as partial, open(partial, "wb") as file:
         np.savez_compressed(file, **arrays)  # pyright: ignore[reportArgumentType]
-    os.replace(partial, path)
 
 
 def _record(reproduced: Reproduced, path: Path) -> None:
-    partial = path.with_name(path.name + ".part")
     text = json.dumps(reproduction_record(reproduced), indent=1, ensure_ascii=False)
-    partial.write_text(text + "\n", encoding="utf-8")
-    os.replace(partial, path)
+    with replacing(path) as partial:
+        partial.write_text(text + "\n", encoding="utf-8")
 
 
 def reproduction_record(reproduced: Reproduced) -> dict[str, Any]:
@@ -148,7 +146,8 @@ def write_page(folder: Path) -> Path:
     for record in records:
         lines += _section(record, folder.name)
     path = page_path(folder)
-    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    with replacing(path) as partial:
+        partial.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return path
 
 
