@@ -8,8 +8,8 @@ import numpy as np
 
 Number = float | int
 
-# Columns of tables and records of checks.
-COLUMNS = ("quantity", "theory", "measured", "error", "criterion", "verdict")
+# Columns of tables of checks.
+COLUMNS = ("quantity", "theory", "measured", "error", "criterion", "result")
 
 
 class Check(eqx.Module):
@@ -35,12 +35,12 @@ class Check(eqx.Module):
     def cells(self) -> tuple[str, ...]:
         """The check as the cells of a row, one per entry of `COLUMNS`."""
         error = "–" if self.error is None else f"{self.error:.2g}"
-        verdict = "pass" if self.passed else "FAIL"
-        return self.quantity, self.theory, self.measured, error, self.criterion, verdict
+        result = "pass" if self.passed else "FAIL"
+        return self.quantity, self.theory, self.measured, error, self.criterion, result
 
     def __str__(self) -> str:
-        quantity, theory, measured, error, criterion, verdict = self.cells
-        return f"{verdict}: {quantity}: {measured}, by theory {theory} (error {error}, criterion: {criterion})"
+        quantity, theory, measured, error, criterion, result = self.cells
+        return f"{result}: {quantity}: {measured}, by theory {theory} (error {error}, criterion: {criterion})"
 
 
 def close(

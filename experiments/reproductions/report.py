@@ -15,6 +15,8 @@ from ..runs.record import versions
 from .check import COLUMNS
 from .panel import Reproduced
 
+# What records call the columns: their fields keep the names that they have been written with.
+FIELDS = (*COLUMNS[:-1], "verdict")
 # Panels per row of a figure: more cannot be read on a page.
 PANELS_PER_ROW = 4
 
@@ -100,7 +102,7 @@ def reproduction_record(reproduced: Reproduced) -> dict[str, Any]:
             "title": panel.title,
             "verdict": "pass" if panel.passed else "FAIL",
             "note": panel.note,
-            "checks": [dict(zip(COLUMNS, check.cells, strict=True)) for check in panel.checks],
+            "checks": [dict(zip(FIELDS, check.cells, strict=True)) for check in panel.checks],
         }
         for panel in reproduced.panels
     ]
@@ -136,13 +138,13 @@ def write_page(folder: Path) -> Path:
         f"Made by `saddlescope reproduce --out {folder}`, in {minutes:.0f} minutes; {quick} figures with `--quick`. "
         + INTRODUCTION,
         "",
-        "| figure | shows | verdict |",
+        "| figure | shows | result |",
         "|---|---|---|",
     ]
     for record in records:
         failed = sum(check["verdict"] != "pass" for panel in record["panels"] for check in panel["checks"])
-        verdict = "pass" if failed == 0 else f"{failed} failed"
-        lines.append(f"| [{record['name']}](#figure-{record['name'].lower()}) | {record['title']} | {verdict} |")
+        result = "pass" if failed == 0 else f"{failed} failed"
+        lines.append(f"| [{record['name']}](#figure-{record['name'].lower()}) | {record['title']} | {result} |")
     for record in records:
         lines += _section(record, folder.name)
     path = page_path(folder)
@@ -159,7 +161,7 @@ def _section(record: dict[str, Any], folder: str) -> list[str]:
     lines += ["| panel | " + " | ".join(COLUMNS) + " |", "|" + (len(COLUMNS) + 1) * "---|"]
     for panel in record["panels"]:
         for check in panel["checks"]:
-            cells = [panel["title"], *(check[name] for name in COLUMNS)]
+            cells = [panel["title"], *(check[name] for name in FIELDS)]
             lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
     notes = [f"- {panel['title']}: {panel['note']}" for panel in record["panels"] if panel["note"]]
     return lines + ([""] + notes if notes else [])
