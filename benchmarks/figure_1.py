@@ -1,15 +1,13 @@
 """How long do the set-ups of the paper's Figure 1B–G take, to an error of 1e-8?
 
-Each is integrated by `simulate` as `saddlescope run` does, but for the tolerance `--rtol`, from the 8192 samples to the
-last time: what replaces the sample by exact statistics is part of the time. For each the script prints the number of
-samples, the solver and its steps, the seconds of the first call, which compiles, and the shortest of five later ones,
-and the largest error of the trajectory at twenty times, relative to the norm of the parameters, against Dopri8 at
-rtol 1e-13.
+Each is integrated by `simulate` as `saddlescope run` does, except for the tolerance `--rtol`, from the 8192 samples to
+the last time: the reduction of the sample to exact statistics is part of the time. For each the script prints the
+number of samples, the solver and its steps, the seconds of the first call, which compiles, and of the fastest of five
+later calls, and the largest error of the trajectory at twenty times, relative to the norm of the parameters, against
+Dopri8 at rtol 1e-13.
 
 Run: `python benchmarks/figure_1.py [--names relu …] [--rtol 1e-10]`.
 """
-
-import time
 
 import jax
 
@@ -20,16 +18,12 @@ import numpy as np
 import tyro
 from rich.console import Console
 from rich.table import Table
-from saddlescope.experiments import experiment, names
+from saddlescope.experiments import experiment, experiment_names
 from saddlescope.flows import simulate
 
+from suite.timing import clock
+
 REPEATS = 5
-
-
-def clock(run):
-    began = time.perf_counter()
-    result = run()
-    return result, time.perf_counter() - began
 
 
 def error(setup, rtol, times):
@@ -43,11 +37,11 @@ def error(setup, rtol, times):
     return np.max(np.linalg.norm(found - expected, axis=1) / np.linalg.norm(expected, axis=1))
 
 
-def main(names: tuple[str, ...] = tuple(names()), rtol: float = 1e-10) -> None:
+def main(names: tuple[str, ...] = experiment_names(), rtol: float = 1e-10) -> None:
     """Prints the table.
 
     Args:
-        names: of set-ups.
+        names: names of set-ups.
         rtol: relative tolerance.
     """
     table = Table("set-up", "samples", "steps", "first call, s", "later calls, s", "error")

@@ -1,16 +1,19 @@
-"""How long does a first answer take, in a process that has just begun, beside doing it by hand?
+"""How long does a first answer take in a fresh process, compared with a program written by hand?
 
 On eight small problems (the six set-ups of `saddlescope.experiments`, the tanh network of README's "Long plateaus", and
-an `eqx.nn.MLP` with biases): (a) to the trajectory by `simulate`, and (b) on to the printed itinerary; beside these (c)
-a program that calls Diffrax's `diffeqsolve` once, compiled, at the same tolerances, with every step kept, by Tsit5 or,
-where that is quicker, Kvaerno5; and (d) SciPy's LSODA with compiled gradient and Hessian, and numpy's `eigh` of the
-Hessian where it ends. Each in a fresh process, imports included, that finds its data in a file and makes its model with
-`saddlescope.models`; each first with an empty folder for JAX's compiled programs, then with what that left behind. (JAX
-does not keep programs that call back to Python, as `diffeqsolve` does in order to raise errors.)
+an `eqx.nn.MLP` with biases), four times are compared:
+(a) to the trajectory by `simulate`;
+(b) to the printed itinerary that follows;
+(c) of a program that calls Diffrax's `diffeqsolve` once, compiled, at the same tolerances, with every step kept, by
+    Tsit5 or, where that is faster, Kvaerno5;
+(d) of SciPy's LSODA with compiled gradient and Hessian, and numpy's `eigh` of the final Hessian.
+Each runs in a fresh process, imports included, that finds its data in a file and makes its model with
+`saddlescope.models`; first with an empty folder for JAX's compiled programs, then with the filled one. (JAX does not
+keep programs that call back to Python, as `diffeqsolve` does in order to raise errors.)
 
-The tables show seconds of the processor, in brackets of the clock, each the least of `--repeats`; programs are what was
-handed to XLA, found in the folder or not. Below them: the command line, a second network of other width in one process,
-the first call of `BDF` beside Kvaerno5, and imports.
+The tables show seconds of the processor and, in brackets, of the clock, each the least of `--repeats`; programs are
+those handed to XLA, found in the folder or not. A last table has the command line, a second network of another width in
+one process, the first call of `BDF` beside Kvaerno5, and imports.
 
 Run: `python benchmarks/first_answer.py [--problem tanh …] [--repeats 3]`.
 """
@@ -35,10 +38,10 @@ import tyro
 from rich.box import MARKDOWN
 from rich.console import Console
 from rich.table import Table
-from saddlescope.experiments import experiment, names
+from saddlescope.experiments import experiment, experiment_names
 from saddlescope.models import Dense, TwoLayer, tanh
 
-from answers import LIMIT, PROBLEMS, load
+from suite.answers import LIMIT, PROBLEMS, load
 
 PACKAGES = ("diffrax", "saddlescope.models", "saddlescope.flows", "saddlescope.analysis", "saddlescope.experiments")
 WIDTH = 130
@@ -57,7 +60,7 @@ class Mark(NamedTuple):
 
 def write_data(folder):
     """One file of arrays for each problem; the set-ups' models must be those of `saddlescope.experiments`."""
-    for name in names():
+    for name in experiment_names():
         setup = experiment(name).setup(0)
         np.savez(folder / f"{name}.npz", *jax.tree.leaves(setup.data))
         if not eqx.tree_equal(setup.model, load(name, folder / f"{name}.npz")[0]):
@@ -83,15 +86,15 @@ def fresh(arguments, cache):
     return Mark(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, wall), done.stdout
 
 
-def answer(way, name, data, cache):
-    """The marks of one way to answer, in a fresh process."""
-    program = Path(__file__).with_name("answers.py")
-    _, written = fresh([program, way, name, data / f"{name}.npz", time.time()], cache)
+def answer(method, name, data, cache):
+    """The marks of one method of `suite/answers.py`, in a fresh process."""
+    program = Path(__file__).parent / "suite" / "answers.py"
+    _, written = fresh([program, method, name, data / f"{name}.npz", time.time()], cache)
     return [Mark(*mark) for mark in json.loads(written.splitlines()[-1])]
 
 
 def cold_and_warm(measure, repeats):
-    """The marks of the quickest process with an empty folder for programs, and of the quickest after another."""
+    """The marks of the fastest process with an empty folder for programs, and of the fastest with a filled one."""
     cold, warm = [], []
     for _ in range(repeats):
         with tempfile.TemporaryDirectory() as cache:
@@ -102,12 +105,17 @@ def cold_and_warm(measure, repeats):
 
 def row(name, data, repeats):
     """Two rows of the table of answers, cold and warm."""
-    ways = ["saddlescope", "Tsit5", "LSODA"] + (["Kvaerno5"] if PROBLEMS[name].stiff else [])
-    marks = {way: cold_and_warm(lambda cache, way=way: answer(way, name, data, cache), repeats) for way in ways}
+    methods = ["saddlescope", "Tsit5", "LSODA"] + (["Kvaerno5"] if PROBLEMS[name].stiff else [])
+    marks = {
+        method: cold_and_warm(lambda cache, method=method: answer(method, name, data, cache), repeats)
+        for method in methods
+    }
     rows = []
     for k in range(2):
         trajectory, itinerary = marks["saddlescope"][k]
-        by, (peer,) = min(((way, marks[way][k]) for way in ways if way in ("Tsit5", "Kvaerno5")), key=lambda p: p[1])
+        by, (peer,) = min(
+            ((method, marks[method][k]) for method in methods if method in ("Tsit5", "Kvaerno5")), key=lambda p: p[1]
+        )
         cells = [
             name,
             str(trajectory),
@@ -121,7 +129,7 @@ def row(name, data, repeats):
 
 
 def others(data, repeats):
-    """(what, cold, warm) of everything else that a newcomer waits for."""
+    """Rows (what, cold, warm) of everything else that a newcomer waits for."""
 
     def line(what, measure):
         return [what, *(str(marks[-1]) for marks in cold_and_warm(measure, repeats))]
@@ -134,8 +142,8 @@ def others(data, repeats):
     command = ["-m", "saddlescope", "run", "linear", "--out", out]
     yield line("`saddlescope run linear`", lambda cache: [fresh(command, cache)[0]])
     yield line("a second width in one process, linear, to the itinerary", second)
-    for way in ("BDF to t1", "Kvaerno5 to t1"):
-        yield line(f"tanh, `diffeqsolve` by {way}", lambda cache, way=way: answer(way, "tanh", data, cache))
+    for method in ("BDF to t1", "Kvaerno5 to t1"):
+        yield line(f"tanh, `diffeqsolve` by {method}", lambda cache, method=method: answer(method, "tanh", data, cache))
     for package in PACKAGES:
         yield line(f"`import {package}`", lambda cache, package=package: [fresh(["-c", f"import {package}"], cache)[0]])
 
@@ -144,9 +152,9 @@ def main(problem: tuple[str, ...] = tuple(PROBLEMS), repeats: int = 3, rest: boo
     """Prints the tables.
 
     Args:
-        problem: their names.
-        repeats: fresh processes for each number, of which the quickest counts.
-        rest: the table of everything else as well.
+        problem: names of problems.
+        repeats: fresh processes for each number, of which the fastest counts.
+        rest: whether to print the table of everything else as well.
     """
     unknown = set(problem) - set(PROBLEMS)
     if unknown or repeats < 1:

@@ -1,15 +1,12 @@
-"""What does a dense Hessian cost, from its parts and by differentiation?
+"""What does a dense Hessian cost, structured and by automatic differentiation?
 
-The networks of Brea, Martinelli, Şimşek & Gerstner (2023, arXiv 2301.10638), benchmark B2: 2 inputs, 10, 50 or 100
-softplus units with biases, N samples. For each: milliseconds of a gradient, of `jax.hessian`, of one Hessian–vector
-product per parameter, and of `saddlescope.flows.hessian_of`, the median of nine without compilation, the ratio of
-`jax.hessian` to ours, and the largest difference of the two relative to the largest entry.
+The networks are those of Brea, Martinelli, Şimşek & Gerstner (2023, arXiv 2301.10638), benchmark B2: 2 inputs, 10, 50
+or 100 softplus units with biases, N samples. For each the script prints milliseconds of a gradient, of `jax.hessian`,
+of one Hessian–vector product per parameter, and of the structured Hessian `hessian_of`, the median of nine without
+compilation; the ratio of `jax.hessian` to ours; and the largest difference of the two relative to the largest entry.
 
 Run: `python benchmarks/hessian.py [--samples 1000 …]`.
 """
-
-import statistics
-import time
 
 import jax
 
@@ -21,12 +18,10 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 from saddlescope.flows import Landscape, mean_squared_error
-from saddlescope.flows.curvature.hessian import (
-    DenseHessian,
-    hessian_of,
-)
+from saddlescope.flows.curvature.hessian import DenseHessian, hessian_of
 
-from problems import Perceptron
+from suite.problems import Perceptron
+from suite.timing import median_seconds
 
 REPEATS = 9
 
@@ -40,22 +35,16 @@ def problem(width, samples):
 
 
 def milliseconds(function, *arguments):
+    """Of a call of the function, compiled."""
     function = eqx.filter_jit(function)
-    jax.block_until_ready(function(*arguments))
-
-    def once():
-        began = time.perf_counter()
-        jax.block_until_ready(function(*arguments))
-        return 1e3 * (time.perf_counter() - began)
-
-    return statistics.median(once() for _ in range(REPEATS))
+    return 1e3 * median_seconds(lambda: function(*arguments), REPEATS)
 
 
 def main(samples: tuple[int, ...] = (10, 1000, 10_000)) -> None:
     """Prints the table.
 
     Args:
-        samples: numbers of samples.
+        samples: numbers of samples, one row each.
     """
     table = Table("parameters", "samples", "gradient", "jax.hessian", "products", "hessian_of", "ratio", "difference")
     for width in (10, 50, 100):

@@ -9,6 +9,7 @@ Run: `python benchmarks/reach.py [--rtol 1e-6] [--horizon 1e8] [--parameters 33]
 twelve minutes.
 """
 
+import math
 import time
 
 import jax
@@ -25,19 +26,17 @@ from saddlescope.flows import simulate
 from saddlescope.flows.simulation.tolerances import default_atol
 from saddlescope.flows.solvers.kvaerno import kvaerno5
 
-import competitors
-from competitors import PEERS, python_field, python_jacobian
-from problems import softplus_teacher
+from suite.called_from_python import python_field, python_jacobian
+from suite.problems import softplus_teacher
+from suite.solvers import PEERS
 
-# The budget ends a run here, not the other benchmark's limit.
-competitors.LIMIT = float("inf")
 SETTINGS = {33: (2, 8, 20.0), 601: (4, 100, 60.0)}
 DIFFRAX = {"default": None, "Tsit5": dfx.Tsit5(), "Dopri8": dfx.Dopri8(), "Kvaerno5": kvaerno5()}
 SCIPY = {"LSODA": scipy.integrate.LSODA, "SciPy BDF": scipy.integrate.BDF, "Radau": scipy.integrate.Radau}
 
 
 def with_simulate(problem, solver, rtol, horizon, budget):
-    """The time reached, by `simulate`."""
+    """The time reached by `simulate`, and the loss there."""
     model, loss, data = problem.landscape.model, problem.landscape.loss, problem.landscape.data
     options = {"t1": horizon, "solver": solver, "rtol": rtol}
     # Long enough for the default to change its solver, so that everything is compiled before the clock starts.
@@ -48,9 +47,10 @@ def with_simulate(problem, solver, rtol, horizon, budget):
 
 
 def with_scipy(problem, method, rtol, horizon, budget):
-    """The time reached, step by step, with the exact Hessian."""
+    """The time reached by a SciPy method with the exact Hessian, and the parameters there."""
     theta = np.asarray(problem.theta)
-    field, jacobian = python_field(problem), python_jacobian(problem)
+    # The budget ends a run here, not the other benchmark's limit.
+    field, jacobian = python_field(problem, limit=math.inf), python_jacobian(problem)
     field(0, theta), jacobian(0, theta)
     began = time.perf_counter()
     solver = method(field, 0.0, theta, horizon, rtol=rtol, atol=default_atol(theta, rtol), jac=jacobian)
@@ -60,11 +60,12 @@ def with_scipy(problem, method, rtol, horizon, budget):
 
 
 def with_cvode(problem, rtol, horizon, budget):
-    """The time reached by CVODE with the exact dense Hessian, when the field is first called after the budget."""
+    """The time reached by CVODE with the exact dense Hessian, and the parameters there."""
     from sksundae.cvode import CVODE
 
     theta = np.asarray(problem.theta)
-    field, jacobian = python_field(problem), python_jacobian(problem)
+    # The budget ends a run here, not the other benchmark's limit.
+    field, jacobian = python_field(problem, limit=math.inf), python_jacobian(problem)
     field(0, theta), jacobian(0, theta)
     began, last = time.perf_counter(), [0.0, theta]
 
@@ -93,8 +94,8 @@ def main(
     Args:
         rtol: relative tolerance; the absolute one follows the initial weights.
         horizon: a time that ends the run before the budget does.
-        parameters: sizes of the students.
-        solvers: names; by default all.
+        parameters: numbers of parameters of the students.
+        solvers: names of solvers; by default all.
     """
     settings = {count: SETTINGS[count] for count in parameters}
     table = Table(

@@ -11,6 +11,7 @@ from ...flows import Landscape
 from ...flows.losses.statistics import reduced_landscape
 from ..critical_points.refine import solve_gradient
 from ..curvature.spectrum import spectrum
+from ..quadrature import interval_integrals
 from ..thresholds import STANDARD
 from ..visits.levels import time_on_spline
 from .collocation import Ends, solve_orbit
@@ -224,9 +225,6 @@ def _angle(landscape: Landscape, spline: "CubicHermiteSpline") -> float:
 
 
 def _arc(spline: "CubicHermiteSpline") -> Float[np.ndarray, " T"]:
-    """Arc length from the first point, by Gauss's rule of four points on every interval."""
-    nodes, weights = np.polynomial.legendre.leggauss(4)
-    steps = np.diff(spline.x)
-    points = spline.x[:-1, None] + steps[:, None] * (nodes + 1) / 2
-    speeds = np.linalg.norm(spline(points.ravel(), 1), axis=1).reshape(points.shape)
-    return np.concatenate([[0.0], np.cumsum(speeds @ weights * steps / 2)])
+    """Arc length from the first point, by four points on every interval."""
+    lengths = interval_integrals(lambda times: np.linalg.norm(spline(times, 1), axis=-1), spline.x, 4)
+    return np.concatenate([[0.0], np.cumsum(lengths)])

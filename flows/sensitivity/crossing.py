@@ -163,7 +163,7 @@ class _Fall(NamedTuple):
     result: dfx.RESULTS
 
 
-def _fall(problem: Problem, theta: Float[Array, " n"], level: Any, t_max: Any) -> _Fall:
+def _fall(problem: Problem, theta: Float[Any, " n"], level: Any, t_max: Any) -> _Fall:
     """Finds the passage on the solver's interpolant, not differentiated; steps onto it; corrects the remainder."""
     landscape, level = problem.landscape, jnp.asarray(level, theta.dtype)
     below = landscape.value(theta) <= level

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 from saddlescope.flows import flatten, mean_squared_error
 
-import answers
-from problems import PROBLEMS, with_times
-from work_precision import at_error, equivalents
+from suite import answers
+from suite.compiled import prepared
+from suite.problems import PROBLEMS, Problem, with_times
+from suite.report import against_peers, at_error, equivalents, tables, unfinished
 
 COUNTS = {
     "linear": 160,
@@ -45,6 +46,35 @@ def test_gradient_equivalents():
     row = {"gradients": 10, "products": 3, "hessians": 2}
     assert equivalents(row, {"product": 2.0, "hessian": 7.0}) == 30
     assert equivalents(row | {"gradients": None}, {"product": 2.0, "hessian": 7.0}) is None
+
+
+def test_tables_compare_with_the_best_peer():
+    """Half of the faster peer's time; a solver that failed is listed with its reason."""
+
+    def rows(seconds):
+        work = {"compile": 1.0, "equivalents": 10.0}
+        return [{"rtol": 1e-3, "error": error, "seconds": seconds, **work} for error in (1e-3, 1e-7)]
+
+    failed = [{"rtol": 1e-3, "error": None, "failure": "TimeoutError: not begun"}]
+    solvers = {"auto": rows(1.0), "Tsit5": rows(2.0), "LSODA": rows(3.0), "Dopri8": failed}
+    report = {"tanh": {"parameters": 50, "solvers": solvers}}
+    lines = against_peers(report).splitlines()
+    assert lines[2] == "| `tanh` (50) | 1 | 2 (Tsit5) | 0.50 | 1 | 2 (Tsit5) | 0.50 |"
+    assert lines[-1].count("0.50") == 2
+    assert "| LSODA | 3 (10) |" in tables(report).splitlines()
+    assert unfinished(report).splitlines()[-1] == "- tanh, Dopri8 at rtol 0.001: not begun"
+
+
+def test_preparations_are_made_once_per_problem():
+    made = []
+
+    def make(problem):
+        made.append(problem.name)
+        return made[-1]
+
+    first, second = (Problem(name, None, 1.0) for name in ("first", "second"))
+    assert [prepared(make, problem) for problem in (first, second, first)] == ["first", "second", "first"]
+    assert made == ["first", "second"]
 
 
 def test_first_answers_are_to_the_same_question(capsys, tmp_path):

@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 from saddlescope.flows.simulation.tolerances import default_atol
 
-import competitors
-from problems import PROBLEMS, with_times
+from suite import compiled
+from suite.problems import PROBLEMS, with_times
+from suite.solvers import DENSE, OURS, PEERS
 
 pytestmark = pytest.mark.slow
 # A method of second order would take 10⁵ steps at the tolerance of the others.
-RTOL = dict.fromkeys(competitors.OURS, 1e-7) | {"RKC2": 1e-5}
+RTOL = dict.fromkeys(OURS, 1e-7) | {"RKC2": 1e-5}
 # At tighter tolerances its steps shrink without end at some kinks; `candidate_solvers` does not offer it there.
 LOOSER = {("relu", "Rodas5P"): 1e-5}
 # Horizons that Dopri8 reaches in some minutes; the suite's take it half an hour and more.
@@ -21,15 +22,15 @@ SHORTER = {"wide": 300.0, "softplus-33": 1e3, "softplus-601": 5.0}
 
 @pytest.mark.parametrize("name", PROBLEMS)
 def test_every_solver_agrees_with_dopri8(name, monkeypatch):
-    monkeypatch.setattr(competitors, "LIMIT", np.inf)
-    monkeypatch.setattr(competitors, "MAX_STEPS", 2_000_000)
+    monkeypatch.setattr(compiled, "LIMIT", np.inf)
+    monkeypatch.setattr(compiled, "MAX_STEPS", 2_000_000)
     problem = PROBLEMS[name]()
     problem = with_times(problem._replace(t1=SHORTER.get(name, problem.t1)))
     theta = np.asarray(problem.theta)
-    expected = competitors.PEERS["Dopri8"](problem, 1e-11, default_atol(theta, 1e-11)).states
+    expected = PEERS["Dopri8"](problem, 1e-11, default_atol(theta, 1e-11)).states
     errors, allowed = {}, {}
-    for label, solver in competitors.OURS.items():
-        if label == "auto" or label in problem.without or (label in competitors.DENSE and not problem.dense):
+    for label, solver in OURS.items():
+        if label == "auto" or label in problem.without or (label in DENSE and not problem.dense):
             continue
         rtol = LOOSER.get((name, label), RTOL[label])
         work = solver(problem, rtol, default_atol(theta, rtol))

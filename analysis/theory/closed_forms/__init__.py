@@ -1,1 +1,4 @@
-"""Closed forms of the literature, as functions of numbers. Imports no other room of analysis."""
+"""Closed forms of the literature, as functions of numbers, each with its equation and source.
+
+Imports no other room of analysis.
+"""

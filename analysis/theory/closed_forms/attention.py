@@ -3,15 +3,23 @@ r"""Linear attention that learns regression in context: $\hat y = \beta^\top U x
 import numpy as np
 from jaxtyping import Float
 
-from .sigmoids import deep_mode_time
+from .sigmoids import Numbers, deep_mode_time
 
 
 def context_gains(eigenvalues: tuple[float, ...], context: int) -> Float[np.ndarray, " D"]:
-    r"""$\lambda_d / (1 + (1 + \mathrm{tr}\Lambda / \lambda_d) / N)$, largest first: what learning a direction removes.
+    r"""The loss that learning each eigendirection removes.
 
-    It follows from $E[\beta\beta^\top] = (1 + 1/N) \Lambda^2 + \mathrm{tr}\Lambda\, \Lambda / N$ for Gaussian inputs.
+    $g_d = \lambda_d / (1 + (1 + \mathrm{tr}\Lambda / \lambda_d) / N)$, which follows from
+    $E[\beta\beta^\top] = (1 + 1/N) \Lambda^2 + \mathrm{tr}\Lambda\, \Lambda / N$ for Gaussian inputs.
 
-    **Arguments:** `eigenvalues`: of the covariance Λ of the inputs; `context`: number N of examples.
+    Args:
+        eigenvalues: of the covariance Λ of the inputs, positive, in any order.
+        context: number N of examples in a sequence.
+
+    Returns:
+        One gain per eigendirection, decreasing.
+
+    Source: Zhang, Singh, Latham & Saxe (2025).
     """
     values = np.sort(np.asarray(eigenvalues, dtype=float))[::-1]
     return values / (1 + (1 + values.sum() / values) / context)
@@ -23,7 +31,13 @@ def linear_attention_levels(eigenvalues: tuple[float, ...], context: int, rank: 
     $L_m = \mathrm{tr}\Lambda - \sum_{d \le m} \lambda_d / (1 + (1 + \mathrm{tr}\Lambda / \lambda_d) / N)$, in the limit
     of many sequences. Heads of rank R learn R directions together: m = 0, R, 2R, …, and D.
 
-    **Arguments:** `eigenvalues`: of the covariance Λ of the inputs; `context`: number N of examples; `rank`: R.
+    Args:
+        eigenvalues: of the covariance Λ of the inputs, positive, in any order.
+        context: number N of examples in a sequence.
+        rank: R of key and query.
+
+    Returns:
+        The losses from the first plateau to the end.
 
     Source: Zhang, Singh, Latham & Saxe (2025).
     """
@@ -33,7 +47,17 @@ def linear_attention_levels(eigenvalues: tuple[float, ...], context: int, rank: 
 
 
 def attention_fixed_point_loss(eigenvalues: tuple[float, ...], context: int, learned: tuple[int, ...]) -> float:
-    r"""The loss of any of the $2^D$ fixed points, which know a set S of directions, numbered from 0 in falling order.
+    r"""The loss $\mathrm{tr}\Lambda - \sum_{d \in S} g_d$ of a fixed point; there is one for each of the $2^D$ sets S.
+
+    The gains $g_d$ are those of `context_gains`.
+
+    Args:
+        eigenvalues: of the covariance Λ of the inputs, positive, in any order.
+        context: number N of examples in a sequence.
+        learned: the set S of learned directions, numbered from 0 by decreasing eigenvalue.
+
+    Returns:
+        $\langle (y - \hat y)^2 \rangle$.
 
     Source: Zhang, Singh, Latham & Saxe (2025).
     """
@@ -41,9 +65,17 @@ def attention_fixed_point_loss(eigenvalues: tuple[float, ...], context: int, lea
 
 
 def merged_attention_levels(eigenvalues: tuple[float, ...], context: int) -> tuple[float, float]:
-    r"""The two losses at fixed points of linear attention with merged key and query: $L_0$ and $L_D$.
+    r"""The losses $L_0$ and $L_D$ of the two fixed points of linear attention with merged key and query.
 
-    It is a two-layer linear network with one output on the cubic feature $\beta x_q^\top$.
+    It is a two-layer linear network with one output on the cubic feature $\beta x_q^\top$; the losses are those of
+    `linear_attention_levels`.
+
+    Args:
+        eigenvalues: of the covariance Λ of the inputs, positive, in any order.
+        context: number N of examples in a sequence.
+
+    Returns:
+        The loss of the plateau and that of the end.
 
     Source: Zhang, Singh, Latham & Saxe (2025).
     """
@@ -51,15 +83,20 @@ def merged_attention_levels(eigenvalues: tuple[float, ...], context: int) -> tup
     return levels[0], levels[-1]
 
 
-def merged_attention_strength(
-    t: Float[np.ndarray, "..."], inputs: int, context: int, start: float
-) -> Float[np.ndarray, "..."]:
-    r"""$u(t)$ with $U = u\, I / \sqrt D$ for merged key and query, Λ = I and aligned, balanced weights.
+def merged_attention_strength(t: Numbers, inputs: int, context: int, start: float) -> Numbers:
+    r"""The strength u(t) of $U = u\, I / \sqrt D$ for merged key and query, Λ = I and aligned, balanced weights.
 
     $u = (s/b) / (1 + (s/(b u_0) - 1) e^{-2 s t})$, $s = \sqrt D$, $b = 1 + (1 + D)/N$, in the time of
     $L = \frac{1}{2} \langle (y - \hat y)^2 \rangle = \frac{1}{2}(D - 2 s u + b u^2)$.
 
-    **Arguments:** `t`; `inputs`: D; `context`: N; `start`: $u_0$, half the squared norm of all weights.
+    Args:
+        t: time.
+        inputs: dimension D of the inputs.
+        context: number N of examples in a sequence.
+        start: $u_0 > 0$, half the squared norm of all weights.
+
+    Returns:
+        u(t), of the shape of t.
 
     Source: Zhang, Singh, Latham & Saxe (2025).
     """
@@ -68,15 +105,21 @@ def merged_attention_strength(
 
 
 def head_half_times(eigenvalues: tuple[float, ...], context: int, start: float) -> Float[np.ndarray, " D"]:
-    r"""When aligned heads $v = \|k\| = \|q\|$ of separate rank-one key and query have learned half of their direction.
+    r"""The times at which aligned heads $v = \|k\| = \|q\|$ of separate rank-one key and query are half learned.
 
     $\dot v = A v^2 - C v^5$ with $A = \lambda^2$, $C = \lambda^3 (1 + (1 + \mathrm{tr}\Lambda / \lambda) / N)$: a mode
     of a linear network of three layers with s = A / C, in the time of $L = \frac{1}{2} \langle (y - \hat y)^2
-    \rangle$; to leading order $1 / (\lambda^2 v_0)$.
+    \rangle$, which has reached half of its final $v^3$; to leading order $1 / (\lambda^2 v_0)$.
 
-    **Arguments:** `eigenvalues`, `context`; `start`: $v_0$.
+    Args:
+        eigenvalues: of the covariance Λ of the inputs, positive, in any order.
+        context: number N of examples in a sequence.
+        start: $v_0 > 0$, the same for all heads.
 
-    Source: Zhang, Singh, Latham & Saxe (2025) for the equation.
+    Returns:
+        One time per direction, by decreasing eigenvalue.
+
+    Source: Zhang, Singh, Latham & Saxe (2025), for the equation.
     """
     values = np.sort(np.asarray(eigenvalues, dtype=float))[::-1]
     second = values**4 / context_gains(eigenvalues, context)

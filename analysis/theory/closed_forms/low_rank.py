@@ -6,13 +6,24 @@ from jaxtyping import Float
 
 from ....flows.losses.statistics import SufficientStatistics
 
+# Starts that end in a flat valley would spend thousands of steps on its last digits.
+LEAST_SQUARES = {"xtol": 1e-15, "ftol": 1e-15, "gtol": 1e-15, "max_nfev": 200}
+
 
 def lemma6_modes(
     x: Float[np.ndarray, "P D"], y: Float[np.ndarray, "P M"]
 ) -> tuple[Float[np.ndarray, " M"], Float[np.ndarray, "M M"]]:
-    r"""Eigenvalues $\mu_k$, falling, and eigenvectors $e_k$ of $\Sigma_{yx} \Sigma_{xx}^{-1} \Sigma_{yx}^\top$.
+    r"""Eigenvalues $\mu_k$ and eigenvectors $e_k$ of $\Sigma_{yx} \Sigma_{xx}^{-1} \Sigma_{yx}^\top$.
 
-    The fixed points of a two-layer linear network are $W_A = \sum_{k \in A} e_k e_k^\top \Sigma_{yx} \Sigma_{xx}^{-1}$.
+    The fixed points of a two-layer linear network are $W_A = \sum_{k \in A} e_k e_k^\top \Sigma_{yx} \Sigma_{xx}^{-1}$,
+    one for each set A of modes.
+
+    Args:
+        x: inputs, one row per sample, with invertible $\Sigma_{xx}$.
+        y: targets, one row per sample.
+
+    Returns:
+        The eigenvalues, decreasing, and the eigenvectors as columns.
 
     Source: Baldi & Hornik (1989); Zhang, Saxe & Latham (2025), Lemma 6.
     """
@@ -29,7 +40,15 @@ def lemma6_levels(
 
     $L_r = w\,(\mathrm{tr}\, \Sigma_{yy} - \sum_{k \le r} \mu_k)$ for r = 0, …, min(D, M), with μ from `lemma6_modes`.
 
-    **Arguments:** `x`, `y`: the sample, Σ_xx invertible; `weight`: w in the loss $w \langle \|y - f\|^2 \rangle$.
+    Args:
+        x: inputs, one row per sample, with invertible $\Sigma_{xx}$.
+        y: targets, one row per sample.
+        weight: w of the loss $w \langle \|y - f\|^2 \rangle$; by default that of `half_squared_error`.
+
+    Returns:
+        The losses from the first plateau to the end.
+
+    Source: Baldi & Hornik (1989); Zhang, Saxe & Latham (2025), Lemma 6.
     """
     values, _ = lemma6_modes(x, y)
     total = np.mean(np.sum(y**2, axis=1))
@@ -40,7 +59,16 @@ def lemma6_levels(
 def best_rank_levels(statistics: SufficientStatistics) -> tuple[float, ...]:
     r"""Lemma 6 on sufficient statistics: $L_r = L^* + \sum_{k > r} \sigma_k^2$, σ the singular values of $A^* R^\top$.
 
-    The same as `lemma6_levels`, with the loss's own weight, and without squaring the condition of the sample.
+    The levels are those of `lemma6_levels`, with the loss's own weight, and without squaring the sample's condition
+    number.
+
+    Args:
+        statistics: R, $A^*$ and $L^*$ of a squared error.
+
+    Returns:
+        The losses from the first plateau to the end.
+
+    Source: Baldi & Hornik (1989); Zhang, Saxe & Latham (2025), Lemma 6.
     """
     target = np.asarray(statistics.target) @ np.asarray(statistics.factor).T
     values = np.linalg.svd(target, compute_uv=False)
@@ -54,59 +82,81 @@ def windowed_levels(
     r"""Plateau losses of a two-layer linear convolutional network with one output.
 
     $L_r = \min_{\mathrm{rank}\, M \le r} \langle (y - \langle M, \tilde X \rangle)^2 \rangle$, a weighted low-rank
-    problem, solved in the factors $M = V U^\top$ by least squares from several random starts. It holds for ReLU kernels
-    too if the data leave the coordinates of the kernel uncoupled and the best kernels have no negative entry.
+    problem (`weighted_levels`). It holds for ReLU kernels too if the data leave the coordinates of the kernel uncoupled
+    and the best kernels have no negative entry.
 
-    **Arguments:** `windows`: $\tilde X$ of each sample; `y`: targets; `starts`: number of random starts.
+    Args:
+        windows: $\tilde X$ of each sample, one row per position.
+        y: targets.
+        starts: number of random starts; twenty find the optimum of small kernels almost surely.
+
+    Returns:
+        The losses from the first plateau to the end.
 
     Source: Zhang, Saxe & Latham (2025), Figure 1C; Srebro & Jaakkola (2003) for the weighted problem.
     """
     count, positions, kernel = windows.shape
-    # The QR factor of features and target holds all that the squared error needs of the sample.
+    # The QR factor of features and target contains all that the squared error needs of the sample.
     factor = np.linalg.qr(np.column_stack([windows.reshape(count, -1), y]), mode="r") / np.sqrt(count)
     return weighted_levels(factor[:, :-1], factor[:, -1], (positions, kernel), starts=starts)
 
 
 def weighted_levels(
-    features: Float[np.ndarray, "n rows*columns"],
-    target: Float[np.ndarray, " n"],
-    shape: tuple[int, int],
-    *,
-    starts: int = 20,
+    features: Float[np.ndarray, "n F"], target: Float[np.ndarray, " n"], shape: tuple[int, int], *, starts: int = 20
 ) -> tuple[float, ...]:
-    r"""$L_r = \min_{\mathrm{rank}\, M \le r} \|t - F\, \mathrm{vec} M\|^2$ for r = 0, …, the smaller side of M.
+    r"""Weighted low-rank approximation: $L_r = \min_{\mathrm{rank}\, M \le r} \|t - F\, \mathrm{vec} M\|^2$.
 
-    **Arguments:** `features`: F; `target`: t; `shape`: rows and columns of M; `starts`: number of random starts.
+    Solved in the factors $M = V U^\top$ by least squares from random starts, for r = 0, …, the smaller side of M.
+
+    Args:
+        features: F, one column per entry of M, row by row.
+        target: t.
+        shape: rows and columns of M.
+        starts: number of random starts for each rank.
+
+    Returns:
+        The losses by increasing rank.
 
     Source: Srebro & Jaakkola (2003).
     """
-    (rows, columns), full = shape, min(shape)
-    random, tensor = np.random.default_rng(0), features.reshape(-1, *shape)
+    random = np.random.default_rng(0)
     levels = [float(target @ target)]
-    for rank in range(1, full):
-        split = rows * rank
-
-        def factors(w, rank=rank, split=split):
-            return w[:split].reshape(rows, rank), w[split:].reshape(rank, columns)
-
-        def residual(w):
-            left, right = factors(w)
-            return features @ (left @ right).ravel() - target
-
-        def jacobian(w):
-            left, right = factors(w)
-            parts = np.einsum("nij,kj->nik", tensor, right), np.einsum("nij,ik->nkj", tensor, left)
-            return np.concatenate([part.reshape(len(features), -1) for part in parts], axis=1)
-
-        # Starts that end in a flat valley would spend thousands of steps on its last digits.
-        settings = {"jac": jacobian, "xtol": 1e-15, "ftol": 1e-15, "gtol": 1e-15, "max_nfev": 200}
-        answers = (
-            scipy.optimize.least_squares(residual, random.standard_normal(split + rank * columns), **settings)
-            for _ in range(starts)
-        )
-        levels.append(float(min(2 * answer.cost for answer in answers)))
+    levels += [_best_fit(features, target, shape, rank, starts, random) for rank in range(1, min(shape))]
     rest = target - features @ np.linalg.lstsq(features, target, rcond=None)[0]
     return (*levels, float(rest @ rest))
+
+
+def _best_fit(
+    features: np.ndarray,
+    target: np.ndarray,
+    shape: tuple[int, int],
+    rank: int,
+    starts: int,
+    random: np.random.Generator,
+) -> float:
+    """The smallest loss of one rank over all starts."""
+    (rows, columns), tensor = shape, features.reshape(-1, *shape)
+    split = rows * rank
+
+    def factors(w):
+        return w[:split].reshape(rows, rank), w[split:].reshape(rank, columns)
+
+    def residual(w):
+        left, right = factors(w)
+        return features @ (left @ right).ravel() - target
+
+    def jacobian(w):
+        left, right = factors(w)
+        parts = np.einsum("nij,kj->nik", tensor, right), np.einsum("nij,ik->nkj", tensor, left)
+        return np.concatenate([part.reshape(len(features), -1) for part in parts], axis=1)
+
+    answers = (
+        scipy.optimize.least_squares(
+            residual, random.standard_normal(split + rank * columns), jac=jacobian, **LEAST_SQUARES
+        )
+        for _ in range(starts)
+    )
+    return float(min(2 * answer.cost for answer in answers))
 
 
 def isotropic_quadratic_levels(inputs: int) -> tuple[float, ...]:
@@ -115,6 +165,12 @@ def isotropic_quadratic_levels(inputs: int) -> tuple[float, ...]:
     $L_m = 2 (D - m) / (D (m + 2))$. Derivation: with $A = \sum v_i u_i u_i^\top$ and $B = A - cI$ the loss is
     $2 \|B\|_F^2 + (\mathrm{tr} B)^2$; the best A of rank m has equal eigenvalues $c + (D - m) c / (m + 2)$.
 
-    **Arguments:** `inputs`: D.
+    Args:
+        inputs: dimension D of the inputs, at least 1.
+
+    Returns:
+        $L_0, …, L_D$ of the loss $\langle (y - f)^2 \rangle$.
+
+    Source: derived here.
     """
     return tuple(2 * (inputs - m) / (inputs * (m + 2)) for m in range(inputs + 1))

@@ -3,19 +3,31 @@
 import numpy as np
 from jaxtyping import Float
 
+# Inner products below this share of the largest squared norm are zero to rounding; so are rates below that share.
+ZERO = 1e-12
+
 
 def orthogonal_relu_levels(x: Float[np.ndarray, "P D"], y: Float[np.ndarray, " P"]) -> tuple[float, ...]:
     r"""Plateau losses $\langle (y - f)^2 \rangle$ of a two-layer ReLU network with one output on orthogonal inputs.
 
     The samples of each sign are fitted together by one ray, first the sign whose $\|D_\pm\|$ is larger,
-    $D_\pm = \langle y_k x_k \rangle_{\pm y_k > 0}$.
+    $D_\pm = \langle y_k x_k \rangle_{\pm y_k > 0}$: $L_0 = \langle y^2 \rangle$, less the part of one sign on each
+    plateau.
 
-    **Raises:** `ValueError` if the inputs are not orthogonal.
+    Args:
+        x: orthogonal inputs, one row per sample.
+        y: targets.
+
+    Returns:
+        The losses from the first plateau to the end.
+
+    Raises:
+        ValueError: if the inputs are not orthogonal.
 
     Source: Boursier, Pillaud-Vivien & Flammarion (2022).
     """
     gram = x @ x.T
-    if not np.allclose(gram, np.diag(np.diag(gram)), atol=1e-12 * np.max(np.diag(gram))):
+    if not np.allclose(gram, np.diag(np.diag(gram)), atol=ZERO * np.max(np.diag(gram))):
         raise ValueError("not applicable: the inputs are not orthogonal.")
     groups = [y > 0, y < 0]
     groups.sort(key=lambda group: -np.linalg.norm(y[group] @ x[group]))
@@ -27,9 +39,17 @@ def orthogonal_relu_levels(x: Float[np.ndarray, "P D"], y: Float[np.ndarray, " P
 
 
 def orthogonal_relu_rates(x: Float[np.ndarray, "P D"], y: Float[np.ndarray, " P"]) -> tuple[float, ...]:
-    r"""$\|D_\pm\|$, falling: the escape rates of `orthogonal_relu_levels`' plateaus for the half squared error.
+    r"""The escape rates $\|D_\pm\|$ of the plateaus of `orthogonal_relu_levels`.
 
-    The transitions come at $\ln(1/\varepsilon) / \|D_\pm\| + O(1)$.
+    $D_\pm = \langle y_k x_k \rangle_{\pm y_k > 0}$; the transitions come at $\ln(1/\varepsilon) / \|D_\pm\| + O(1)$ in
+    the time of the half squared error.
+
+    Args:
+        x: orthogonal inputs, one row per sample.
+        y: targets.
+
+    Returns:
+        One rate per sign that occurs, decreasing.
 
     Source: Boursier, Pillaud-Vivien & Flammarion (2022).
     """
@@ -41,15 +61,22 @@ def orthogonal_relu_rates(x: Float[np.ndarray, "P D"], y: Float[np.ndarray, " P"
 def orthogonal_unit(
     t: Float[np.ndarray, " T"], w: Float[np.ndarray, " k"], a: float, target: Float[np.ndarray, " k"]
 ) -> tuple[Float[np.ndarray, "T k"], Float[np.ndarray, " T"]]:
-    r"""Weights of one ReLU unit on orthonormal inputs as long as it is active on the same ones, exactly.
+    r"""The exact weights of one ReLU unit on orthonormal inputs, as long as it is active on the same ones.
 
     It is a linear network of width one: with $q = [w; a]$, $\lambda = a^2 - \|w\|^2$, which is conserved, and
     $F = \begin{pmatrix} -\lambda/2 & y \\ y^\top & \lambda/2 \end{pmatrix}$, the flow $\dot w = a (y - a w)$,
-    $\dot a = w \cdot (y - a w)$ has $q(t) = e^{Ft} q(0) / \sqrt{1 + q(0)^\top \int_0^t e^{2Fs} ds\, q(0)}$.
+    $\dot a = w \cdot (y - a w)$ has $q(t) = e^{Ft} q(0) / \sqrt{1 + q(0)^\top \int_0^t e^{2Fs} ds\, q(0)}$. On n inputs
+    $\sqrt\nu e_k$ with $L = \frac{1}{2n} \sum_k (y_k - f(x_k))^2$ the same holds with targets $y / \sqrt\nu$ and time
+    $\nu t / n$.
 
-    **Arguments:** `t`: times; `w`: weights on the inputs on which it is active; `a`: its outgoing weight; `target`:
-    the targets there. On n inputs $\sqrt\nu e_k$ with $L = \frac{1}{2n} \sum_k (y_k - f(x_k))^2$: the same with
-    targets $y / \sqrt\nu$ and time $\nu t / n$.
+    Args:
+        t: times.
+        w: initial weights on the inputs on which the unit is active.
+        a: initial outgoing weight.
+        target: the targets y on those inputs.
+
+    Returns:
+        w(t), one row per time, and a(t).
 
     Source: Fukumizu (1998); Boursier, Pillaud-Vivien & Flammarion (2022) for the reduction.
     """
@@ -59,9 +86,9 @@ def orthogonal_unit(
     form[-1, :-1] = form[:-1, -1] = target
     rates, vectors = np.linalg.eigh(form)
     parts, times = vectors.T @ start, np.asarray(t, dtype=float)[:, None]
-    flat = np.abs(rates) < 1e-12 * np.max(np.abs(rates))
-    safe = np.where(flat, 1.0, rates)
-    integrals = np.where(flat, times, np.expm1(2 * safe * times) / (2 * safe))
+    zero = np.abs(rates) < ZERO * np.max(np.abs(rates))
+    safe = np.where(zero, 1.0, rates)
+    integrals = np.where(zero, times, np.expm1(2 * safe * times) / (2 * safe))
     grown = np.exp(rates * times) * parts / np.sqrt(1 + integrals @ parts**2)[:, None]
     q = grown @ vectors.T
     return q[:, :-1], q[:, -1]

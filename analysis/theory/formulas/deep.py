@@ -1,6 +1,7 @@
 """Formulas of deep linear and of diagonal networks, with their assumptions checked."""
 
 import math
+from typing import Any
 
 import numpy as np
 
@@ -9,11 +10,15 @@ from ....models import Deep, Dense, DiagonalLinear, linear
 from ..closed_forms.jump_process import jump_process
 from ..closed_forms.low_rank import best_rank_levels
 from ..closed_forms.sigmoids import deep_escape_time
-from ..prediction import Formula, NotApplicable
-from .setting import SMALL, require_small, statistics_of
+from ..prediction import NotApplicable, Values, formula
+from .setting import SMALL, require_invertible_covariance, require_small, statistics_of
+
+# Relative difference of conserved quantities that is rounding.
+ALIKE = 1e-9
 
 
-def _deep_linear(model) -> Deep:
+def _deep_linear(model: Any) -> Deep:
+    """The model, if it is a fully connected linear network of three layers or more."""
     if not isinstance(model, Deep):
         raise NotApplicable(f"the model is a {type(model).__name__}, not a deep network")
     first = model.architecture
@@ -24,17 +29,28 @@ def _deep_linear(model) -> Deep:
     return model
 
 
-def _deep_levels(landscape: Landscape):
+@formula(
+    name="levels of deep linear networks",
+    source="Baldi & Hornik (1989); Achour, Malgouyres & Gerchinovitz (2024)",
+    assumptions="three linear layers or more, squared error, invertible input covariance, largest modes first",
+)
+def levels(landscape: Landscape) -> Values:
+    """Plateau losses up to the narrowest layer's width."""
     model = _deep_linear(landscape.model)
     statistics = statistics_of(landscape)
-    factor = np.asarray(statistics.factor)
-    if np.linalg.matrix_rank(factor) < factor.shape[1]:
-        raise NotApplicable("the input covariance is singular")
+    require_invertible_covariance(statistics)
     narrowest = min(model.u.shape[0], *(matrix.shape[0] for matrix in model.connections))
     return {"levels": best_rank_levels(statistics)[: narrowest + 1]}
 
 
-def _deep_escape(landscape: Landscape):
+@formula(
+    name="escape of deep linear networks",
+    source="Jacot et al. (2021); Saxe, McClelland & Ganguli (2014)",
+    assumptions="three linear layers or more, squared error, small start; the earliest time, as if aligned and "
+    "balanced",
+)
+def escape(landscape: Landscape) -> Values:
+    """The earliest escape time, and the exponent of ε in dwell times."""
     model = _deep_linear(landscape.model)
     statistics = statistics_of(landscape)
     require_small(landscape)
@@ -48,50 +64,39 @@ def _deep_escape(landscape: Landscape):
     return {"dwell_exponent": 2 - depth, "earliest_escape": deep_escape_time(strength, depth, norm)}
 
 
-def _jumps(landscape: Landscape):
+@formula(
+    name="jump process",
+    source="Pesme & Flammarion (2023)",
+    assumptions="diagonal network of two layers, squared error, β(0) = 0 and one small α for all coordinates",
+)
+def jumps(landscape: Landscape) -> Values:
+    """Jump times, and losses, coefficients β and indices of the saddles."""
     model = landscape.model
     if not isinstance(model, DiagonalLinear):
         raise NotApplicable(f"the model is a {type(model).__name__}, not a diagonal network")
     if len(model.weights) != 2:
         raise NotApplicable(f"the network has {len(model.weights)} layers, not two")
     statistics = statistics_of(landscape)
-    u, v = (np.asarray(array) for array in model.weights)
-    scale = float(np.sqrt(np.abs(u[0] ** 2 - v[0] ** 2) / 2))
-    if scale == 0 or not np.allclose(np.abs(u**2 - v**2), 2 * scale**2, rtol=1e-9, atol=0.0):
-        raise NotApplicable("the coordinates do not start alike: |u² − v²| = 2α² with one α > 0 for all")
-    if np.any(u * v != 0):
-        raise NotApplicable("the coefficients do not start at zero")
-    if scale > SMALL:
-        raise NotApplicable(f"α = {scale:.3g} is not small")
+    alpha = _common_scale(*(np.asarray(array) for array in model.weights))
     factor, target = np.asarray(statistics.factor), np.asarray(statistics.target)[0]
     # ‖R(β − β*)‖² is the half squared error of the design √(2n) R.
     design = math.sqrt(2 * len(factor)) * factor
     process = jump_process(design, design @ target)
     return {
-        "times": process.times * math.log(1 / scale),
+        "times": process.times * math.log(1 / alpha),
         "levels": process.losses + float(statistics.constant),
         "saddles": process.saddles,
         "indices": process.indices(),
     }
 
 
-FORMULAS = (
-    Formula(
-        "levels of deep linear networks",
-        "Baldi & Hornik (1989); Achour, Malgouyres & Gerchinovitz (2024)",
-        "three linear layers or more, squared error, invertible input covariance, largest modes first",
-        _deep_levels,
-    ),
-    Formula(
-        "escape of deep linear networks",
-        "Jacot et al. (2021); Saxe, McClelland & Ganguli (2014)",
-        "three linear layers or more, squared error, small start; the earliest time, as if aligned and balanced",
-        _deep_escape,
-    ),
-    Formula(
-        "jump process",
-        "Pesme & Flammarion (2023)",
-        "diagonal network of two layers, squared error, β(0) = 0 and one small α for all coordinates",
-        _jumps,
-    ),
-)
+def _common_scale(u: np.ndarray, v: np.ndarray) -> float:
+    """The α of |u² − v²| = 2α², the same small one for all coordinates, where β = uv is zero."""
+    scale = float(np.sqrt(np.abs(u[0] ** 2 - v[0] ** 2) / 2))
+    if scale == 0 or not np.allclose(np.abs(u**2 - v**2), 2 * scale**2, rtol=ALIKE, atol=0.0):
+        raise NotApplicable("the coordinates do not start alike: |u² − v²| = 2α² with one α > 0 for all")
+    if np.any(u * v != 0):
+        raise NotApplicable("the coefficients do not start at zero")
+    if scale > SMALL:
+        raise NotApplicable(f"α = {scale:.3g} is not small")
+    return scale

@@ -1,5 +1,7 @@
 """Formulas of units that enter linearly, with their assumptions checked."""
 
+from typing import NamedTuple
+
 import numpy as np
 
 from ....flows import Landscape
@@ -14,13 +16,14 @@ from ..closed_forms.directions import (
 )
 from ..closed_forms.low_rank import best_rank_levels, weighted_levels
 from ..closed_forms.sigmoids import logistic_half_time
-from ..prediction import Formula, NotApplicable
+from ..prediction import NotApplicable, Values, formula
 from .setting import (
     architecture_of,
     commute,
     cross_matrix,
     dense_units,
     loss_of_zero_network,
+    require_invertible_covariance,
     require_linear_units,
     require_small,
     sample_of,
@@ -29,79 +32,35 @@ from .setting import (
 
 # Random starts of the weighted low-rank fits, and the largest matrix for which they take seconds.
 STARTS, LARGEST_FIT = 6, 400
-# Correlations below this share of the loss are rounding.
+# Correlations below this share of the loss, and singular values below this share of the largest, are rounding.
 ROUNDING = 1e-12
+# Relative gap of two singular values below which their modes grow together for most of their rise.
+TIE = 1e-6
 
 
-def _lemma6(landscape: Landscape):
+@formula(
+    name="Lemma 6 levels",
+    source="Baldi & Hornik (1989); Zhang, Saxe & Latham (2025), Lemma 6",
+    assumptions="two-layer linear network or merged attention, squared error, invertible input covariance, largest "
+    "modes first",
+)
+def lemma_6(landscape: Landscape) -> Values:
+    """Plateau losses up to the network's width."""
     model = landscape.model
     require_linear_units(model)
     statistics = statistics_of(landscape)
-    factor = np.asarray(statistics.factor)
-    if np.linalg.matrix_rank(factor) < factor.shape[1]:
-        raise NotApplicable("the input covariance is singular")
+    require_invertible_covariance(statistics)
     width = model.u.shape[0]
     return {"levels": best_rank_levels(statistics)[: width + 1]}
 
 
-def _commuting_modes(landscape: Landscape):
-    """Strengths s_k, input variances d_k and initial strengths of the modes, in the loss's own time."""
-    model = landscape.model
-    require_linear_units(model)
-    statistics = statistics_of(landscape)
-    require_small(landscape)
-    factor, cross = np.asarray(statistics.factor), cross_matrix(landscape)
-    # The flow of w⟨‖y − f‖²⟩ is v' = 2w(Σ_yx − W Σ_xx)u.
-    covariance = 2 * factor.T @ factor
-    if not commute(cross.T @ cross, covariance):
-        raise NotApplicable("the right singular vectors of Σ_yx are no eigenvectors of Σ_xx")
-    _, strengths, right = np.linalg.svd(cross, full_matrices=False)
-    strengths = strengths[strengths > 1e-12 * strengths[0]]
-    distinct = np.all(strengths[1:] < strengths[:-1] * (1 - 1e-6))
-    if not distinct:
-        raise NotApplicable("modes are tied, so that they grow together: two singular values of Σ_yx are equal")
-    variances = np.array([row @ covariance @ row for row in right[: len(strengths)]])
-    u, v = np.asarray(incoming(model)), np.asarray(outgoing(model))
-    starts = mode_starts(growing_parts(cross, u, v))[: len(strengths)]
-    known = starts > 0
-    return strengths[known], variances[known], starts[known]
-
-
-def _logistic(landscape: Landscape):
-    strengths, variances, starts = _commuting_modes(landscape)
-    ends = strengths / variances
-    half = logistic_half_time(strengths, starts, ends)
-    return {"half_times": half, "dwell_times": np.diff(half), "strengths": ends}
-
-
-def _linear_schedule(landscape: Landscape):
-    dense_units(landscape.model, linear)
-    x, y, weight = sample_of(landscape)
-    require_small(landscape)
-    times = linear_schedule(x, y) / (2 * weight)
-    return {"times_per_log": times}
-
-
-def _theorem4(landscape: Landscape):
-    model = landscape.model
-    cross = cross_matrix(landscape)
-    values = np.linalg.svd(cross, compute_uv=False)
-    if values[0] <= ROUNDING * abs(loss_of_zero_network(landscape)):
-        raise NotApplicable("targets and features are uncorrelated: Σ_yz = 0")
-    require_small(landscape)
-    if top_multiplicity(values) == len(values):
-        raise NotApplicable("all singular values of Σ_yz are equal: no direction is separated")
-    u, v = np.asarray(incoming(model)), np.asarray(outgoing(model))
-    exponents = separation_exponents(cross)
-    return {
-        "exponent": exponents[0],
-        "exponents": exponents,
-        "rates": values,
-        "escape_times": direction_escape_times(cross, u, v),
-    }
-
-
-def _weighted(landscape: Landscape):
+@formula(
+    name="weighted low-rank levels",
+    source="Srebro & Jaakkola (2003); Zhang, Saxe & Latham (2025), Figure 1C",
+    assumptions="linear convolution or attention, squared error, the best fit of each rank in turn",
+)
+def weighted_low_rank(landscape: Landscape) -> Values:
+    """Plateau losses of convolution and attention up to the network's width."""
     model = landscape.model
     architecture = architecture_of(model, Convolution, LinearAttention)
     if isinstance(architecture, Convolution) and architecture.activation != linear:
@@ -115,40 +74,94 @@ def _weighted(landscape: Landscape):
     if np.prod(shape) > LARGEST_FIT:
         raise NotApplicable(f"the fit of a {shape[0]} × {shape[1]} matrix would take long: call weighted_levels")
     factor, target = np.asarray(statistics.factor), np.asarray(statistics.target)[0]
-    every = np.array(weighted_levels(factor, factor @ target, shape, starts=STARTS)) + float(statistics.constant)
+    levels = np.array(weighted_levels(factor, factor @ target, shape, starts=STARTS)) + float(statistics.constant)
     units = np.arange(min(model.u.shape[0], -(-min(shape) // rank)) + 1)
-    return {"levels": every[np.minimum(rank * units, min(shape))]}
+    return {"levels": levels[np.minimum(rank * units, min(shape))]}
 
 
-FORMULAS = (
-    Formula(
-        "Lemma 6 levels",
-        "Baldi & Hornik (1989); Zhang, Saxe & Latham (2025), Lemma 6",
-        "two-layer linear network or merged attention, squared error, invertible input covariance, largest modes first",
-        _lemma6,
-    ),
-    Formula(
-        "weighted low-rank levels",
-        "Srebro & Jaakkola (2003); Zhang, Saxe & Latham (2025), Figure 1C",
-        "linear convolution or attention, squared error, the best fit of each rank in turn",
-        _weighted,
-    ),
-    Formula(
-        "logistic mode times",
-        "Saxe, McClelland & Ganguli (2014)",
-        "two-layer linear network, squared error, small start, Σ_xx diagonal in Σ_yx's singular vectors, no ties",
-        _logistic,
-    ),
-    Formula(
-        "linear schedule",
-        "Kunin et al. (2025), Conjecture 4.1",
-        "two-layer linear network, squared error of a sample, vanishing start; times in units of ln(1/ε)",
-        _linear_schedule,
-    ),
-    Formula(
-        "Theorem 4",
-        "Zhang, Saxe & Latham (2025), Theorem 4",
-        "units that enter linearly, Gaussian small start, not all singular values of Σ_yz equal",
-        _theorem4,
-    ),
+class Modes(NamedTuple):
+    """Modes of a two-layer linear network that grow independently, in the loss's own time, strongest first.
+
+    Attributes:
+        strengths: singular values s_k of Σ_yx.
+        variances: d_k, of the inputs along each mode.
+        starts: initial strengths.
+    """
+
+    strengths: np.ndarray
+    variances: np.ndarray
+    starts: np.ndarray
+
+
+def _commuting_modes(landscape: Landscape) -> Modes:
+    model = landscape.model
+    require_linear_units(model)
+    statistics = statistics_of(landscape)
+    require_small(landscape)
+    factor, cross = np.asarray(statistics.factor), cross_matrix(landscape)
+    # The flow of w⟨‖y − f‖²⟩ is v' = 2w(Σ_yx − W Σ_xx)u.
+    covariance = 2 * factor.T @ factor
+    if not commute(cross.T @ cross, covariance):
+        raise NotApplicable("the right singular vectors of Σ_yx are no eigenvectors of Σ_xx")
+    _, strengths, right = np.linalg.svd(cross, full_matrices=False)
+    strengths = strengths[strengths > ROUNDING * strengths[0]]
+    if not np.all(strengths[1:] < strengths[:-1] * (1 - TIE)):
+        raise NotApplicable("modes are tied, so that they grow together: two singular values of Σ_yx are equal")
+    variances = np.array([row @ covariance @ row for row in right[: len(strengths)]])
+    u, v = np.asarray(incoming(model)), np.asarray(outgoing(model))
+    starts = mode_starts(growing_parts(cross, u, v))[: len(strengths)]
+    known = starts > 0
+    return Modes(strengths=strengths[known], variances=variances[known], starts=starts[known])
+
+
+@formula(
+    name="logistic mode times",
+    source="Saxe, McClelland & Ganguli (2014)",
+    assumptions="two-layer linear network, squared error, small start, Σ_xx diagonal in Σ_yx's singular vectors, no "
+    "ties",
 )
+def logistic_modes(landscape: Landscape) -> Values:
+    """Half times and final strengths of the modes, and the times between."""
+    modes = _commuting_modes(landscape)
+    ends = modes.strengths / modes.variances
+    half = logistic_half_time(modes.strengths, modes.starts, ends)
+    return {"half_times": half, "dwell_times": np.diff(half), "strengths": ends}
+
+
+@formula(
+    name="linear schedule",
+    source="Kunin et al. (2025), Conjecture 4.1",
+    assumptions="two-layer linear network, squared error of a sample, vanishing start; times in units of ln(1/ε)",
+)
+def schedule(landscape: Landscape) -> Values:
+    """Times of the steps in units of ln(1/ε)."""
+    dense_units(landscape.model, linear)
+    x, y, weight = sample_of(landscape)
+    require_small(landscape)
+    # The closed form is in the time of the weight 1/2.
+    return {"times_per_log": linear_schedule(x, y) / (2 * weight)}
+
+
+@formula(
+    name="Theorem 4",
+    source="Zhang, Saxe & Latham (2025), Theorem 4",
+    assumptions="units that enter linearly, Gaussian small start, not all singular values of Σ_yz equal",
+)
+def theorem_4(landscape: Landscape) -> Values:
+    """Exponents of the separation between directions, growth rates, and the escape time of each unit."""
+    model = landscape.model
+    cross = cross_matrix(landscape)
+    rates = np.linalg.svd(cross, compute_uv=False)
+    if rates[0] <= ROUNDING * abs(loss_of_zero_network(landscape)):
+        raise NotApplicable("targets and features are uncorrelated: Σ_yz = 0")
+    require_small(landscape)
+    if top_multiplicity(rates) == len(rates):
+        raise NotApplicable("all singular values of Σ_yz are equal: no direction is separated")
+    u, v = np.asarray(incoming(model)), np.asarray(outgoing(model))
+    exponents = separation_exponents(cross)
+    return {
+        "exponent": exponents[0],
+        "exponents": exponents,
+        "rates": rates,
+        "escape_times": direction_escape_times(cross, u, v),
+    }

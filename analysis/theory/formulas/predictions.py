@@ -1,22 +1,37 @@
 """All formulas, asked of one model."""
 
 from ....flows import Landscape
-from ..prediction import Predictions
-from . import deep, linear, quadratic, relu
+from ..prediction import Formula, Predictions
+from . import attention, deep, linear, quadratic, relu
 
-FORMULAS = (
-    *linear.FORMULAS,
-    *deep.FORMULAS,
-    *quadratic.FORMULAS,
-    *relu.FORMULAS,
+# In the order in which they are printed.
+FORMULAS: tuple[Formula, ...] = (
+    linear.lemma_6,
+    linear.weighted_low_rank,
+    linear.logistic_modes,
+    linear.schedule,
+    linear.theorem_4,
+    deep.levels,
+    deep.escape,
+    deep.jumps,
+    quadratic.escape,
+    quadratic.proposition_5,
+    quadratic.isotropic_levels,
+    attention.levels,
+    attention.times,
+    relu.orthogonal_levels,
+    relu.alignment,
+    relu.slowed_linear,
 )
 
 
 def predictions(landscape: Landscape) -> Predictions:
-    """What every formula of the theory says of a model at its initial weights, a loss and data.
+    """What every formula of the theory predicts, or why it does not apply.
 
-    A formula whose assumptions do not hold says which. Values are in the loss's own units and time.
+    Args:
+        landscape: `Landscape(model, loss, data)` of what `simulate` takes; the model at its initial weights.
 
-    **Arguments:** `landscape`: `Landscape(model, loss, data)` of what `simulate` takes.
+    Returns:
+        One prediction per formula, in the loss's own units and time; `print` gives a table.
     """
     return Predictions(formula(landscape) for formula in FORMULAS)

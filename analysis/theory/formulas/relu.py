@@ -7,11 +7,22 @@ from ....flows import Landscape
 from ....models import Dense, relu
 from ..closed_forms.alignment import early_alignment
 from ..closed_forms.orthogonal_relu import orthogonal_relu_levels, orthogonal_relu_rates
-from ..prediction import Formula, NotApplicable
+from ..prediction import NotApplicable, Values, formula
 from .setting import dense_units, require_small, sample_of
 
+# Relative difference of rates below which they are equal to rounding.
+TIE = 1e-9
+# Share of the largest entry to which an odd sample is odd.
+ODD = 1e-10
 
-def _orthogonal_relu(landscape: Landscape):
+
+@formula(
+    name="orthogonal ReLU levels",
+    source="Boursier, Pillaud-Vivien & Flammarion (2022)",
+    assumptions="two-layer ReLU network, one output, orthogonal inputs, small start, signs of different rates",
+)
+def orthogonal_levels(landscape: Landscape) -> Values:
+    """Plateau losses and escape rates."""
     dense_units(landscape.model, relu, outputs=1)
     x, y, weight = sample_of(landscape)
     require_small(landscape)
@@ -20,12 +31,18 @@ def _orthogonal_relu(landscape: Landscape):
     except ValueError as error:
         raise NotApplicable("the inputs are not orthogonal") from error
     rates = 2 * weight * np.array(orthogonal_relu_rates(x, y[:, 0]))
-    if len(rates) == 2 and abs(rates[0] - rates[1]) < 1e-9 * rates[0]:
+    if len(rates) == 2 and abs(rates[0] - rates[1]) < TIE * rates[0]:
         raise NotApplicable("both signs grow at the same rate, so that they grow together")
     return {"levels": weight * np.array(levels), "rates": rates}
 
 
-def _alignment(landscape: Landscape):
+@formula(
+    name="early alignment",
+    source="Maennel, Bousquet & Gelly (2018)",
+    assumptions="two-layer ReLU network, one output, two inputs, small start",
+)
+def alignment(landscape: Landscape) -> Values:
+    """Angles of the attracting directions for outgoing weights of each sign, and which of them are kinks."""
     dense_units(landscape.model, relu, outputs=1)
     x, y, _ = sample_of(landscape)
     if x.shape[1] != 2:
@@ -39,12 +56,18 @@ def _alignment(landscape: Landscape):
     }
 
 
-def _slowed_linear(landscape: Landscape):
+@formula(
+    name="slowed linear network",
+    source='Zhang, Saxe & Latham (2025), "When are bias-free ReLU networks effectively linear networks?"',
+    assumptions="two-layer leaky ReLU network, one output, odd sample, small start",
+)
+def slowed_linear(landscape: Landscape) -> Values:
+    """By which factor the flow is slower than that of the linear network, and the plateau losses of both."""
     slopes = _slopes(dense_units(landscape.model, outputs=1))
     x, y, weight = sample_of(landscape)
-    order, mirrored = np.lexsort(np.column_stack([x, y]).T), np.lexsort(-np.column_stack([x, y]).T)
     pairs = np.column_stack([x, y])
-    if not np.allclose(pairs[order], -pairs[mirrored], atol=1e-10 * np.max(np.abs(pairs))):
+    order, mirrored = np.lexsort(pairs.T), np.lexsort(-pairs.T)
+    if not np.allclose(pairs[order], -pairs[mirrored], atol=ODD * np.max(np.abs(pairs))):
         raise NotApplicable("the sample is not odd: with (x, y) it does not contain (−x, −y)")
     require_small(landscape)
     c = sum(slopes) / 2
@@ -55,32 +78,10 @@ def _slowed_linear(landscape: Landscape):
 
 
 def _slopes(architecture: Dense) -> tuple[float, float]:
-    """The slopes of a piecewise linear activation with its kink at zero."""
+    """The slopes on both sides of zero of an activation that is linear on each."""
     z = np.array([-2.0, -1.0, 1.0, 2.0])
     values = np.asarray(jax.jit(architecture.activation)(z))
     left, right = -values[1], values[2]
     if architecture.activation.law.degree != 1 or not np.allclose(values, np.where(z < 0, left, right) * z):
         raise NotApplicable(f"the activation {architecture.activation.name} is not leaky ReLU")
     return float(left), float(right)
-
-
-FORMULAS = (
-    Formula(
-        "orthogonal ReLU levels",
-        "Boursier, Pillaud-Vivien & Flammarion (2022)",
-        "two-layer ReLU network, one output, orthogonal inputs, small start, signs of different rates",
-        _orthogonal_relu,
-    ),
-    Formula(
-        "early alignment",
-        "Maennel, Bousquet & Gelly (2018)",
-        "two-layer ReLU network, one output, two inputs, small start",
-        _alignment,
-    ),
-    Formula(
-        "slowed linear network",
-        'Zhang, Saxe & Latham (2025), "When are bias-free ReLU networks effectively linear networks?"',
-        "two-layer leaky ReLU network, one output, odd sample, small start",
-        _slowed_linear,
-    ),
-)

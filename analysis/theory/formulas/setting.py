@@ -1,4 +1,7 @@
-"""What the formulas need to know of a model, a loss and data, in the units of the loss's own time."""
+"""What the formulas need to know of a model, a loss and data, in the loss's own units and time.
+
+Each function raises `NotApplicable` where the model, loss or data do not have what it looks for.
+"""
 
 from typing import Any
 
@@ -15,22 +18,35 @@ from ....models.features import features_of
 from ....models.units import units_of
 from ..prediction import NotApplicable
 
-# A start counts as small if the loss differs from that of zero weights by less than this share.
+# Initial weights are small if the loss differs from that of zero weights by less than this share: the plateau at the
+# origin is then clear of the next level, and a leading-order time is right to about as much.
 SMALL = 1e-2
 
 
-def architecture_of(model: Any, *kinds: type) -> Architecture:
-    """The architecture of a two-layer network if it is one of the given kinds."""
+def architecture_of(model: Any, *classes: type) -> Architecture:
+    """The architecture of a two-layer network if it is an instance of one of the given classes."""
     if not isinstance(model, TwoLayer):
         raise NotApplicable(f"the model is a {type(model).__name__}, not a two-layer network")
-    if not isinstance(model.architecture, kinds):
-        names = " or ".join(kind.__name__ for kind in kinds)
+    if not isinstance(model.architecture, classes):
+        names = " or ".join(each.__name__ for each in classes)
         raise NotApplicable(f"the units are {type(model.architecture).__name__}, not {names}")
     return model.architecture
 
 
 def dense_units(model: Any, activation: Activation | None = None, outputs: int | None = None) -> Dense:
-    """The architecture of a fully connected two-layer network of a given activation and number of outputs."""
+    """The architecture of a fully connected two-layer network without biases.
+
+    Args:
+        model: any model.
+        activation: which its units must have; `None` allows any.
+        outputs: the number of outputs that it must have; `None` allows any.
+
+    Returns:
+        The architecture.
+
+    Raises:
+        NotApplicable: if the model is something else.
+    """
     architecture = architecture_of(model, Dense)
     assert isinstance(architecture, Dense)
     if architecture.bias:
@@ -43,13 +59,13 @@ def dense_units(model: Any, activation: Activation | None = None, outputs: int |
 
 
 def require_linear_units(model: Any) -> None:
-    r"""Refuses all but two-layer networks $\sum_i v_i (u_i \cdot z)$ with any u_i: dense linear, merged attention."""
+    r"""Requires a two-layer network $\sum_i v_i (u_i \cdot z)$ with free u_i: dense linear or merged attention."""
     if not isinstance(architecture_of(model, Dense, MergedAttention), MergedAttention):
         dense_units(model, linear)
 
 
 def sample_of(landscape: Landscape) -> tuple[np.ndarray, np.ndarray, float]:
-    """Inputs, targets with one row per sample, and the weight w of $w \\langle \\|y - f\\|^2 \\rangle$."""
+    r"""Inputs, targets with one row per sample, and the weight w of the loss $w \langle \|y - f\|^2 \rangle$."""
     loss, data = landscape.loss, landscape.data
     if not isinstance(loss, SquaredError):
         raise NotApplicable("the loss is not a squared error on a sample")
@@ -61,7 +77,7 @@ def sample_of(landscape: Landscape) -> tuple[np.ndarray, np.ndarray, float]:
 
 
 def statistics_of(landscape: Landscape) -> SufficientStatistics:
-    """Sufficient statistics of a squared error, of a sample or of a population."""
+    """Sufficient statistics of a squared error on a sample or a population."""
     loss, data = landscape.loss, landscape.data
     if isinstance(data, SufficientStatistics):
         if loss is not statistics_loss:
@@ -77,8 +93,15 @@ def statistics_of(landscape: Landscape) -> SufficientStatistics:
     return from_sample(features_on(features, x), y, loss.weight(y))
 
 
+def require_invertible_covariance(statistics: SufficientStatistics) -> None:
+    """Requires features whose second moments are invertible."""
+    factor = np.asarray(statistics.factor)
+    if np.linalg.matrix_rank(factor) < factor.shape[1]:
+        raise NotApplicable("the input covariance is singular")
+
+
 def unit_law(model: Any) -> UnitLaw:
-    """The law of a model's units, which must vanish with their weights and have no others beside them."""
+    """The law of the units of a model that has no other parameters, and whose units of zero weights are zero."""
     try:
         units = units_of(model)
     except ValueError as error:
@@ -93,14 +116,14 @@ def unit_law(model: Any) -> UnitLaw:
 
 
 def require_small(landscape: Landscape) -> None:
-    """Refuses a start at which the units are not small."""
+    """Requires initial weights at which the loss is that of zero weights, to the share `SMALL`."""
     here, zero = float(landscape.value(landscape.theta)), loss_of_zero_network(landscape)
     if abs(here - zero) > SMALL * abs(zero):
         raise NotApplicable(f"the initial weights are not small: the loss is {here:.4g} with them, {zero:.4g} without")
 
 
 def loss_of_zero_network(landscape: Landscape) -> float:
-    """The loss of the same network with all units zero."""
+    """The loss of the network with all units of the first layer zero."""
     return float(landscape.value(_without_units(landscape)))
 
 
@@ -112,9 +135,21 @@ def _without_units(landscape: Landscape) -> Float[np.ndarray, " n"]:
 
 
 def cross_matrix(landscape: Landscape) -> Float[np.ndarray, "Nv Nu"]:
-    r"""$\Sigma_{yz}$ of $\dot v = \Sigma_{yz} u$, $\dot u = \Sigma_{yz}^\top v$ near zero, in the loss's own time.
+    r"""The matrix $\Sigma_{yz}$ of the flow of small units that enter linearly.
 
-    $-\partial^2 L / \partial v\, \partial u$ at zero, for units whose lowest order is one and smooth.
+    $\dot v = \Sigma_{yz} u$, $\dot u = \Sigma_{yz}^\top v$ in the loss's own time:
+    $\Sigma_{yz} = -\partial^2 L / \partial v\, \partial u$ at zero.
+
+    Args:
+        landscape: of a two-layer network whose unit law is smooth of order 1.
+
+    Returns:
+        One row per outgoing, one column per incoming weight of a unit.
+
+    Raises:
+        NotApplicable: if the units do not enter linearly.
+
+    Source: Zhang, Saxe & Latham (2025), Theorem 4.
     """
     law = unit_law(landscape.model)
     if law.order != 1 or not law.smooth:
@@ -124,15 +159,27 @@ def cross_matrix(landscape: Landscape) -> Float[np.ndarray, "Nv Nu"]:
 
 
 def _first_unit(landscape: Landscape) -> tuple[np.ndarray, np.ndarray]:
-    """Where the incoming and the outgoing parameters of the first unit are in θ."""
+    """Positions of the incoming and of the outgoing parameters of the first unit in θ."""
     places, count = unit_positions(landscape.model)[0], incoming(landscape.model).shape[1]
     return places[:count], places[count:]
 
 
 def unit_form(landscape: Landscape) -> Float[np.ndarray, "Nu Nu"]:
-    r"""$\Sigma_{yZ}$ of $\dot v = u^\top \Sigma_{yZ} u$, $\dot u = 2 v \Sigma_{yZ} u$ near zero, in the loss's time.
+    r"""The symmetric matrix $\Sigma_{yZ}$ of the flow of small units that enter quadratically and have one output.
 
-    $-\frac{1}{2} \partial^3 L / \partial v\, \partial u^2$ at zero, for units of lowest order two with one output.
+    $\dot v = u^\top \Sigma_{yZ} u$, $\dot u = 2 v \Sigma_{yZ} u$ in the loss's own time:
+    $\Sigma_{yZ} = -\frac{1}{2} \partial^3 L / \partial v\, \partial u^2$ at zero.
+
+    Args:
+        landscape: of a two-layer network whose unit law is smooth of order 2.
+
+    Returns:
+        One row and one column per incoming weight of a unit.
+
+    Raises:
+        NotApplicable: if the units do not enter quadratically, or have more than one outgoing weight.
+
+    Source: Zhang, Saxe & Latham (2025), Proposition 5.
     """
     law = unit_law(landscape.model)
     if law.order != 2 or not law.smooth:
@@ -150,6 +197,6 @@ def unit_form(landscape: Landscape) -> Float[np.ndarray, "Nu Nu"]:
     return (form - alone[:, None] - alone) / 2
 
 
-def commute(a: np.ndarray, b: np.ndarray, tolerance: float = 1e-8) -> bool:
-    """Whether two symmetric matrices commute, to a share of the product of their sizes."""
+def commute(a: Float[np.ndarray, "n n"], b: Float[np.ndarray, "n n"], tolerance: float = 1e-8) -> bool:
+    r"""Whether two symmetric matrices commute: $\|ab - ba\| \le$ `tolerance` $\|a\| \|b\|$ in the Frobenius norm."""
     return bool(np.linalg.norm(a @ b - b @ a) <= tolerance * np.linalg.norm(a) * np.linalg.norm(b))

@@ -69,6 +69,8 @@ def test_inertia_from_blocks_is_that_of_the_dense_hessian(name, layer, type, dra
     blocks = embedded_spectrum(landscape, embedding, zero_threshold=1e-11 * largest)
     assert (blocks.index, blocks.nullity) == (dense.index, dense.nullity)
     assert blocks.index + blocks.nullity + blocks.positive == len(dense.eigenvalues)
+    counts = f"index {blocks.index}, nullity {blocks.nullity}, {blocks.positive} positive"
+    assert str(blocks).startswith(f"{counts} (1 × narrow network")
     if blocks.exact:
         values = np.concatenate([np.tile(block.eigenvalues, block.count) for block in blocks.blocks])
         np.testing.assert_allclose(np.sort(values), dense.eigenvalues, atol=1e-10 * largest)

@@ -8,8 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from saddlescope.analysis import classify, critical_point, itinerary, spectrum, theory
+from saddlescope.analysis.theory.closed_forms.attention import context_gains
 from saddlescope.experiments import modular_addition
-from saddlescope.experiments.data.synthetic import fourier_template
+from saddlescope.experiments.data.cyclic_shifts import fourier_template
 from saddlescope.flows import Landscape, flatten, in_context_population, mean_squared_error, simulate, statistics_loss
 from saddlescope.models import Dense, LinearAttention, MergedAttention, TwoLayer, quadratic
 from saddlescope.models.units import with_units
@@ -31,7 +32,7 @@ def heads(sizes):
 
 
 # λ⁻¹ / (1 + (1 + tr Λ/λ)/N) is what a head's v k qᵀ has grown to.
-ENDS = theory.context_gains(VALUES, CONTEXT) / np.array(VALUES) ** 2
+ENDS = context_gains(VALUES, CONTEXT) / np.array(VALUES) ** 2
 SUBSETS = list(chain.from_iterable(combinations(range(4), m) for m in range(5)))
 
 

@@ -79,6 +79,28 @@ def test_the_norm_diverges_as_predicted_until_the_escape():
         assert norm == pytest.approx(np.sqrt(3) / (2.0 * (end - t)), rel=1e-6)
 
 
+# Each depth compiles for seconds: the closed form of depth 2, and of the others the first and the last.
+FOUR = [pytest.param(4, a0, marks=pytest.mark.slow) for a0 in (0.1, 0.01)]
+
+
+@pytest.mark.parametrize(("depth", "start"), [(2, 0.1), (3, 0.1), (3, 0.01), *FOUR, (5, 0.1)])
+def test_half_times_of_one_mode_in_rotated_bases(depth, start):
+    """a' = a^{N−1}(s − a^N); the other of two modes is absent."""
+    s = 2.0
+    half_time = float(theory.deep_mode_time((s / 2) ** (1 / depth), s, depth, start))
+    bases = [np.linalg.qr(np.random.default_rng(seed).standard_normal((2, 2)))[0] for seed in range(depth + 1)]
+    layer = np.diag([start, 0.0])
+    weights = tuple(jnp.asarray(bases[k + 1] @ layer @ bases[k].T) for k in range(depth))
+    x = np.sqrt(2) * np.vstack([np.eye(2), -np.eye(2)])
+    data = jnp.asarray(x), jnp.asarray(x @ (bases[depth] @ np.diag([s, 0.0]) @ bases[0].T).T)
+    options = {"t1": half_time, "rtol": 1e-12, "atol": 1e-16}
+    flow = simulate(Deep(weights), half_squared_error, data, solver=dfx.Dopri8(), **options)
+    u = bases[depth][:, 0] @ np.asarray(flow.final_model.product) @ bases[0][:, 0]
+    speed = depth * u ** (2 - 2 / depth) * (s - u)
+    error_in_time = abs(u - s / 2) / speed
+    assert error_in_time / half_time < 1e-8
+
+
 # Explicit steps serve for the shorter plateaus, and need less compilation.
 POWERS = [(3, (3e-2, 3e-3, 3e-4), 1.5, dfx.Tsit5())]
 POWERS += [pytest.param(4, (1e-1, 1e-2, 1e-3), 40.0, None, marks=pytest.mark.slow)]

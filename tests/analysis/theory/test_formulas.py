@@ -1,12 +1,16 @@
-"""Formulas of the theory against independent computations, without a flow."""
+"""Closed forms of times and directions against independent computations, without a flow."""
 
 import math
 
+import jax
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from saddlescope.analysis import theory
+from saddlescope.analysis.theory.closed_forms.directions import mode_starts
+from saddlescope.experiments import modular_addition
+from saddlescope.experiments.data.synthetic import fourier_template
 from scipy.integrate import quad, solve_ivp
 from scipy.optimize import minimize
 
@@ -52,7 +56,7 @@ def test_pivots_are_where_modes_start():
     """W of the exact Riccati solution at a time when mode k is at its middle, to the order of the separation."""
     random = np.random.default_rng(0)
     strengths, parts = np.array([3.0, 1.0]), 1e-3 * random.standard_normal((2, 4))
-    starts = theory.mode_starts(parts)
+    starts = mode_starts(parts)
     assert starts[0] == pytest.approx(parts[0] @ parts[0])
     for k in range(2):
         t = float(theory.logistic_half_time(strengths[k], starts[k], strengths[k]))
@@ -138,6 +142,13 @@ def test_implicit_bias_satisfies_its_two_equations(seed, alpha):
     assert np.max(np.abs(kernel @ state)) < 1e-9 * max(1.0, np.max(np.abs(state)))
 
 
+@pytest.mark.parametrize(("seed", "alpha"), [(32, 30.0), (42, 10.0), (42, 1.0), (52, 30.0)])
+def test_implicit_bias_is_solved_to_rounding(seed, alpha):
+    """Where sums of cosh are flat: steps that are halved until they go uphill stop at 1e-7."""
+    x, y = random_design(seed, n=2, inputs=4)
+    np.testing.assert_allclose(x @ theory.implicit_bias(x, y, alpha), y, rtol=0, atol=1e-13)
+
+
 def test_implicit_bias_goes_from_l2_to_l1():
     x, y = random_design(3, n=2, inputs=4)
     np.testing.assert_allclose(theory.implicit_bias(x, y, 1e4), np.linalg.pinv(x) @ y, atol=1e-7)
@@ -174,54 +185,23 @@ def test_diagonal_times_tend_to_the_jump_process():
         theory.diagonal_times(np.ones(1), 0.8)
 
 
-def template(p, amplitudes, seed=0):
-    phases = np.random.default_rng(seed).uniform(0, 2 * np.pi, len(amplitudes))
-    spectrum = np.zeros(p // 2 + 1, complex)
-    spectrum[list(amplitudes)] = np.array(list(amplitudes.values())) * np.exp(1j * phases)
-    return np.fft.irfft(spectrum, p)
-
-
-def shifted_pairs(x):
-    """All pairs of cyclic shifts, and the shift by their sum."""
-    p = len(x)
-    shifts = np.stack([np.roll(x, a) for a in range(p)])
-    a, b = np.divmod(np.arange(p * p), p)
-    return shifts[a], shifts[b], shifts[(a + b) % p]
-
-
-def test_modular_addition_levels_are_residuals_of_frequencies():
-    x = template(20, {1: 10.0, 3: 5.0, 5: 2.5})
-    levels = theory.modular_addition_levels(x)
-    np.testing.assert_allclose(levels, [0.65625, 0.15625, 0.03125, 0.0], atol=1e-12)
-    _, _, y = shifted_pairs(x)
-    assert levels[0] == pytest.approx(np.mean(y**2), rel=1e-12)
-    even = template(6, {3: 2.0, 1: 1.0})
-    assert theory.modular_addition_levels(even)[0] == pytest.approx(np.mean(even**2), rel=1e-12)
-
-
 @pytest.mark.parametrize(("p", "frequency"), [(7, 1), (7, 2), (9, 2), (10, 3)])
 def test_modular_addition_utility_is_the_maximum_over_the_sphere(p, frequency):
-    x = template(p, {frequency: 3.0})
-    first, second, y = shifted_pairs(x)
+    x = fourier_template(p, {frequency: 3.0}, key=jax.random.key(0))
+    pairs, y = map(np.asarray, modular_addition(x))
 
     def negative(theta):
-        u, v, w = (theta / np.linalg.norm(theta)).reshape(3, p)
-        return -np.mean((first @ u + second @ v) ** 2 * (y @ w))
+        uv, w = np.split(theta / np.linalg.norm(theta), [2 * p])
+        return -np.mean((pairs @ uv) ** 2 * (y @ w))
 
     random = np.random.default_rng(0)
     found = min(minimize(negative, random.standard_normal(3 * p), tol=1e-13).fun for _ in range(4))
     assert -found == pytest.approx(theory.modular_addition_utilities(x)[0], rel=1e-7)
 
 
-def test_attention_formulas_agree_with_each_other():
+def test_half_times_of_heads_solve_their_equation():
+    """v' = λ²v² − λ³(1 + (1 + tr Λ/λ)/N) v⁵, from 0.02 to half of its cube."""
     values, n = (0.4, 0.3, 0.2, 0.1), 31
-    levels = theory.linear_attention_levels(values, n)
-    assert theory.linear_attention_levels(values, n, rank=2) == (levels[0], levels[2], levels[4])
-    assert theory.linear_attention_levels(values, n, rank=3) == (levels[0], levels[3], levels[4])
-    assert theory.merged_attention_levels(values, n) == (levels[0], levels[4])
-    assert theory.attention_fixed_point_loss(values, n, (0, 1)) == pytest.approx(levels[2])
-    assert theory.attention_fixed_point_loss(values, n, (1,)) > levels[1]
-    # v' = λ²v² − λ³(1 + (1 + tr Λ/λ)/N) v⁵, from 0.02 to half of its cube.
     times = theory.head_half_times(values, n, 0.02)
     for value, time in zip(values, times, strict=True):
         second = value**3 * (1 + (1 + 1 / value) / n)
@@ -261,3 +241,19 @@ def test_early_alignment_on_orthogonal_inputs_is_towards_the_samples():
         theory.early_alignment(np.ones((2, 3)), y, 1)
     with pytest.raises(ValueError, match="must be 1 or -1"):
         theory.early_alignment(x, y, 2)
+
+
+def test_records_say_what_was_found():
+    """Three jumps of an orthonormal design; two samples that attract, and a line with two sliding modes."""
+    x = np.sqrt(3) * np.eye(3)
+    lines = str(theory.jump_process(x, x @ np.array([2.0, -0.5, 1.0]))).splitlines()
+    assert lines[0] == "jump process of 3 coordinates: 3 jumps"
+    assert lines[1] == "start: loss 2.625, active [], index 3"
+    assert lines[2] == "t/ln(1/α) = 0.5: loss 0.625, active [0], index 2"
+    assert lines[4] == "t/ln(1/α) = 2: loss 0, active [0, 1, 2], index 0"
+    one = theory.early_alignment(np.array([[1.0, 0.5], [-1.0, 2.0]]), np.array([1.0, -1.0]), 1)
+    assert str(one).splitlines() == ["small units turn to 1 direction", "angle 0.46365: an extremal vector"]
+    line = np.stack([[-1.0, -0.4, 0.3, 1.2], np.ones(4)], axis=1), np.array([0.8, -0.6, 0.5, -0.3])
+    first, *rest = str(theory.early_alignment(*line, 1)).splitlines()
+    assert first == "small units turn to 2 directions"
+    assert len(rest) == 2 and all(text.endswith(": a kink, along which units slide") for text in rest)

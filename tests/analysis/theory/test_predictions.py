@@ -1,10 +1,11 @@
-"""Formulas applied to the models of the zoo: what applies, what does not and why, and values in the loss's units."""
+"""Formulas applied to all kinds of models: what applies, what does not and why, and values in the loss's units."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from saddlescope.analysis import theory
+from saddlescope.analysis.theory.formulas.predictions import FORMULAS
 from saddlescope.experiments import gaussian_regression, orthogonal_points, spectral_regression
 from saddlescope.flows import (
     Landscape,
@@ -32,6 +33,7 @@ from saddlescope.models import (
     relu,
     tanh,
 )
+from saddlescope.models.units import with_units
 
 from architectures import problem
 
@@ -181,6 +183,17 @@ def test_attention_on_a_population():
     assert "use the population's moments" in reason(sample.named("attention levels"))
 
 
+def test_the_bound_on_attention_times_is_attained_by_aligned_balanced_heads():
+    """A head with v = ‖k‖ = ‖q‖ = 0.02 has norm √3 · 0.02: the bound is its exact half time, not an earlier one."""
+    values, n = np.array([0.4, 0.3, 0.2, 0.1]), 31
+    population = in_context_population(np.diag(values), n, normalised=True, weight=0.5)
+    keys = 0.02 * jnp.eye(4)
+    model = with_units(small(LinearAttention(inputs=4)), jnp.concatenate([keys, keys], axis=1), jnp.full((4, 1), 0.02))
+    found = theory.predictions(Landscape(model, statistics_loss, population)).named("attention times")
+    expected = theory.head_half_times(tuple(values), n, 0.02)
+    np.testing.assert_allclose(found["earliest_half_times"], expected, rtol=1e-9)
+
+
 def test_quadratic_units():
     isotropic = quadratic_population(np.eye(3), np.eye(3) / np.sqrt(15))
     found = theory.predictions(
@@ -285,6 +298,31 @@ def test_diagonal_networks():
     for model, words in (*cases, (DiagonalLinear(inputs=3, scale=1e-8, key=jax.random.key(0)), "do not start alike")):
         found = theory.predictions(Landscape(model, half_squared_error, data))
         assert words in reason(found.named("jump process"))
+
+
+def test_every_formula_has_its_own_name_and_says_what_it_assumes():
+    names = [formula.name for formula in FORMULAS]
+    assert len(set(names)) == len(names)
+    theorem = next(formula for formula in FORMULAS if formula.name == "Theorem 4")
+    assert str(theorem).splitlines() == [
+        "Theorem 4 (Zhang, Saxe & Latham (2025), Theorem 4)",
+        "assumes: units that enter linearly, Gaussian small start, not all singular values of Σ_yz equal",
+    ]
+
+
+def test_a_prediction_says_values_or_why_there_are_none():
+    found = theory.predictions(Landscape(small(Dense(linear, inputs=3, outputs=3)), half_squared_error, SPECTRAL))
+    name, assumptions, values = str(found.named("Lemma 6 levels")).splitlines()
+    assert name == "Lemma 6 levels (Baldi & Hornik (1989); Zhang, Saxe & Latham (2025), Lemma 6)"
+    assert assumptions.startswith("assumes: two-layer linear network or merged attention")
+    # Half of 4 + 1.4²/0.8 + 0.5²/1.3.
+    assert values.startswith("levels = [3.32115e+00 1.32115e+00 9.61538e-02 ")
+    assert str(found.named("jump process")).splitlines()[2] == (
+        "not applicable, because the model is a TwoLayer, not a diagonal network"
+    )
+    table = str(found)
+    assert table.split()[:2] == ["formula", "prediction"]
+    assert table.count("not applicable, because") == len(found) - len(found.applicable)
 
 
 def test_foreign_models_and_unknown_names():

@@ -1,24 +1,16 @@
 """Mode-by-mode sigmoids of linear networks (Saxe, McClelland & Ganguli 2014), in closed form."""
 
 import diffrax as dfx
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from jaxtyping import Array
-from saddlescope.analysis import itinerary
+from saddlescope.analysis import itinerary, theory
 from saddlescope.flows import half_squared_error, simulate
 from saddlescope.models import Dense, TwoLayer, linear
 from saddlescope.models.units import with_units
-from scipy.special import hyp2f1
 
 STRENGTHS = np.array([4.0, 2.0, 1.0])
-
-
-def sigmoid(s, u0, t):
-    """u' = 2u(s − u)."""
-    return s / (1 + (s / u0 - 1) * np.exp(-2 * s * t))
 
 
 def orthogonal(seed, n):
@@ -54,7 +46,7 @@ def staircase():
 
 def test_staircase_follows_the_sigmoids(staircase):
     flow, times = staircase
-    modes = sigmoid(STRENGTHS[:, None], 1e-6, times)
+    modes = theory.logistic_mode(times, STRENGTHS[:, None], 1e-6, STRENGTHS[:, None])
     expected = 0.5 * np.sum((STRENGTHS[:, None] - modes) ** 2, axis=0)
     at = np.searchsorted(flow.ts, times)
     np.testing.assert_array_equal(flow.ts[at], times)
@@ -72,7 +64,7 @@ def test_staircase_has_three_plateaus_and_a_minimum(staircase):
     assert [visit.kind.name for visit in found] == 3 * ["strict saddle"] + ["minimum"]
     np.testing.assert_allclose([visit.critical_point.loss for visit in found], levels, rtol=1e-9, atol=1e-15)
     visits = [visit.passage for visit in found]
-    half_times = np.log(STRENGTHS / 1e-6 - 1) / (2 * STRENGTHS)
+    half_times = theory.logistic_half_time(STRENGTHS, 1e-6, STRENGTHS)
     rise = np.log(81) / (2 * STRENGTHS)
     for k in range(3):
         assert abs(visits[k].departure - half_times[k]) < rise[k]
@@ -82,25 +74,15 @@ def test_staircase_has_three_plateaus_and_a_minimum(staircase):
 def test_evaluate_steps_onto_times_that_were_not_saved(staircase):
     flow, _ = staircase
     loss = flow.record(4.321).losses[0]
-    expected = 0.5 * np.sum((STRENGTHS - sigmoid(STRENGTHS, 1e-6, 4.321)) ** 2)
+    expected = 0.5 * np.sum((STRENGTHS - theory.logistic_mode(4.321, STRENGTHS, 1e-6, STRENGTHS)) ** 2)
     assert loss == pytest.approx(expected, rel=1e-9)
 
 
 def test_unbalanced_mode():
     """u = (c/2) sinh θ with c = a0² − b0² conserved and the time as a function of θ."""
     s, a0, b0 = 2.0, 0.3, 0.01
-    c = a0**2 - b0**2
-    d = np.sqrt(c**2 + 4 * s**2)
-
-    def time(u):
-        def primitive(w):
-            half = np.tanh(np.arcsinh(2 * w / c) / 2)
-            return np.log((d + c + 2 * s * half) / (d - c - 2 * s * half)) / d
-
-        return primitive(u) - primitive(a0 * b0)
-
     targets = np.array([0.05, 0.5, 1.0, 1.9])
-    times = time(targets)
+    times = theory.unbalanced_mode_time(targets, s, a0, b0)
     one = np.eye(1)
     model = aligned_model([a0], [b0], one, one, one)
     data = white_data(np.array([[s]]))
@@ -109,44 +91,3 @@ def test_unbalanced_mode():
     for t, u in zip(times, targets, strict=True):
         model = flow.model_at_index(int(np.searchsorted(flow.ts, t)))
         assert float((model.v.T @ model.u)[0, 0]) == pytest.approx(u, rel=1e-9)
-
-
-class DeepLinear(eqx.Module):
-    """A user's own module, without units."""
-
-    weights: list[Array]
-
-    def __call__(self, x):
-        for weight in self.weights:
-            x = weight @ x
-        return x
-
-
-# Each depth compiles for seconds: the closed form of depth 2, and of the others the first and the last.
-FOUR = [pytest.param(4, a0, marks=pytest.mark.slow) for a0 in (0.1, 0.01)]
-
-
-@pytest.mark.parametrize(("depth", "a0"), [(2, 0.1), (3, 0.1), (3, 0.01), *FOUR, (5, 0.1)])
-def test_half_times_of_deep_networks(depth, a0):
-    """a' = a^{N−1}(s − a^N) takes G(a) − G(a0), G the hypergeometric primitive (N = 2: the sigmoid)."""
-    s = 2.0
-
-    def primitive(a):
-        if depth == 2:
-            return np.log(a**2 / (s - a**2)) / (2 * s)
-        n = depth
-        return a ** (2 - n) / ((2 - n) * s) * hyp2f1(1, (2 - n) / n, 2 / n, a**n / s)
-
-    half_time = primitive((s / 2) ** (1 / depth)) - primitive(a0)
-    # A two-dimensional network whose other mode is absent, in rotated bases.
-    bases = [orthogonal(seed, 2) for seed in range(depth + 1)]
-    layer = np.diag([a0, 0.0])
-    weights = [jnp.asarray(bases[k + 1] @ layer @ bases[k].T) for k in range(depth)]
-    data = white_data(bases[depth] @ np.diag([s, 0.0]) @ bases[0].T)
-    options = {"t1": half_time, "rtol": 1e-12, "atol": 1e-16}
-    flow = simulate(DeepLinear(weights), half_squared_error, data, solver=dfx.Dopri8(), **options)
-    product = np.linalg.multi_dot([np.asarray(w) for w in flow.final_model.weights[::-1]])
-    u = bases[depth][:, 0] @ product @ bases[0][:, 0]
-    speed = depth * u ** (2 - 2 / depth) * (s - u)
-    error_in_time = abs(u - s / 2) / speed
-    assert error_in_time / half_time < 1e-8

@@ -14,7 +14,7 @@ import scipy.integrate
 from jax.flatten_util import ravel_pytree
 from saddlescope.flows import half_squared_error, simulate
 from saddlescope.flows.solvers import ExponentialRosenbrock, KrylovRosenbrock, Rodas5P
-from saddlescope.flows.solvers.exponential.krylov import Accuracy
+from saddlescope.flows.solvers.tolerances import Tolerances
 from saddlescope.models import Dense, TwoLayer, linear
 from saddlescope.models.units import with_units
 
@@ -81,7 +81,8 @@ def flat_end(solution):
 def constant_steps(field, start, solver, count):
     """The end and a point between two steps, with steps of constant length."""
     if isinstance(solver, KrylovRosenbrock):
-        solver = KrylovRosenbrock(solver.number, solver.quadratures, root_finder=Accuracy(1e-13, 1e-15, optx.rms_norm))
+        tolerances = Tolerances(rtol=1e-13, atol=1e-15, norm=optx.rms_norm)
+        solver = KrylovRosenbrock(solver.order(None), solver.quadratures, root_finder=tolerances)
     saveat = dfx.SaveAt(t1=True, dense=True)
     dt = jnp.asarray(2.0 / count)
     solution = solve(field, start, solver, 2.0, dt, dfx.ConstantStepSize(), saveat, max_steps=512)

@@ -1,8 +1,9 @@
-"""What one fresh process of `first_answer.py` does: from data in a file to an answer, marking the time on the way.
+"""What one fresh process of `first_answer.py` does: from data in a file to an answer, with the time at several marks.
 
-`python benchmarks/answers.py WAY PROBLEM DATA BEGAN` writes, as its last line, a list of marks in JSON: the processor's
-seconds, the clock's since the time BEGAN, and the number of programs handed to XLA until then; none where it gave up.
-Nothing is imported before it is needed, so that each way pays for its own imports.
+`python benchmarks/suite/answers.py METHOD PROBLEM DATA BEGAN` writes, as its last line, a list of marks in JSON:
+seconds of the processor, seconds of the clock since the time BEGAN, and the number of programs handed to XLA until
+then. The list is empty if the method gave up. Nothing is imported before it is needed, so that each method pays for its
+own imports.
 """
 
 import json
@@ -21,14 +22,21 @@ import jax.numpy as jnp
 import numpy as np
 from saddlescope.models import Convolution, Dense, LinearAttention, TwoLayer, linear, quadratic, relu, tanh
 
-# A plain program must say how many steps it may take: Tsit5 takes 14 393 on the longest of the problems.
+# A plain program must bound its number of steps: Tsit5 takes 14 393 on the longest of the problems.
 MAX_STEPS = 2**14
-# Processor's seconds after which LSODA is given up, whose steps shrink without end at some kinks of ReLU.
+# Seconds of the processor after which LSODA is given up: its steps shrink without end at some kinks of ReLU.
 LIMIT = 60
 
 
 class Problem(NamedTuple):
-    """A model from a random key, the horizon, the tolerance, and whether an implicit solver may pay."""
+    """A flow of the mean squared error.
+
+    Attributes:
+        model: from a random key to the model.
+        t1: the horizon.
+        rtol: the relative tolerance.
+        stiff: whether an implicit solver may pay.
+    """
 
     model: Callable[[Any], Any]
     t1: float
@@ -41,7 +49,7 @@ def two_layer(architecture, width, scale):
 
 
 def perceptron(key):
-    """65 weights and biases, a tenth as large as Equinox draws them, so that there is a plateau at first."""
+    """A network of 65 weights and biases, a tenth of what Equinox draws, so that it starts with a plateau."""
     model = eqx.nn.MLP(2, 1, 16, 1, jnp.tanh, key=key)
     return jax.tree.map(lambda leaf: 0.1 * leaf if eqx.is_inexact_array(leaf) else leaf, model)
 
@@ -67,7 +75,7 @@ def load(name, path):
 
 
 def with_saddlescope(name, path, mark):
-    """To the trajectory, and on to the printed itinerary."""
+    """The trajectory (first mark), then the printed itinerary (second)."""
     from saddlescope.flows import mean_squared_error, simulate
 
     problem, (model, data) = PROBLEMS[name], load(name, path)
@@ -80,7 +88,7 @@ def with_saddlescope(name, path, mark):
 
 
 def another_width(name, path, mark):
-    """To the itinerary of a network, and then to that of one of four fifths of its width."""
+    """The itinerary of a network, then that of a network of four fifths of its width, in one process."""
     from saddlescope.analysis import itinerary
     from saddlescope.flows import mean_squared_error, simulate
 
@@ -92,7 +100,7 @@ def another_width(name, path, mark):
 
 
 def flat(model):
-    """The weights as a vector, and the loss as a function of it and of data, as one writes them by hand."""
+    """The weights as a vector, and the loss as a function of it and of the data, written by hand."""
     from jax.flatten_util import ravel_pytree
 
     arrays, static = eqx.partition(model, eqx.is_inexact_array)
@@ -105,15 +113,15 @@ def flat(model):
 
 
 def tolerances(problem, theta):
-    """As `simulate` sets them."""
+    """The tolerances rtol and atol that `simulate` uses."""
     sizes = np.abs(np.asarray(theta))
     return problem.rtol, problem.rtol * float(np.quantile(sizes[sizes > 0], 0.1))
 
 
 def plain(solver, saveat):
-    """A way by one compiled call of `diffeqsolve`, as one writes it by hand."""
+    """One compiled call of `diffeqsolve`, written by hand."""
 
-    def way(name, path, mark):
+    def method(name, path, mark):
         import diffrax as dfx
 
         problem, (model, data) = PROBLEMS[name], load(name, path)
@@ -139,7 +147,7 @@ def plain(solver, saveat):
         print(np.asarray(solution.ys).shape, solution.stats["num_steps"])
         mark()
 
-    return way
+    return method
 
 
 def of_diffrax(name):
@@ -158,7 +166,7 @@ def bdf():
 
 
 def with_scipy(name, path, mark):
-    """By LSODA with compiled gradient and Hessian, and on to the Hessian's eigenvectors at the end."""
+    """LSODA with compiled gradient and Hessian (first mark), then the eigenvectors of the final Hessian (second)."""
     from scipy.integrate import solve_ivp
 
     problem, (model, data) = PROBLEMS[name], load(name, path)
@@ -180,7 +188,7 @@ def with_scipy(name, path, mark):
     mark()
 
 
-WAYS = {
+METHODS = {
     "saddlescope": with_saddlescope,
     "widths": another_width,
     "Tsit5": plain(of_diffrax("Tsit5"), {"steps": True}),
@@ -191,11 +199,15 @@ WAYS = {
 }
 
 
-def main(way, name, path, began):
+def main(method, name, path, began):
     event, programs, marks = "/jax/core/compile/backend_compile_duration", [], []
     jax.monitoring.register_event_duration_secs_listener(lambda key, *_, **__: key == event and programs.append(key))
+
+    def mark():
+        marks.append((time.process_time(), time.time() - float(began), len(programs)))
+
     with suppress(TimeoutError):
-        WAYS[way](name, path, lambda: marks.append((time.process_time(), time.time() - float(began), len(programs))))
+        METHODS[method](name, path, mark)
     print(json.dumps(marks))
 
 

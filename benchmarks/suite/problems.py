@@ -1,4 +1,4 @@
-"""The fixed suite of flows on which solvers are compared."""
+"""The fixed set of flows on which solvers are compared."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -16,8 +16,13 @@ from saddlescope.models import Dense, Slot, TwoLayer, UnitLaw, Units, linear, ta
 class Problem(NamedTuple):
     """A flow to time t1, and the times at which it is compared.
 
-    - `dense`: whether methods with a dense Jacobian take part; `without`: solvers left out, as they take minutes.
-    - `times`: of comparison, increasing to t1; by default twenty, equally spaced in the logarithm.
+    Attributes:
+        name: of the problem.
+        landscape: model at its initial weights, loss and data.
+        t1: the horizon.
+        dense: whether methods with a dense Jacobian take part.
+        without: names of solvers that are left out, as they take minutes.
+        times: of comparison, increasing to t1 (`with_times`).
     """
 
     name: str
@@ -33,7 +38,7 @@ class Problem(NamedTuple):
 
 
 def with_times(problem, extra=()):
-    """The problem with twenty times of comparison, from a thousandth of t1 on, and some more."""
+    """The problem with twenty comparison times, equally spaced in the logarithm from t1/1000 on, and extra ones."""
     times = np.unique(np.concatenate([np.geomspace(1e-3 * problem.t1, problem.t1, 20), np.asarray(extra)]))
     times[-1] = problem.t1
     return problem._replace(times=times)
@@ -122,8 +127,8 @@ def softplus_teacher(inputs, width, t1):
 def relu_figure():
     """The ReLU set-up of Figure 1D.
 
-    On few samples of a line, flows of ReLU units with biases soon slide along kinks, where no solver of this suite gets
-    anywhere; this one crosses its kinks.
+    With few samples on a line, flows of ReLU units with biases soon slide along kinks, where no solver of this suite
+    makes progress; this flow crosses its kinks.
     """
     setup = experiment("relu").setup(0)
     loss, data = reduced_data(setup.model, setup.loss, setup.data)

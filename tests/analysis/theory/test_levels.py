@@ -1,8 +1,10 @@
-"""Predicted plateau levels against independent computations."""
+"""Closed forms of plateau losses against independent computations, without a flow."""
 
+import jax
 import numpy as np
 import pytest
 from saddlescope.analysis import theory
+from saddlescope.experiments.data.synthetic import fourier_template
 
 
 def test_lemma6_is_the_best_fit_of_each_rank():
@@ -67,3 +69,22 @@ def test_orthogonal_relu_levels():
     total = np.mean(y**2)
     expected = [total, (0.64 + 0.16) / 4, 0]
     np.testing.assert_allclose(theory.orthogonal_relu_levels(x, y), expected, atol=1e-15)
+
+
+def test_attention_levels_agree_with_each_other():
+    values, n = (0.4, 0.3, 0.2, 0.1), 31
+    levels = theory.linear_attention_levels(values, n)
+    assert theory.linear_attention_levels(values, n, rank=2) == (levels[0], levels[2], levels[4])
+    assert theory.linear_attention_levels(values, n, rank=3) == (levels[0], levels[3], levels[4])
+    assert theory.merged_attention_levels(values, n) == (levels[0], levels[4])
+    assert theory.attention_fixed_point_loss(values, n, (0, 1)) == pytest.approx(levels[2])
+    assert theory.attention_fixed_point_loss(values, n, (1,)) > levels[1]
+
+
+def test_modular_addition_levels_are_residuals_of_frequencies():
+    x = fourier_template(20, {1: 10.0, 3: 5.0, 5: 2.5}, key=jax.random.key(0))
+    levels = theory.modular_addition_levels(x)
+    np.testing.assert_allclose(levels, [0.65625, 0.15625, 0.03125, 0.0], atol=1e-12)
+    assert levels[0] == pytest.approx(np.mean(x**2), rel=1e-12)
+    even = fourier_template(6, {3: 2.0, 1: 1.0}, key=jax.random.key(0))
+    assert theory.modular_addition_levels(even)[0] == pytest.approx(np.mean(even**2), rel=1e-12)
