@@ -68,7 +68,7 @@ def flow(net=None, data=(X, Y), loss=half_squared_error, **options):
         (lambda: flow(loss=lambda m, d: m.v), "real scalar"),
         (lambda: flow(loss=lambda m, d: jnp.log(-jnp.sum(m.v**2))), "not finite at the initial weights"),
         (lambda: flow().evaluate(2.0), r"t must lie in \[0, 1\]"),
-        (lambda: closest_approaches(np.ones(5), prominence=0), "prominence must be positive"),
+        (lambda: closest_approaches(np.ones(5), prominence=0.0), "prominence must be positive"),
         (lambda: effective_width(Bare(jnp.ones((1, 2)))), "declares no units"),
         (lambda: effective_width(model(), thresholds=Thresholds(unit_share=2.0)), "share must lie between 0 and 1"),
         (
