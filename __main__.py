@@ -1,22 +1,27 @@
 """The command line: `saddlescope list`, `saddlescope run NAME`, `saddlescope reproduce [FIGURE …]`."""
 
 import json
-import math
 import os
+import signal
 import sys
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from .catalogue import EXPERIMENTS, check_experiment, select_figures
+from .catalogue import EXPERIMENTS, check_experiment, check_seeds, check_settings, select_figures
+from .terminal import Stopped, complain, degrade_characters, ending_on_signals, progress_bar, silence, tell
 
-# Tables are wider than a terminal that is not one says it is.
-TABLE_WIDTH = 170
-# Errors of the user end with 2, as argument parsers have it; an interrupted run with the shell's code for SIGINT.
-USER_ERROR, INTERRUPTED = 2, 130
+if TYPE_CHECKING:
+    from .experiments.runs.outputs import OutputPaths
+
+# Exit status: something could not be written; a mistake of the user, as argument parsers have it; and what a shell
+# gives processes that a signal ended: 128 and the signal's number, 13 for SIGPIPE, which Windows does not know.
+NOT_WRITTEN, USER_ERROR, BY_SIGNAL = 1, 2, 128
+BROKEN_PIPE, INTERRUPTED = BY_SIGNAL + 13, BY_SIGNAL + signal.SIGINT
 
 
 @dataclass
@@ -59,7 +64,32 @@ class Reproduce:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Parses the command line and does what it says; returns the exit status."""
+    """Parses the command line and does what it says.
+
+    Args:
+        arguments: words of the command line, by default those of the process.
+
+    Returns:
+        The exit status.
+    """
+    degrade_characters()
+    try:
+        try:
+            return _main(arguments)
+        finally:
+            # What is still buffered: here its failure can be answered.
+            if sys.stdout is not None:
+                sys.stdout.flush()
+    except BrokenPipeError:
+        silence(sys.stdout)
+        return BROKEN_PIPE
+    except OSError as error:
+        silence(sys.stdout)
+        complain(f"the output could not be written: {error.strerror or error}.")
+        return NOT_WRITTEN
+
+
+def _main(arguments: list[str] | None) -> int:
     command = tyro.cli(List | Run | Reproduce, args=arguments, prog="saddlescope", description=__doc__)  # type: ignore[arg-type]
     warnings.showwarning = _one_line
     try:
@@ -67,15 +97,15 @@ def main(arguments: list[str] | None = None) -> int:
             return _reproduce(command)
         return _list() if isinstance(command, List) else _run(command)
     except ValueError as error:
-        print(f"saddlescope: {error}", file=sys.stderr)
+        complain(str(error))
         return USER_ERROR
     except KeyboardInterrupt:
-        print("saddlescope: interrupted before anything was computed; nothing was written.", file=sys.stderr)
+        complain("interrupted before anything was computed; nothing was written.")
         return INTERRUPTED
 
 
 def _one_line(message: Warning | str, *_: Any, **__: Any) -> None:
-    print(f"saddlescope: warning: {message}", file=sys.stderr)
+    complain(f"warning: {message}")
 
 
 def _list() -> int:
@@ -85,7 +115,7 @@ def _list() -> int:
 
 
 def _configure() -> None:
-    """What holds for the whole process. Called when the names are known to be right, since it imports JAX."""
+    """What holds for the whole process. Called when the arguments are known to be right, since it imports JAX."""
     import jax
 
     # Exact flows need double precision; the library itself never touches this switch.
@@ -94,85 +124,120 @@ def _configure() -> None:
 
     keep_compiled()
     os.environ.setdefault("MPLBACKEND", "Agg")
+    try:
+        jax.devices()
+    except RuntimeError as error:
+        raise ValueError(f"JAX cannot start: {str(error).splitlines()[0]}") from error
 
 
 def _run(command: Run) -> int:
     check_experiment(command.name)
+    check_settings(command.seed, width=command.width, scale=command.scale, t1=command.t1)
     _configure()
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+    written: list[Path] = []
+    with ending_on_signals(KeyboardInterrupt) as signals:
+        try:
+            status = _run_and_write(command, written)
+        except KeyboardInterrupt:
+            if not written:
+                raise
+            complain(f"interrupted in the analysis; the trajectory is in {written[0]}.")
+            status = INTERRUPTED
+    return BY_SIGNAL + signals[0] if status == INTERRUPTED and signals else status
 
-    from .experiments.runs.run import interrupted, run, write, write_json, write_trajectory
 
-    horizon, target = _refuse_early(command)
-    paths: list[Path] = []
-    console = Console(stderr=True)
-    columns = TextColumn("{task.description}"), BarColumn(), TextColumn("t = {task.completed:.4g}"), TimeElapsedColumn()
-    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as progress:
-        task = progress.add_task("gradient flow", total=horizon)
+def _run_and_write(command: Run, written: list[Path]) -> int:
+    """Runs an experiment; adds each file to `written` as soon as it is there. Returns the exit status."""
+    from .experiments import run
+
+    horizon, paths, copy = _check_outputs(command)
+    with progress_bar(horizon) as (update, describe):
 
         def flowed(trajectory: Any, header: dict[str, Any]) -> None:
             # Before the analysis: whatever happens to that, the flow is kept.
-            paths.append(write_trajectory(trajectory, header, command.out))
-            progress.update(task, description="analysis")
+            written.extend(_keep(paths.trajectory, lambda path: trajectory.save(path, **header)))
+            describe("analysis")
 
         settings: dict[str, Any] = {"width": command.width, "scale": command.scale, "t1": command.t1}
-        settings["progress"] = lambda t, loss: progress.update(task, completed=t)
         try:
-            finished = run(command.name, command.seed, flowed=flowed, **settings)
-        except KeyboardInterrupt:
-            if not paths:
-                raise
-            print(f"saddlescope: interrupted in the analysis; the trajectory is in {paths[0]}.", file=sys.stderr)
-            return INTERRUPTED
-    paths += write(finished, command.out)
-    if target is not None:
-        write_json(finished, target)
-        paths.append(target)
-    print(json.dumps(finished.record, indent=1, allow_nan=False) if command.json == "-" else finished)
-    print("wrote " + ", ".join(str(path) for path in paths), file=sys.stderr)
-    if interrupted(finished):
-        print(f"saddlescope: interrupted at t = {finished.trajectory.ts[-1]:.6g}; kept until there.", file=sys.stderr)
+            finished = run(command.name, command.seed, flowed=flowed, progress=update, **settings)
+        except ValueError as error:
+            where = f" The trajectory is in {written[0]}." if written else ""
+            raise ValueError(f"{error}{where}") from error
+    written += _keep(paths.figure, finished.write_figure)
+    records = [paths.record] if copy is None else [paths.record, copy]
+    for path in records:
+        written += _keep(path, finished.write_record)
+    try:
+        print(json.dumps(finished.record, indent=1, allow_nan=False) if command.json == "-" else finished, flush=True)
+    finally:
+        if written:
+            tell("wrote " + ", ".join(str(path) for path in written))
+    if finished.interrupted:
+        complain(f"interrupted at t = {finished.trajectory.ts[-1]:.6g}; kept until there.")
         return INTERRUPTED
-    return 0
+    return 0 if len(written) == 2 + len(records) else NOT_WRITTEN
+
+
+def _keep(path: Path, write: Callable[[Path], object]) -> list[Path]:
+    """Writes a file; the file, or nothing but a sentence on standard error where that fails."""
+    try:
+        write(path)
+    except OSError as error:
+        complain(str(error))
+        return []
+    return [path]
+
+
+def _check_outputs(command: Run) -> tuple[float, "OutputPaths", Path | None]:
+    """Horizon, paths of the files, and the `--json` file; a `ValueError` where one could not be written."""
+    from .experiments import experiment
+    from .experiments.runs.outputs import check_writable, output_paths
+
+    horizon = experiment(command.name).t1 if command.t1 is None else command.t1
+    paths = output_paths(command.name, command.seed, command.out)
+    copy = None if command.json in (None, "-") else Path(command.json)
+    check_writable(*paths.all)
+    if copy is not None:
+        check_writable(copy)
+    return horizon, paths, copy
 
 
 def _reproduce(command: Reproduce) -> int:
     names = select_figures(command.figures)
+    check_seeds(command.seeds)
     _configure()
-    from rich.console import Console
+    from .experiments.reproductions.report import page_path, reproduction_paths, write_page
+    from .experiments.runs.outputs import check_writable
 
-    from .experiments.reproductions.reproduce import reproduce, table, write_page, write_reproduction
-    from .experiments.runs.run import check_writable
+    page = page_path(command.out)
+    check_writable(page, *(path for name in names for path in reproduction_paths(name, command.out)))
+    passed, written = [], True
+    with ending_on_signals(Stopped) as signals:
+        try:
+            for name in names:
+                whole, good = _reproduce_one(name, command)
+                passed.append(good)
+                written = written and whole
+        except Stopped:
+            complain(f"interrupted in figure {names[len(passed)]}; those before it are written.")
+    if passed:
+        written = bool(_keep(page, lambda path: write_page(command.out))) and written
+        tell(f"{len(passed)} figures, {len(passed) - sum(passed)} with failed checks; see {page}")
+    return BY_SIGNAL + signals[0] if signals else 0 if written else NOT_WRITTEN
 
-    check_writable(command.out)
-    console = Console(width=None if sys.stdout.isatty() else TABLE_WIDTH)
-    failed = 0
-    for name in names:
-        reproduced = reproduce(name, command.seeds, command.quick)
-        console.print(table(reproduced))
-        write_reproduction(reproduced, command.out)
-        failed += not reproduced.passed
-        print(f"figure {name}: {reproduced.seconds:.0f} s", file=sys.stderr)
-    print(f"{len(names)} figures, {failed} with failed checks; see {write_page(command.out)}", file=sys.stderr)
-    return 0
 
+def _reproduce_one(name: str, command: Reproduce) -> tuple[bool, bool]:
+    """Reproduces, writes and prints a figure; whether all files were written, and whether all checks passed."""
+    from .experiments import reproduce
+    from .experiments.reproductions.report import reproduction_paths, writers
 
-def _refuse_early(command: Run) -> tuple[float, Path | None]:
-    """Everything that can be refused is refused before the work, not after it; the horizon and the --json file."""
-    from .experiments import experiment
-    from .experiments.runs.run import check_writable
-
-    setup = experiment(command.name).setup(command.seed, width=command.width, scale=command.scale, t1=command.t1)
-    if not (math.isfinite(setup.t1) and setup.t1 > 0):
-        raise ValueError(f"t1 must be positive and finite; got {setup.t1}.")
-    check_writable(command.out)
-    target = None if command.json in (None, "-") else Path(command.json)
-    if target is not None:
-        check_writable(target.parent)
-        if target.is_dir():
-            raise ValueError(f"--json must name a file or '-'; {target} is a folder.")
-    return setup.t1, target
+    reproduced = reproduce(name, command.seeds, command.quick)
+    paths = reproduction_paths(name, command.out)
+    written = [_keep(path, write) for path, write in zip(paths, writers(reproduced), strict=True)]
+    print(reproduced, flush=True)
+    tell(f"figure {name}: {reproduced.seconds:.0f} s")
+    return all(written), reproduced.passed
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
-"""What there is to run and to reproduce, by name; the command line answers from it without importing JAX."""
+"""What there is to run and to reproduce, by name, and which settings make sense; answers without importing JAX."""
 
+import math
 from collections.abc import Sequence
 
 # Title and source of each experiment.
@@ -12,26 +13,89 @@ EXPERIMENTS = {
     "quadratic": ("quadratic network: neuron by neuron", "Zhang, Saxe & Latham (2025), Figure 1G"),
 }
 
-# Figures that can be reproduced, in the order of the page that shows them.
-FIGURES = (
-    *("1B", "1C", "1D", "1E", "1F", "1G", "2A", "2B", "2C", "2D", "3", "4", "5", "6"),
-    *("attention", "leaky-ReLU", "AGF"),
-)
+# Figures that can be reproduced, in the order of the page that shows them, each with the module of
+# `experiments.reproductions` that holds it: a new figure is a file there and a line here.
+FIGURES = {
+    **dict.fromkeys(("1B", "1C", "1D", "1E", "1F", "1G"), "figure_1"),
+    **dict.fromkeys(("2A", "2B", "2C", "2D"), "figure_2"),
+    "3": "figure_3",
+    "4": "figure_4",
+    "5": "figure_5",
+    "6": "figure_6",
+    "attention": "linear_attention",
+    "leaky-ReLU": "leaky_relu",
+    "AGF": "alternating_flows",
+}
+
+# What random keys are made of: signed integers of 64 bits.
+SEEDS = range(-(2**63), 2**63)
+# A trajectory keeps 2e7 numbers in memory; of a million units with five weights each these are its last four states.
+LARGEST_WIDTH = 10**6
 
 
 def check_experiment(name: str) -> None:
-    """Refuses the name of an experiment that there is not.
+    """Checks that there is an experiment of this name.
 
-    **Raises:** `ValueError` that lists the names.
+    Args:
+        name: name of an experiment.
+
+    Raises:
+        ValueError: when there is none; the message lists the names.
     """
     if name not in EXPERIMENTS:
         raise ValueError(f"unknown experiment {name!r}; there are: {', '.join(EXPERIMENTS)}.")
 
 
-def select_figures(names: Sequence[str] = ()) -> tuple[str, ...]:
-    """The figures that some names mean: "1B" one, "1" all of Figure 1, "4C" all of Figure 4, none at all everything.
+def check_settings(
+    seed: int = 0, *, width: int | None = None, scale: float | None = None, t1: float | None = None
+) -> None:
+    """Checks the settings of an experiment; those that are `None` are the published ones.
 
-    **Raises:** `ValueError` for a name that means nothing.
+    Args:
+        seed: seed of data and initial weights.
+        width: number of units.
+        scale: initialisation scale, the standard deviation of the initial weights.
+        t1: horizon, in the flow's time.
+
+    Raises:
+        ValueError: when a setting is not finite, or out of its range.
+    """
+    if seed not in SEEDS:
+        raise ValueError(f"the seed must lie between {SEEDS.start} and {SEEDS.stop - 1}; got {seed}.")
+    if width is not None and width < 1:
+        raise ValueError(f"width must be at least 1; got {width}.")
+    if width is not None and width > LARGEST_WIDTH:
+        raise ValueError(f"width must be at most {LARGEST_WIDTH}; got {width}.")
+    if scale is not None and not (math.isfinite(scale) and scale >= 0):
+        raise ValueError(f"the initialisation scale must be finite and not negative; got {scale}.")
+    if t1 is not None and not (math.isfinite(t1) and t1 > 0):
+        raise ValueError(f"t1 must be positive and finite; got {t1}.")
+
+
+def check_seeds(seeds: int | None) -> None:
+    """Checks a number of seeds; `None` is each figure's own.
+
+    Args:
+        seeds: number of seeds.
+
+    Raises:
+        ValueError: when the number is not positive.
+    """
+    if seeds is not None and seeds < 1:
+        raise ValueError(f"seeds must be at least 1; got {seeds}.")
+
+
+def select_figures(names: Sequence[str] = ()) -> tuple[str, ...]:
+    """The figures that some names stand for.
+
+    Args:
+        names: "1B" for one figure, "1" for all of Figure 1, "4C" for all of Figure 4; none for all figures.
+
+    Returns:
+        Names of figures, each once, in the order given.
+
+    Raises:
+        ValueError: when a name stands for no figure.
     """
     chosen = []
     for name in names:
@@ -41,4 +105,4 @@ def select_figures(names: Sequence[str] = ()) -> tuple[str, ...]:
         if not meant:
             raise ValueError(f"there is no figure {name!r} to reproduce; there are: {', '.join(FIGURES)}.")
         chosen += meant
-    return tuple(dict.fromkeys(chosen)) or FIGURES
+    return tuple(dict.fromkeys(chosen)) or tuple(FIGURES)

@@ -1,5 +1,8 @@
 """The numbers that decide what counts as a critical point, a visit or a unit, in one record with their reasons."""
 
+import dataclasses
+import textwrap
+
 import equinox as eqx
 
 # The spacing of double-precision numbers at 1.
@@ -22,6 +25,11 @@ class Thresholds(eqx.Module):
             the rise time of a signal.
         unit_share: share in the map below which a part of the units counts as zero for the effective width. One per
             cent of the output is far below what units contribute on the plateaus.
+        ray_angle: two units lie on one ray if their directions differ by less than this angle, in radians: units of one
+            ray align as they grow, and rays of different features are far apart.
+        copy_distance: two units are copies if they differ by less than this share of the larger one.
+        clear_gap: an effective width is clear if its smallest retained and largest dropped parts differ by at least
+            this factor, a decade.
         gradient_zero: ‖∇L‖∞ at a critical point, relative to the largest speed of the flow. Newton's method reaches
             rounding; six decades are left for ill-conditioned Hessians.
         plateau_share: a critical point belongs to a plateau if its loss differs from the plateau's by less than this
@@ -58,6 +66,9 @@ class Thresholds(eqx.Module):
     noise_safety: float = 100.0
     drop_fraction: float = 0.1
     unit_share: float = 0.01
+    ray_angle: float = 0.3
+    copy_distance: float = 0.1
+    clear_gap: float = 10.0
     gradient_zero: float = 1e-10
     plateau_share: float = 0.2
     near: float = 1e-3
@@ -73,6 +84,10 @@ class Thresholds(eqx.Module):
     ghost_curvature: float = 1e-4
     steady: float = 0.01
     seeded: float = 4 * EPS
+
+    def __str__(self) -> str:
+        values = ", ".join(f"{field.name} {getattr(self, field.name):.3g}" for field in dataclasses.fields(self))
+        return "thresholds\n" + textwrap.indent(textwrap.fill(values, 110), "  ")
 
 
 STANDARD = Thresholds()

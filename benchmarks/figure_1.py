@@ -18,7 +18,7 @@ import numpy as np
 import tyro
 from rich.console import Console
 from rich.table import Table
-from saddlescope.experiments import experiment, names
+from saddlescope.experiments import experiment, experiment_names
 from saddlescope.flows import simulate
 from saddlescope.flows.simulation.trajectory import told
 
@@ -38,7 +38,7 @@ def error(setup, rtol, times):
     return np.max(np.linalg.norm(found - expected, axis=1) / np.linalg.norm(expected, axis=1))
 
 
-def main(names: tuple[str, ...] = tuple(names()), rtol: float = 1e-10) -> None:
+def main(names: tuple[str, ...] = experiment_names(), rtol: float = 1e-10) -> None:
     """Prints the table.
 
     Args:

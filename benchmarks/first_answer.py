@@ -38,7 +38,7 @@ import tyro
 from rich.box import MARKDOWN
 from rich.console import Console
 from rich.table import Table
-from saddlescope.experiments import experiment, names
+from saddlescope.experiments import experiment, experiment_names
 from saddlescope.models import Dense, TwoLayer, tanh
 
 from suite.answers import LIMIT, PROBLEMS, load
@@ -60,7 +60,7 @@ class Mark(NamedTuple):
 
 def write_data(folder):
     """One file of arrays for each problem; the set-ups' models must be those of `saddlescope.experiments`."""
-    for name in names():
+    for name in experiment_names():
         setup = experiment(name).setup(0)
         np.savez(folder / f"{name}.npz", *jax.tree.leaves(setup.data))
         if not eqx.tree_equal(setup.model, load(name, folder / f"{name}.npz")[0]):

@@ -1,14 +1,14 @@
-"""Top floor: named set-ups, runs, and their records."""
+"""Named experiments, their runs and records, data sets, and figures of the literature, reproduced and checked."""
 
+from .data.cyclic_shifts import modular_addition as modular_addition
 from .data.images import digits as digits
 from .data.synthetic import gaussian_regression as gaussian_regression
 from .data.synthetic import in_context_regression as in_context_regression
-from .data.synthetic import modular_addition as modular_addition
 from .data.synthetic import orthogonal_points as orthogonal_points
 from .data.synthetic import power_law as power_law
 from .data.synthetic import spectral_regression as spectral_regression
 from .reproductions.reproduce import reproduce as reproduce
-from .runs.run import load_run as load_run
+from .runs.run import load_trajectory as load_trajectory
 from .runs.run import run as run
 from .setups.registry import experiment as experiment
-from .setups.registry import names as names
+from .setups.registry import experiment_names as experiment_names

@@ -1,4 +1,4 @@
-"""Ground floor: networks as Equinox modules built from units."""
+"""Networks as Equinox modules built from units: activations, architectures of a layer, and networks of them."""
 
 from .activation import Activation as Activation
 from .activation import cubic as cubic
@@ -17,6 +17,8 @@ from .attention import LinearAttention as LinearAttention
 from .attention import MergedAttention as MergedAttention
 from .attention import SoftmaxAttention as SoftmaxAttention
 from .committee import Committee as Committee
+from .declaration import Slot as Slot
+from .declaration import Units as Units
 from .deep import Deep as Deep
 from .dense import Convolution as Convolution
 from .dense import Dense as Dense
@@ -25,8 +27,6 @@ from .initialisation import low_rank_plus_noise as low_rank_plus_noise
 from .skip import SkipConnected as SkipConnected
 from .two_layer import TwoLayer as TwoLayer
 from .unit_law import UnitLaw as UnitLaw
-from .units import Slot as Slot
-from .units import Units as Units
 from .units import incoming as incoming
 from .units import outgoing as outgoing
 from .units import scaled as scaled

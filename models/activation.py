@@ -1,6 +1,7 @@
-"""Scalar nonlinearities and the laws of the units made from them."""
+"""Scalar nonlinearities, each with the law of its unit."""
 
 from collections.abc import Callable
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -24,11 +25,17 @@ from .unit_law import UnitLaw as UnitLaw
 class Activation(eqx.Module):
     r"""A scalar nonlinearity $\sigma$ together with the law of the unit $\phi(z; u) = \sigma(u \cdot z)$.
 
-    **Arguments:** `name`; `function`: σ, acting on every entry of an array by itself; `law`: what is known of it;
-    if not given it is determined from values of σ, and if given it is checked against them; `kernel`:
-    $E[\sigma(u \cdot x) \sigma(v \cdot x)]$ over standard normal x as a function of (u, v), where known.
+    Args:
+        name: a short name, for tables and messages.
+        function: σ, applied elementwise.
+        law: the properties of the unit; by default determined from values of σ.
+        kernel: $E[\sigma(u \cdot x) \sigma(v \cdot x)]$ over standard normal x as a function of (u, v), for Gaussian
+            losses; by default unknown.
+        check: whether a given law is checked against values of σ; by default it is.
 
-    **Raises:** `ValueError` for a law that values of σ contradict, naming one; where no law shows in them.
+    Raises:
+        ValueError: for a law that values of σ contradict, with one of them, or if none is given and the values do not
+            determine one.
     """
 
     name: str = eqx.field(static=True)
@@ -51,8 +58,12 @@ class Activation(eqx.Module):
             check_law(name, function, law)
         self.name, self.function, self.law, self.kernel = name, function, law, kernel
 
-    def __call__(self, preactivation: Float[Array, "..."]) -> Float[Array, "..."]:
+    def __call__(self, preactivation: Float[Any, "..."]) -> Float[Array, "..."]:
+        """σ of every entry."""
         return self.function(preactivation)
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.law}{'' if self.kernel is None else '; Gaussian kernel known'}"
 
 
 def _identity(x: Array) -> Array:
@@ -83,7 +94,7 @@ class _LeakyReLU(eqx.Module):
 
 
 def leaky_relu(slope: float) -> Activation:
-    r"""$\sigma(x) = x$ for x > 0 and `slope` · x otherwise: 0 for ReLU, 1 for the linear one, −1 for |x|."""
+    r"""$\sigma(x) = x$ for x > 0 and `slope` · x otherwise: slope 0 is ReLU, 1 the identity, −1 the modulus."""
     name, function = f"leaky-relu({slope:g})", _LeakyReLU(float(slope))
     if slope == 1:
         return _stated(name, function, law=UnitLaw(zero=True, degree=1, linear=True))
@@ -91,7 +102,7 @@ def leaky_relu(slope: float) -> Activation:
 
 
 def _stated(name: str, function: Callable[[Array], Array], *, law: UnitLaw, kernel: Kernel | None = None) -> Activation:
-    # Tests check these laws; here it would mean to compute when the library is imported.
+    # Tests check these laws: a check here would compile programs when the library is imported.
     return Activation(name, function, law=law, kernel=kernel, check=False)
 
 

@@ -1,4 +1,4 @@
-r"""The law of the unit $\phi(z; u) = \sigma(u \cdot z)$, found from values of σ, and contradictions of a stated one."""
+r"""The law of the unit $\phi(z; u) = \sigma(u \cdot z)$, determined from values of σ or checked against them."""
 
 from collections.abc import Callable
 
@@ -10,28 +10,34 @@ from jaxtyping import Array, Float
 from .quick import quickly_compiled
 from .unit_law import UnitLaw
 
-# Where σ is looked at: kinks beyond |x| = 8 are not seen.
+# σ is evaluated on [−8, 8]: kinks beyond are not detected.
 REACH, POINTS = 8.0, 4096
-# Halvings of an interval until a smooth function's change across it, at most 4e-12 times its slope, is rounding.
+# After 30 halvings an interval is 4e-12 wide, and a smooth function's change across it is at rounding level.
 HALVINGS = 30
-# A change that remains, relative to the function's size, is a jump.
+# A change across that width, relative to the function's size, is a jump: far above rounding, far below any kink's.
 JUMP = 1e-6
-# Values agree to this share where an identity holds; sums and products of a few rounded values do.
+# Relative error up to which an identity holds: sums and products of a few rounded values err by 1e-15.
 AGREEMENT = 1e-10
-# Distances from zero, halved each time, at which the lowest order shows, and how near an integer it must come.
+# Distances from zero, halved each time, at which the lowest order is measured, and its tolerance to an integer.
 NEAR_ZERO, NEAR_INTEGER = 2.0 ** -np.arange(4, 14), 0.05
 SAMPLES = np.concatenate([np.geomspace(0.1, 5, 12), -np.geomspace(0.13, 4.7, 12)])
 FACTORS = (0.37, 2.3, -1.0, -0.61)
 
 
 def law_of_function(function: Callable[[Array], Array]) -> UnitLaw:
-    r"""The law of $\sigma(u \cdot z)$ as far as values of σ on [−8, 8] show it.
+    r"""Determines the law of $\sigma(u \cdot z)$ from values of σ on [−8, 8].
 
-    A function of one number that is homogeneous of degree 1 over the reals is linear; smooth is one whose value,
-    slope and curvature do not jump; the lowest order is p with $\sigma(2h) / \sigma(h) \to 2^p$ as $h \to 0$.
+    A scalar function that is homogeneous of degree 1 over the reals is linear; it is smooth if value, slope and
+    curvature do not jump; its lowest order is p with $\sigma(2h) / \sigma(h) \to 2^p$ as $h \to 0$.
 
-    **Raises:** `ValueError` for values that are not finite, and where the lowest order does not show: the law must be
-    stated then.
+    Args:
+        function: σ, applied elementwise.
+
+    Returns:
+        The strongest law that the values support.
+
+    Raises:
+        ValueError: for values that are not finite, or that do not determine the lowest order; state the law then.
     """
     probe = _Probe(function)
     if not probe.zero:
@@ -53,11 +59,17 @@ def law_of_function(function: Callable[[Array], Array]) -> UnitLaw:
 
 
 def check_law(name: str, function: Callable[[Array], Array], law: UnitLaw) -> None:
-    """Refuses a stated law that a value of the function contradicts.
+    """Checks a stated law against values of the function.
 
-    A law may state less than holds, except of the order; less is then known of the network.
+    A law may state less than holds, except for the order; fewer theorems then apply to the network.
 
-    **Raises:** `ValueError` with the sample.
+    Args:
+        name: the activation's name, for the message.
+        function: σ, applied elementwise.
+        law: the law to check.
+
+    Raises:
+        ValueError: for a law that a value contradicts; the message quotes the value.
     """
     probe = _Probe(function)
     wrong = f"the stated law of {name} is not that of its function:"
@@ -77,7 +89,7 @@ def check_law(name: str, function: Callable[[Array], Array], law: UnitLaw) -> No
         what, x = probe.jump
         raise ValueError(f"{wrong} it states smooth=True, but its {what} jumps at x = {x:.6g}.")
     order = (probe.order if probe.zero else 0) if law.degree is None else law.degree
-    # No order shows where the function is zero to rounding: nothing contradicts the statement then.
+    # Where the function is zero to rounding its order is undetermined, and nothing contradicts the statement.
     if order is not None and order != law.order:
         h = NEAR_ZERO[-1]
         raise ValueError(
@@ -87,7 +99,7 @@ def check_law(name: str, function: Callable[[Array], Array], law: UnitLaw) -> No
 
 
 class _Probe:
-    """Values of a function in double precision, whatever the user's default, and what they say."""
+    """Values of a function in double precision, whatever the user's default, and the properties they show."""
 
     def __init__(self, function: Callable[[Array], Array]):
         with jax.enable_x64(True):
@@ -95,9 +107,9 @@ class _Probe:
         if shape != (3,):
             raise ValueError(f"an activation acts on every entry by itself; 3 entries gave the shape {shape}.")
         self._compiled = quickly_compiled(lambda x: _derivatives(function, x))
-        # Zero itself is left to the inside of an interval, where a kink is found.
+        # Zero lies inside an interval, so that a kink there is detected.
         ends = np.linspace(-REACH, REACH, POINTS)
-        values = self(ends)
+        values = self.values(ends)
         if not np.all(np.isfinite(values)):
             x = float(ends[np.argmin(np.isfinite(values))])
             raise ValueError(f"an activation must be finite everywhere; its value at {x:.4g} is {self(x)}.")
@@ -105,27 +117,28 @@ class _Probe:
         self.jump = self._jump(ends)
         self.zero = abs(self(0.0)) <= AGREEMENT * self.size
 
-    def __call__(self, x):
-        """σ at a number, or at an array of them."""
-        values = self._derivatives(np.broadcast_to(x, (3, np.size(x))))[0]
-        return float(values[0]) if np.ndim(x) == 0 else values
+    def __call__(self, x: float) -> float:
+        """σ(x)."""
+        return float(self.values(np.asarray([x], float))[0])
+
+    def values(self, x: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
+        """σ at every entry."""
+        return self._derivatives(np.broadcast_to(x, (3, x.size)))[0]
 
     def _derivatives(self, x: Float[np.ndarray, "3 m"]) -> Float[np.ndarray, "3 m"]:
-        """Value, slope and curvature, each at points of its own."""
-        # Rows of one length, so that it is compiled once.
+        """Value, slope and curvature, each at its own row of points."""
+        # Rows of one length, so that one program is compiled.
         padded = np.pad(np.asarray(x, float), ((0, 0), (0, POINTS - x.shape[1])))
         with jax.enable_x64(True), jax.ensure_compile_time_eval():
             return np.asarray(self._compiled(padded))[:, : x.shape[1]]
 
     def _jump(self, ends: Float[np.ndarray, " n"]) -> tuple[str, float] | None:
-        """Which of value, slope and curvature jumps, and where, or `None`.
-
-        Each interval is halved towards where the derivative changes more; what change remains is a jump.
-        """
+        """The lowest of value, slope and curvature that jumps, with the place, or `None`."""
         grid = np.broadcast_to(ends, (3, ends.size))
         values = self._derivatives(grid)
         left, right, at_left, at_right = grid[:, :-1], grid[:, 1:], values[:, :-1], values[:, 1:]
         with np.errstate(invalid="ignore"):
+            # Each interval is halved towards the larger change; a change that remains is a jump.
             for _ in range(HALVINGS):
                 middle = (left + right) / 2
                 at = self._derivatives(middle)
@@ -144,7 +157,7 @@ class _Probe:
     @property
     def degree(self) -> int | None:
         """The degree of positive homogeneity, or `None`."""
-        ratios = np.abs(self(2 * SAMPLES)) / np.maximum(np.abs(self(SAMPLES)), np.finfo(float).tiny)
+        ratios = np.abs(self.values(2 * SAMPLES)) / np.maximum(np.abs(self.values(SAMPLES)), np.finfo(float).tiny)
         largest = np.max(ratios)
         p = round(float(np.log2(largest))) if 0 < largest < np.inf else 0
         return p if p >= 1 and self.broken_homogeneity(p, tuple(a for a in FACTORS if a > 0)) is None else None
@@ -152,7 +165,7 @@ class _Probe:
     def broken_homogeneity(self, p: int, factors: tuple[float, ...]) -> tuple[float, float] | None:
         r"""An (α, x) with $\sigma(\alpha x) \ne \alpha^p \sigma(x)$, or `None`."""
         for factor in factors:
-            scaled, expected = self(factor * SAMPLES), factor**p * self(SAMPLES)
+            scaled, expected = self.values(factor * SAMPLES), factor**p * self.values(SAMPLES)
             errors = np.abs(scaled - expected) - AGREEMENT * np.maximum(np.abs(scaled), np.abs(expected))
             if np.max(errors) > 0:
                 return factor, float(SAMPLES[np.argmax(errors)])
@@ -160,12 +173,12 @@ class _Probe:
 
     @property
     def order(self) -> int | None:
-        """The lowest Taylor order at zero of a function with σ(0) = 0, or `None` where it does not show."""
-        values = np.maximum(np.abs(self(NEAR_ZERO)), np.abs(self(-NEAR_ZERO)))
+        """The lowest Taylor order at zero of a function with σ(0) = 0, or `None` where values do not determine it."""
+        values = np.maximum(np.abs(self.values(NEAR_ZERO)), np.abs(self.values(-NEAR_ZERO)))
         if np.any(values == 0):
             return None
         exponents = np.log2(values[:-1] / values[1:])
-        # Far out higher orders count, close in rounding: the best are those that agree with the next.
+        # Higher orders bias exponents far from zero, rounding those close to it: the best agrees with its neighbour.
         best = exponents[np.argmin(np.abs(np.diff(exponents)))]
         p = round(float(best))
         return p if p >= 1 and abs(best - p) < NEAR_INTEGER else None

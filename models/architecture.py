@@ -1,55 +1,101 @@
-"""What a layer of units needs to be stated for a network to be built of it."""
+"""The architecture of one layer of units: all that has to be stated for a network to be built of it."""
 
+import abc
+import dataclasses
 import math
-from collections.abc import Callable
-from typing import Protocol
+from typing import Any
 
-from jaxtyping import Array
+import equinox as eqx
+from jaxtyping import Array, Float
 
 from .features import Features
 from .unit_law import UnitLaw
 
 
-class Architecture(Protocol):
-    r"""The shape of one unit, its law, and the sum $\sum_i \phi(z; u_i)\, v_i$ over units.
+class Architecture(eqx.Module):
+    r"""What a unit is: its shapes, its law, and the sum $\sum_i \phi(z; u_i)\, v_i$ over units.
 
-    - `shapes`: of one unit's parameter arrays; the last is v, and its last axis counts the outputs.
-    - `slot_degrees`: a unit's degree of homogeneity in each array alone, or `None`.
-    - `products`: numbers of pairs of arrays that enter through the product $A^\top B$ alone.
-    - `output`: the sum over units, a function of the input and the arrays of all units.
-    - `features`: those in which `output` is linear, with coefficients in terms of a model's `parameters`.
+    A new architecture states `law`, `shapes`, `slot_degrees` and `output`; two defaults hold unless overridden.
+
+    Attributes:
+        outputs: number of entries of the sum, at least 1.
     """
 
-    @property
-    def law(self) -> UnitLaw: ...
+    outputs: eqx.AbstractVar[int]
 
     @property
-    def outputs(self) -> int: ...
+    @abc.abstractmethod
+    def law(self) -> UnitLaw:
+        r"""The properties of $\phi(z; u)$ as a function of $u$."""
 
     @property
-    def shapes(self) -> tuple[tuple[int, ...], ...]: ...
+    @abc.abstractmethod
+    def shapes(self) -> tuple[tuple[int, ...], ...]:
+        """The shapes of one unit's arrays; the last array is v, whose last axis counts the outputs."""
 
     @property
-    def slot_degrees(self) -> tuple[int | None, ...]: ...
+    @abc.abstractmethod
+    def slot_degrees(self) -> tuple[int | None, ...]:
+        """The degree of homogeneity of a unit in each of its arrays alone, or `None` where there is none."""
+
+    # Overrides name the arrays of their unit; this is the signature that type checkers let them narrow.
+    @abc.abstractmethod
+    def output(self, z: Any, *arrays: Any, **named_arrays: Any) -> Float[Array, " outputs"]:
+        """The sum over all units.
+
+        Args:
+            z: one input (no batch axis).
+            *arrays: the arrays of all units, in the order of `shapes`, with the units on a first axis H.
+            **named_arrays: the same by name.
+
+        Returns:
+            The sum, of `outputs` entries.
+        """
 
     @property
-    def products(self) -> tuple[tuple[int, int], ...]: ...
+    def products(self) -> tuple[tuple[int, int], ...]:
+        r"""Pairs of positions in `shapes` whose arrays A, B enter through $A^\top B$ alone; by default none."""
+        return ()
 
     @property
-    def output(self) -> Callable[..., Array]: ...
+    def features(self) -> Features | None:
+        """The features in which `output` is linear, with coefficients of a model's `parameters`; by default none."""
+        return None
 
-    @property
-    def features(self) -> Features | None: ...
+    def __str__(self) -> str:
+        return f"{form(self)}\n{self.law}"
+
+
+def form(architecture: Architecture) -> str:
+    """The settings of an architecture and the shapes of one unit, in one line."""
+    fields = {field.name: getattr(architecture, field.name) for field in dataclasses.fields(architecture)}
+    settings = ", ".join(f"{name}={getattr(value, 'name', value)}" for name, value in fields.items())
+    *u, v = architecture.shapes
+    return f"{type(architecture).__name__}({settings}): u {', '.join(map(str, u))}, v {v}"
 
 
 def check_sizes(**sizes: int) -> None:
-    """Refuses sizes below 1."""
+    """Checks that sizes are positive.
+
+    Args:
+        **sizes: sizes by the names that the user gave them.
+
+    Raises:
+        ValueError: for a size below 1.
+    """
     for name, size in sizes.items():
         if size < 1:
             raise ValueError(f"{name} must be at least 1; got {size}.")
 
 
 def check_scale(scale: float) -> None:
-    """Refuses a standard deviation of initial weights that is negative or not finite."""
+    """Checks the initialisation scale.
+
+    Args:
+        scale: standard deviation of the initial weights.
+
+    Raises:
+        ValueError: for a scale that is negative or not finite.
+    """
     if not (math.isfinite(scale) and scale >= 0):
         raise ValueError(f"the initialisation scale must be finite and not negative; got {scale}.")

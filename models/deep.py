@@ -8,33 +8,37 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from .activation import Activation, linear
 from .architecture import Architecture, check_scale, check_sizes
+from .declaration import Slot, Units
 from .features import Features
 from .initialisation import normal_array, normal_arrays, split_key
-from .two_layer import Parameter, first_units, unit_shapes
-from .units import Slot, Units
+from .unit_layer import Parameter, UnitLayer, first_units, unit_shapes
 
 
-class Deep(eqx.Module):
+class Deep(UnitLayer):
     r"""$f(x) = \sigma_L(\cdots \sigma_2(\sum_i \phi(x; u_i)\, v_i + b_2)\, C_2 \cdots + b_L)\, C_L + c$.
 
     The first layer is that of a two-layer network of the architecture, with as many outputs as there are units above.
     Every further layer has units $\sigma_l(u \cdot z + b)$, whose weights $u$ are a column of the matrix below and
-    whose outputs are read by a row of the matrix above; biases belong to their units, the output's $c$ to none.
+    whose outputs are read by a row of the matrix above. Biases belong to their units, the output's $c$ to none.
 
-    **Arguments:** `architecture`: of the first layer; its `outputs` are those of the whole network; `widths`: number
-    of units of each layer, from the first; `scale`: standard deviation ε ≥ 0 of all entries, from N(0, ε²);
-    `activation`: of the layers above, one for all or one for each; by default the architecture's own, if it has one,
-    or else linear; `bias`: whether the layers above and the output have biases (the first layer's are the
-    architecture's); `key`: random key.
+    Args:
+        architecture: what a unit of the first layer is; its `outputs` are those of the whole network.
+        widths: number of units of each layer, from the first, each at least 1.
+        activation: of the layers above the first, one for all or one for each; by default the architecture's own, or
+            linear where it has none.
+        bias: whether the layers above the first and the output have biases (the first layer's are the
+            architecture's); by default not.
+        scale: standard deviation $\varepsilon \ge 0$ of all entries, drawn from $N(0, \varepsilon^2)$.
+        key: random key.
 
-    **Raises:** `ValueError` for sizes below 1, a bad scale, and numbers of widths and activations that do not fit.
+    Raises:
+        ValueError: for no width or a width below 1, a scale that is negative or not finite, or another number of
+            activations than of layers above the first.
     """
 
-    parameters: tuple[Float[Array, "H ..."], ...]
     connections: tuple[Float[Array, "below above"], ...]
     biases: tuple[Float[Array, " above"], ...]
     offset: Float[Array, " outputs"] | None
-    architecture: Architecture = eqx.field(static=True)
     activations: tuple[Activation, ...] = eqx.field(static=True)
 
     def __init__(
@@ -52,7 +56,7 @@ class Deep(eqx.Module):
         check_sizes(**{f"width {k}": width for k, width in enumerate(widths)})
         check_scale(scale)
         sizes = (*widths[1:], architecture.outputs)
-        self.architecture = dataclasses.replace(architecture, outputs=sizes[0])  # type: ignore[type-var]
+        self.architecture = dataclasses.replace(architecture, outputs=sizes[0])
         first, *keys = split_key(key, 2 * len(sizes))
         self.parameters = normal_arrays(first, unit_shapes(self.architecture, widths[0]), scale)
         pairs, biased = zip(sizes, sizes[1:], strict=False), sizes[:-1] if bias else ()
@@ -64,7 +68,7 @@ class Deep(eqx.Module):
     @property
     def units(self) -> tuple[Units, ...]:
         """The units of every layer; the matrix between two layers belongs to both."""
-        layers = [dataclasses.replace(first_units(self.architecture), name="layer 1")]
+        layers = [first_units(self.architecture, name="layer 1")]
         below = Slot(Parameter(len(self.parameters) - 1), axis=-1)
         for k, activation in enumerate(self.activations):
             bias = (Slot(Parameter(k, "biases")),) if self.biases else ()
@@ -77,22 +81,12 @@ class Deep(eqx.Module):
 
     @property
     def features(self) -> Features | None:
-        """Those of the first layer, if everything above is linear and has no biases."""
+        """The features of the first layer, if everything above it is linear without biases."""
         first = self.architecture.features
         affine = bool(self.biases) or self.offset is not None
         if first is None or affine or not all(activation.law.linear for activation in self.activations):
             return None
         return Features(of_input=first.of_input, coefficients=_coefficients)
-
-    @property
-    def v(self) -> Float[Array, "H ..."]:
-        """The outgoing parameters of the first layer."""
-        return self.parameters[-1]
-
-    @property
-    def u(self) -> Float[Array, "H ..."]:
-        """The first array of incoming parameters of the first layer: weights, kernels, or keys."""
-        return self.parameters[0]
 
     def __call__(self, x: Any) -> Float[Array, " outputs"]:
         """The output for one input (no batch axis)."""
@@ -114,7 +108,7 @@ def _one_for_each(
 
 def _coefficients(model: Deep) -> Float[Array, "outputs F"]:
     first = model.architecture.features
-    assert first is not None  # whoever declares features has those
+    assert first is not None  # a network that declares features has those
     product = first.coefficients(model)
     for activation, connection in zip(model.activations, model.connections, strict=True):
         product = connection.T @ activation(product)

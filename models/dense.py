@@ -9,15 +9,22 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from .activation import Activation
-from .architecture import check_sizes
+from .architecture import Architecture, check_sizes
 from .features import Features, identity_features, product_features, symmetric_coefficients
 from .unit_law import UnitLaw
 
 
-class Dense(eqx.Module):
-    r"""A hidden neuron: $\sum_i \sigma(u_i \cdot z)\, v_i$ with $z, u_i \in R^{inputs}$ and $v_i \in R^{outputs}$.
+class Dense(Architecture):
+    r"""A hidden neuron: $\sum_i \sigma(u_i \cdot z + b_i)\, v_i$ with $z, u_i \in R^{inputs}$, $v_i \in R^{outputs}$.
 
-    With `bias` the neuron is $\sigma(u_i \cdot z + b_i)$, and $b_i$ belongs to its incoming parameters.
+    Attributes:
+        activation: σ.
+        inputs: dimension of z, at least 1.
+        outputs: dimension of the sum, at least 1; by default 1.
+        bias: whether there is a $b_i$, which then belongs to the incoming parameters; by default not.
+
+    Raises:
+        ValueError: for a size below 1.
     """
 
     activation: Activation = eqx.field(static=True)
@@ -31,27 +38,27 @@ class Dense(eqx.Module):
 
     @property
     def law(self) -> UnitLaw:
+        """That of the activation."""
         return self.activation.law
 
     @property
-    def slot_degrees(self) -> tuple[int | None, ...]:
-        # Weights and bias are homogeneous together, neither is alone.
-        return (None, None, 1) if self.bias else (self.activation.law.degree, 1)
-
-    @property
-    def products(self) -> tuple[tuple[int, int], ...]:
-        return ()
-
-    @property
     def shapes(self) -> tuple[tuple[int, ...], ...]:
+        """Those of u, of b where there is one, and of v."""
         return (self.inputs,), *([()] if self.bias else []), (self.outputs,)
 
-    def output(self, z: Float[Any, " inputs"], u: Array, *rest: Array) -> Float[Array, " outputs"]:
+    @property
+    def slot_degrees(self) -> tuple[int | None, ...]:
+        """The activation's degree in u, and linear in v; u and b are homogeneous together, neither is alone."""
+        return (None, None, 1) if self.bias else (self.activation.law.degree, 1)
+
+    def output(self, z: Float[Any, " inputs"], u: Float[Any, "H inputs"], *rest: Float[Any, "H ..."]) -> Array:
+        r"""$\sum_i \sigma(u_i \cdot z + b_i)\, v_i$; `rest` is b, where there is one, and v."""
         *bias, v = rest
         return self.activation(sum(bias, u @ z)) @ v
 
     @property
     def features(self) -> Features | None:
+        """The input for a linear σ, products of two of its entries for a quadratic σ; none with bias."""
         law = self.activation.law
         if law.linear and not self.bias:
             return Features(of_input=identity_features, coefficients=_linear_coefficients)
@@ -60,11 +67,21 @@ class Dense(eqx.Module):
         return None
 
 
-class Convolution(eqx.Module):
+class Convolution(Architecture):
     r"""A kernel on a one-dimensional signal: $\sum_i \sigma(\tilde X u_i)^\top v_i$.
 
     The rows of $\tilde X \in R^{positions \times kernel}$ are the windows of the signal, `stride` apart; $u_i$ is
     the kernel and $v_i \in R^{positions \times outputs}$ reads its feature map.
+
+    Attributes:
+        activation: σ.
+        inputs: length of the signal, at least 1.
+        kernel: length of a window, from 1 to `inputs`.
+        stride: distance between neighbouring windows, at least 1; by default 1.
+        outputs: dimension of the sum, at least 1; by default 1.
+
+    Raises:
+        ValueError: for a size below 1, or a kernel longer than the signal.
     """
 
     activation: Activation = eqx.field(static=True)
@@ -81,15 +98,8 @@ class Convolution(eqx.Module):
 
     @property
     def law(self) -> UnitLaw:
+        """That of the activation."""
         return self.activation.law
-
-    @property
-    def slot_degrees(self) -> tuple[int | None, ...]:
-        return (self.activation.law.degree, 1)
-
-    @property
-    def products(self) -> tuple[tuple[int, int], ...]:
-        return ()
 
     @property
     def positions(self) -> int:
@@ -98,44 +108,52 @@ class Convolution(eqx.Module):
 
     @property
     def shapes(self) -> tuple[tuple[int, ...], ...]:
+        """Those of u and v."""
         return (self.kernel,), (self.positions, self.outputs)
 
-    def windows(self, z: Float[Any, "... inputs"]) -> Float[Array, "... positions kernel"]:
+    @property
+    def slot_degrees(self) -> tuple[int | None, ...]:
+        """The activation's degree in u, and linear in v."""
+        return (self.activation.law.degree, 1)
+
+    def windows(self, z: Float[Any, "... inputs"]) -> Float[Any, "... positions kernel"]:
         """The windows of one or more signals, as rows."""
         index = self.stride * np.arange(self.positions)[:, None] + np.arange(self.kernel)
         return z[..., index]
 
-    def output(self, z: Float[Any, " inputs"], u: Array, v: Array) -> Float[Array, " outputs"]:
-        return jnp.einsum("ph,hpo->o", self.activation(self.windows(z) @ u.T), v)
-
-    def flat_windows(self, z: Float[Any, " inputs"]) -> Float[Array, " positions*kernel"]:
+    def flat_windows(self, z: Float[Any, " inputs"]) -> Float[Any, " F"]:
         """The windows of one signal, one after the other."""
         return self.windows(z).ravel()
 
+    def output(
+        self, z: Float[Any, " inputs"], u: Float[Any, "H kernel"], v: Float[Any, "H positions outputs"]
+    ) -> Float[Array, " outputs"]:
+        r"""$\sum_i \sigma(\tilde X u_i)^\top v_i$."""
+        return jnp.einsum("ph,hpo->o", self.activation(self.windows(z) @ u.T), v)
+
     @property
     def features(self) -> Features | None:
-        return (
-            Features(of_input=self.flat_windows, coefficients=_convolution_coefficients)
-            if self.activation.law.linear
-            else None
-        )
+        """The windows, for a linear σ."""
+        if not self.activation.law.linear:
+            return None
+        return Features(of_input=self.flat_windows, coefficients=_convolution_coefficients)
 
 
-def _linear_coefficients(model: Any) -> Array:
+def _linear_coefficients(model: Any) -> Float[Array, "outputs F"]:
     u, v = model.parameters
     return _at_one(model) * (v.T @ u)
 
 
-def _quadratic_coefficients(model: Any) -> Array:
+def _quadratic_coefficients(model: Any) -> Float[Array, "outputs F"]:
     u, v = model.parameters
     return _at_one(model) * symmetric_coefficients(jnp.einsum("ho,hi,hj->oij", v, u, u))
 
 
-def _convolution_coefficients(model: Any) -> Array:
+def _convolution_coefficients(model: Any) -> Float[Array, "outputs F"]:
     u, v = model.parameters
     return _at_one(model) * jnp.einsum("hpo,hk->opk", v, u).reshape(v.shape[2], -1)
 
 
-def _at_one(model: Any) -> Array:
-    """σ(1): a homogeneous σ is that times a power."""
+def _at_one(model: Any) -> Float[Array, ""]:
+    """σ(1): a homogeneous σ is σ(1) times a power."""
     return model.architecture.activation(jnp.ones((), model.parameters[0].dtype))

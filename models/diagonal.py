@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from .architecture import check_scale, check_sizes
+from .description import description
 from .features import Features, identity_features
 from .initialisation import normal_arrays
 
@@ -14,13 +15,17 @@ from .initialisation import normal_arrays
 class DiagonalLinear(eqx.Module):
     r"""$f(x) = \beta \cdot x$ with $\beta = w_1 \odot \cdots \odot w_L$, all $w_l \in R^{inputs}$.
 
-    It declares no units: every coordinate has an input of its own, so that none can stand for another.
+    It declares no units: every coordinate has an input of its own, so that none can replace another.
 
-    **Arguments:** `inputs`; `layers`: L; `scale`: α, the standard deviation of the entries; `key`: random key. Without
-    a key the last array is zero, and with it β, and all others are $\sqrt 2\, \alpha$ (for L = 2:
-    $u^2 - v^2 = 2 \alpha^2$).
+    Args:
+        inputs: dimension of x, at least 1.
+        layers: L, at least 2; by default 2, the network of the source.
+        scale: α ≥ 0, the standard deviation of the entries.
+        key: random key; without one (the default) $w_L = 0$, hence β = 0, and all other entries are
+            $\sqrt 2\, \alpha$, so that $w_1^2 - w_2^2 = 2 \alpha^2$ for L = 2.
 
-    **Raises:** `ValueError` for sizes below 1, fewer than two layers, and a bad scale.
+    Raises:
+        ValueError: for a size below 1, fewer than two layers, or a scale that is negative or not finite.
 
     Source: Woodworth et al. (2020), "Kernel and rich regimes in overparametrized models".
     """
@@ -40,7 +45,7 @@ class DiagonalLinear(eqx.Module):
 
     @property
     def beta(self) -> Float[Array, " inputs"]:
-        """The coefficients β."""
+        """The coefficients β of the linear map."""
         return jnp.prod(jnp.stack(self.weights), axis=0)
 
     @property
@@ -48,14 +53,17 @@ class DiagonalLinear(eqx.Module):
         """The input itself."""
         return Features(of_input=identity_features, coefficients=_coefficients)
 
-    def conserved(self) -> Float[Array, "L-1 inputs"]:
-        r"""$w_l^2 - w_{l+1}^2$, which gradient flow keeps."""
+    def conserved(self) -> Float[Array, "pairs inputs"]:
+        r"""The $L - 1$ conserved quantities $w_l^2 - w_{l+1}^2$ of every coordinate."""
         squares = jnp.stack(self.weights) ** 2
         return squares[:-1] - squares[1:]
 
     def __call__(self, x: Float[Array, " inputs"]) -> Float[Array, " 1"]:
         """The output for one input (no batch axis)."""
         return jnp.sum(self.beta * x, keepdims=True)
+
+    def __str__(self) -> str:
+        return f"{description(self)}\nproduct of {len(self.weights)} layers on {self.weights[0].size} inputs"
 
 
 def _coefficients(model: DiagonalLinear) -> Float[Array, "1 inputs"]:

@@ -16,40 +16,55 @@ class Features(eqx.Module):
     A model declares its features by an attribute or property `features` that holds this record. For squared errors
     the data then enter the loss through their second moments alone.
 
-    - `of_input`: $Z(x) \in R^F$ of one input x.
-    - `coefficients`: $A(\theta) \in R^{outputs \times F}$ of a model.
+    Attributes:
+        of_input: $Z(x) \in R^F$ of one input x.
+        coefficients: $A(\theta) \in R^{outputs \times F}$ of a model.
     """
 
     _: KW_ONLY
-    of_input: Callable[[Any], Float[Array, " F"]] = eqx.field(static=True)
-    coefficients: Callable[[Any], Float[Array, "outputs F"]] = eqx.field(static=True)
+    of_input: Callable[[Any], Any] = eqx.field(static=True)
+    coefficients: Callable[[Any], Any] = eqx.field(static=True)
+
+    def __str__(self) -> str:
+        z, a = (getattr(f, "__name__", type(f).__name__) for f in (self.of_input, self.coefficients))
+        return f"f(x) = A(θ) Z(x) with features Z = {z} and coefficients A = {a}"
 
 
 def features_of(model: Any) -> Features | None:
-    """The model's declaration of features, or `None` where it has none."""
+    """Reads a model's declaration of features.
+
+    Args:
+        model: any object.
+
+    Returns:
+        The declaration, or `None` where the model has none.
+
+    Raises:
+        ValueError: for an attribute `features` that is no `Features`.
+    """
     features = getattr(model, "features", None)
     if features is not None and not isinstance(features, Features):
         raise ValueError(f"model.features must be a saddlescope.models.Features; got {type(features).__name__}.")
     return features
 
 
-def identity_features(x: Float[Array, " D"]) -> Float[Array, " D"]:
+def identity_features(x: Float[Any, " D"]) -> Float[Any, " D"]:
     """Z(x) = x."""
     return x
 
 
-def product_features(x: Float[Array, " D"]) -> Float[Array, " D*(D+1)/2"]:
-    """The distinct products x_i x_j, i ≤ j."""
+def product_features(x: Float[Any, " D"]) -> Float[Any, " F"]:
+    """The D (D + 1) / 2 distinct products x_i x_j, i ≤ j."""
     first, second = np.triu_indices(x.shape[0])
     return x[first] * x[second]
 
 
-def symmetric_coefficients(matrices: Float[Array, "outputs D D"]) -> Float[Array, "outputs D*(D+1)/2"]:
+def symmetric_coefficients(matrices: Float[Array, "outputs D D"]) -> Float[Array, "outputs F"]:
     """The coefficients of `product_features` that give xᵀAx for symmetric A."""
     first, second = np.triu_indices(matrices.shape[-1])
     return jnp.where(first == second, 1.0, 2.0) * matrices[:, first, second]
 
 
-def outer_features(z: tuple[Float[Array, " D"], Float[Array, " E"]]) -> Float[Array, " D*E"]:
-    """The products of the entries of two inputs."""
+def outer_features(z: tuple[Float[Any, " D"], Float[Any, " E"]]) -> Float[Array, " F"]:
+    """The D E products of an entry of the first input and one of the second."""
     return jnp.outer(*z).ravel()

@@ -26,7 +26,7 @@ def cubic_kernel(u: Float[Array, " N"], v: Float[Array, " N"]) -> Float[Array, "
 
 def sine_kernel(u: Float[Array, " N"], v: Float[Array, " N"]) -> Float[Array, ""]:
     r"""$e^{-(|u|^2 + |v|^2)/2} \sinh(u \cdot v)$, without overflow."""
-    # |u ∓ v|² = |u|² + |v|² ∓ 2 u·v; their difference cancels to the size of the result for small weights alone.
+    # |u ∓ v|² = |u|² + |v|² ∓ 2 u·v: the difference of exponentials suffers cancellation for small u·v alone.
     middle = jnp.sum(u**2 + v**2) / 2
     c = u @ v
     return jnp.where(jnp.abs(c) < 1, jnp.exp(-middle) * jnp.sinh(jnp.clip(c, -1, 1)), _difference(u, v))
@@ -39,6 +39,13 @@ def _difference(u: Array, v: Array) -> Array:
 def erf_kernel(u: Float[Array, " N"], v: Float[Array, " N"]) -> Float[Array, ""]:
     r"""$\frac{2}{\pi} \arcsin(u \cdot v / \sqrt{(1 + |u|^2)(1 + |v|^2)})$ for $\sigma(z) = \mathrm{erf}(z/\sqrt 2)$.
 
+    Args:
+        u: weights of the first unit.
+        v: weights of the second unit.
+
+    Returns:
+        The mean of the product of their outputs.
+
     Source: Williams (1996), "Computing with infinite networks"; Saad & Solla (1995).
     """
     a, b, c = u @ u, v @ v, u @ v
@@ -50,7 +57,14 @@ def erf_kernel(u: Float[Array, " N"], v: Float[Array, " N"]) -> Float[Array, ""]
 def relu_kernel(u: Float[Array, " N"], v: Float[Array, " N"]) -> Float[Array, ""]:
     r"""$\frac{1}{2\pi} (|u| |v| \sin\varphi + (\pi - \varphi)\, u \cdot v)$, φ the angle between u and v.
 
-    Twice differentiable where neither u nor v is zero; the derivatives of parallel vectors are their limits.
+    Twice differentiable where neither u nor v is zero; derivatives at parallel vectors are the limits.
+
+    Args:
+        u: weights of the first unit.
+        v: weights of the second unit.
+
+    Returns:
+        The mean of the product of their outputs.
 
     Source: Cho & Saul (2009), "Kernel methods for deep learning", n = 1.
     """
@@ -59,7 +73,7 @@ def relu_kernel(u: Float[Array, " N"], v: Float[Array, " N"]) -> Float[Array, ""
     size_u, size_v = jnp.linalg.norm(u), jnp.linalg.norm(v)
     apart, together = u / size_u - v / size_v, u / size_u + v / size_v
     parallel, opposite = apart @ apart == 0, together @ together == 0
-    # The arccosine of u·v would not see angles below 1e-8.
+    # The arccosine of u·v would not resolve angles below 1e-8.
     half = jnp.arctan2(_norm(apart, parallel), _norm(together, opposite))
     angle = 2 * jnp.where(parallel | opposite, 0.0, half)
     value = (size_u * size_v * jnp.sin(angle) + (jnp.pi - angle) * (u @ v)) / (2 * jnp.pi)
@@ -68,5 +82,5 @@ def relu_kernel(u: Float[Array, " N"], v: Float[Array, " N"]) -> Float[Array, ""
 
 
 def _norm(vector: Array, zero: Array) -> Array:
-    """The norm, one where the vector is zero, since it has no derivative there."""
+    """The norm, replaced by that of ones where the vector is zero, since the norm has no derivative there."""
     return jnp.linalg.norm(jnp.where(zero, jnp.ones_like(vector), vector))

@@ -10,14 +10,23 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from .quick import quickly_compiled
 from .units import array_namespace, incoming, unit_vectors, with_units
 
-# Entries drawn for an array at least: one compiled function serves all that are smaller, in a fifth of a millisecond.
+# At least this number of entries is drawn: one compiled function serves all smaller arrays, in 0.2 ms.
 ROOM = 2**14
 
 
 def normal_array(key: PRNGKeyArray, shape: tuple[int, ...], scale: float = 1.0) -> Float[Array, "..."]:
-    """An array with entries from N(0, scale²)."""
+    """Draws an array with independent entries from N(0, scale²).
+
+    Args:
+        key: random key.
+        shape: shape of the array.
+        scale: standard deviation; by default 1.
+
+    Returns:
+        The array.
+    """
     size = math.prod(shape)
-    # As many as the next power of two, so that few sizes are compiled for.
+    # The next power of two, so that few sizes are compiled.
     entries = _normal_entries(key, max(ROOM, 2 ** (size - 1).bit_length()))
     xp = array_namespace(entries)
     return jax.device_put(scale * xp.asarray(entries)[:size].reshape(shape))
@@ -26,14 +35,23 @@ def normal_array(key: PRNGKeyArray, shape: tuple[int, ...], scale: float = 1.0) 
 def normal_arrays(
     key: PRNGKeyArray, shapes: tuple[tuple[int, ...], ...], scale: float = 1.0
 ) -> tuple[Float[Array, "..."], ...]:
-    """Arrays with entries from N(0, scale²), each from a random key of its own."""
+    """Draws arrays with independent entries from N(0, scale²), each from a random key of its own.
+
+    Args:
+        key: random key, which is split.
+        shapes: shapes of the arrays.
+        scale: standard deviation; by default 1.
+
+    Returns:
+        The arrays.
+    """
     keys = split_key(key, len(shapes))
     return tuple(normal_array(k, shape, scale) for k, shape in zip(keys, shapes, strict=True))
 
 
 @functools.partial(quickly_compiled, static_argnums=1)
 def split_key(key: PRNGKeyArray, count: int) -> tuple[PRNGKeyArray, ...]:
-    """Independent random keys."""
+    """Splits a random key into `count` independent ones."""
     return tuple(jax.random.split(key, count))
 
 
@@ -43,13 +61,23 @@ def _normal_entries(key: PRNGKeyArray, count: int) -> Float[Array, " count"]:
 
 
 def low_rank_plus_noise(model: Any, *, rank: int, size: float, layer: int = 0, scale: float, key: PRNGKeyArray) -> Any:
-    r"""Replaces the units by a random low-rank configuration plus a small perturbation.
+    r"""Replaces the units of a layer by a random low-rank configuration plus a small perturbation.
 
-    $\Theta = A B + \varepsilon G$ with $A \in R^{H \times r}$, $B \in R^{r \times (N_u + N_v)}$, $G$ Gaussian and the
-    low-rank part of root mean square `size`.
+    $\Theta = A B + \varepsilon G$ with $A \in R^{H \times r}$, $B \in R^{r \times (N_u + N_v)}$ and Gaussian entries.
 
-    **Arguments:** `rank`: r, from 0 to the smaller side of Θ; `size`: root mean square of the entries of $AB$;
-    `scale`: standard deviation ε of the perturbation; `layer`: whose units; `key`: random key.
+    Args:
+        model: a network that declares its units.
+        rank: r, from 0 to the smaller dimension of Θ.
+        size: root mean square of the entries of $A B$, at least 0.
+        layer: the layer, counted from 0; by default the first.
+        scale: standard deviation $\varepsilon \ge 0$ of the perturbation.
+        key: random key.
+
+    Returns:
+        The model with these units; other parameters are unchanged.
+
+    Raises:
+        ValueError: for a rank outside its range, or a negative size or scale.
 
     Source: Zhang, Saxe & Latham (2025), Figure 2C.
     """

@@ -1,4 +1,4 @@
-"""Programs that run for a moment, compiled without the optimisation that is most of what compilation costs."""
+"""Compilation of short-running programs without the optimisation passes that dominate compilation time."""
 
 import functools
 from collections.abc import Callable
@@ -7,18 +7,24 @@ from typing import Any
 import jax
 from jax.core import Tracer
 
-# For XLA's CPU compiler. Its newer way to write loops costs twice as much as the older, LLVM's optimisation as much
-# again; what they gain shows in loops over some 10⁴ numbers and more.
+# For XLA's CPU compiler: its newer loop emitters double the compilation time, and LLVM's optimisation doubles it again;
+# both pay off in loops over some 10⁴ numbers and more.
 _OPTIONS: Any = {"xla_cpu_use_fusion_emitters": False, "xla_backend_optimization_level": 0}
 
 
 def quickly_compiled(function: Callable, by: Callable = jax.jit, **options: Any) -> Callable:
-    """A compiled function for little work: a third of the time to compile, several times that to run on long arrays.
+    """Compiles a function for small arrays: a third of the compilation time, a longer run time on long arrays.
 
-    Within other compiled functions, on other devices than a CPU and where the compiler does not know how, it is
-    compiled as any other.
+    Within other compiled functions, on devices other than a CPU, and where the compiler does not know the options, the
+    function is compiled as any other.
 
-    **Arguments:** `function`; `by`: `jax.jit`, or what wraps it and takes its options; `options`: its options.
+    Args:
+        function: the function to compile.
+        by: `jax.jit` (the default), or a wrapper of it that takes its options.
+        **options: further options of `by`.
+
+    Returns:
+        The compiled function.
     """
     plain, quick = by(function, **options), by(function, compiler_options=_OPTIONS, **options)
 
@@ -32,7 +38,7 @@ def quickly_compiled(function: Callable, by: Callable = jax.jit, **options: Any)
 
 @functools.cache
 def _understood() -> bool:
-    """Whether programs are for a CPU and the compiler knows the options, which may change with its version."""
+    """Whether the device is a CPU and the compiler knows the options, which may change with its version."""
     if jax.default_backend() != "cpu":
         return False
     try:

@@ -6,23 +6,35 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from .activation import Activation
 from .architecture import check_scale, check_sizes
+from .declaration import Slot, Units
+from .description import description
 from .features import Features, identity_features
 from .initialisation import normal_arrays
-from .two_layer import Parameter
-from .units import Slot, Units
+from .unit_layer import Parameter
 
 
 class SkipConnected(eqx.Module):
-    r"""$f(x) = W_L h_{L-1}$ with $h_l = \sigma(W_l h_{l-1})$, $h_0 = x$, but $h_{1+s} = \sigma(W_{1+s} h_s) + h_1$.
+    r"""A network with one skip connection, which bypasses the s layers after the first.
 
-    The skip passes by the s layers after the first. The entries of $h_1$ and $h_{1+s}$ are one layer of units, the
-    stream: what layer 1 and layer 1 + s write to an entry is incoming, what the layers after them read of it outgoing.
-    With s = 1 the matrix $W_2$ both reads the stream and writes to it.
+    $f(x) = W_L h_{L-1}$ with $h_0 = x$, $h_l = \sigma(W_l h_{l-1})$ and, at the end of the skip,
+    $h_{1+s} = \sigma(W_{1+s} h_s) + h_1$.
 
-    **Arguments:** `activation`: σ; `inputs`; `width`: of every hidden layer; `outputs`; `skip`: s, 0 for no skip, up
-    to L − 2; `scale`: standard deviation of the entries; `layers`: L; `key`: random key.
+    The entries of $h_1$ and $h_{1+s}$ are one layer of units, the stream: layers 1 and 1 + s write to an entry, which
+    makes their weights incoming, and the layers after them read it, which makes theirs outgoing. With s = 1 the matrix
+    $W_2$ both reads the stream and writes to it.
 
-    **Raises:** `ValueError` for sizes below 1 and a skip that does not fit.
+    Args:
+        activation: σ.
+        inputs: dimension of x, at least 1.
+        width: number of units of every hidden layer, at least 1.
+        outputs: dimension of f(x), at least 1.
+        layers: L, at least 2; by default 4, the network of the source.
+        skip: s, from 0 for no skip to L − 2.
+        scale: standard deviation $\varepsilon \ge 0$ of the entries, drawn from $N(0, \varepsilon^2)$.
+        key: random key.
+
+    Raises:
+        ValueError: for a size below 1, a skip that does not fit, or a scale that is negative or not finite.
 
     Source: Zhang, Saxe & Latham (2025), Eq. 18, for linear networks of four layers.
     """
@@ -53,7 +65,7 @@ class SkipConnected(eqx.Module):
 
     @property
     def units(self) -> tuple[Units, ...]:
-        """The stream, then the layers that the skip passes by but for its last, then those above."""
+        """The stream, then the bypassed layers except the last, then the layers above the skip."""
         s, count, law = self.skip, len(self.weights), self.activation.law
         reads = lambda k: Slot(Parameter(k, "weights"), axis=1)  # noqa: E731
         writes = lambda k: Slot(Parameter(k, "weights"), axis=0)  # noqa: E731
@@ -74,6 +86,9 @@ class SkipConnected(eqx.Module):
     def __call__(self, x: Float[Array, " inputs"]) -> Float[Array, " outputs"]:
         """The output for one input (no batch axis)."""
         return _apply(self, x)
+
+    def __str__(self) -> str:
+        return f"{description(self)}\nactivation {self.activation.name}, skip={self.skip}"
 
 
 def _apply(model: SkipConnected, h: Array) -> Array:

@@ -1,4 +1,4 @@
-"""What the theory needs to know of a unit: the properties of its map."""
+"""The properties of a unit's map that the theory rests on."""
 
 from dataclasses import KW_ONLY
 from typing import Literal
@@ -11,18 +11,20 @@ EmbeddingType = Literal["i", "ii", "iii", "iv"]
 class UnitLaw(eqx.Module):
     r"""The properties of a unit's map $\phi(z; u)$, as a function of its incoming parameters $u$.
 
-    They decide which wide networks repeat the fixed points of a narrow one (Theorem 1) and which manifolds of
-    constrained units the flow keeps (Theorem 3).
+    They decide which wide networks embed the fixed points of a narrow one (Theorem 1) and which manifolds of
+    constrained units are invariant under the flow (Theorem 3).
 
-    - `zero`: $\phi(z; 0) = 0$ for every $z$.
-    - `degree`: $p$ with $\phi(z; \alpha u) = \alpha^p \phi(z; u)$, or `None` where no such $p$ exists.
-    - `field`: the $\alpha$ for which that holds: `"real"` or, for positive homogeneity, `"nonnegative"`.
-    - `linear`: $\phi(z; u + w) = \phi(z; u) + \phi(z; w)$ besides degree 1 over the reals.
-    - `smooth`: $\phi$ is twice differentiable in $u$ everywhere, zero units included.
-    - `order`: lowest non-vanishing Taylor order of $\phi(z; u)$ at $u = 0$; 1 for ReLU, whose first-order
-      term is positively homogeneous instead of linear; 0 without `zero`.
+    Attributes:
+        zero: whether $\phi(z; 0) = 0$ for every $z$.
+        degree: $p$ with $\phi(z; \alpha u) = \alpha^p \phi(z; u)$, or `None` (the default) where no such $p$ exists.
+        field: the $\alpha$ for which that holds: `"real"` (the default) or, for positive homogeneity, `"nonnegative"`.
+        linear: whether $\phi(z; u + w) = \phi(z; u) + \phi(z; w)$ besides degree 1 over the reals; by default not.
+        smooth: whether $\phi$ is twice differentiable in $u$ everywhere, zero units included; by default it is.
+        order: lowest non-vanishing Taylor order of $\phi(z; u)$ at $u = 0$, by default 1; 1 for ReLU, whose
+            first-order term is positively homogeneous instead of linear; 0 without `zero`.
 
-    **Raises:** `ValueError` where the statements contradict each other.
+    Raises:
+        ValueError: where the statements contradict each other.
 
     Source: Zhang, Saxe & Latham (2025), Theorems 1 and 3.
     """
@@ -47,9 +49,20 @@ class UnitLaw(eqx.Module):
 
     @property
     def embedding(self) -> EmbeddingType:
-        """The most general type of embedded fixed point that this law allows: iv, iii, ii or i."""
+        """The most general type of embedded fixed point that this law allows (Theorem 1): iv, iii, ii or i."""
         if self.linear:
             return "iv"
         if self.degree == 1:
             return "iii"
         return "ii" if self.zero else "i"
+
+    def __str__(self) -> str:
+        statements = [f"φ(z; 0) {'=' if self.zero else '≠'} 0"]
+        if self.linear:
+            statements.append("linear")
+        elif self.degree is not None:
+            positively = "positively " if self.field == "nonnegative" else ""
+            statements.append(f"{positively}homogeneous of degree {self.degree}")
+        statements.append(f"leading order {self.order}")
+        statements.append("smooth" if self.smooth else "not twice differentiable")
+        return f"{', '.join(statements)}; embedded fixed points up to type {self.embedding}"

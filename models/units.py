@@ -1,8 +1,7 @@
-"""Where the units of a model are: one declaration, from which everything above works for every architecture."""
+"""The units of any model that declares them: their parameters read, replaced, combined and scaled."""
 
 import math
-from collections.abc import Callable, Iterable
-from dataclasses import KW_ONLY
+from collections.abc import Iterable
 from typing import Any
 
 import equinox as eqx
@@ -12,51 +11,21 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, ArrayLike, Float
 
-from .unit_law import UnitLaw
-
-
-class Slot(eqx.Module):
-    """One parameter array that is divided among the units.
-
-    - `where`: picks the array out of the model, as in `equinox.tree_at`.
-    - `axis`: the axis that counts units.
-    - `degree`: degree of homogeneity of a unit's output in this array alone (others fixed), if it has one; each
-      pair of slots with a degree gives a conserved quantity per unit.
-    """
-
-    where: Callable[[Any], Array] = eqx.field(static=True)
-    _: KW_ONLY
-    axis: int = eqx.field(static=True, default=0)
-    degree: int | None = eqx.field(static=True, default=None)
-
-
-class Units(eqx.Module):
-    r"""Declares that a model is $g_{out}(\sum_{i=1}^H \phi(g_{in}(x); u_i) v_i)$ and where $u_i$ and $v_i$ are.
-
-    A model declares its units by an attribute or property `units` that holds this record or, for a model with units
-    in several layers, a tuple of them. One array may serve two layers: the weights between them are outgoing
-    parameters of the units below, along one axis, and incoming ones of the units above, along the other.
-
-    - `incoming`: the slots that make up $u_i$.
-    - `outgoing`: the slots that make up $v_i$, in which the output is linear.
-    - `law`: the properties of $\phi$ as a function of $u$.
-    - `products`: pairs of incoming slots that hold, of each unit, matrices A and B of the same number of rows that
-      enter through $A^\top B$ alone.
-    - `name`: of the layer, for tables.
-
-    Source: Zhang, Saxe & Latham (2025), Eq. 1.
-    """
-
-    _: KW_ONLY
-    incoming: tuple[Slot, ...] = eqx.field(static=True)
-    outgoing: tuple[Slot, ...] = eqx.field(static=True)
-    law: UnitLaw = eqx.field(static=True)
-    products: tuple[tuple[Slot, Slot], ...] = eqx.field(static=True, default=())
-    name: str = eqx.field(static=True, default="")
+from .declaration import Slot, Units
 
 
 def layers_of(model: Any) -> tuple[Units, ...]:
-    """The model's declarations of units, from the lowest layer up; none where it declares none."""
+    """Reads the model's declarations of units.
+
+    Args:
+        model: any object.
+
+    Returns:
+        The declarations from the lowest layer up; none where the model declares none.
+
+    Raises:
+        ValueError: for an attribute `units` of another type, or slots that disagree on the number of units.
+    """
     units = getattr(model, "units", None)
     layers = () if units is None else units if isinstance(units, tuple) else (units,)
     for layer in layers:
@@ -76,7 +45,18 @@ def _check_widths(model: Any, units: Units) -> None:
 
 
 def units_of(model: Any, layer: int = 0) -> Units | None:
-    """The declaration of one layer's units, or `None` where the model has none."""
+    """The declaration of one layer's units, or `None` where the model declares none.
+
+    Args:
+        model: any object.
+        layer: the layer, counted from 0; by default the first.
+
+    Returns:
+        The declaration.
+
+    Raises:
+        ValueError: for a layer that the model does not have.
+    """
     layers = layers_of(model)
     if layers and not 0 <= layer < len(layers):
         raise ValueError(f"{type(model).__name__} has layers of units 0 to {len(layers) - 1}; got {layer}.")
@@ -84,7 +64,18 @@ def units_of(model: Any, layer: int = 0) -> Units | None:
 
 
 def declared_units(model: Any, layer: int = 0) -> Units:
-    """The declaration of one layer's units; a `ValueError` where the model has none."""
+    """The declaration of one layer's units.
+
+    Args:
+        model: a model that declares its units.
+        layer: the layer, counted from 0; by default the first.
+
+    Returns:
+        The declaration.
+
+    Raises:
+        ValueError: for a model that declares no units.
+    """
     units = units_of(model, layer)
     if units is None:
         raise ValueError(
@@ -106,7 +97,7 @@ def array_namespace(*arrays: Any) -> Any:
 
 
 def as_jax(array: Any) -> Array:
-    """An array of JAX's, for which nothing is compiled."""
+    """A JAX array of the same values, for which nothing is compiled."""
     # `jnp.asarray` would compile a program for every shape.
     return array if isinstance(array, jax.Array) else jax.device_put(array)
 
@@ -119,27 +110,37 @@ def _rows(model: Any, slots: tuple[Slot, ...]) -> Float[Any, "H N"]:
     return xp.concatenate([block.reshape(block.shape[0], math.prod(block.shape[1:])) for block in blocks], axis=1)
 
 
-def incoming(model: Any, layer: int = 0) -> Float[Array, "H Nu"]:
+def incoming(model: Any, layer: int = 0) -> Float[Any, "H Nu"]:
     """The incoming parameters u_i of every unit of a layer, one row each."""
     return _rows(model, declared_units(model, layer).incoming)
 
 
-def outgoing(model: Any, layer: int = 0) -> Float[Array, "H Nv"]:
+def outgoing(model: Any, layer: int = 0) -> Float[Any, "H Nv"]:
     """The outgoing parameters v_i of every unit of a layer, one row each."""
     return _rows(model, declared_units(model, layer).outgoing)
 
 
-def unit_vectors(model: Any, layer: int = 0) -> Float[Array, "H Nu+Nv"]:
+def unit_vectors(model: Any, layer: int = 0) -> Float[Any, "H N"]:
     """The full parameters θ_i = [u_i, v_i] of every unit of a layer, one row each."""
     u, v = incoming(model, layer), outgoing(model, layer)
     return array_namespace(u, v).concatenate([u, v], axis=1)
 
 
 def with_units(model: Any, u: Float[Any, "h Nu"], v: Float[Any, "h Nv"], layer: int = 0) -> Any:
-    """The same model with other units in a layer, possibly of another number h; parameters outside them stay.
+    """Replaces the units of a layer; parameters outside them are unchanged.
 
-    **Raises:** `ValueError` for another number of units that feed on each other: an array that is both incoming and
-    outgoing has no rows for them to be taken from; use `map_units`.
+    Args:
+        model: a model that declares its units.
+        u: incoming parameters of the h new units, which may be another number than before.
+        v: their outgoing parameters.
+        layer: the layer, counted from 0; by default the first.
+
+    Returns:
+        The model with these units.
+
+    Raises:
+        ValueError: for another number of units where an array is both incoming and outgoing, which leaves its other
+            axis undetermined; use `map_units`.
     """
     units = declared_units(model, layer)
     arrays = [slot.where(model) for slot in (*units.incoming, *units.outgoing)]
@@ -150,7 +151,7 @@ def with_units(model: Any, u: Float[Any, "h Nu"], v: Float[Any, "h Nv"], layer: 
     return model
 
 
-def _replace(model: Any, slots: tuple[Slot, ...], rows: Float[Array, "h N"]) -> Any:
+def _replace(model: Any, slots: tuple[Slot, ...], rows: Float[Any, "h N"]) -> Any:
     start = 0
     for slot in slots:
         shape = list(slot.where(model).shape)
@@ -162,10 +163,17 @@ def _replace(model: Any, slots: tuple[Slot, ...], rows: Float[Array, "h N"]) -> 
     return model
 
 
-def map_units(model: Any, p: ArrayLike, q: ArrayLike, layer: int = 0) -> Any:
-    r"""The model whose units, in one layer, are linear combinations of its own: $U' = P U$, $V' = Q V$.
+def map_units(model: Any, p: Float[Any, "h H"], q: Float[Any, "h H"], layer: int = 0) -> Any:
+    r"""Replaces the units of a layer by linear combinations of them: $U' = P U$, $V' = Q V$.
 
-    **Arguments:** `p`, `q`: P and Q, h × H; `layer`: from 0. Arrays shared with other layers change along one axis.
+    Args:
+        model: a model that declares its units.
+        p: P, for the incoming parameters.
+        q: Q, for the outgoing parameters.
+        layer: the layer, counted from 0; by default the first. Arrays shared with other layers change along one axis.
+
+    Returns:
+        The model with h units in the layer.
     """
     units = declared_units(model, layer)
     for matrix, slots in ((p, units.incoming), (q, units.outgoing)):
@@ -178,9 +186,14 @@ def map_units(model: Any, p: ArrayLike, q: ArrayLike, layer: int = 0) -> Any:
 
 
 def units_matrix(model: Any, maps: Iterable[tuple[ArrayLike, ArrayLike, int]]) -> Float[np.ndarray, "n m"]:
-    r"""The matrix of `map_units`, one layer after the other, on flattened parameters: $\theta = E \theta'$.
+    r"""The matrix of `map_units` in one layer after the other, on flattened parameters: $\theta = E \theta'$.
 
-    **Arguments:** `model`: the network before, m parameters; `maps`: (P, Q, layer) for `map_units`.
+    Args:
+        model: the network before, of m parameters.
+        maps: (P, Q, layer) for `map_units`, in order.
+
+    Returns:
+        E, with a row for each of the n parameters after.
     """
     leaves, structure = jax.tree.flatten(eqx.filter(model, eqx.is_inexact_array))
     sizes = [leaf.size for leaf in leaves]

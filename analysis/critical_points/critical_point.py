@@ -13,7 +13,7 @@ from ..curvature.spectrum import DENSE_HESSIAN_LIMIT
 from ..embeddings.embedding import Embedding, LayeredEmbedding
 from ..embeddings.narrow_landscape import NarrowLandscape, narrow_landscape
 from ..embeddings.reduction import reduce_layers
-from ..embeddings.width import EffectiveWidth
+from ..embeddings.width import EffectiveWidth, effective_widths
 from ..threads import in_one_thread
 from ..thresholds import STANDARD, Thresholds
 from .refine import descend_to_critical_point, solve_gradient
@@ -146,7 +146,9 @@ def critical_point(
         yield certify(solve_gradient(landscape, descend_to_critical_point(landscape, start)), None, start.size)
 
     def with_units() -> Iterator[CriticalPoint]:
-        embedding = reduce_layers(landscape.at(start), effective)
+        model = landscape.at(start)
+        widths = effective_widths(model, thresholds=thresholds) if effective is None else effective
+        embedding = reduce_layers(model, widths)
         narrow = narrow_landscape(landscape, embedding)
         for point in _candidate_points(narrow, thresholds):
             solved = eqx.tree_at(lambda e: e.narrow, embedding, unflatten(embedding.narrow, point))

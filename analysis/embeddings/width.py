@@ -8,16 +8,7 @@ from jaxtyping import Float, Int
 
 from ...models.unit_law import EmbeddingType, UnitLaw
 from ...models.units import declared_units, layers_of, unit_vectors
-
-# A part of the units counts as zero if its share in the map is below one per cent.
-UNIT_SHARE = 0.01
-# Two units lie on one ray if their directions differ by less than this angle, in radians: units of one ray align as
-# they grow, and rays of different features are far apart.
-RAY_ANGLE = 0.3
-# Two units are copies if they differ by less than this share of the larger.
-COPY_DISTANCE = 0.1
-# A width whose smallest kept and largest dropped parts differ by less than this factor is not well defined.
-CLEAR_GAP = 10.0
+from ..thresholds import STANDARD, Thresholds
 
 
 class EffectiveWidth(eqx.Module):
@@ -33,6 +24,7 @@ class EffectiveWidth(eqx.Module):
         embedding: which reduction is used, the most general type that the unit's law allows.
         threshold: $\text{share}^{1/p} \cdot \text{scale}$, p the degree of a unit's output in all its parameters.
         groups: for types i–iii the group that each unit belongs to, −1 for dropped units; `None` for type iv.
+        clear: whether the gap is at least 10 (`Thresholds`), so that the number does not depend on the threshold.
         layer: whose units, from 0.
     """
 
@@ -43,12 +35,8 @@ class EffectiveWidth(eqx.Module):
     embedding: EmbeddingType
     threshold: float
     groups: Int[np.ndarray, " H"] | None
+    clear: bool
     layer: int = 0
-
-    @property
-    def clear(self) -> bool:
-        """Whether the gap is at least 10, so that the number does not depend on the threshold."""
-        return self.gap >= CLEAR_GAP
 
     def __str__(self) -> str:
         certainty = "clear" if self.clear else "unclear"
@@ -56,7 +44,7 @@ class EffectiveWidth(eqx.Module):
 
 
 def effective_width(
-    model: Any, *, scale: float | None = None, share: float = UNIT_SHARE, layer: int = 0
+    model: Any, *, scale: float | None = None, layer: int = 0, thresholds: Thresholds = STANDARD
 ) -> EffectiveWidth:
     r"""The effective width of one layer of a model with units.
 
@@ -68,9 +56,10 @@ def effective_width(
         model: a model with declared units.
         scale: typical size of a part after learning; by default the largest present, so that only an all-zero network
             has width 0. Along a trajectory give the largest on it.
-        share: the share in the map below which a part counts as zero, by default one per cent. A part of relative size
-            r has share $r^p$ in the map, p the degree of a unit's output in all its parameters.
         layer: whose units, from 0.
+        thresholds: `unit_share`, the share in the map below which a part counts as zero (a part of relative size r has
+            share $r^p$, p the degree of a unit's output in all its parameters), `ray_angle`, `copy_distance` and
+            `clear_gap`.
 
     Returns:
         The effective width, with its gap.
@@ -80,11 +69,12 @@ def effective_width(
 
     Source: Zhang, Saxe & Latham (2025), Theorem 3.
     """
+    share = thresholds.unit_share
     if not 0 < share < 1:
         raise ValueError(f"the share must lie between 0 and 1; got {share}.")
     law = declared_units(model, layer).law
     theta = np.asarray(unit_vectors(model, layer))
-    sizes, groups, scatters = _parts(theta, law)
+    sizes, groups, scatters = _parts(theta, law, thresholds)
     scale = float(np.max(sizes, initial=0.0)) if scale is None else scale
     threshold = share ** (1 / (law.order + 1)) * scale
     # Without a zero of φ no unit can be dropped, however small.
@@ -104,34 +94,40 @@ def effective_width(
         embedding=law.embedding,
         threshold=threshold,
         groups=labels,
+        clear=gap >= thresholds.clear_gap,
         layer=layer,
     )
 
 
-def effective_widths(model: Any, *, share: float = UNIT_SHARE) -> tuple[EffectiveWidth, ...]:
+def effective_widths(model: Any, *, thresholds: Thresholds = STANDARD) -> tuple[EffectiveWidth, ...]:
     """The effective width of every layer of units, each against its own largest part."""
-    return tuple(effective_width(model, share=share, layer=layer) for layer in range(len(layers_of(model))))
+    return tuple(effective_width(model, layer=layer, thresholds=thresholds) for layer in range(len(layers_of(model))))
 
 
-def leading_size(model: Any, layer: int = 0) -> float:
+def leading_size(model: Any, layer: int = 0, *, thresholds: Thresholds = STANDARD) -> float:
     """The size of the largest part of Θ: first singular value, ray or group."""
-    sizes, _, _ = _parts(np.asarray(unit_vectors(model, layer)), declared_units(model, layer).law)
+    sizes, _, _ = _parts(np.asarray(unit_vectors(model, layer)), declared_units(model, layer).law, thresholds)
     return float(np.max(sizes, initial=0.0))
 
 
-def _parts(theta: np.ndarray, law: UnitLaw) -> tuple[np.ndarray, list[np.ndarray] | None, np.ndarray]:
+def _parts(
+    theta: np.ndarray, law: UnitLaw, thresholds: Thresholds
+) -> tuple[np.ndarray, list[np.ndarray] | None, np.ndarray]:
     """Sizes in falling order, the groups of units they belong to, and the scatter within each group."""
     if law.embedding == "iv":
         sizes = np.linalg.svd(theta, compute_uv=False)
         return sizes, None, np.zeros_like(sizes)
-    groups = grouped(theta, law)
+    groups = grouped(theta, law, thresholds)
     sizes = np.array([_size(theta[group], law) for group in groups])
     return sizes, groups, np.array([_scatter(theta[group], law) for group in groups])
 
 
-def grouped(theta: Float[np.ndarray, "H N"], law: UnitLaw) -> list[np.ndarray]:
+def grouped(theta: Float[np.ndarray, "H N"], law: UnitLaw, thresholds: Thresholds = STANDARD) -> list[np.ndarray]:
     """Groups of units that are nearly proportional (type iii) or equal (ii, i), in falling order of their sizes."""
-    groups = _rays(theta, law.field == "real") if law.embedding == "iii" else _copies(theta)
+    if law.embedding == "iii":
+        groups = _rays(theta, law.field == "real", thresholds.ray_angle)
+    else:
+        groups = _copies(theta, thresholds.copy_distance)
     order = np.argsort([-_size(theta[group], law) for group in groups], kind="stable")
     return [groups[k] for k in order]
 
@@ -148,20 +144,20 @@ def _labels(groups: list[np.ndarray], width: int) -> np.ndarray:
     return labels
 
 
-def _rays(theta: np.ndarray, signed: bool) -> list[np.ndarray]:
+def _rays(theta: np.ndarray, signed: bool, angle: float) -> list[np.ndarray]:
     """Groups of units with nearly the same direction (up to sign where the law is homogeneous over ℝ)."""
     norms = np.linalg.norm(theta, axis=1)
     directions = theta / np.where(norms > 0, norms, 1.0)[:, None]
     cosines = directions @ directions.T
     cosines = np.abs(cosines) if signed else cosines
-    return _lead(np.argsort(-norms, kind="stable"), cosines > np.cos(RAY_ANGLE))
+    return _lead(np.argsort(-norms, kind="stable"), cosines > np.cos(angle))
 
 
-def _copies(theta: np.ndarray) -> list[np.ndarray]:
-    """Groups of units that are equal to within a tenth of the larger one."""
+def _copies(theta: np.ndarray, distance: float) -> list[np.ndarray]:
+    """Groups of units that are equal to within a share of the larger one."""
     norms = np.linalg.norm(theta, axis=1)
     gaps = np.linalg.norm(theta[:, None] - theta[None], axis=2)
-    return _lead(np.argsort(-norms, kind="stable"), gaps <= COPY_DISTANCE * np.maximum(norms[:, None], norms[None]))
+    return _lead(np.argsort(-norms, kind="stable"), gaps <= distance * np.maximum(norms[:, None], norms[None]))
 
 
 def _lead(order: np.ndarray, same: np.ndarray) -> list[np.ndarray]:

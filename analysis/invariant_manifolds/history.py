@@ -59,7 +59,7 @@ def manifold_history(
     law = declared_units(trajectory.initial_model, layer).law
     visits = itinerary(trajectory) if visits is None else visits
     visited = [visit.effective_widths[layer].width for visit in visits]
-    units = incoming(trajectory.initial_model, layer).shape[0]
+    units: int = incoming(trajectory.initial_model, layer).shape[0]
     widest = min(units, max(visited, default=0) + 1) if widest is None else widest
     if not 0 <= widest <= units:
         raise ValueError(f"the largest width must be between 0 and the number of units, {units}; got {widest}.")

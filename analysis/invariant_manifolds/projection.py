@@ -49,6 +49,7 @@ def project(model: Any, width: int, *, layer: int = 0) -> Embedding:
         embedding=law.embedding,
         threshold=float("nan"),
         groups=labels,
+        clear=False,
         layer=layer,
     )
     return reduce(model, effective)

@@ -55,12 +55,12 @@ def itinerary(trajectory: Trajectory, *, thresholds: Thresholds = STANDARD) -> I
     layers = range(len(layers_of(trajectory.initial_model)))
     models = [trajectory.model_at_index(passage.index) for passage in visited]
     # The end counts as well: a flow cut short on its way from the first plateau has grown beyond what it visited.
-    sizes = [max(leading_size(model, layer) for model in (*models, trajectory.final_model)) for layer in layers]
+    grown = (*models, trajectory.final_model)
+    sizes = [max(leading_size(model, layer, thresholds=thresholds) for model in grown) for layer in layers]
     drops = -np.diff(trajectory.losses[[passage.index for passage in visited]])
     visits = []
     for k, (passage, model) in enumerate(zip(visited, models, strict=True)):
-        share = thresholds.unit_share
-        effective = tuple(effective_width(model, scale=sizes[k], share=share, layer=k) for k in layers)
+        effective = tuple(effective_width(model, scale=sizes[k], layer=k, thresholds=thresholds) for k in layers)
         starts = _largest(np.asarray(incoming(model))) if effective else None
         beside = drops[max(k - 1, 0) : k + 1]
         visits.append(_visit(trajectory, passage, effective, starts, beside, scales, thresholds))

@@ -1,7 +1,4 @@
-"""Pairs of handwritten digits to tell apart: offline from scikit-learn, or MNIST from a user's own file."""
-
-import gzip
-from pathlib import Path
+"""Pairs of handwritten digits to tell apart, offline from scikit-learn."""
 
 import jax
 import numpy as np
@@ -11,9 +8,15 @@ Labelled = tuple[Float[np.ndarray, "P pixels"], Int[np.ndarray, " P"]]
 
 
 def digits() -> Labelled:
-    """The 1797 handwritten digits of 8 × 8 pixels that scikit-learn ships, with pixels from 0 to 1, and their labels.
+    """The 1797 handwritten digits of 8 × 8 pixels that scikit-learn ships.
 
     Needs the extra `saddlescope[data]`.
+
+    Returns:
+        Images with pixels from 0 to 1, and their labels.
+
+    Raises:
+        ValueError: when scikit-learn is not installed.
     """
     try:
         from sklearn.datasets import load_digits
@@ -23,33 +26,22 @@ def digits() -> Labelled:
     return images / 16.0, labels.astype(int)
 
 
-def mnist(path: str | Path) -> Labelled:
-    """The training images of MNIST with pixels from 0 to 1, and their labels, from a local copy.
-
-    **Arguments:** `path`: an `.npz` file with `x_train` and `y_train`, or a folder with `train-images-idx3-ubyte` and
-    `train-labels-idx1-ubyte`, either of them with or without `.gz`.
-    """
-    path = Path(path)
-    if path.is_dir():
-        images, labels = (_idx(_find(path, f"train-{name}-ubyte")) for name in ("images-idx3", "labels-idx1"))
-    elif path.suffix == ".npz" and path.exists():
-        with np.load(path) as file:
-            if not {"x_train", "y_train"} <= set(file.files):
-                raise ValueError(f"{path} must hold x_train and y_train; it holds {', '.join(file.files)}.")
-            images, labels = file["x_train"], file["y_train"]
-    else:
-        raise ValueError(f"{path} is neither an .npz file nor a folder of idx files.")
-    if len(images) != len(labels):
-        raise ValueError(f"{path} holds {len(images)} images and {len(labels)} labels.")
-    return images.reshape(len(images), -1) / 255.0, labels.astype(int)
-
-
 def image_pair(
     images: Float[np.ndarray, "P pixels"], labels: Int[np.ndarray, " P"], first: int, second: int
 ) -> tuple[Float[Array, "n pixels"], Float[Array, "n 2"]]:
-    """The images of two classes, and one-hot targets.
+    """The images of two classes.
 
-    **Raises:** `ValueError` if a class has no image.
+    Args:
+        images: images of all classes, one per row.
+        labels: their classes.
+        first: class whose target is (1, 0).
+        second: class whose target is (0, 1).
+
+    Returns:
+        The images of the two classes, in their order, and one-hot targets.
+
+    Raises:
+        ValueError: when a class has no image.
 
     Source: Zhang, Saxe & Latham (2025), Figure 3.
     """
@@ -59,23 +51,3 @@ def image_pair(
     chosen = (labels == first) | (labels == second)
     targets = np.stack([labels[chosen] == first, labels[chosen] == second], axis=1)
     return jax.device_put((images[chosen], targets.astype(float)))
-
-
-def _find(folder: Path, name: str) -> Path:
-    for candidate in (folder / name, folder / f"{name}.gz"):
-        if candidate.exists():
-            return candidate
-    raise ValueError(f"{folder} holds neither {name} nor {name}.gz.")
-
-
-def _idx(path: Path) -> np.ndarray:
-    """Unsigned bytes in the idx format: a magic number with the number of axes, their sizes, the entries."""
-    content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-    if content[:3] != b"\x00\x00\x08":
-        raise ValueError(f"{path} is not an idx file of unsigned bytes.")
-    axes = content[3]
-    shape = np.frombuffer(content, ">u4", axes, 4).astype(int)
-    entries = np.frombuffer(content, np.uint8, offset=4 + 4 * axes)
-    if entries.size != np.prod(shape):
-        raise ValueError(f"{path} is cut off: {entries.size} entries for shape {tuple(shape)}.")
-    return entries.reshape(shape)

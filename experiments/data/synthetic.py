@@ -1,13 +1,14 @@
-"""Data of known statistics: regression in and out of context, orthogonal points, cyclic shifts."""
+"""Data of known statistics: regression in and out of context, orthogonal points."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 
 import equinox as eqx
 import jax
 import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
+from ...catalogue import check_settings
 from ...models.attention import context_statistics
 from ...models.initialisation import normal_array, normal_arrays, split_key
 from ...models.quick import quickly_compiled
@@ -16,7 +17,15 @@ Pair = tuple[Float[Array, "P inputs"], Float[Array, "P outputs"]]
 
 
 def seed_keys(seed: int) -> tuple[PRNGKeyArray, PRNGKeyArray]:
-    """The random keys of one seed's data and of its initial weights."""
+    """The random keys of one seed's data and of its initial weights.
+
+    Args:
+        seed: a signed integer of 64 bits.
+
+    Returns:
+        Two independent keys.
+    """
+    check_settings(seed)
     # As an array, so that seeds of all sizes become what `jax.random.key` makes of them.
     return _seed_keys(np.int64(seed))
 
@@ -27,26 +36,41 @@ def _seed_keys(seed: Int[Array, ""]) -> tuple[PRNGKeyArray, PRNGKeyArray]:
     return data, model
 
 
-def power_law(count: int, exponent: float, total: float = 1.0) -> Float[np.ndarray, " count"]:
-    r"""$s_n \propto n^{-\kappa}$ for n = 1, …, `count`, with the given sum.
+def power_law(count: int, exponent: float | int, total: float = 1.0) -> Float[np.ndarray, " count"]:
+    r"""Singular values or eigenvalues $s_n \propto n^{-\kappa}$ for n = 1, …, `count`.
 
-    **Arguments:** `exponent`: κ; 0 ties all of them.
+    Args:
+        count: number of values.
+        exponent: κ; 0 makes all of them equal.
+        total: their sum.
+
+    Returns:
+        The values, falling.
     """
     values = np.arange(1, count + 1.0) ** -exponent
     return total * values / values.sum()
 
 
 def spectral_regression(
-    strengths: Float[np.ndarray, " K"],
-    variances: Float[np.ndarray, " K"] | None = None,
+    strengths: Sequence[float] | Float[np.ndarray, " K"],
+    variances: Sequence[float] | Float[np.ndarray, " L"] | None = None,
     *,
     key: PRNGKeyArray | None = None,
 ) -> Pair:
-    r"""A linear target whose moments are exact on 2K points: $\Sigma_{yx} = \sum s_k q_k r_k^\top$, $\Sigma_{xx} = \sum
-    d_k r_k r_k^\top$.
+    r"""A linear target whose moments are exact on 2K points.
 
-    **Arguments:** `strengths`: s; `variances`: d, by default 1; `key`: draws the directions $r_k$, $q_k$, by default
-    the axes.
+    $\Sigma_{yx} = \sum_k s_k q_k r_k^\top$, $\Sigma_{xx} = \sum_k d_k r_k r_k^\top$.
+
+    Args:
+        strengths: s, the singular values of Σ_yx.
+        variances: d, the eigenvalues of Σ_xx, by default 1.
+        key: draws the directions $r_k$, $q_k$, by default the axes.
+
+    Returns:
+        Inputs and targets.
+
+    Raises:
+        ValueError: when there are not as many variances as strengths, or one is not positive.
     """
     s = np.asarray(strengths, dtype=float)
     d = np.ones_like(s) if variances is None else np.asarray(variances, dtype=float)
@@ -62,7 +86,16 @@ def spectral_regression(
 def gaussian_inputs(
     samples: int, covariance: Float[np.ndarray, "D D"], *, key: PRNGKeyArray
 ) -> Float[np.ndarray, "samples D"]:
-    r"""Inputs $x \sim N(0, \Sigma)$: standard normal ones times the Cholesky factor of Σ."""
+    r"""Inputs $x \sim N(0, \Sigma)$: standard normal ones times the Cholesky factor of Σ.
+
+    Args:
+        samples: number of inputs.
+        covariance: Σ.
+        key: random key.
+
+    Returns:
+        One input per row.
+    """
     return np.asarray(normal_array(key, (samples, len(covariance)))) @ np.linalg.cholesky(covariance).T
 
 
@@ -74,10 +107,17 @@ def gaussian_regression(
     noise: float = 0.0,
     key: PRNGKeyArray,
 ) -> Pair:
-    r"""$x \sim N(0, \Sigma)$ and $y = f^*(x) + \xi$, $\xi \sim N(0, \sigma^2)$.
+    r"""Regression on Gaussian inputs: $x \sim N(0, \Sigma)$ and $y = f^*(x) + \xi$, $\xi \sim N(0, \sigma^2)$.
 
-    **Arguments:** `target`: $f^*$ of one input, like a teacher network; `samples`: their number; `covariance`: Σ;
-    `noise`: σ²; `key`: random key.
+    Args:
+        target: $f^*$ of one input, such as a teacher network.
+        samples: number of samples.
+        covariance: Σ.
+        noise: σ², the variance of the targets' noise.
+        key: random key.
+
+    Returns:
+        Inputs and targets.
     """
     _check_counts(samples=samples)
     x_key, noise_key = split_key(key, 2)
@@ -87,17 +127,31 @@ def gaussian_regression(
 
 
 def orthogonal_points(
-    sizes: Float[np.ndarray, " P"], targets: Float[np.ndarray, " P"], *, key: PRNGKeyArray | None = None
+    sizes: Sequence[float] | Float[np.ndarray, " P"],
+    targets: Sequence[float] | Float[np.ndarray, " Q"],
+    *,
+    key: PRNGKeyArray | None = None,
 ) -> Pair:
     r"""Orthogonal inputs of given norms, on which ReLU networks fit each sign of the targets by one ray.
 
-    **Arguments:** `sizes`: $\|x_k\|$; `targets`: $y_k$; `key`: draws the directions, by default the axes.
+    Args:
+        sizes: norms $\|x_k\|$ of the inputs.
+        targets: their targets $y_k$.
+        key: draws the directions, by default the axes.
+
+    Returns:
+        Inputs and targets.
+
+    Raises:
+        ValueError: when sizes and targets are not vectors of the same length.
 
     Source: Boursier, Pillaud-Vivien & Flammarion (2022).
     """
     sizes, targets = np.asarray(sizes, dtype=float), np.asarray(targets, dtype=float)
     if sizes.shape != targets.shape or sizes.ndim != 1:
-        raise ValueError(f"sizes and targets must be as many; got shapes {sizes.shape} and {targets.shape}.")
+        raise ValueError(
+            f"sizes and targets must be vectors of the same length; got shapes {sizes.shape} and {targets.shape}."
+        )
     rotation = np.eye(len(sizes)) if key is None else _rotation(normal_array(key, (len(sizes), len(sizes))))
     return jax.device_put((sizes[:, None] * rotation, targets[:, None]))
 
@@ -111,13 +165,21 @@ def in_context_regression(
     normalised: bool = False,
     key: PRNGKeyArray,
 ) -> tuple[tuple[Float[Array, "P D"], Float[Array, "P D"]], Float[Array, "P 1"]]:
-    r"""Sequences of linear regression problems, as what linear attention reads of them: $((\beta, x_q), y_q)$.
+    r"""Sequences of linear regression problems, reduced to what linear attention reads of them: $((\beta, x_q), y_q)$.
 
     $x \sim N(0, \Lambda)$, $w \sim N(0, I)$ per sequence, $y = w \cdot x + \xi$, $\beta = \sum_n y_n x_n$.
     `saddlescope.flows.in_context_population` has the moments of infinitely many.
 
-    **Arguments:** `covariance`: Λ; `context`: number N of examples before the query; `sequences`: their number;
-    `noise`: variance of the labels in context; `normalised`: divide β by N; `key`: random key.
+    Args:
+        covariance: Λ.
+        context: number N of examples before the query.
+        sequences: number of sequences.
+        noise: variance of the noise of the labels in context.
+        normalised: divide β by N.
+        key: random key.
+
+    Returns:
+        $(\beta, x_q)$ and $y_q$ of each sequence.
 
     Source: Zhang, Singh, Latham & Saxe (2025).
     """
@@ -135,38 +197,6 @@ def in_context_regression(
     beta, query = context_statistics(np.concatenate([x, labels[..., None]], axis=-1))
     beta = jax.device_put(np.asarray(beta) / context) if normalised else beta
     return (beta, query), jax.device_put(y[:, -1:])
-
-
-def fourier_template(
-    length: int, amplitudes: Mapping[int, float], *, key: PRNGKeyArray | None = None
-) -> Float[np.ndarray, " length"]:
-    r"""A real template of given $|\hat x(\xi)|$ and zero mean.
-
-    **Arguments:** `length`: p; `amplitudes`: $|\hat x|$ by frequency, 1 to p/2; `key`: draws the phases, by default 0.
-    """
-    frequencies = list(amplitudes)
-    if not all(1 <= frequency <= length // 2 for frequency in frequencies):
-        raise ValueError(f"frequencies must lie between 1 and {length // 2}; got {frequencies}.")
-    phases = np.zeros(len(frequencies))
-    if key is not None:
-        phases = np.asarray(jax.random.uniform(key, (len(frequencies),), maxval=2 * np.pi))
-    spectrum = np.zeros(length // 2 + 1, complex)
-    spectrum[frequencies] = np.array(list(amplitudes.values())) * np.exp(1j * phases)
-    if length % 2 == 0:
-        # The highest frequency of an even length is real.
-        spectrum[-1] = np.abs(spectrum[-1])
-    return np.fft.irfft(spectrum, length)
-
-
-def modular_addition(template: Float[np.ndarray, " p"]) -> Pair:
-    r"""All p² sums modulo p, on cyclic shifts of a template: inputs $[x_a, x_b]$, targets $x_{a + b}$.
-
-    Source: Kunin et al. (2025), Section 6.
-    """
-    p = len(template)
-    shifts = np.stack([np.roll(template, a) for a in range(p)])
-    a, b = np.divmod(np.arange(p * p), p)
-    return jax.device_put((np.concatenate([shifts[a], shifts[b]], axis=1), shifts[(a + b) % p]))
 
 
 def _rotation(normal: Float[Array, "n n"]) -> Float[np.ndarray, "n n"]:

@@ -1,5 +1,7 @@
 """Alternating gradient flows: schedules of diagonal and connected linear networks, attention, modular addition."""
 
+from typing import Any
+
 import numpy as np
 
 from ...analysis import theory
@@ -7,9 +9,11 @@ from ...analysis.figures.style import COLOURS
 from ...flows import in_context_population, linear_population, mean_squared_error, mirror_flow, simulate
 from ...models import Dense, LinearAttention, TwoLayer, linear, quadratic
 from ...models.units import unit_vectors
-from ..data.synthetic import fourier_template, modular_addition
+from ..data.cyclic_shifts import fourier_template, modular_addition
+from .check import at_least, at_most, close
+from .drawing import draw_levels
 from .ensemble import crossings, loss_curves, padded, plateau_times, seed_key
-from .panel import Panel, Reproduction, at_least, at_most, close
+from .panel import Panel, Reproduction
 from .staircase import RTOL, at_levels
 
 SOURCE = "Kunin et al. (2025), “Alternating gradient flows”"
@@ -40,13 +44,13 @@ def _diagonal_panel() -> Panel:
         close(f"loss after jump {k + 1}", levels[k + 1], float(held[k]), absolute=1e-6) for k in range(len(held))
     ]
 
-    def draw(ax):
-        for level in levels:
-            ax.axhline(level, color="0.6", lw=0.8, ls="--", zorder=0)
+    def draw(ax: Any) -> None:
+        draw_levels(ax, levels)
         ax.plot(scaled, losses, color=COLOURS[0], lw=1.3)
         ax.set(xlabel="t / ln(1/α), α = 1e-40", ylabel="loss")
 
-    return Panel("diagonal linear", draw, {"t": scaled, "loss": losses, "beta": beta}, tuple(checks))
+    drawn = {"t": scaled, "loss": losses, "beta": beta}
+    return Panel(title="diagonal linear", draw=draw, data=drawn, checks=tuple(checks))
 
 
 def _linear_panel() -> Panel:
@@ -69,9 +73,8 @@ def _linear_panel() -> Panel:
     slopes = (drops[1] - drops[0]) / np.log(scales[0] / scales[1])
     checks = [close(f"drop {k + 1} / ln 1/ε", schedule[k], slopes[k], relative=0.03) for k in range(len(schedule))]
 
-    def draw(ax):
-        for level in levels:
-            ax.axhline(level, color="0.6", lw=0.8, ls="--", zorder=0)
+    def draw(ax: Any) -> None:
+        draw_levels(ax, levels)
         ax.plot(curves.ts[0] / np.log(1 / scales[1]), curves.losses[0], color=COLOURS[0], lw=1.3)
         for time in schedule:
             ax.axvline(time, color=COLOURS[1], lw=0.8, ls=":")
@@ -79,7 +82,8 @@ def _linear_panel() -> Panel:
             xlabel="t / ln(1/ε), ε = 1e-12", ylabel="loss", xscale="log", xlim=(0.3 * schedule[0], 1.3 * schedule[-1])
         )
 
-    return Panel("connected linear", draw, {"t": curves.ts[0], "loss": curves.losses[0]}, tuple(checks))
+    drawn = {"t": curves.ts[0], "loss": curves.losses[0]}
+    return Panel(title="connected linear", draw=draw, data=drawn, checks=tuple(checks))
 
 
 def _attention_panel() -> Panel:
@@ -100,14 +104,13 @@ def _attention_panel() -> Panel:
     checks += [at_least(f"time near level {k}, over the bound", 0.1, spent[k] / bound) for k in range(1, 4)]
     checks.append(close("final loss", levels[-1], float(curves.losses[0, -1]), relative=0.01))
 
-    def draw(ax):
-        for level in levels:
-            ax.axhline(level, color="0.6", lw=0.8, ls="--", zorder=0)
+    def draw(ax: Any) -> None:
+        draw_levels(ax, levels)
         ax.plot(ts[1:], curves.losses[0, 1:], color=COLOURS[0], lw=1.3)
         ax.axvline(bound, color=COLOURS[1], lw=0.8, ls=":")
         ax.set(xlabel="time t", ylabel="loss", xscale="log")
 
-    return Panel("attention", draw, {"t": ts, "loss": curves.losses[0]}, tuple(checks))
+    return Panel(title="attention", draw=draw, data={"t": ts, "loss": curves.losses[0]}, checks=tuple(checks))
 
 
 def _modular_panel() -> Panel:
@@ -115,6 +118,9 @@ def _modular_panel() -> Panel:
 
     One unit cannot learn a whole frequency: those of a group switch on one by one, on plateaus of their own within its
     drop.
+
+    Returns:
+        The panel.
     """
     p, units, norm = 20, 18, 1e-2
     template = fourier_template(p, {1: 10.0, 3: 5.0, 5: 2.5})
@@ -137,12 +143,12 @@ def _modular_panel() -> Panel:
     checks.append(at_most("speed at a level / largest speed", 1e-2, float(np.max(stairs.slowest))))
     checks.append(at_least("first jump / lower bound of its time", 1.0, first / bound))
 
-    def draw(ax):
+    def draw(ax: Any) -> None:
         stairs.draw(ax, levels / levels[0])
         ax.axvline(bound, color=COLOURS[1], lw=0.8, ls=":")
         ax.set(xscale="log", xlim=(bound / 10, ts[-1]))
 
-    return Panel("modular addition, p = 20", draw, stairs.data, tuple(checks))
+    return Panel(title="modular addition, p = 20", draw=draw, data=stairs.data, checks=tuple(checks))
 
 
 def _make(seeds: int, quick: bool) -> tuple[Panel, ...]:
@@ -150,4 +156,8 @@ def _make(seeds: int, quick: bool) -> tuple[Panel, ...]:
     return panels if quick else (*panels, _modular_panel())
 
 
-AGF = (Reproduction("AGF", "alternating gradient flows: schedules of four architectures", SOURCE, _make, 1, 1),)
+REPRODUCTIONS = (
+    Reproduction(
+        name="AGF", title="alternating gradient flows: schedules of four architectures", source=SOURCE, make=_make
+    ),
+)

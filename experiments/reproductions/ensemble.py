@@ -16,10 +16,8 @@ from ..data.synthetic import seed_keys
 
 
 def padded(architecture: Architecture, width: int, scale: Any, room: int, *, key: PRNGKeyArray) -> TwoLayer:
-    """A network of `width` random units, filled up with zero units to `room`.
-
-    Zero units stay zero and do not act (Theorem 3 ii), so that networks of several widths make one ensemble.
-    """
+    """A network of `width` random units, filled up with zero units to `room`."""
+    # Zero units stay zero and do not act (Theorem 3 ii), so that networks of several widths make one ensemble.
     model = TwoLayer(architecture, width=room, scale=1.0, key=key)
     kept = scale * (np.arange(room) < width)[:, None]
     return with_units(model, kept * incoming(model), kept * outgoing(model))

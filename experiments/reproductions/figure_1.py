@@ -6,24 +6,28 @@ from typing import Any
 
 import equinox as eqx
 import numpy as np
+from jaxtyping import Float
 
 from ...analysis import effective_width, itinerary, plot_units, theory
 from ...analysis.figures.style import COLOURS
 from ...analysis.visits.itinerary import Itinerary
-from ...flows import (
-    Trajectory,
-    in_context_population,
-    linear_population,
-    quadratic_population,
-    simulate,
-    statistics_loss,
-)
+from ...flows import Trajectory, linear_population, quadratic_population, simulate, statistics_loss
 from ...flows.losses.statistics import SufficientStatistics
 from ...models import incoming, outgoing
-from ..runs.run import run
-from ..setups.figure_1 import ATTENTION_CONTEXT, ATTENTION_EIGENVALUES, CONVOLUTION_TARGET
+from ..runs.run import Run, run
+from ..setups.figure_1 import (
+    ATTENTION_CONTEXT,
+    ATTENTION_EIGENVALUES,
+    CONVOLUTION_TARGET,
+    CONVOLUTION_VARIANCES,
+    LINEAR_COVARIANCE,
+    attention_statistics,
+    linear_statistics,
+)
 from ..setups.registry import experiment
-from .panel import Check, Panel, Reproduction, at_least, at_most, close, equal, farthest
+from .check import Check, at_least, at_most, close, equal, farthest
+from .drawing import draw_levels
+from .panel import Panel, Reproduction
 
 SOURCE = "Zhang, Saxe & Latham (2025), Figure 1"
 # Units that enter at third order go one by one only as ε → 0, and their plateaus last as 1/ε: so long, times ε.
@@ -34,28 +38,29 @@ TOGETHER = (
 )
 
 
-def _linear_statistics() -> SufficientStatistics:
-    covariance = np.array([[1.0, 1.0], [1.0, 4.0]])
-    values, vectors = np.linalg.eigh(covariance)
-    return linear_population(covariance, (vectors / np.sqrt(values)) @ vectors.T, weight=0.5)
-
-
 def _convolution_statistics() -> SufficientStatistics:
-    return linear_population(np.diag([1.0, 1.0, 2.0, 1.0]), CONVOLUTION_TARGET[None], weight=1.0)
-
-
-def _attention_statistics() -> SufficientStatistics:
-    return in_context_population(np.diag(ATTENTION_EIGENVALUES), ATTENTION_CONTEXT)
+    return linear_population(np.diag(CONVOLUTION_VARIANCES), CONVOLUTION_TARGET[None], weight=1.0)
 
 
 def _quadratic_statistics() -> SufficientStatistics:
     return quadratic_population(np.eye(2), np.eye(2) / np.sqrt(8))
 
 
-class Plan(eqx.Module):
-    """What is asked of one panel: levels over the initial loss, and geometry of the weights.
+def _no_checks(model: Any) -> tuple[Check, ...]:
+    return ()
 
-    - `small_scale`: where units go one by one only at a smaller ε than the published one, that; with the reason.
+
+class Plan(eqx.Module):
+    """What is asked of one panel.
+
+    Attributes:
+        name: name of the experiment.
+        levels: plateau losses over the initial loss.
+        population: sufficient statistics of infinitely many samples; `None` for the points of the ReLU networks.
+        exact_on_sample: whether theory gives the sample's own levels.
+        small_scale: the ε at which units go one by one, where they do not at the published one; `None` where they do.
+        note: the reason for this.
+        geometry: checks of the weights at the end.
     """
 
     name: str = eqx.field(static=True)
@@ -64,14 +69,14 @@ class Plan(eqx.Module):
     exact_on_sample: bool = eqx.field(static=True, default=True)
     small_scale: float | None = eqx.field(static=True, default=None)
     note: str = eqx.field(static=True, default="")
-    geometry: Callable[[Any], tuple[Check, ...]] = eqx.field(static=True, default=lambda model: ())
+    geometry: Callable[[Any], tuple[Check, ...]] = eqx.field(static=True, default=_no_checks)
 
 
 def _widths(visits: Itinerary) -> tuple[int, ...]:
     return tuple(visit.effective_width.width for visit in visits if visit.effective_width is not None)
 
 
-def _fractions(flow: Trajectory, visits: Itinerary) -> np.ndarray:
+def _fractions(flow: Trajectory, visits: Itinerary) -> Float[np.ndarray, " V"]:
     return np.array([visit.critical_point.loss for visit in visits]) / flow.losses[0]
 
 
@@ -86,7 +91,7 @@ def _make(plan: Plan, seeds: int, quick: bool) -> tuple[Panel, ...]:
     return tuple(panels)
 
 
-def _loss_panel(plan: Plan, runs: list) -> Panel:
+def _loss_panel(plan: Plan, runs: list[Run]) -> Panel:
     checks = []
     stairs = [one for one in runs if _widths(one.itinerary) == (0, 1, 2)]
     if plan.small_scale:
@@ -107,11 +112,16 @@ def _loss_panel(plan: Plan, runs: list) -> Panel:
         checks.append(at_most("final loss / initial loss", 1e-8, last))
     drawn = {f"t-{k}": one.trajectory.ts for k, one in enumerate(runs)}
     drawn |= {f"loss-{k}": one.trajectory.losses / one.trajectory.losses[0] for k, one in enumerate(runs)}
+    return Panel(
+        title="loss",
+        draw=lambda ax: _draw_losses(ax, plan, drawn),
+        data=drawn,
+        checks=tuple(checks),
+        note=plan.note,
+    )
 
-    return Panel("loss", lambda ax: _draw_losses(ax, plan, drawn), drawn, tuple(checks), plan.note)
 
-
-def _draw_losses(ax, plan: Plan, drawn: dict[str, np.ndarray]) -> None:
+def _draw_losses(ax: Any, plan: Plan, drawn: dict[str, np.ndarray]) -> None:
     """Losses over the initial one, to half as long again as the slowest needs."""
     ends = []
     for k in range(len(drawn) // 2):
@@ -121,8 +131,7 @@ def _draw_losses(ax, plan: Plan, drawn: dict[str, np.ndarray]) -> None:
     ax.set_xlim(0, 1.5 * max(ends))
     # Times of five digits stand clear of one another.
     ax.locator_params(axis="x", nbins=5)
-    for level in plan.levels:
-        ax.axhline(level, color="0.6", lw=0.8, ls="--", zorder=0)
+    draw_levels(ax, plan.levels)
     ax.set(xlabel="time t", ylabel="loss / initial loss")
     ax.legend(fontsize=7)
 
@@ -147,20 +156,25 @@ def _population_panel(plan: Plan, seeds: int) -> Panel:
     drawn |= {f"loss-{k}": flow.losses / flow.losses[0] for k, flow in enumerate(flows)}
 
     title = "population loss" + (f", ε = {scale:g}" if scale else "")
-    return Panel(title, lambda ax: _draw_losses(ax, plan, drawn), drawn, tuple(checks))
+    return Panel(title=title, draw=lambda ax: _draw_losses(ax, plan, drawn), data=drawn, checks=tuple(checks))
 
 
-def _weights_panel(plan: Plan, shown, number: int) -> Panel:
+def _weights_panel(plan: Plan, shown: Run, number: int) -> Panel:
     visit = shown.itinerary[number]
     model = shown.trajectory.model_at_index(visit.passage.index)
     last = number == len(shown.itinerary) - 1
     where = "end" if last else "plateau"
     checks = plan.geometry(model) if last else ()
     data = {"incoming": np.asarray(incoming(model)), "outgoing": np.asarray(outgoing(model))}
-    return Panel(f"incoming weights at the {where}", lambda ax: plot_units(model, number=number, ax=ax), data, checks)
+    return Panel(
+        title=f"incoming weights at the {where}",
+        draw=lambda ax: plot_units(model, number=number, ax=ax),
+        data=data,
+        checks=checks,
+    )
 
 
-def _rays(model, expected: np.ndarray) -> tuple[Check, ...]:
+def _rays(model: Any, expected: Float[np.ndarray, "2 2"]) -> tuple[Check, ...]:
     """The directions of the two largest rays of incoming weights, in either order."""
     groups = effective_width(model).groups
     assert groups is not None
@@ -173,40 +187,44 @@ def _rays(model, expected: np.ndarray) -> tuple[Check, ...]:
     return (close("cosine of the rays with theirs", 1.0, float(worst), absolute=1e-4),)
 
 
-def _norms(model, size: float, parts: int, tolerance: float) -> tuple[Check, ...]:
+def _norms(model: Any, size: float, parts: int, tolerance: float) -> tuple[Check, ...]:
     """The norm of the first incoming array of the largest units."""
     u = np.asarray(incoming(model))
     norms = np.sort(np.linalg.norm(u[:, : u.shape[1] // parts], axis=1))[::-1][:2]
     return (farthest("norms of the two largest units' first weights", size, norms.tolist(), relative=tolerance),)
 
 
-def _balanced_rank_two(model) -> tuple[Check, ...]:
+def _balanced_rank_two(model: Any) -> tuple[Check, ...]:
     r"""At the end $\sum u_i u_i^\top$ is the square root of $W^\top W$ = Σ_xx⁻¹, by balancedness."""
     u = np.asarray(incoming(model))
-    expected = np.linalg.eigvalsh(np.array([[1.0, 1.0], [1.0, 4.0]])) ** -0.5
+    expected = np.linalg.eigvalsh(LINEAR_COVARIANCE) ** -0.5
     found = np.linalg.eigvalsh(u.T @ u)[::-1]
     return tuple(close(f"eigenvalue {k + 1} of Σ u uᵀ", expected[k], found[k], relative=0.05) for k in range(2))
 
 
 # Sampling error of 8192 samples: 4 per cent of fourth moments, a third of that in weights, which enter cubed.
 PLANS = {
-    "1B": Plan("linear", (1.0, 0.5, 0.0), _linear_statistics, geometry=_balanced_rank_two),
-    "1C": Plan("linear-conv", (1.0, 0.4, 0.0), _convolution_statistics),
-    "1D": Plan("relu", (1.0, 0.5, 0.0), geometry=lambda model: _rays(model, np.array([[-1.0, 2.0], [2.0, 1.0]]))),
-    "1E": Plan("relu-conv", (1.0, 0.4, 0.0), geometry=lambda model: _rays(model, np.eye(2))),
+    "1B": Plan(name="linear", levels=(1.0, 0.5, 0.0), population=linear_statistics, geometry=_balanced_rank_two),
+    "1C": Plan(name="linear-conv", levels=(1.0, 0.4, 0.0), population=_convolution_statistics),
+    "1D": Plan(
+        name="relu",
+        levels=(1.0, 0.5, 0.0),
+        geometry=lambda model: _rays(model, np.array([[-1.0, 2.0], [2.0, 1.0]])),
+    ),
+    "1E": Plan(name="relu-conv", levels=(1.0, 0.4, 0.0), geometry=lambda model: _rays(model, np.eye(2))),
     "1F": Plan(
-        "attention",
-        theory.linear_attention_levels(ATTENTION_EIGENVALUES, ATTENTION_CONTEXT),
-        _attention_statistics,
+        name="attention",
+        levels=theory.linear_attention_levels(ATTENTION_EIGENVALUES, ATTENTION_CONTEXT),
+        population=attention_statistics,
         small_scale=5e-4,
         note=TOGETHER + "at a tenth of it all go one by one.",
         # vkq = λ⁻¹ / (N(1 + (1 + tr Λ/λ)/N)) for balanced v = ‖k‖ = ‖q‖ and β not divided by N.
         geometry=lambda model: _norms(model, (2 / (31 * (1 + 3 / 31))) ** (1 / 3), 2, 0.03),
     ),
     "1G": Plan(
-        "quadratic",
-        theory.isotropic_quadratic_levels(2),
-        _quadratic_statistics,
+        name="quadratic",
+        levels=theory.isotropic_quadratic_levels(2),
+        population=_quadratic_statistics,
         small_scale=5e-6,
         note=TOGETHER
         + "at a tenth of it seed 1 still makes the second drop with two units, of which the smaller has 35 % "
@@ -215,9 +233,14 @@ PLANS = {
         geometry=lambda model: _norms(model, 0.5 ** (1 / 3), 1, 0.03),
     ),
 }
-FIGURE_1 = tuple(
+REPRODUCTIONS = tuple(
     Reproduction(
-        name, experiment(plan.name).title, SOURCE + name[1], partial(_make, plan), 3, 2 if plan.small_scale else 1
+        name=name,
+        title=experiment(plan.name).title,
+        source=SOURCE + name[1],
+        make=partial(_make, plan),
+        seeds=3,
+        quick_seeds=2 if plan.small_scale else 1,
     )
     for name, plan in PLANS.items()
 )

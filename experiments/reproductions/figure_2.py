@@ -1,140 +1,40 @@
 """Figure 2: what decides how many plateaus there are and how long they last, in linear networks and in attention."""
 
-from collections.abc import Sequence
-from functools import cache
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
+from jaxtyping import Float
 
 from ...analysis.figures.style import COLOURS
-from ...flows import in_context_population, linear_population
-from ...models import Dense, LinearAttention, TwoLayer, incoming, linear, low_rank_plus_noise, outgoing
-from .ensemble import Curves, PlateauTimes, loss_curves, padded, plateau_times, seed_key
-from .panel import Panel, Reproduction, at_least, at_most, close
+from ...flows import linear_population
+from ...models import TwoLayer, low_rank_plus_noise
+from .check import at_least, at_most, close
+from .drawing import curves_panel, lengths_panel
+from .ensemble import Curves, PlateauTimes, loss_curves, plateau_times, seed_key
+from .figure_2_curves import (
+    ATTENTION_SCALE,
+    LINEAR,
+    LINEAR_ROOM,
+    LINEAR_SCALE,
+    POINTS,
+    attention_curves,
+    attention_levels,
+    linear_curves,
+    linear_levels,
+    linear_middles,
+    spectrum,
+)
+from .panel import Panel, Reproduction
 
 SOURCE = "Zhang, Saxe & Latham (2025), Figure 2"
-LINEAR, ATTENTION = Dense(linear, inputs=3, outputs=3), LinearAttention(inputs=3)
-# Units of every network here, most of them zero where a figure asks for fewer.
-LINEAR_ROOM, ATTENTION_ROOM = 100, 50
-LINEAR_SCALE, ATTENTION_SCALE = 1e-6, 1e-3
-POINTS = 2000
-# ln(σ / (1 − σ)) where (1 − σ)² = ½: half of a mode's loss is gone.
-HALF_LOSS = np.log(np.sqrt(2) - 1)
+# Attention's curves differ from seed to seed; of more than these one sees none.
+SHOWN = 8
 
 
-def spectrum(power: float) -> np.ndarray:
-    """s_n ∝ n^(−κ), n = 1, 2, 3, that sum to one."""
-    values = np.arange(1, 4.0) ** -power
-    return values / values.sum()
-
-
-@cache
-def linear_curves(width: int, power: float, scale: float, seeds: int, horizon: float) -> Curves:
-    """Linear networks on white inputs with singular values s_n, losses over the initial one."""
-    data = linear_population(np.eye(3), np.diag(spectrum(power)), weight=0.5)
-    models = [padded(LINEAR, width, scale, LINEAR_ROOM, key=seed_key(seed)) for seed in range(seeds)]
-    return loss_curves(models, [data] * seeds, _times(seeds, horizon))
-
-
-def linear_levels(power: float) -> np.ndarray:
-    """½ Σ_{k > r} s_k², r = 0, …, 3."""
-    squares = spectrum(power) ** 2 / 2
-    return np.array([squares[r:].sum() for r in range(4)])
-
-
-def linear_middles(width: int, power: float, scale: float, seeds: int) -> np.ndarray:
-    r"""Predicted times at which half of each mode's loss is gone, for the very initial weights.
-
-    From small weights every unit grows as $\theta_i = c_i e^{st} [q; r]$, $c_i = (q \cdot v_i + r \cdot u_i) / 2$, and
-    the mode as a sigmoid from $a(0) = \sum c_i^2$: $t = [\ln(s/a(0) - 1) + \ln(\sqrt 2 - 1)] / 2s$.
-    """
-    modes = []
-    for seed in range(seeds):
-        model = padded(LINEAR, width, scale, LINEAR_ROOM, key=seed_key(seed))
-        modes.append(np.sum((np.asarray(incoming(model)) + np.asarray(outgoing(model))) ** 2, axis=0) / 4)
-    s = spectrum(power)
-    return (np.log(s / np.array(modes) - 1) + HALF_LOSS) / (2 * s)
-
-
-@cache
-def attention_curves(width: int, power: float, scale: float, seeds: int, horizon: float) -> Curves:
-    """Linear attention with infinite context on inputs of covariance Λ ∝ diag(√s_n), largest eigenvalue one."""
-    data = in_context_population(np.diag(attention_eigenvalues(power)), np.inf, normalised=True, weight=0.5)
-    models = [padded(ATTENTION, width, scale, ATTENTION_ROOM, key=seed_key(seed)) for seed in range(seeds)]
-    return loss_curves(models, [data] * seeds, _times(seeds, horizon))
-
-
-def attention_eigenvalues(power: float) -> np.ndarray:
-    """λ_n with λ_n²/2, the positive eigenvalues of Σ_yZ, in the ratios of s_n."""
-    values = np.sqrt(spectrum(power))
-    return values / values[0]
-
-
-def attention_levels(power: float) -> np.ndarray:
-    """½ Σ_{d > m} λ_d, m = 0, …, 3, as the context becomes infinite."""
-    values = attention_eigenvalues(power) / 2
-    return np.array([values[m:].sum() for m in range(4)])
-
-
-def _times(seeds: int, horizon: float) -> np.ndarray:
-    return np.tile(np.linspace(0, horizon, POINTS), (seeds, 1))
-
-
-def _gap(times: PlateauTimes) -> np.ndarray:
+def _gap(times: PlateauTimes) -> Float[np.ndarray, " B"]:
     """The time between the first and the last drop: all intermediate plateaus together."""
     return times.middles[:, -1] - times.middles[:, 0]
-
-
-def _standard_error(values: np.ndarray) -> float:
-    return float(np.nanstd(values, ddof=1) / np.sqrt(len(values))) if len(values) > 1 else 0.0
-
-
-def _curves_panel(
-    title: str, curves: dict[str, Curves], initial: float | None = None, checks=(), note: str = ""
-) -> Panel:
-    """Loss curves over the initial loss, by default each its own; a mean over seeds would blur the steps."""
-    data = {f"{name}/{key}": getattr(each, key) for name, each in curves.items() for key in ("ts", "losses")}
-    data = {key: values.astype(np.float32)[:, ::4] for key, values in data.items()}
-
-    def draw(ax):
-        for k, name in enumerate(curves):
-            ts, losses = data[f"{name}/ts"], data[f"{name}/losses"]
-            losses = losses / (losses[:, :1] if initial is None else initial)
-            for row in range(len(ts)):
-                label = name if row == 0 else None
-                ax.plot(ts[row], losses[row], color=COLOURS[k % len(COLOURS)], lw=0.6, alpha=0.6, label=label)
-        ax.set(xlabel="time t", ylabel="loss / initial loss", ylim=(-0.03, 1.08))
-        ax.legend(fontsize=7, loc="upper right")
-
-    return Panel(title, draw, data, tuple(checks), note)
-
-
-def _lengths_panel(
-    title: str,
-    knob: str,
-    values: Sequence[float],
-    lengths: list[np.ndarray],
-    theory=None,
-    *,
-    log: str = "",
-    checks=(),
-    note="",
-) -> Panel:
-    """Mean and standard error over seeds against a knob, with the predicted line."""
-    means = np.array([np.nanmean(each) for each in lengths])
-    errors = np.array([_standard_error(each) for each in lengths])
-    data = {knob: np.array(values), "mean": means, "standard error": errors, "all": np.array(lengths)}
-
-    def draw(ax):
-        ax.errorbar(values, means, errors, fmt="o-", color=COLOURS[0], ms=4, capsize=3, label="mean ± standard error")
-        if theory is not None:
-            ax.plot(values, theory, "--", color="0.3", label="theory")
-        ax.set(xlabel=knob, ylabel="time from first to last drop")
-        ax.set(xscale="log" if "x" in log else "linear", yscale="log" if "y" in log else "linear")
-        ax.set_ylim(None if "y" in log else 0, None if "y" in log else 1.2 * np.max(means + errors))
-        ax.tick_params(which="minor", labelbottom=False, labelleft=False)
-        ax.legend(fontsize=7)
-
-    return Panel(title, draw, data, tuple(checks), note)
 
 
 def _width_panels(seeds: int, quick: bool) -> tuple[Panel, ...]:
@@ -158,12 +58,11 @@ def _width_panels(seeds: int, quick: bool) -> tuple[Panel, ...]:
     medians = [float(np.median(np.where(np.isnan(each), np.inf, each))) for each in spread]
     shorter = at_most("median with 50 heads / with 5 heads, first to last drop", 0.7, medians[-1] / medians[0])
     falling = at_most("largest median / the one of fewer heads, of neighbours", 1.0, _largest_ratio(medians))
-    short = {name: Curves(each.ts[:8], each.losses[:8], each.speeds[:8]) for name, each in attention.items()}
     return (
-        _curves_panel("linear, equal Hε²", curves),
-        _lengths_panel("linear: plateaus", "width H", widths, gaps, predicted, log="x", checks=checks),
-        _curves_panel("attention, equal ε", short),
-        _lengths_panel("attention: plateaus", "width H", heads, spread, log="xy", checks=(shorter, falling)),
+        curves_panel("linear, equal Hε²", curves),
+        lengths_panel("linear: plateaus", "width H", widths, gaps, theory=predicted, log="x", checks=checks),
+        curves_panel("attention, equal ε", attention, shown=SHOWN),
+        lengths_panel("attention: plateaus", "width H", heads, spread, log="xy", checks=(shorter, falling)),
     )
 
 
@@ -195,16 +94,15 @@ def _spectrum_panels(seeds: int, quick: bool) -> tuple[Panel, ...]:
         at_least("median number of intermediate plateaus, κ = 0", 1, heads[0]),
         at_least("median first to last drop / median first drop, κ = 0", 0.05, _relative_gap(attention["κ = 0"], 0.0)),
     )
-    short = {name: Curves(each.ts[:8], each.losses[:8], each.speeds[:8]) for name, each in attention.items()}
     return (
-        _curves_panel("linear", curves),
-        _lengths_panel("linear: plateaus", "κ", powers, gaps, predicted, checks=checks),
-        _curves_panel("attention", short),
-        _lengths_panel("attention: plateaus", "κ", powers, spread, checks=kept),
+        curves_panel("linear", curves),
+        lengths_panel("linear: plateaus", "κ", powers, gaps, theory=predicted, checks=checks),
+        curves_panel("attention", attention, shown=SHOWN),
+        lengths_panel("attention: plateaus", "κ", powers, spread, checks=kept),
     )
 
 
-def _relative_gap(curves: Curves, power: float) -> float:
+def _relative_gap(curves: Curves, power: float | int) -> float:
     times = plateau_times(curves, attention_levels(power))
     return float(np.nanmedian(_gap(times)) / np.nanmedian(times.middles[:, 0]))
 
@@ -240,15 +138,15 @@ def _low_rank_panels(seeds: int, quick: bool) -> tuple[Panel, ...]:
     )
     checks.append(close("median number of intermediate plateaus, rank 0", 2, counts[0], absolute=0))
 
-    def draw_ends(ax):
+    def draw_ends(ax: Any) -> None:
         ax.bar(ranks, [np.median(each) for each in ends], color=COLOURS[: len(ranks)])
         ax.set(xlabel="rank of the initial weights", ylabel="end of the first plateau", yscale="log", xticks=ranks)
 
-    ended = Panel("end of the first plateau", draw_ends, {"end": np.array(ends)}, tuple(checks))
-    return _curves_panel("linear, large weights of low rank", curves, float(levels[0])), ended
+    ended = Panel(title="end of the first plateau", draw=draw_ends, data={"end": np.array(ends)}, checks=tuple(checks))
+    return curves_panel("linear, large weights of low rank", curves, initial=float(levels[0])), ended
 
 
-def _last_above(curves: Curves, level: float) -> np.ndarray:
+def _last_above(curves: Curves, level: float) -> Float[np.ndarray, " B"]:
     """The last time at which each loss is above a level."""
     above = curves.losses > level
     return curves.ts[np.arange(len(above)), above.shape[1] - 1 - np.argmax(above[:, ::-1], axis=1)]
@@ -288,27 +186,26 @@ def _scale_panels(seeds: int, quick: bool) -> tuple[Panel, ...]:
     gaps, spread = [_gap(each) for each in times], [_gap(each) for each in held]
     line = [float(np.mean(gaps[-1]) + (rates[3] - rates[1]) * (x - logs[-1])) for x in logs]
     power = [float(np.nanmean(spread[-1]) * small[-1] / e) for e in small]
-    short = {name: Curves(each.ts[:8], each.losses[:8], each.speeds[:8]) for name, each in attention.items()}
     return (
-        _curves_panel("linear", curves),
-        _lengths_panel("linear: plateaus", "ε", scales, gaps, line, log="x", checks=checks),
-        _curves_panel("attention", short),
-        _lengths_panel("attention: plateaus", "ε", small, spread, power, log="xy", checks=powers),
+        curves_panel("linear", curves),
+        lengths_panel("linear: plateaus", "ε", scales, gaps, theory=line, log="x", checks=checks),
+        curves_panel("attention", attention, shown=SHOWN),
+        lengths_panel("attention: plateaus", "ε", small, spread, theory=power, log="xy", checks=powers),
     )
 
 
-def _power(logs: np.ndarray, times: list[np.ndarray]) -> float:
+def _power(logs: Float[np.ndarray, " K"], times: list[Float[np.ndarray, " B"]]) -> float:
     """The exponent of the two smallest ε, over seeds that made the drop at both."""
     last, before = times[-1], times[-2]
     both = np.isfinite(last) & np.isfinite(before)
     return float(np.median(np.log(last[both] / before[both])) / (logs[-1] - logs[-2]))
 
 
-def _reproduction(letter: str, title: str, make) -> Reproduction:
-    return Reproduction(f"2{letter}", title, SOURCE + letter, make, 20, 8)
+def _reproduction(letter: str, title: str, make: Callable[[int, bool], tuple[Panel, ...]]) -> Reproduction:
+    return Reproduction(name=f"2{letter}", title=title, source=SOURCE + letter, make=make, seeds=20, quick_seeds=8)
 
 
-FIGURE_2 = (
+REPRODUCTIONS = (
     _reproduction("A", "width shortens plateaus in attention, not in linear networks", _width_panels),
     _reproduction("B", "equal singular values remove intermediate plateaus in linear networks only", _spectrum_panels),
     _reproduction("C", "large weights of low rank have no first plateau", _low_rank_panels),

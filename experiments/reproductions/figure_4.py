@@ -1,20 +1,24 @@
 """Figure 4: other activations, by the lowest Taylor order of a unit's output in its incoming weights."""
 
+from collections.abc import Callable, Sequence
 from functools import cache
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import scipy
+from jaxtyping import Float
 
 from ...analysis import plot_units
 from ...flows import Landscape, gaussian_loss, mean_squared_error
 from ...models import Activation, Dense, TwoLayer, UnitLaw, cubic, incoming, outgoing, sigmoid, sine, tanh, x_tanh_x
 from ...models.units import with_units
-from ..data.synthetic import gaussian_inputs
+from ..data.synthetic import Pair, gaussian_inputs
+from .check import at_least, at_most, close, equal
 from .ensemble import seed_key
 from .figure_4_softmax import softmax_panel
-from .panel import Panel, Reproduction, at_least, at_most, close, equal
+from .panel import Panel, Reproduction
 from .staircase import Staircase, cosine, growth_rate, staircase
 
 SOURCE = "Zhang, Saxe & Latham (2025), Figure 4"
@@ -34,23 +38,25 @@ def _square_tanh() -> Activation:
     return Activation("z²tanh", lambda z: z**2 * jnp.tanh(z), law=UnitLaw(zero=True, order=3))
 
 
-def _teacher(activation: Activation, directions: np.ndarray) -> TwoLayer:
-    """y = φ(x; u₁*) + φ(x; u₂*)."""
+def _teacher(activation: Activation, directions: Float[np.ndarray, "2 2"]) -> TwoLayer:
+    """The teacher y = φ(x; u₁*) + φ(x; u₂*)."""
     model = TwoLayer(Dense(activation, inputs=2), width=2, scale=1.0, key=jax.random.key(0))
     return with_units(model, directions, np.ones((2, 1)))
 
 
-def _sample(activation: Activation, directions: np.ndarray, samples: int):
+def _sample(activation: Activation, directions: Float[np.ndarray, "2 2"], samples: int) -> Pair:
     """Standard normal inputs, targets with unit second moment, as for Figure 1G."""
     x = gaussian_inputs(samples, np.eye(2), key=jax.random.key(11))
     y = np.asarray(jax.jit(jax.vmap(_teacher(activation, directions)))(x))
     return jax.device_put((x, y / np.sqrt(np.mean(y**2))))
 
 
-def _drawn(stairs: Staircase, model: TwoLayer, levels=(1.0,), end: float | None = None):
+def _drawn(
+    stairs: Staircase, model: TwoLayer, levels: Sequence[float] = (1.0,), end: float | None = None
+) -> Callable[[Any], None]:
     """Loss curve, with the incoming weights of a model in its empty corner."""
 
-    def draw(ax):
+    def draw(ax: Any) -> None:
         stairs.draw(ax, levels)
         if end is not None:
             ax.set_xlim(0, end)
@@ -63,6 +69,9 @@ def _zeroth_order_panel(letter: str, samples: int) -> Panel:
     r"""φ(0) ≠ 0: the outgoing weights learn the mean at once, without a plateau.
 
     $f = \tfrac12 \sum_i v_i$ obeys $\dot f = -\tfrac H2 (f - \bar y)$.
+
+    Returns:
+        The panel.
     """
     width = 50
     data = _sample(sigmoid, FIRST, samples)
@@ -79,7 +88,7 @@ def _zeroth_order_panel(letter: str, samples: int) -> Panel:
         at_most("largest |L(t) − closed form| / L(0), t ≤ 5/H", 0.01, float(np.max(np.abs(found - expected)))),
     )
     draw = _drawn(stairs, stairs.flow.final_model, (1.0, 1 - mean), 5.0)
-    return Panel(f"{letter} sigmoid, order 0", draw, stairs.data, checks)
+    return Panel(title=f"{letter} sigmoid, order 0", draw=draw, data=stairs.data, checks=checks)
 
 
 def _first_order_panel(letter: str, activation: Activation, samples: int) -> Panel:
@@ -87,6 +96,9 @@ def _first_order_panel(letter: str, activation: Activation, samples: int) -> Pan
 
     Near zero φ = σ'(0) u·x, so that the network is a linear one with $\|\Sigma_{yx}\|$ as its only mode: with the mean
     squared error $u \propto \Sigma_{yx} e^{2 \|\Sigma_{yx}\| t}$.
+
+    Returns:
+        The panel.
     """
     data = _sample(activation, FIRST, samples)
     model = TwoLayer(Dense(activation, inputs=2), width=50, scale=1e-6, key=seed_key(0))
@@ -105,10 +117,11 @@ def _first_order_panel(letter: str, activation: Activation, samples: int) -> Pan
         close("growth rate before it", float(2 * np.linalg.norm(cross)), rate, relative=0.02),
         at_least("time to lose 10 %", 1.0, stairs.time_to(0.9)),
     )
-    return Panel(f"{letter} {activation.name}, order 1", _drawn(stairs, dropping), stairs.data, checks)
+    title = f"{letter} {activation.name}, order 1"
+    return Panel(title=title, draw=_drawn(stairs, dropping), data=stairs.data, checks=checks)
 
 
-def _single_unit_level(model: TwoLayer, data) -> float:
+def _single_unit_level(model: TwoLayer, data: Pair) -> float:
     """The loss at the fixed point of a network of one unit, from the largest unit of a model."""
     u, v = np.asarray(incoming(model)), np.asarray(outgoing(model))
     largest = int(np.argmax(np.linalg.norm(u, axis=1)))
@@ -118,7 +131,12 @@ def _single_unit_level(model: TwoLayer, data) -> float:
 
 
 def _higher_order_panel(
-    letter: str, activation: Activation, directions: np.ndarray, scale: float, horizon: float, samples: int
+    letter: str,
+    activation: Activation,
+    directions: Float[np.ndarray, "2 2"],
+    scale: float,
+    horizon: float,
+    samples: int,
 ) -> Panel:
     """Units grow one by one: one large unit on the plateau, at the level of a network of one unit, two at the end."""
     data = _sample(activation, directions, samples)
@@ -136,13 +154,17 @@ def _higher_order_panel(
             f"The first unit passes a saddle of the network of one unit, at {stairs.fractions[1]:.3g}, before it comes "
             f"to that network's minimum, at {stairs.fractions[2]:.3g}; units are recruited one by one all the same."
         )
-    return Panel(title, _drawn(stairs, stairs.model(1), (1.0, single)), stairs.data, checks, note)
+    draw = _drawn(stairs, stairs.model(1), (1.0, single))
+    return Panel(title=title, draw=draw, data=stairs.data, checks=checks, note=note)
 
 
 def _cubic_panel(letter: str) -> Panel:
     r"""The cubic teacher $x_1^3 + x_2^3$ on infinitely many inputs: the first unit takes the diagonal.
 
     One cube along (c, s) explains $[6(c^3 + s^3) + 9(c + s)]^2 / 450$ of it, most on the diagonal: 0.64.
+
+    Returns:
+        The panel.
     """
     teacher = _teacher(cubic, SECOND)
     # ½E y² = 15: targets scaled to ½ as elsewhere only change the units of time.
@@ -156,7 +178,8 @@ def _cubic_panel(letter: str) -> Panel:
         close("first plateau / initial loss", 0.36, float(stairs.fractions[1]), absolute=0.005),
         close("cosine of the first unit with the diagonal", 1.0, cosine(largest[None], np.ones(2)), absolute=0.005),
     )
-    return Panel(f"{letter} cubic, order 3", _drawn(stairs, stairs.model(1), (1.0, 0.36)), stairs.data, checks)
+    draw = _drawn(stairs, stairs.model(1), (1.0, 0.36))
+    return Panel(title=f"{letter} cubic, order 3", draw=draw, data=stairs.data, checks=checks)
 
 
 def _make(seeds: int, quick: bool) -> tuple[Panel, ...]:
@@ -173,6 +196,11 @@ def _make(seeds: int, quick: bool) -> tuple[Panel, ...]:
     )
 
 
-FIGURE_4 = (
-    Reproduction("4", "other activations: what comes first is decided by the lowest order", SOURCE, _make, 1, 1),
+REPRODUCTIONS = (
+    Reproduction(
+        name="4",
+        title="other activations: what comes first is decided by the lowest order",
+        source=SOURCE,
+        make=_make,
+    ),
 )

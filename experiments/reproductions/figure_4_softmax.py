@@ -1,5 +1,7 @@
 """Figure 4A: softmax attention, whose values learn at order zero and set the pace of its keys and queries."""
 
+from typing import Any
+
 import equinox as eqx
 import jax
 import numpy as np
@@ -8,8 +10,9 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from ...flows import mean_squared_error
 from ...models import SoftmaxAttention, TwoLayer
 from ...models.initialisation import normal_arrays
+from .check import Check, at_most, close
 from .ensemble import crossings, seed_key
-from .panel import Check, Panel, at_most, close
+from .panel import Panel
 from .staircase import Staircase, cosine, growth_rate, staircase
 
 HEADS, SCALE = 5, 1e-6
@@ -37,8 +40,12 @@ class MeanToken(eqx.Module):
     $\dot k = (2/H) M q$, $\dot q = (2/H) M^\top k$ with $M = \langle (y - \bar z \cdot V^*) C\, V^* z_q^\top \rangle$,
     C the covariance of a sequence's tokens.
 
-    - `best`: V*; `eigenvalues`: of S; `parts`: the shares of its modes in the loss; `floor`: the loss at V*;
-    - `drive`: M.
+    Attributes:
+        best: V*.
+        eigenvalues: eigenvalues of S.
+        parts: the shares of its modes in the loss.
+        floor: the loss at V*.
+        drive: M.
     """
 
     best: Float[np.ndarray, " D"]
@@ -48,7 +55,7 @@ class MeanToken(eqx.Module):
     drive: Float[np.ndarray, "D D"]
 
     def losses(self, ts: Float[np.ndarray, " T"], heads: int) -> Float[np.ndarray, " T"]:
-        """The loss at times t, from values of zero."""
+        """The loss of `heads` heads at times `ts`, from values of zero."""
         return self.floor + np.exp(-4 * heads * np.outer(ts, self.eigenvalues)) @ self.parts
 
 
@@ -61,7 +68,13 @@ def mean_token(tokens: Float[Array, "P N D"], labels: Float[Array, "P 1"]) -> Me
     parts = eigenvalues * (vectors.T @ best) ** 2
     centred = z - mean[:, None]
     drive = np.einsum("p,pnd,pn,pe->de", y - mean @ best, centred, centred @ best, z[:, -1]) / z.shape[1] / len(y)
-    return MeanToken(best, eigenvalues, parts, float(np.mean(y**2) - np.sum(parts)), drive)
+    return MeanToken(
+        best=best,
+        eigenvalues=eigenvalues,
+        parts=parts,
+        floor=float(np.mean(y**2) - np.sum(parts)),
+        drive=drive,
+    )
 
 
 def softmax_panel(sequences: int) -> Panel:
@@ -72,13 +85,19 @@ def softmax_panel(sequences: int) -> Panel:
     theory, flow = mean_token(*data), stairs.flow
     expected = theory.losses(flow.ts, HEADS)
 
-    def draw(ax):
+    def draw(ax: Any) -> None:
         stairs.draw(ax, (1.0, theory.floor / flow.losses[0]))
         ax.plot(flow.ts, expected / flow.losses[0], ":", color="k", lw=1)
         ax.set_xlim(-2, flow.ts[-1])
 
     checks = _checks(stairs, theory, expected)
-    return Panel("A softmax attention, order 0", draw, stairs.data | {"closed": expected}, checks, NOTE)
+    return Panel(
+        title="A softmax attention, order 0",
+        draw=draw,
+        data=stairs.data | {"closed": expected},
+        checks=checks,
+        note=NOTE,
+    )
 
 
 def _checks(stairs: Staircase, theory: MeanToken, expected: np.ndarray) -> tuple[Check, ...]:

@@ -1,16 +1,19 @@
 """Figure 6: skip connections make a network as fast as a shallower one."""
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import numpy as np
+from jaxtyping import Float
 
 from ...analysis.figures.style import COLOURS
 from ...flows import descend, gradient_descent, linear_population, mean_squared_error, statistics_loss
 from ...models import Activation, SkipConnected, linear, relu, scaled
 from ..setups.figure_1 import relu_data
+from .check import Check, at_most, close
 from .ensemble import Curves, crossings, loss_curves, seed_key
-from .panel import Check, Panel, Reproduction, at_most, close
+from .panel import Panel, Reproduction
 
 SOURCE = "Zhang, Saxe & Latham (2025), Figure 6"
 STRENGTHS = np.array([1.0, 0.5])
@@ -23,32 +26,34 @@ def _drawn(curves: dict[str, Curves]) -> dict[str, np.ndarray]:
     return {f"{name}/{key}": getattr(each, key) for name, each in curves.items() for key in ("ts", "losses")}
 
 
-def _draw(ax, curves: dict[str, Curves]) -> None:
+def _draw(ax: Any, curves: dict[str, Curves]) -> None:
     for k, (name, each) in enumerate(curves.items()):
         ax.plot(each.ts[0][1:], (each.losses[0] / each.losses[0, 0])[1:], color=COLOURS[k], lw=1.3, label=name)
     ax.set(xlabel="time t", ylabel="loss / initial loss", xscale="log")
     ax.legend(fontsize=7)
 
 
-def _times(horizon: float, count: int) -> np.ndarray:
+def _times(horizon: float, count: int) -> Float[np.ndarray, "B T"]:
     ts = np.concatenate([[0.0], np.geomspace(1e-5 * horizon, horizon, 3000)])
     return np.tile(ts, (count, 1))
 
 
-def _flows(models: list[SkipConnected], data, horizon: float) -> Curves:
+def _flows(models: list[SkipConnected], data: Any, horizon: float) -> Curves:
     return loss_curves(models, [data] * len(models), _times(horizon, len(models)), statistics_loss, until=1e-3)
 
 
-def _descents(models: list[SkipConnected], data, horizon: float) -> Curves:
+def _descents(models: list[SkipConnected], data: Any, horizon: float) -> Curves:
     """Gradient descent by the small steps that pass over kinks, on which a flow loses its time."""
     runs = [
         descend(model, mean_squared_error, data, optimiser=gradient_descent(0.02), t1=horizon, records=5000)
         for model in models
     ]
-    return Curves(*(np.stack([getattr(run, name) for run in runs]) for name in ("ts", "losses", "speeds")))
+    return Curves(**{name: np.stack([getattr(run, name) for run in runs]) for name in ("ts", "losses", "speeds")})
 
 
-def _run(activation: Activation, data, solve: Callable[..., Curves]) -> tuple[dict[str, Curves], list[np.ndarray]]:
+def _run(
+    activation: Activation, data: Any, solve: Callable[..., Curves]
+) -> tuple[dict[str, Curves], list[Float[np.ndarray, " S"]]]:
     """Loss curves for every skip at every scale, and when a tenth of the loss is gone."""
     curves, drops = {}, []
     for skip, (name, horizon) in enumerate(zip(NAMES, HORIZON, strict=True)):
@@ -60,12 +65,12 @@ def _run(activation: Activation, data, solve: Callable[..., Curves]) -> tuple[di
     return curves, drops
 
 
-def data_outputs(data) -> int:
+def data_outputs(data: Any) -> int:
     """The number of outputs of a sample or of statistics."""
     return data[1].shape[1] if isinstance(data, tuple) else data.target.shape[0]
 
 
-def _ordered(drops: list[np.ndarray]) -> tuple[Check, ...]:
+def _ordered(drops: list[Float[np.ndarray, " S"]]) -> tuple[Check, ...]:
     none, one, two = drops
     return (
         at_most("time to the first drop, skip 1 / no skip, largest", 1.0, float(np.max(one / none))),
@@ -73,7 +78,7 @@ def _ordered(drops: list[np.ndarray]) -> tuple[Check, ...]:
     )
 
 
-def _exponents(drops: list[np.ndarray], rate: float) -> tuple[Check, ...]:
+def _exponents(drops: list[Float[np.ndarray, " S"]], rate: float) -> tuple[Check, ...]:
     """Skipped weights stay small: four, three and two layers escape in ε⁻², ε⁻¹ and ln(1/ε) / rate."""
     ratio = np.log(SCALES[1] / SCALES[2])
     return (
@@ -104,9 +109,9 @@ def _make(seeds: int, quick: bool) -> tuple[Panel, ...]:
     checks = (*_ordered(times), *_exponents(times, STRENGTHS[0]))
     bent, drops = _run(relu, relu_data(jax.random.key(0)), _descents)
     return (
-        Panel("linear, 4 layers", lambda ax: _draw(ax, straight), _drawn(straight), checks),
-        Panel("ReLU, 4 layers", lambda ax: _draw(ax, bent), _drawn(bent), _ordered(drops)),
+        Panel(title="linear, 4 layers", draw=lambda ax: _draw(ax, straight), data=_drawn(straight), checks=checks),
+        Panel(title="ReLU, 4 layers", draw=lambda ax: _draw(ax, bent), data=_drawn(bent), checks=_ordered(drops)),
     )
 
 
-FIGURE_6 = (Reproduction("6", "skip connections: as fast as fewer layers", SOURCE, _make, 1, 1),)
+REPRODUCTIONS = (Reproduction(name="6", title="skip connections: as fast as fewer layers", source=SOURCE, make=_make),)

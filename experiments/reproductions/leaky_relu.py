@@ -1,28 +1,25 @@
 """Leaky ReLU networks on symmetric data are slowed linear networks."""
 
+from typing import Any
+
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from ...analysis.figures.style import COLOURS
 from ...flows import mean_squared_error, simulate
-from ...models import Activation, Dense, TwoLayer, UnitLaw, incoming, linear, outgoing
+from ...models import Dense, TwoLayer, incoming, leaky_relu, linear, outgoing
 from ...models.units import with_units
-from ..data.synthetic import gaussian_inputs
+from ..data.synthetic import Pair, gaussian_inputs
+from .check import at_most, close
 from .ensemble import seed_key
-from .panel import Panel, Reproduction, at_most, close
+from .panel import Panel, Reproduction
 
 SOURCE = "Zhang, Saxe & Latham (2025), “When are bias-free ReLU networks effectively linear networks?”"
 SLOPES = (0.0, 0.25, 0.5)
 HORIZON = 20.0
 
 
-def _leaky(slope: float) -> Activation:
-    law = UnitLaw(zero=True, degree=1, field="nonnegative", smooth=False)
-    return Activation(f"leaky ReLU, slope {slope:g}", lambda z: jnp.where(z > 0, z, slope * z), law=law)
-
-
-def _data(samples: int = 100):
+def _data(samples: int = 100) -> Pair:
     """Inputs in pairs ±x and an odd, linear target, so that the residual of an odd network is odd."""
     half = gaussian_inputs(samples // 2, np.diag([1.0, 0.36]), key=jax.random.key(7))
     x = np.concatenate([half, -half])
@@ -30,7 +27,7 @@ def _data(samples: int = 100):
 
 
 def _paired(architecture: Dense, width: int, scale: float, seed: int) -> TwoLayer:
-    """Units in pairs (u, v), (−u, −v): the even parts of their outputs cancel, now and for ever."""
+    """Units in pairs (u, v), (−u, −v): the even parts of their outputs cancel, at all times."""
     model = TwoLayer(architecture, width=width, scale=scale, key=seed_key(seed))
     u, v = incoming(model)[: width // 2], outgoing(model)[: width // 2]
     return with_units(model, np.concatenate([u, -u]), np.concatenate([v, -v]))
@@ -42,6 +39,9 @@ def _panel(paired: bool, seeds: int) -> Panel:
     For an odd residual e and symmetric inputs $E[e\, \sigma(u \cdot x)] = c\, E[e\, u \cdot x]$, so that
     $W^{leaky}(t) = c^{-1/2} W^{linear}(ct)$ as long as f is odd: exactly for paired units, and up to what random small
     weights leave of $\sum_i v_i |u_i \cdot x|$ otherwise.
+
+    Returns:
+        The panel.
     """
     data, times = _data(), np.linspace(0.02, 1.0, 80)
     # Of random units the error is that of the theorem's assumption, not of the integrator.
@@ -58,7 +58,7 @@ def _panel(paired: bool, seeds: int) -> Panel:
         drawn["linear"] = np.stack([HORIZON * times, reference])
         for slope in SLOPES:
             c = (1 + slope) / 2
-            model = TwoLayer(Dense(_leaky(slope), inputs=2), width=width, scale=1.0, key=seed_key(seed))
+            model = TwoLayer(Dense(leaky_relu(slope), inputs=2), width=width, scale=1.0, key=seed_key(seed))
             model = with_units(model, incoming(straight) / np.sqrt(c), outgoing(straight) / np.sqrt(c))
             flow = simulate(model, mean_squared_error, data, t1=HORIZON / c, rtol=rtol, save_times=HORIZON / c * times)
             losses = flow.losses[np.searchsorted(flow.ts, HORIZON / c * times)] / flow.losses[0]
@@ -75,7 +75,7 @@ def _panel(paired: bool, seeds: int) -> Panel:
         close("slope 0: final weights / linear ones", np.sqrt(2), sizes[0], relative=1e-6 if paired else 0.05)
     )
 
-    def draw(ax):
+    def draw(ax: Any) -> None:
         for k, (name, (ts, losses)) in enumerate(drawn.items()):
             ax.plot(ts, losses, color=COLOURS[k], lw=1.3, label=name)
             if name != "linear":
@@ -91,4 +91,12 @@ def _make(seeds: int, quick: bool) -> tuple[Panel, ...]:
     return _panel(True, 1), _panel(False, seeds)
 
 
-RELU = (Reproduction("leaky-ReLU", "leaky ReLU on symmetric data is a slowed linear network", SOURCE, _make, 3, 1),)
+REPRODUCTIONS = (
+    Reproduction(
+        name="leaky-ReLU",
+        title="leaky ReLU on symmetric data is a slowed linear network",
+        source=SOURCE,
+        make=_make,
+        seeds=3,
+    ),
+)

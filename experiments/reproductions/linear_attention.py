@@ -1,22 +1,30 @@
 """Plateaus of linear attention in context: separate key and query, merged, and of rank R."""
 
+from collections.abc import Iterable
+from typing import Any
+
 import numpy as np
+from jaxtyping import Float
 
 from ...analysis import itinerary, theory
 from ...analysis.figures.style import COLOURS
 from ...flows import in_context_population, simulate, statistics_loss
 from ...models import Dense, LinearAttention, TwoLayer, incoming, linear, outgoing
+from .check import at_most, close, equal, farthest
+from .drawing import draw_levels
 from .ensemble import Curves, loss_curves, padded, seed_key
-from .panel import Panel, Reproduction, at_most, close, equal, farthest
+from .panel import Panel, Reproduction
 
 SOURCE = "Zhang, Singh, Latham & Saxe (2025), “Training dynamics of in-context learning in linear attention”"
 CONTEXT = 31
 EIGENVALUES = (0.4, 0.3, 0.2, 0.1)
 
 
-def _plot(ax, flows: dict[str, tuple[np.ndarray, np.ndarray]], levels) -> None:
-    for level in levels:
-        ax.axhline(level, color="0.6", lw=0.8, ls="--", zorder=0)
+Curve = tuple[Float[np.ndarray, " T"], Float[np.ndarray, " T"]]
+
+
+def _plot(ax: Any, flows: dict[str, Curve], levels: Iterable[float]) -> None:
+    draw_levels(ax, levels)
     for k, (name, (ts, losses)) in enumerate(flows.items()):
         ax.plot(ts, losses, color=COLOURS[k % len(COLOURS)], lw=1.2, label=name)
     ax.set(xlabel="time t", ylabel="loss / initial loss")
@@ -46,7 +54,7 @@ def _separate_panel() -> Panel:
     drawn = {"t": flow.ts, "loss": flow.losses / flow.losses[0], "levels": levels}
     curve = {"separate, rank one": (drawn["t"], drawn["loss"])}
     title = "separate key and query, D = 4, N = 31"
-    return Panel(title, lambda ax: _plot(ax, curve, nearest), drawn, tuple(checks))
+    return Panel(title=title, draw=lambda ax: _plot(ax, curve, nearest), data=drawn, checks=tuple(checks))
 
 
 def _merged_panel(inputs: int = 4, context: int = 10) -> Panel:
@@ -54,6 +62,9 @@ def _merged_panel(inputs: int = 4, context: int = 10) -> Panel:
 
     $u(t) = \frac{s/b}{1 + (s / b u_0 - 1) e^{-2st}}$, s = √D, b = 1 + (1 + D)/N, L = ½(D − 2su + bu²), and
     $u_0 = \sum_i c_i^2$ with $c_i = (v_i + U_i \cdot I / \sqrt D) / 2$ from the initial weights.
+
+    Returns:
+        The panel.
     """
     data = in_context_population(np.eye(inputs), context, normalised=True, weight=0.5)
     model = TwoLayer(Dense(linear, inputs=inputs**2), width=8, scale=1e-6, key=seed_key(0))
@@ -62,7 +73,7 @@ def _merged_panel(inputs: int = 4, context: int = 10) -> Panel:
     start = float(np.sum((np.asarray(outgoing(model))[:, 0] + np.asarray(incoming(model)) @ direction) ** 2) / 4)
     times = np.linspace(0.1, 15.0, 150)
     flow = simulate(model, statistics_loss, data, t1=15.0, save_times=times)
-    u = s / b / (1 + (s / (b * start) - 1) * np.exp(-2 * s * times))
+    u = theory.merged_attention_strength(times, inputs, context, start)
     expected = (inputs - 2 * s * u + b * u**2) / 2
     losses = flow.losses[np.searchsorted(flow.ts, times)]
     visits = itinerary(flow)
@@ -75,12 +86,12 @@ def _merged_panel(inputs: int = 4, context: int = 10) -> Panel:
     )
     drawn = {"t": times, "loss": losses / flow.losses[0], "sigmoid": expected / flow.losses[0]}
 
-    def draw(ax):
+    def draw(ax: Any) -> None:
         _plot(ax, {"merged": (drawn["t"], drawn["loss"])}, (1.0, final))
         ax.plot(drawn["t"], drawn["sigmoid"], "--", color="k", lw=1, label="sigmoid")
         ax.legend(fontsize=7)
 
-    return Panel("merged key and query, Λ = I", draw, drawn, checks)
+    return Panel(title="merged key and query, Λ = I", draw=draw, data=drawn, checks=checks)
 
 
 def _rank_panel(seeds: int, quick: bool) -> Panel:
@@ -88,6 +99,9 @@ def _rank_panel(seeds: int, quick: bool) -> Panel:
 
     The pairs of a head that has begun to grow follow exponentially, each from its small start, so that short plateaus
     remain in between.
+
+    Returns:
+        The panel.
     """
     inputs, ranks = 4, (1, 2, 4)
     data = in_context_population(np.diag(EIGENVALUES), CONTEXT, normalised=True)
@@ -98,7 +112,7 @@ def _rank_panel(seeds: int, quick: bool) -> Panel:
         models = [padded(LinearAttention(inputs=inputs, rank=rank), 9, scale, 9, key=seed_key(k)) for k in range(seeds)]
         ts = np.concatenate([[0.0], np.geomspace(1.0, horizon, 3000)])
         curves[rank] = loss_curves(models, [data] * seeds, np.tile(ts, (seeds, 1)), until=1.0001 * levels[-1])
-    spent = {rank: np.array([_spent(each, levels) for each in _each(curves[rank])]) for rank in ranks}
+    spent = {rank: _spent(curves[rank], levels) for rank in ranks}
     odd = float(np.median(spent[2][:, [0, 2]].mean(axis=1) / spent[2][:, 1]))
     rest = float(np.median(spent[4].sum(axis=1)) / np.median(spent[1].sum(axis=1)))
     checks = [
@@ -110,30 +124,40 @@ def _rank_panel(seeds: int, quick: bool) -> Panel:
     shown = {f"R = {rank}": (each.ts[0], each.losses[0] / each.losses[0, 0]) for rank, each in curves.items()}
     drawn = {f"R={rank}/{key}": getattr(each, key)[:, ::4] for rank, each in curves.items() for key in ("ts", "losses")}
 
-    def draw(ax):
+    def draw(ax: Any) -> None:
         _plot(ax, shown, levels)
         ax.set(xscale="log", xlim=(10, horizon))
 
-    return Panel("rank R, D = 4, 9 heads", draw, drawn, tuple(checks))
+    return Panel(title="rank R, D = 4, 9 heads", draw=draw, data=drawn, checks=tuple(checks))
 
 
-def _each(curves: Curves) -> list[Curves]:
-    return [Curves(*(x[k : k + 1] for x in (curves.ts, curves.losses, curves.speeds))) for k in range(len(curves.ts))]
+def _spent(curves: Curves, levels: Float[np.ndarray, " L"]) -> Float[np.ndarray, "B M"]:
+    """The time that each flow spends within a fifth of a step of each intermediate level.
 
+    On the logarithm of time, where escapes of different rates compare.
 
-def _spent(curve: Curves, levels: np.ndarray) -> np.ndarray:
-    """The time spent within a fifth of a step of each intermediate level, on the logarithm of time.
-
-    There escapes of different rates compare.
+    Returns:
+        One row per flow, one column per intermediate level.
     """
-    ts, losses = curve.ts[0], curve.losses[0] / curve.losses[0, 0]
     steps = np.minimum(levels[:-2] - levels[1:-1], levels[1:-1] - levels[2:]) / 5
-    times = np.gradient(np.log(np.maximum(ts, ts[1])))
-    return np.array([times[np.abs(losses - x) < d].sum() for x, d in zip(levels[1:-1], steps, strict=True)])
+    rows = []
+    for ts, losses in zip(curves.ts, curves.losses / curves.losses[:, :1], strict=True):
+        times = np.gradient(np.log(np.maximum(ts, ts[1])))
+        rows.append([times[np.abs(losses - x) < d].sum() for x, d in zip(levels[1:-1], steps, strict=True)])
+    return np.array(rows)
 
 
 def _make(seeds: int, quick: bool) -> tuple[Panel, ...]:
     return _separate_panel(), _merged_panel(), _rank_panel(seeds, quick)
 
 
-ATTENTION = (Reproduction("attention", "plateaus of linear attention in context", SOURCE, _make, 8, 4),)
+REPRODUCTIONS = (
+    Reproduction(
+        name="attention",
+        title="plateaus of linear attention in context",
+        source=SOURCE,
+        make=_make,
+        seeds=8,
+        quick_seeds=4,
+    ),
+)

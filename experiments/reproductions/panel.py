@@ -1,79 +1,30 @@
 """What a reproduced figure consists of: panels, each with its data, its drawing, and checks against numbers."""
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import equinox as eqx
 import numpy as np
 
+from ...analysis.tables import plain_text
+from .check import COLUMNS, Check
 
-class Check(eqx.Module):
-    """One number against theory, under a criterion that is part of the code.
+if TYPE_CHECKING:
+    from rich.table import Table
 
-    - `quantity`: what it is; `theory`, `measured`: its values as they are shown;
-    - `error`: how far measured is from theory, as the criterion counts it; `criterion`: what `error` or the value had
-      to satisfy; `passed`: whether it did. Values that are not finite never pass.
-    """
-
-    quantity: str
-    theory: str
-    measured: str
-    error: float | None
-    criterion: str
-    passed: bool
-
-
-def _show(value: float) -> str:
-    return f"{value:.6g}"
-
-
-def close(
-    quantity: str, theory: float, measured: float, *, relative: float | None = None, absolute: float | None = None
-) -> Check:
-    """Passes if |measured − theory| is at most `absolute`, or `relative` times |theory|."""
-    tolerances = [tolerance for tolerance in (relative, absolute) if tolerance is not None]
-    if len(tolerances) != 1:
-        raise ValueError("give either a relative or an absolute tolerance.")
-    (tolerance,) = tolerances
-    error = abs(measured - theory) / (1.0 if relative is None else abs(theory))
-    criterion = f"error ≤ {tolerance:g}" + (" (absolute)" if relative is None else " (relative)")
-    return Check(quantity, _show(theory), _show(measured), float(error), criterion, bool(error <= tolerance))
-
-
-def farthest(
-    quantity: str,
-    theory: float,
-    measured: Sequence[float] | np.ndarray,
-    *,
-    relative: float | None = None,
-    **options: Any,
-) -> Check:
-    """`close` for the one of several values that is farthest from theory, or that is not finite."""
-    values = np.asarray(measured, dtype=float)
-    errors = np.where(np.isfinite(values), np.abs(values - theory), np.inf)
-    return close(quantity, theory, float(values[np.argmax(errors)]), relative=relative, **options)
-
-
-def at_most(quantity: str, bound: float, measured: float) -> Check:
-    """Passes if measured ≤ bound."""
-    return Check(quantity, f"≤ {_show(bound)}", _show(measured), None, "the bound", bool(measured <= bound))
-
-
-def at_least(quantity: str, bound: float, measured: float) -> Check:
-    """Passes if measured ≥ bound."""
-    return Check(quantity, f"≥ {_show(bound)}", _show(measured), None, "the bound", bool(measured >= bound))
-
-
-def equal(quantity: str, theory: Any, measured: Any) -> Check:
-    """Passes if both are the same when written out, such as sequences of widths."""
-    return Check(quantity, str(theory), str(measured), None, "equality", str(theory) == str(measured))
+# Columns of text that the table of a figure may take: more than any needs, so that no cell is folded.
+TABLE_WIDTH = 170
 
 
 class Panel(eqx.Module):
     """One panel of a figure.
 
-    - `title`; `checks`: its numbers; `draw`: draws it on given axes; `data`: the arrays that are drawn;
-    - `note`: what a reader must know, above all why a check fails.
+    Attributes:
+        title: what stands above it.
+        draw: draws it on given axes.
+        data: the arrays that are drawn.
+        checks: its numbers.
+        note: what a reader must know, above all why a check fails.
     """
 
     title: str
@@ -87,24 +38,44 @@ class Panel(eqx.Module):
         """Whether every check passed."""
         return all(check.passed for check in self.checks)
 
+    def __str__(self) -> str:
+        notes = [f"  {self.note}"] if self.note else []
+        return "\n".join([f"panel {self.title!r}", *(f"  {check}" for check in self.checks), *notes])
+
 
 class Reproduction(eqx.Module):
     """A figure that can be reproduced.
 
-    - `name`: such as "1B"; `title`, `source`: what it shows and where it is from;
-    - `make`: panels from a number of seeds and whether to be quick; `seeds`, `quick_seeds`: how many by default.
+    Attributes:
+        name: its name, such as "1B".
+        title: what it shows.
+        source: where it is from.
+        make: panels from a number of seeds and whether to be quick.
+        seeds: number of seeds by default.
+        quick_seeds: number of seeds by default when quick.
     """
 
     name: str = eqx.field(static=True)
     title: str = eqx.field(static=True)
     source: str = eqx.field(static=True)
     make: Callable[[int, bool], tuple[Panel, ...]] = eqx.field(static=True)
-    seeds: int = eqx.field(static=True)
-    quick_seeds: int = eqx.field(static=True)
+    seeds: int = eqx.field(static=True, default=1)
+    quick_seeds: int = eqx.field(static=True, default=1)
+
+    def __str__(self) -> str:
+        return f"Figure {self.name}: {self.title}\n{self.source}; {self.seeds} seeds, {self.quick_seeds} when quick"
 
 
 class Reproduced(eqx.Module):
-    """A reproduced figure: its panels, and how long they took."""
+    """A reproduced figure.
+
+    Attributes:
+        reproduction: which figure.
+        panels: its panels.
+        seeds: number of seeds.
+        quick: whether with fewer seeds and smaller sweeps.
+        seconds: how long it took.
+    """
 
     reproduction: Reproduction
     panels: tuple[Panel, ...]
@@ -116,3 +87,21 @@ class Reproduced(eqx.Module):
     def passed(self) -> bool:
         """Whether every panel passed."""
         return all(panel.passed for panel in self.panels)
+
+    def table(self) -> "Table":
+        """All checks as a rich table."""
+        from rich.box import SIMPLE_HEAD
+        from rich.table import Table
+
+        item = self.reproduction
+        result = Table(box=SIMPLE_HEAD, title=f"Figure {item.name}: {item.title}", title_justify="left")
+        result.add_column("panel")
+        for name in COLUMNS:
+            result.add_column(name, justify="right" if name in ("theory", "measured", "error") else "left")
+        for panel in self.panels:
+            for check in panel.checks:
+                result.add_row(panel.title, *check.cells)
+        return result
+
+    def __str__(self) -> str:
+        return plain_text(self.table(), width=TABLE_WIDTH)

@@ -12,27 +12,36 @@ from ...analysis.embeddings.width import leading_size
 from ...analysis.figures.style import COLOURS
 from ...analysis.visits.passages import passages
 from ...flows import Trajectory, simulate
+from .drawing import draw_levels
 from .ensemble import crossings
 
 # Levels and widths are read off a plateau to per cents.
 RTOL = 1e-6
+# A hundredth of a drop of the whole loss, on either side.
 NEAR = 0.02
 
 
 class Staircase(eqx.Module):
-    """A flow, the times of its visits, losses there over the initial one, and effective widths of one layer."""
+    """A flow and its visits.
+
+    Attributes:
+        flow: the flow.
+        indices: numbers of the saved times of the visits.
+        fractions: losses there over the initial loss.
+        widths: effective widths of one layer there.
+    """
 
     flow: Trajectory
     indices: tuple[int, ...]
-    fractions: np.ndarray
+    fractions: Float[np.ndarray, " V"]
     widths: tuple[int, ...]
 
     def model(self, visit: int) -> Any:
-        """The model at a visit."""
+        """The model at visit number `visit`."""
         return self.flow.model_at_index(self.indices[visit])
 
     @property
-    def slowest(self) -> np.ndarray:
+    def slowest(self) -> Float[np.ndarray, " V"]:
         """The speeds at the visits over the largest one."""
         return self.flow.speeds[list(self.indices)] / np.max(self.flow.speeds)
 
@@ -41,13 +50,18 @@ class Staircase(eqx.Module):
         flow = self.flow
         return float(crossings(flow.ts[None], flow.losses[None], fraction * flow.losses[0])[0])
 
-    def draw(self, ax, levels=(), label: str | None = None, colour: int = 0) -> None:
-        """Loss over initial loss, with visits, to half as long again as it needs.
+    def draw(self, ax: Any, levels: Sequence[float] = (), label: str | None = None, colour: int = 0) -> None:
+        """Loss over initial loss with the visits, to 1.5 times the time of convergence.
 
         Where the first plateau is ten times as long as all that follows, its beginning is left out.
+
+        Args:
+            ax: where to draw.
+            levels: plateau losses over the initial loss, by theory.
+            label: name of the curve.
+            colour: number of its colour.
         """
-        for level in levels:
-            ax.axhline(level, color="0.6", lw=0.8, ls="--", zorder=0)
+        draw_levels(ax, levels)
         fractions = self.flow.losses / self.flow.losses[0]
         ax.plot(self.flow.ts, fractions, color=COLOURS[colour], lw=1.3, label=label)
         ax.plot(self.flow.ts[list(self.indices)], self.fractions, "o", color=COLOURS[colour], ms=4)
@@ -69,7 +83,16 @@ def staircase(
 ) -> Staircase:
     """Integrates a flow and finds its visits.
 
-    **Arguments:** `model`, `loss`, `data`, `t1`, `save_times`: as for `simulate`; `layer`: whose effective width.
+    Args:
+        model: as for `simulate`.
+        loss: as for `simulate`.
+        data: as for `simulate`.
+        t1: as for `simulate`.
+        layer: the layer whose effective width is taken.
+        save_times: as for `simulate`.
+
+    Returns:
+        The flow and its visits.
     """
     flow = simulate(model, loss, data, t1=t1, rtol=RTOL, save_times=save_times)
     return _at(flow, [passage.index for passage in passages(flow)], layer)
@@ -81,8 +104,14 @@ def at_levels(flow: Trajectory, levels: Sequence[float], *, near: float = NEAR, 
     For flows over kinks, where the speed jumps and its minima are no visits, and for slow saddles between plateaus that
     theory does not name.
 
-    **Arguments:** `flow`; `levels`: falling; `near`: the share of the initial loss within which a loss counts as at a
-    level; `layer`: whose effective width.
+    Args:
+        flow: the flow.
+        levels: plateau losses over the initial loss, falling.
+        near: the share of the initial loss within which a loss counts as at a level.
+        layer: the layer whose effective width is taken.
+
+    Returns:
+        The flow and the moments found, one per level.
     """
     fractions = flow.losses / flow.losses[0]
     found = []
@@ -97,11 +126,21 @@ def _at(flow: Trajectory, found: list[int], layer: int) -> Staircase:
     models = [flow.model_at_index(index) for index in found]
     scale = max(leading_size(each, layer) for each in (*models, flow.final_model))
     widths = tuple(effective_width(each, scale=scale, layer=layer).width for each in models)
-    return Staircase(flow, tuple(found), flow.losses[found] / flow.losses[0], widths)
+    return Staircase(flow=flow, indices=tuple(found), fractions=flow.losses[found] / flow.losses[0], widths=widths)
 
 
 def growth_rate(ts: Float[np.ndarray, " T"], sizes: Float[np.ndarray, " T"], low: float, high: float) -> float:
-    """The exponential rate at which sizes grow between two bounds, by least squares."""
+    """The exponential rate at which sizes grow, by least squares.
+
+    Args:
+        ts: times.
+        sizes: sizes at these times.
+        low: the size above which the fit begins.
+        high: the size below which it ends.
+
+    Returns:
+        The rate.
+    """
     chosen = (sizes > low) & (sizes < high)
     return float(np.polyfit(ts[chosen], np.log(sizes[chosen]), 1)[0])
 

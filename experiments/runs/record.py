@@ -10,11 +10,23 @@ from ...analysis.visits.itinerary import Itinerary
 from ...analysis.visits.visit import Visit
 from ...flows import Trajectory
 
+# Rises when a field changes its meaning; fields may be added without.
 SCHEMA = 1
 
 
 def record(name: str, seed: int, trajectory: Trajectory, visits: Itinerary, **settings: Any) -> dict[str, Any]:
-    """Everything that a run found, as plain values; numbers that do not exist are `None`, never 0 or NaN."""
+    """Everything that a run found, as plain values; numbers that do not exist are `None`, never 0 or NaN.
+
+    Args:
+        name: name of the experiment.
+        seed: its seed.
+        trajectory: the flow.
+        visits: its itinerary.
+        **settings: whatever else the run was made with.
+
+    Returns:
+        The record, ready for JSON.
+    """
     return _plain(
         {
             "schema": SCHEMA,

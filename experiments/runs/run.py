@@ -1,8 +1,6 @@
 """One run of an experiment: flow, itinerary, figure, record, trajectory."""
 
 import json
-import os
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,22 +10,76 @@ import equinox as eqx
 from ...analysis import itinerary
 from ...analysis.visits.itinerary import Itinerary
 from ...flows import Result, Trajectory, load, simulate
+from ...flows.files import replacing
 from ...flows.simulation.trajectory import read_header
-from .record import record
 from ..setups.registry import experiment
+from .outputs import OutputPaths, check_writable, output_paths
+from .record import record
+
+# What rebuilds a run's set-up, besides the names of experiment and seed; stands in its record and its trajectory.
+SETTINGS = ("width", "scale", "t1")
 
 
 class Run(eqx.Module):
-    """A finished (or interrupted) run: the flow, its itinerary and its JSON record."""
+    """A finished (or interrupted) run.
 
+    Attributes:
+        title: name, seed and title of the experiment.
+        trajectory: the flow.
+        itinerary: the visits of the flow.
+        record: everything that was found, as plain values for JSON.
+        levels: plateau losses that theory predicts.
+    """
+
+    title: str
     trajectory: Trajectory
     itinerary: Itinerary
     record: dict[str, Any]
     levels: tuple[float, ...]
-    title: str
 
     def __str__(self) -> str:
         return f"{self.title}\n{self.trajectory}\n{self.itinerary}"
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether the flow was stopped by Ctrl-C."""
+        return self.trajectory.result is Result.interrupted
+
+    def write(self, folder: str | Path) -> OutputPaths:
+        """Writes figure (PNG), record (JSON) and trajectory (NPZ), each whole or not at all.
+
+        Args:
+            folder: where to; made if need be.
+
+        Returns:
+            The paths of the files. What cannot be written there raises a `ValueError` before anything is written.
+        """
+        name, seed, settings = (self.record[key] for key in ("experiment", "seed", "settings"))
+        paths = output_paths(name, seed, folder)
+        check_writable(*paths.all)
+        self.write_figure(paths.figure)
+        self.write_record(paths.record)
+        header = {"experiment": name, "seed": seed, **{key: settings[key] for key in SETTINGS}}
+        self.trajectory.save(paths.trajectory, **header)
+        return paths
+
+    def write_figure(self, path: Path) -> None:
+        """Writes the figure (PNG), whole or not at all."""
+        import matplotlib.pyplot as plt
+
+        from ...analysis import plot
+
+        figure = plot(self.trajectory, self.itinerary, levels=self.levels, title=self.title)
+        try:
+            with replacing(path) as partial:
+                figure.savefig(partial, format="png", dpi=150)
+        finally:
+            plt.close(figure)
+
+    def write_record(self, path: Path) -> None:
+        """Writes the record (JSON), whole or not at all."""
+        with replacing(path) as partial:
+            partial.write_text(json.dumps(self.record, indent=1, allow_nan=False) + "\n")
 
 
 def run(
@@ -42,11 +94,21 @@ def run(
 ) -> Run:
     """Runs an experiment by name.
 
-    **Arguments:** `name`: see `names()`; `seed`: of data and initial weights; `width`, `scale`, `t1`: replace the
-    published values; `progress`: called with (t, loss) now and then; `flowed`: called with trajectory and
-    settings when the flow is done, before the analysis, which may be interrupted.
+    Args:
+        name: see `experiment_names`.
+        seed: seed of data and initial weights.
+        width: number of units, by default the published one.
+        scale: standard deviation ε of the initial weights, by default the published one.
+        t1: horizon in the flow's time, by default the published one.
+        progress: called with (t, loss) every two seconds or more often.
+        flowed: called with the trajectory and the settings that `load_trajectory` needs, after the flow and before the
+            analysis, which may be interrupted.
 
-    **Raises:** `KeyboardInterrupt` where the flow was interrupted before its first step.
+    Returns:
+        The run; its flow may have been interrupted.
+
+    Raises:
+        KeyboardInterrupt: when the flow was interrupted before its first step.
     """
     chosen = experiment(name)
     setup = chosen.setup(seed, width=width, scale=scale, t1=t1)
@@ -62,64 +124,30 @@ def run(
         flowed(trajectory, {"experiment": name, "seed": seed, **settings})
     visits = itinerary(trajectory)
     levels = chosen.levels(setup.data)
-    title = f"{name}, seed {seed}: {chosen.title}"
-    return Run(trajectory, visits, record(name, seed, trajectory, visits, levels=levels, **settings), levels, title)
+    return Run(
+        title=f"{name}, seed {seed}: {chosen.title}",
+        trajectory=trajectory,
+        itinerary=visits,
+        record=record(name, seed, trajectory, visits, levels=levels, **settings),
+        levels=levels,
+    )
 
 
-def interrupted(finished: Run) -> bool:
-    """Whether the flow was stopped by Ctrl-C."""
-    return finished.trajectory.result is Result.interrupted
+def load_trajectory(path: str | Path) -> Trajectory:
+    """Reads back the trajectory of a run, with model, loss and data rebuilt from its settings.
 
+    Args:
+        path: the NPZ file that `Run.write` or `saddlescope run` wrote.
 
-def check_writable(folder: Path) -> None:
-    """Makes the folder if need be; a `ValueError` if files cannot be written there."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        raise ValueError(f"cannot write to {folder}: {error.strerror or error}.") from error
+    Returns:
+        The trajectory.
 
-
-def write_trajectory(trajectory: Trajectory, header: dict[str, Any], folder: Path) -> Path:
-    """Writes the trajectory (NPZ) with what is needed to rebuild its set-up; returns its path."""
-    check_writable(folder)
-    path = folder / f"{header['experiment']}-seed{header['seed']}.npz"
-    trajectory.save(path, **header)
-    return path
-
-
-def write(finished: Run, folder: Path) -> tuple[Path, ...]:
-    """Writes figure (PNG) and itinerary (JSON), each whole or not at all; returns their paths."""
-    import matplotlib.pyplot as plt
-
-    from ...analysis import plot
-
-    check_writable(folder)
-    stem = f"{finished.record['experiment']}-seed{finished.record['seed']}"
-    png, js = (folder / f"{stem}{ending}" for ending in (".png", ".json"))
-    figure = plot(finished.trajectory, finished.itinerary, levels=finished.levels, title=finished.title)
-    partial = png.with_suffix(".png.part")
-    figure.savefig(partial, format="png", dpi=150)
-    plt.close(figure)
-    os.replace(partial, png)
-    write_json(finished, js)
-    return png, js
-
-
-def write_json(finished: Run, path: Path) -> None:
-    """Writes the JSON record, whole or not at all."""
-    partial = path.with_name(path.name + ".part")
-    partial.write_text(json.dumps(finished.record, indent=1, allow_nan=False) + "\n")
-    os.replace(partial, path)
-
-
-def load_run(path: str | Path) -> Trajectory:
-    """Reads back a trajectory that `write_trajectory` saved, with model, loss and data rebuilt from its header."""
+    Raises:
+        ValueError: when the file is no trajectory, or not that of an experiment.
+    """
     header = read_header(path)
     if "experiment" not in header:
         raise ValueError(f"{path} was not written by an experiment; use saddlescope.flows.load with model and data.")
-    setup = experiment(header["experiment"]).setup(
-        header["seed"], width=header["width"], scale=header["scale"], t1=header["t1"]
-    )
+    settings = {key: header[key] for key in SETTINGS}
+    setup = experiment(header["experiment"]).setup(header["seed"], **settings)
     return load(path, setup.model, setup.loss, setup.data)

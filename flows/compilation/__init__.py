@@ -1,1 +1,4 @@
-"""Programs: which calls are the same program, and compiled ones that outlive their process. Imports models only."""
+"""Programs: which calls are the same program, and compiled ones that outlive their process.
+
+Imports models only.
+"""

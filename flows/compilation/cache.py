@@ -10,33 +10,35 @@ from typing import Any
 
 import jax
 
-# Names a folder for compiled programs, or switches their keeping off.
+# Environment variable that names the folder of compiled programs, or switches it off.
 VARIABLE = "SADDLESCOPE_CACHE"
 OFF = ("off", "no", "false", "0")
 # Bytes in all. A program takes about ten kilobytes, a run or an analysis about a megabyte.
 LIMIT = 2**28
 # A folder must have room for what one run writes, and more.
 ROOM = 2**22
-# Files grow by pages: one of whole pages was cut off, by a full disk or a kill. (One in 4096 is so by chance.)
+# Files grow by pages: one of whole pages was truncated, by a full disk or a kill (or is so by chance, one in 4096).
 PAGE = 4096
 
 
 def keep_compiled(folder: str | Path | None = None, *, limit: int = LIMIT) -> Path | None:
-    """Keeps compiled programs in a folder, so that another process does what this one did without compiling again.
+    """Keeps compiled programs in a folder, so that another process need not compile them again.
 
-    For scripts and notebooks, at their beginning; the command line does it by itself. What is kept of JAX's compiling
-    depends on program, shapes, versions and processor, so that results are the same. Several processes may share a
-    folder; nobody else should be able to write to it, since what is in it is run. Nothing changes where JAX's own cache
-    has been set up or switched off, or where the environment variable SADDLESCOPE_CACHE is "off".
+    For scripts and notebooks, at their beginning; the command line calls it by itself. JAX identifies a program by its
+    operations, shapes, versions and processor, so that results are the same. Several processes may share a folder;
+    nobody else should be able to write to it, since its contents are executed. Nothing changes where JAX's own cache
+    has been set up or switched off, or where the environment variable SADDLESCOPE_CACHE is "off". A warning is given
+    where the folder cannot be written; programs are then compiled as if this had not been called.
 
-    **Arguments:** `folder`: by default what SADDLESCOPE_CACHE names, or else `saddlescope` in the user's folder for
-    caches; `limit`: bytes beyond which what was not used for longest is deleted, now, not while programs are added.
+    Args:
+        folder: by default what SADDLESCOPE_CACHE names, or else `saddlescope` in the user's folder for caches.
+        limit: bytes beyond which the least recently used programs are deleted, now, not while programs are added.
 
-    **Returns:** the folder, or `None` where nothing is kept.
+    Returns:
+        The folder, or `None` where nothing is kept.
 
-    **Raises:** `ValueError` for a negative limit.
-
-    **Warns** where the folder cannot be written; programs are then compiled as if this had not been called.
+    Raises:
+        ValueError: when the limit is negative.
     """
     if limit < 0:
         raise ValueError(f"the limit must not be negative; got {limit} bytes.")
@@ -63,7 +65,7 @@ def _setting(name: str) -> Any:
 
 
 def _user_caches() -> Path:
-    """Where the operating system wants caches to be; a `RuntimeError` where the user has no home."""
+    """The operating system's folder for caches; a `RuntimeError` where the user has no home."""
     if sys.platform == "win32":
         return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
     if sys.platform == "darwin":
@@ -72,16 +74,16 @@ def _user_caches() -> Path:
 
 
 def _prepare(folder: Path) -> None:
-    """Makes the folder if need be; an `OSError` where it cannot be written, for want of rights, room or quota."""
+    """Makes the folder if it is missing; an `OSError` where rights, room or quota do not allow to write to it."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     with tempfile.TemporaryFile(dir=folder) as file:
         file.write(bytes(ROOM))
 
 
 def _prune(folder: Path, limit: int) -> None:
-    """Deletes what was cut off, and what was not used for longest until the rest is within the limit.
+    """Deletes truncated files, and the least recently used ones until the rest is within the limit.
 
-    JAX can do the latter itself, but takes a lock for every program that it reads and goes through the whole folder for
+    JAX can do the latter itself, but takes a lock for every program that it reads and searches the whole folder for
     every one that it writes.
     """
     files = []
@@ -102,15 +104,15 @@ def _prune(folder: Path, limit: int) -> None:
 def _configure(folder: Path) -> None:
     settings = {
         "jax_compilation_cache_dir": str(folder),
-        # However quickly compiled: a run consists of a hundred programs, most of which take a tenth of a second.
+        # Also what compiles quickly: a run consists of a hundred programs, most of which take a tenth of a second.
         "jax_persistent_cache_min_compile_time_secs": 0.0,
-        # XLA's own caches for GPUs would not be pruned, and their paths be part of what identifies a program, which
-        # would not be found again in a folder that was moved.
+        # XLA's own caches for GPUs would not be pruned, and their paths would be part of a program's identity, so that
+        # it would not be found again in a folder that was moved.
         "jax_persistent_cache_enable_xla_caches": "none",
     }
     for name, value in settings.items():
         if name.upper() not in os.environ:
             jax.config.update(name, value)
-    # A program that another process is writing is not yet readable, one that no longer fits is not written: it is
-    # compiled, which takes time but changes nothing.
+    # A program that another process is still writing cannot be read, one that does not fit is not written: both are
+    # compiled, which takes time but changes no result.
     warnings.filterwarnings("ignore", "Error (reading|writing) persistent compilation cache entry")

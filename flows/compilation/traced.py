@@ -1,4 +1,4 @@
-"""Functions as the programs that tracing makes of them, so that what computes the same is compiled once."""
+"""Functions as traced programs, so that functions that compute the same are compiled once."""
 
 import functools
 import math
@@ -20,11 +20,10 @@ SMALL = 100_000
 
 
 class Program:
-    """A jaxpr with the structure of its result; two are equal if their texts are, however they came about.
+    """A jaxpr with the structure of its result; two are equal if their texts are, whatever functions they come from.
 
-    A text holds every operation with all its parameters. Of functions with derivatives of their own it holds but the
-    name of the rule, so that the text of the gradient, in which the rules are spelled out, is put beside it where
-    there are such.
+    The text contains every operation with all its parameters, but of functions with custom derivatives only the name of
+    the rule. Where there are such functions, the text of the gradient, which contains the rules' operations, is added.
     """
 
     def __init__(self, jaxpr: Any, structure: Any, rules: str):
@@ -52,7 +51,7 @@ class Program:
 
 
 def _numbers(jaxpr: Jaxpr) -> int:
-    """How many numbers a program reads and writes, both branches of choices included, one round of a search."""
+    """How many numbers a program reads and writes, with all branches of conditionals and one round of each loop."""
     total = 0
     for operation in jaxpr.eqns:
         inner = [part for value in operation.params.values() for part in _programs(value)]
@@ -80,29 +79,31 @@ def _programs(value: Any) -> list[Jaxpr]:
 class Traced(eqx.Module):
     """A function of arrays that was traced once, for arguments of fixed shapes.
 
-    What it closed over are its `constants`, which are compiled in nowhere: fresh lambdas, copies of models and other
-    data of the same shapes share what is compiled for the first of them.
+    The arrays that it closed over are arguments of the compiled program, not part of it: fresh lambdas, copies of
+    models and other data of the same shapes share what is compiled for the first of them.
 
-    - `constants`: the arrays that the function holds; `program`: what it does.
+    Attributes:
+        constants: the arrays that the function closed over.
+        program: the operations.
     """
 
     constants: list[Any]
     program: Program = eqx.field(static=True)
 
     def __call__(self, *arguments: Any) -> Any:
-        """The function's value; leaves of the arguments that are no arrays are those that it was traced with."""
+        """The function's value; leaves of the arguments other than arrays are those that it was traced with."""
         leaves = jax.tree.leaves(eqx.filter(arguments, eqx.is_array))
         values = jaxpr_as_fun(ClosedJaxpr(self.program.jaxpr, self.constants))(*leaves)
         return jax.tree.unflatten(self.program.structure, values)
 
     @property
     def small(self) -> bool:
-        """Whether it does so little that compiling it takes longer than running it."""
+        """Whether compiling it with optimisation takes longer than running it."""
         return self.program.small
 
 
 def compiled(function: Callable) -> Callable:
-    """`eqx.filter_jit`, without optimisation where the first argument has the property of being `small`."""
+    """`eqx.filter_jit`, without optimisation where the first argument's property `small` is true."""
     plain, quick = eqx.filter_jit(function), quickly_compiled(function, eqx.filter_jit)
 
     @functools.wraps(function)
@@ -121,8 +122,12 @@ def evaluate(traced: Traced, *arguments: Any) -> Any:
 def trace(function: Callable, *arguments: Any) -> Traced:
     """The function as a program, for arguments of the shapes of those given.
 
-    **Arguments:** `function`: from PyTrees to a PyTree of arrays, without side effects; `arguments`: arrays, or
-    `jax.ShapeDtypeStruct` in their place, in any PyTrees.
+    Args:
+        function: from PyTrees to a PyTree of arrays, without side effects.
+        *arguments: arrays, or `jax.ShapeDtypeStruct` in their place, in any PyTrees.
+
+    Returns:
+        The traced function.
     """
     shapes, static = eqx.partition(arguments, _is_shape_or_array)
     leaves, structure = jax.tree.flatten(shapes)
@@ -143,7 +148,7 @@ def _is_shape_or_array(leaf: Any) -> bool:
 
 
 def _text_of_derivatives(flat: Callable, examples: list[Any]) -> str:
-    """The text of the gradient of all that the function returns, in which rules of differentiation are spelled out."""
+    """The text of the gradient of all that the function returns, with the operations of custom derivatives."""
 
     def total(*values: Any) -> Any:
         return sum(jnp.sum(leaf) for leaf in jax.tree.leaves(flat(*values)) if jnp.issubdtype(leaf.dtype, jnp.floating))

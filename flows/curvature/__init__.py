@@ -1,1 +1,4 @@
-"""The structured Hessian of a squared error. Imports landscapes and losses."""
+"""The structured Hessian of a squared error.
+
+Imports landscapes and losses.
+"""

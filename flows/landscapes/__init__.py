@@ -1,3 +1,4 @@
-"""The loss as a function of the flattened weights, its derivatives, and the gradient flow on it. Imports compilation
-and solvers.
+"""The loss as a function of the flattened parameters, its derivatives, and the gradient flow on it.
+
+Imports compilation and solvers.
 """

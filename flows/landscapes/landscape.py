@@ -25,8 +25,12 @@ PRODUCTS = 100
 def flatten(model: Any) -> Float[Any, " n"]:
     """All inexact arrays of a model as one vector θ, in the order of its leaves.
 
-    A NumPy array where the values are known, so that nothing is compiled for it; under a transformation of JAX's an
-    array of JAX's.
+    Args:
+        model: any PyTree.
+
+    Returns:
+        A NumPy array where the values are known, so that nothing is compiled for it; an array of JAX's under one of
+        its transformations.
     """
     leaves = jax.tree.leaves(eqx.filter(model, eqx.is_inexact_array))
     numpy = jnp if any(isinstance(leaf, Tracer) for leaf in leaves) else np
@@ -46,12 +50,12 @@ def unflatten(model: Any, theta: Float[Any, " n"]) -> Any:
 
 
 def is_traced(tree: Any) -> bool:
-    """Whether values are unknown, as they are under a transformation of JAX's."""
+    """Whether values are unknown, as under a transformation of JAX's."""
     return any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(tree))
 
 
 class Origin:
-    """Where a landscape comes from; compiled functions do not see it, so that all are equal."""
+    """The model and the loss that a landscape was made of; all are equal, since compiled functions do not see them."""
 
     def __init__(self, model: Any, loss: Callable[[Any, Any], Any]):
         self.model, self.loss = model, loss
@@ -69,11 +73,9 @@ def _inlined(landscape: "Landscape", *arguments: Any) -> bool:
 
 
 def _compiled(function: Callable) -> Callable:
-    """A function of a landscape, compiled where its arguments are known, with NumPy arrays out; inlined under tracing.
+    """A function of a landscape, compiled where its arguments are known, returning NumPy arrays; else inlined."""
 
-    Not a method: Equinox makes a module of each method that is asked for, which takes longer than a small gradient.
-    """
-
+    # Not a method: Equinox builds a module at each access to a method, which takes longer than a small gradient.
     def applied(structure: Any, leaves: list[Array], *arguments: Any) -> Any:
         return function(jax.tree.unflatten(structure, leaves), *arguments)
 
@@ -94,15 +96,19 @@ def _compiled(function: Callable) -> Callable:
 class Landscape(eqx.Module):
     r"""The loss $L(\theta)$ of a model on its data as a function of the flattened parameters θ, and its derivatives.
 
-    A PyTree, to be handed to compiled functions: of model and loss they see no more than what these compute, so that
-    the same computation on the same shapes is compiled once in a process, whatever weights, data, copies of the model
-    or fresh lambdas it comes from. Outside of compiled functions the methods compile themselves and return NumPy
-    arrays.
+    A PyTree that can be an argument of compiled functions: these see only what model and loss compute, so that the same
+    computation on the same shapes is compiled once in a process, whatever weights, data, copies of the model or fresh
+    lambdas it comes from. Outside of compiled functions the methods compile themselves and return NumPy arrays.
 
-    **Arguments:** `model`: any Equinox module with floating-point arrays, which make up θ; `loss`: scalar function of
-    (model, data); `data`: any PyTree of arrays.
+    Args:
+        model: any Equinox module with floating-point arrays, which make up θ.
+        loss: scalar function of (model, data).
+        data: any PyTree of arrays.
 
-    - `data`: as given; `program`: (θ, data) ↦ L, traced; `origin`: model and loss.
+    Attributes:
+        data: the data as given.
+        program: (θ, data) ↦ L, traced.
+        origin: model and loss.
     """
 
     data: Any
@@ -114,6 +120,13 @@ class Landscape(eqx.Module):
         self.program = trace(lambda theta, data: loss(unflatten(model, theta), data), theta, data)
         self.data, self.origin = data, Origin(model, loss)
 
+    def __str__(self) -> str:
+        model = type(self.model).__name__
+        loss = getattr(self.loss, "__name__", type(self.loss).__name__)
+        shapes = ", ".join("×".join(map(str, np.shape(leaf))) or "scalar" for leaf in jax.tree.leaves(self.data))
+        size = sum(leaf.size for leaf in jax.tree.leaves(eqx.filter(self.model, eqx.is_inexact_array)))
+        return f"Loss landscape of {model} with {size} parameters\nloss: {loss}\ndata: {shapes or 'none'}"
+
     # Kept, since searches on the host call the methods thousands of times.
     @functools.cached_property
     def parts(self) -> tuple[list[Any], Any]:
@@ -122,17 +135,17 @@ class Landscape(eqx.Module):
 
     @functools.cached_property
     def traced(self) -> bool:
-        """Whether data or constants are unknown, as they are under a transformation of JAX's."""
+        """Whether data or constants are unknown, as under a transformation of JAX's."""
         return is_traced(self)
 
     @property
     def small(self) -> bool:
-        """Whether the loss takes so little that a program with its derivatives need not be optimised."""
+        """Whether the loss is so cheap that a program with its derivatives need not be optimised."""
         return self.program.small
 
     @property
     def model(self) -> Any:
-        """The model that the landscape was made of, with its weights."""
+        """The model that the landscape was made of, with its parameters."""
         return self.origin.model
 
     @property
@@ -142,9 +155,9 @@ class Landscape(eqx.Module):
 
     @property
     def theta(self) -> Float[np.ndarray, " n"]:
-        """The flattened weights of the model that the landscape was made of."""
+        """The flattened parameters of the model that the landscape was made of."""
         if self.traced:
-            raise TypeError("compiled functions do not see a landscape's own weights; hand θ over beside it.")
+            raise TypeError("compiled functions do not see a landscape's own weights; pass θ as another argument.")
         return flatten(self.model)
 
     def at(self, theta: Float[Any, " n"]) -> Any:
@@ -167,7 +180,7 @@ class Landscape(eqx.Module):
         """Losses and gradients at several points."""
         if _inlined(self, thetas):
             return _values_and_gradients(self, thetas)
-        # In blocks of one size, filled up with the last point, so that one program serves any number.
+        # In blocks of one size, padded with the last point, so that one program serves any number.
         count = len(thetas)
         padded = np.concatenate([thetas, np.repeat(thetas[-1:], -count % BLOCK, axis=0)])
         blocks = [_values_and_gradients(self, padded[k : k + BLOCK]) for k in range(0, count, BLOCK)]
@@ -183,7 +196,7 @@ class Landscape(eqx.Module):
         if _inlined(self, theta, directions):
             return _hessian_products(self, theta, directions)
         directions = np.asarray(directions, theta.dtype)
-        # In blocks of one size, filled up with zeros, so that one program serves any number.
+        # In blocks of one size, padded with zeros, so that one program serves any number.
         count, size = directions.shape[1], _block_of_products(self, len(theta))
         padded = np.pad(directions, ((0, 0), (0, -count % size)))
         blocks = [_hessian_products(self, theta, padded[:, k : k + size]) for k in range(0, count, size)]
@@ -195,12 +208,12 @@ class Landscape(eqx.Module):
         return (matrix + matrix.T) / 2
 
     def sharpness(self, theta: Float[Any, " n"]) -> Float[Any, ""]:
-        r"""$\max|\lambda(\nabla^2 L)|$ at θ, from below and to about a tenth, by power iteration."""
+        r"""The sharpness $\max|\lambda(\nabla^2 L)|$ at θ, by power iteration: a lower bound within about a tenth."""
         return _sharpness(self, theta)
 
 
 def _block_of_products(landscape: Landscape, n: int) -> int:
-    """As few blocks as make up n, of one size."""
+    """The size of as few equal blocks as possible that make up n."""
     blocks = -(-n // (PRODUCTS if landscape.small else BLOCK))
     return -(-n // blocks)
 

@@ -21,10 +21,16 @@ def gradient_series(
 ) -> Float[np.ndarray, "6 n"]:
     r"""The coefficients $g_0, \ldots, g_5$ of $\nabla L(\theta + \sum_k s^k c_k) = \sum_k s^k g_k + O(s^6)$.
 
-    **Arguments:** `landscape`; `theta`: θ; `curve`: $c_1, c_2, \ldots$, at most five rows.
-
     By Taylor arithmetic (`jax.experimental.jet`), in which all orders cost little more than the last; where the loss
     has operations or rules of differentiation that it does not know, by nested forward derivatives.
+
+    Args:
+        landscape: the landscape of the loss L.
+        theta: θ.
+        curve: $c_1, c_2, \ldots$, at most five rows.
+
+    Returns:
+        $g_0, \ldots, g_5$, one row each.
     """
     padded = np.zeros((ORDER, theta.size), theta.dtype)
     padded[: len(curve)] = curve
@@ -37,13 +43,13 @@ def _series(landscape: Landscape, theta: Any, curve: Float[Any, "5 n"]) -> Float
     derivatives = [factorial * row for factorial, row in zip(factorials, curve, strict=True)]
     try:
         value, series = jet.jet(landscape.gradient, (theta,), (derivatives,))
-    except Exception:  # what jet does not know it reports in half a dozen ways
+    except Exception:  # jet has half a dozen ways to report that it does not know an operation
         return _nested(landscape, theta, curve)
     return jnp.stack([value, *(row / factorial for row, factorial in zip(series, factorials, strict=True))])
 
 
 def _nested(landscape: Landscape, theta: Any, curve: Float[Any, "5 n"]) -> Float[Array, "6 n"]:
-    def along(s: Array) -> Array:
+    def along(s: Any) -> Any:
         displacement = jnp.zeros_like(theta)
         # By Horner's rule: derivatives of powers are not finite at zero.
         for row in curve[::-1]:

@@ -1,4 +1,4 @@
-"""Where the parameters of units are in a flattened model."""
+"""The positions of the units' parameters in a flattened model."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from .landscape import flatten, unflatten
 
 
 def unit_positions(model: Any, layer: int = 0) -> Int[np.ndarray, "H d"]:
-    """Where the parameters of each unit of a layer are in the flattened model, one row each."""
+    """The positions of the parameters of each unit of a layer in the flattened model, one row each."""
     theta = flatten(model)
     return np.asarray(unit_vectors(unflatten(model, np.arange(theta.size, dtype=theta.dtype)), layer)).astype(int)
 

@@ -37,7 +37,7 @@ class Problem(eqx.Module):
     max_steps: int = eqx.field(static=True)
 
     def solve(
-        self, theta: Float[Array, " n"], t1: Any, event: dfx.Event | None = None
+        self, theta: Float[Any, " n"], t1: Any, event: dfx.Event | None = None
     ) -> tuple[Float[Array, ""], Float[Array, " n"], dfx.RESULTS]:
         """(t, θ(t), result) of the flow from θ at time t1, or at the event if that is earlier."""
         zero = jnp.zeros((), theta.dtype)
@@ -70,7 +70,7 @@ def problem_of(
     atol: Any = None,
     adjoint: dfx.AbstractAdjoint | None = None,
     max_steps: int = 100_000,
-) -> tuple[Problem, Float[Array, " n"]]:
+) -> tuple[Problem, Float[Any, " n"]]:
     """The problem of a model's flow, and the θ it starts from.
 
     Args:
@@ -118,7 +118,7 @@ def _check(model: Any, loss: Callable, data: Any, adjoint: Any, max_steps: int) 
 
 
 @jax.custom_jvp
-def _not_differentiable(leaf: Array) -> Array:
+def _not_differentiable(leaf: Any) -> Any:
     return leaf
 
 

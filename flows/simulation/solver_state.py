@@ -47,14 +47,14 @@ def parameter_norm(scaled_error: tuple[Array, Array]) -> Array:
 
 def controller_of(tolerances: Float[Array, " 2"]) -> ResumableController:
     """The step-size controller for (rtol, atol)."""
-    return ResumableController(rtol=tolerances[0], atol=tolerances[1], norm=parameter_norm)
+    return ResumableController(dfx.PIDController(rtol=tolerances[0], atol=tolerances[1], norm=parameter_norm))
 
 
 # What Diffrax puts where an implicit solver is to iterate to the controller's tolerances.
 _CONTROLLERS = dfx.with_stepsize_controller_tols(optx.Newton)().rtol
 
 
-def with_tolerances(solver: dfx.AbstractSolver, controller: dfx.PIDController) -> dfx.AbstractSolver:
+def with_tolerances(solver: dfx.AbstractSolver, controller: ResumableController) -> dfx.AbstractSolver:
     """The solver, iterating to the controller's tolerances where it has none of its own, as in `diffeqsolve`."""
     if not isinstance(solver, dfx.AbstractImplicitSolver):
         return solver

@@ -27,7 +27,7 @@ class Steps(eqx.Module):
     losses: Float[np.ndarray, " T"]
     speeds: Float[np.ndarray, " T"]
 
-    def __getitem__(self, index: slice) -> "Steps":
+    def __getitem__(self, index: Any) -> "Steps":
         return jax.tree.map(lambda array: array[index], self)
 
     def __len__(self) -> int:

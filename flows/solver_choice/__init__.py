@@ -1,1 +1,4 @@
-"""Which solver a flow is integrated with, and when it changes to another. Imports curvature and landscapes."""
+"""Which solver a flow is integrated with, and when it changes to another.
+
+Imports curvature, landscapes and solvers.
+"""

@@ -1,4 +1,7 @@
-"""Solvers whose cost does not grow with the length of a plateau, as ordinary Diffrax solvers."""
+"""Diffrax solvers for stiff gradient flows, whose cost does not grow with the length of a plateau.
+
+Imports nothing else of the library.
+"""
 
 from .bdf.bdf import BDF as BDF
 from .exponential.krylov import KrylovRosenbrock as KrylovRosenbrock

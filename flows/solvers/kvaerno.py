@@ -1,9 +1,9 @@
-"""A stiff solver that works: Kvaerno5 with a repaired chord iteration.
+"""Diffrax's Kvaerno5 with a repaired chord iteration.
 
-Versions concerned: diffrax 0.7.2 with optimistix 0.1.0. There `diffrax.VeryChord` answers "diverged" on every
-iteration that has not yet converged. Older releases of optimistix looked at that answer only when the iteration
-asked to stop; 0.1.0 looks at it on every iteration and gives up, so that nearly every implicit step is rejected
-until the step is so short that two iterations suffice.
+Versions concerned: diffrax 0.7.2 with optimistix 0.1.0. There `diffrax.VeryChord` reports divergence after every
+iteration that has not yet converged. Older releases of optimistix read that report only when the iteration asked to
+stop; 0.1.0 reads it after every iteration and gives up, so that nearly every implicit step is rejected until the step
+is so short that two iterations suffice.
 """
 
 from typing import Any
@@ -12,26 +12,68 @@ import diffrax as dfx
 import optimistix as optx
 
 
-class PatientChord(dfx.VeryChord):
-    """`diffrax.VeryChord` that reports divergence only when it stops: "not yet converged" is not a failure.
+class PatientChord(optx.AbstractRootFinder):
+    """Wraps `diffrax.VeryChord` and reports divergence only when the iteration stops.
 
-    Same arguments as `diffrax.VeryChord`.
+    Attributes:
+        root_finder: the wrapped iteration.
     """
+
+    root_finder: dfx.VeryChord
+
+    def __init__(self, root_finder: dfx.VeryChord) -> None:
+        self.root_finder = root_finder
+
+    @property
+    def rtol(self) -> Any:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """The relative tolerance."""
+        return self.root_finder.rtol
+
+    @property
+    def atol(self) -> Any:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """The absolute tolerance."""
+        return self.root_finder.atol
+
+    @property
+    def norm(self) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """The norm of a correction divided by its tolerance."""
+        return self.root_finder.norm
+
+    def init(self, *args: Any, **kwargs: Any) -> Any:
+        """The state before the first iteration, as Optimistix asks for it."""
+        return self.root_finder.init(*args, **kwargs)
+
+    def step(self, *args: Any, **kwargs: Any) -> Any:
+        """One iteration, as Optimistix asks for it."""
+        return self.root_finder.step(*args, **kwargs)
 
     def terminate(
         self, fn: Any, y: Any, args: Any, options: dict[str, Any], state: Any, tags: frozenset[object]
     ) -> tuple[Any, optx.RESULTS]:
-        stop, result = super().terminate(fn, y, args, options, state, tags)
+        """Whether to stop, and the result, which is a failure only then or when a linear system could not be solved."""
+        stop, result = self.root_finder.terminate(fn, y, args, options, state, tags)
         linear_failure = state.result != optx.RESULTS.successful
         return stop, optx.RESULTS.where(stop | linear_failure, result, optx.RESULTS.successful)
 
+    def postprocess(self, *args: Any, **kwargs: Any) -> Any:
+        """The solution as Optimistix returns it."""
+        return self.root_finder.postprocess(*args, **kwargs)
+
+
+def _patient_chord(**tolerances: Any) -> PatientChord:
+    return PatientChord(dfx.VeryChord(**tolerances))
+
 
 def kvaerno5() -> dfx.AbstractSolver:
-    """The stiff solver: Kvaerno's L-stable method of order 5 with `PatientChord` at the controller's tolerances.
+    """Kvaerno's L-stable method of order 5 with `PatientChord` at the controller's tolerances.
 
-    Takes steps that the fastest rate does not limit, at the cost of one Jacobian (a Hessian) per step: for long
-    plateaus beside large curvatures and up to about a thousand parameters.
+    Its steps are not limited by the fastest rate and cost one Jacobian (a Hessian) each: for long plateaus beside large
+    curvatures and up to about a thousand parameters.
+
+    Returns:
+        Diffrax's solver.
 
     Source: Kværnø (2004), ESDIRK 5/4.
     """
-    return dfx.Kvaerno5(root_finder=dfx.with_stepsize_controller_tols(PatientChord)())
+    make: Any = dfx.with_stepsize_controller_tols(_patient_chord)  # pyright: ignore[reportArgumentType]
+    return dfx.Kvaerno5(root_finder=make())

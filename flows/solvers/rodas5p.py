@@ -1,4 +1,7 @@
-"""Rodas5P: a linearly implicit method of order 5, one Jacobian and one factorisation per step, no iteration."""
+"""Rodas5P: a linearly implicit method of order 5, one Jacobian and one factorisation per step, no iteration.
+
+Our own: Diffrax has no Rosenbrock method, and none of its solvers makes use of a symmetric Jacobian.
+"""
 
 from collections.abc import Callable
 from typing import Any, ClassVar
@@ -10,7 +13,8 @@ import jax.scipy as jsp
 import numpy as np
 from jaxtyping import Array, Float
 
-from .flat_field import Jacobian, check_quadratures, combine, flat_field
+from .flat_field import Jacobian, combine, flat_field
+from .flat_solver import FlatSolver
 from .interpolation import PolynomialInterpolation
 
 GAMMA = 0.21193756319429014
@@ -40,7 +44,7 @@ D = (GAMMA, -0.42387512638858027, -0.3384627126235924, 1.8046452872882734, 2.325
 
 
 def _rows(rows: tuple[tuple[float, ...], ...]) -> Float[np.ndarray, "8 8"]:
-    """Coefficients of stages 2, 3, … as a matrix; the last of them are repeated, with all k since, in further rows."""
+    """Coefficients of stages 2, 3, … as a matrix; each stage without coefficients adds the last k to the one before."""
     matrix = np.zeros((8, 8))
     for i, row in enumerate(rows, start=1):
         matrix[i, : len(row)] = row
@@ -64,18 +68,19 @@ H = np.array(
 )
 
 
-class Rodas5P(dfx.AbstractAdaptiveSolver):
+class Rodas5P(FlatSolver):
     r"""Steinebach's Rosenbrock method of order 5(4): stiffly accurate, L-stable, eight linear systems per step.
 
     With $W = I/(h\gamma) - J$, $J = \partial f / \partial y$ at the start of the step, the stages solve
     $W k_i = f(t + c_i h, y + \sum_j a_{ij} k_j) + \sum_j (C_{ij}/h) k_j + h d_i \partial f/\partial t$.
 
-    - `symmetric`: J is symmetric, as the Hessian of a gradient flow is, but for the quadratures. W is then factorised
-      by Cholesky at half of the cost; it is not positive definite when $h\gamma$ exceeds the shortest time of growth,
-      and such a step, which no method could make accurately, is rejected.
-    - `quadratures`: the last components of the ravelled state, so many, do not feed back into the field (the dissipated
-      energy of a gradient flow); their part of J need not be factorised.
-    - `jacobian`: function (t, y, args) of the Jacobian of the ravelled field; by default forward differentiation.
+    Attributes:
+        symmetric: whether J is symmetric except for the quadratures, as the Hessian of a gradient flow is. W is then
+            factorised by Cholesky at half of the cost; it is not positive definite when $h\gamma$ exceeds the shortest
+            time of growth, and such a step, which no method could make accurately, is rejected.
+        quadratures: number of trailing components that do not enter the vector field (pure quadratures); their part of
+            J need not be factorised.
+        jacobian: function (t, y, args) of the Jacobian of the ravelled field; by default forward differentiation.
 
     Source: Steinebach (2023), "Construction of Rosenbrock–Wanner method Rodas5P and numerical benchmarks within the
     Julia Differential Equations package", BIT 63:27.
@@ -85,25 +90,20 @@ class Rodas5P(dfx.AbstractAdaptiveSolver):
     quadratures: int = 0
     jacobian: Jacobian | None = None
 
-    term_structure: ClassVar = dfx.AbstractTerm
     interpolation_cls: ClassVar[Callable[..., PolynomialInterpolation]] = PolynomialInterpolation
 
     def order(self, terms: Any) -> int:
+        """The order, 5."""
         return 5
 
-    def init(self, terms: Any, t0: Any, t1: Any, y0: Any, args: Any) -> None:
-        check_quadratures(self.quadratures, flat_field(terms, y0, args)[1].size)
-
-    def func(self, terms: Any, t0: Any, y0: Any, args: Any) -> Any:
-        return terms.vf(t0, y0, args)
-
     def step(self, terms: Any, t0: Any, t1: Any, y0: Any, args: Any, solver_state: Any, made_jump: Any) -> Any:
+        """One step from t0 to t1, as Diffrax asks for it."""
         field, x = flat_field(terms, y0, args)
         h = jnp.asarray(t1 - t0, x.dtype)
         rate, time_derivative = field.with_time_derivative(t0, x)
         solve = self._factorise(field.jacobian(t0, x, self.jacobian), h)
 
-        # A loop, so that the field is compiled once and not for every stage.
+        # A loop, so that the field is compiled once and not once per stage.
         def stage(ks: Array, row: tuple[Array, ...]) -> tuple[Array, None]:
             number, a, c, node, d = row
             value = field((t0 + node * h).astype(jnp.result_type(t0)), x + combine(a, ks))
@@ -120,7 +120,7 @@ class Rodas5P(dfx.AbstractAdaptiveSolver):
         return field.unravel(end), field.unravel(error), dense_info, None, dfx.RESULTS.successful
 
     def _factorise(self, jacobian: Float[Array, "n n"], h: Any) -> Callable[[Array], Array]:
-        r"""The solution of $W k = r$ for many r, with $W = I/(h\gamma) - J$."""
+        r"""The function r ↦ k that solves $W k = r$, with $W = I/(h\gamma) - J$."""
         size = jacobian.shape[0] - self.quadratures
         main, rates = jacobian[:size, :size], jacobian[size:, :size]
         matrix = jnp.eye(size, dtype=main.dtype) / (h * GAMMA) - main

@@ -8,9 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jaxtyping import Array
-from saddlescope.analysis import Thresholds, classify, critical_point, itinerary
+from saddlescope.analysis import Thresholds, classify, critical_point, effective_width, itinerary
 from saddlescope.flows import Landscape, half_squared_error, simulate
-from saddlescope.models import Dense, TwoLayer, linear, relu
+from saddlescope.models import Dense, TwoLayer, linear, quadratic, relu
+from saddlescope.models.units import with_units
 
 NAMES = [field.name for field in dataclasses.fields(Thresholds)]
 STRENGTHS = np.array([4.0, 2.0, 1.0])
@@ -129,6 +130,23 @@ def test_dwell_times_and_rates_follow_their_thresholds(flow):
     with pytest.warns(UserWarning, match="seeded by rounding"):
         seeded = itinerary(flow, thresholds=Thresholds(seeded=1e9))[0]
     assert seeded.escape.seeded_by_rounding and not first.escape.seeded_by_rounding
+
+
+@pytest.mark.parametrize(("name", "absurd"), [("ray_angle", 1e-9), ("clear_gap", 1e30)])
+def test_widths_of_rays_follow_their_thresholds(name, absurd):
+    """Two ReLU units within a tenth of a radian are one ray, clearly."""
+    model = TwoLayer(Dense(relu, inputs=2), width=2, scale=1.0, key=jax.random.key(0))
+    model = with_units(model, np.array([[1.0, 0.0], [1.0, 0.05]]), np.array([[1.0], [1.0]]))
+    usual, unusual = (effective_width(model, thresholds=each) for each in (Thresholds(), Thresholds(**{name: absurd})))
+    assert usual.width == 1 and usual.clear
+    assert (unusual.width, unusual.clear) != (usual.width, usual.clear)
+
+
+def test_copies_follow_their_threshold():
+    model = TwoLayer(Dense(quadratic, inputs=2), width=2, scale=1.0, key=jax.random.key(0))
+    model = with_units(model, np.array([[1.0, 0.0], [1.0, 0.05]]), np.array([[1.0], [1.0]]))
+    assert effective_width(model).width == 1
+    assert effective_width(model, thresholds=Thresholds(copy_distance=1e-9)).width == 2
 
 
 def test_directions_outside_the_null_space_explain_nothing(flow):

@@ -1,7 +1,5 @@
 """Data generators and population moments: against each other, closed Gaussian integrals, and their own promises."""
 
-import gzip
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -18,8 +16,9 @@ from saddlescope.experiments import (
     power_law,
     spectral_regression,
 )
-from saddlescope.experiments.data.images import image_pair, mnist
-from saddlescope.experiments.data.synthetic import fourier_template
+from saddlescope.experiments.data.cyclic_shifts import fourier_template
+from saddlescope.experiments.data.images import image_pair
+from saddlescope.experiments.data.synthetic import seed_keys
 from saddlescope.flows import (
     gaussian_loss,
     half_squared_error,
@@ -153,43 +152,6 @@ def test_digits_are_told_apart():
         image_pair(images, labels, 3, 11)
 
 
-def test_mnist_is_read_in_each_of_its_formats(tmp_path):
-    random = np.random.default_rng(0)
-    images = random.integers(0, 256, (3, 28, 28), dtype=np.uint8)
-    labels = np.array([7, 2, 7], dtype=np.uint8)
-
-    def idx(array):
-        return b"\x00\x00\x08" + bytes([array.ndim]) + np.array(array.shape, ">u4").tobytes() + array.tobytes()
-
-    np.savez(tmp_path / "mnist.npz", x_train=images, y_train=labels)
-    (tmp_path / "train-images-idx3-ubyte.gz").write_bytes(gzip.compress(idx(images)))
-    (tmp_path / "train-labels-idx1-ubyte").write_bytes(idx(labels))
-    for path in (tmp_path / "mnist.npz", tmp_path):
-        found, numbers = mnist(path)
-        np.testing.assert_array_equal(found, images.reshape(3, 784) / 255)
-        np.testing.assert_array_equal(numbers, labels)
-    x, y = image_pair(*mnist(tmp_path), 7, 2)
-    np.testing.assert_array_equal(y, [[1, 0], [0, 1], [1, 0]])
-
-
-def test_files_that_are_no_mnist_are_refused(tmp_path):
-    np.savez(tmp_path / "other.npz", x=np.zeros(1))
-    with pytest.raises(ValueError, match="must hold x_train and y_train; it holds x"):
-        mnist(tmp_path / "other.npz")
-    with pytest.raises(ValueError, match="neither an .npz file nor a folder"):
-        mnist(tmp_path / "nothing")
-    with pytest.raises(ValueError, match="holds neither train-images-idx3-ubyte"):
-        mnist(tmp_path)
-    for content, words in (
-        (b"\x00\x00\x0d\x01", "not an idx file"),
-        (b"\x00\x00\x08\x01\x00\x00\x00\x09ab", "cut off"),
-    ):
-        (tmp_path / "train-images-idx3-ubyte").write_bytes(content)
-        (tmp_path / "train-labels-idx1-ubyte").write_bytes(content)
-        with pytest.raises(ValueError, match=words):
-            mnist(tmp_path)
-
-
 @pytest.mark.parametrize(
     ("call", "words"),
     [
@@ -197,7 +159,8 @@ def test_files_that_are_no_mnist_are_refused(tmp_path):
         (lambda: in_context_population(np.eye(2), 0), "at least one example"),
         (lambda: in_context_regression(np.eye(2), 0, 3, key=jax.random.key(0)), "context must be at least 1"),
         (lambda: spectral_regression([1.0, 2.0], [1.0]), "as many as strengths"),
-        (lambda: orthogonal_points([1.0], [1.0, 2.0]), "must be as many"),
+        (lambda: orthogonal_points([1.0], [1.0, 2.0]), "must be vectors of the same length"),
+        (lambda: seed_keys(2**63), "seed must lie between"),
         (lambda: fourier_template(6, {4: 1.0}), "between 1 and 3"),
     ],
 )

@@ -5,8 +5,9 @@ import json
 import numpy as np
 import pytest
 from saddlescope.__main__ import main
-from saddlescope.catalogue import select_figures
+from saddlescope.catalogue import FIGURES, select_figures
 from saddlescope.experiments import reproduce
+from saddlescope.experiments.reproductions.check import at_least, at_most, close, equal, farthest
 from saddlescope.experiments.reproductions.ensemble import (
     Curves,
     crossings,
@@ -15,18 +16,9 @@ from saddlescope.experiments.reproductions.ensemble import (
     plateau_times,
     seed_key,
 )
-from saddlescope.experiments.reproductions.panel import (
-    Panel,
-    Reproduced,
-    Reproduction,
-    at_least,
-    at_most,
-    close,
-    equal,
-    farthest,
-)
-from saddlescope.experiments.reproductions.reproduce import draw, reproductions, write_page, write_reproduction
-from saddlescope.experiments.reproductions.reproducible import REPRODUCTIONS
+from saddlescope.experiments.reproductions.panel import Panel, Reproduced, Reproduction
+from saddlescope.experiments.reproductions.report import draw, write_page, write_reproduction
+from saddlescope.experiments.reproductions.reproduce import reproduction
 from saddlescope.flows import linear_population, simulate, statistics_loss
 from saddlescope.models import Dense, TwoLayer, incoming, linear, outgoing
 from saddlescope.models.units import with_units
@@ -82,9 +74,24 @@ def test_crossings_and_plateau_times_of_a_staircase():
 
 def example(passes):
     checks = (close("a|b", 1.0, 1.0 if passes else 2.0, absolute=0.1),)
-    panel = Panel("left", lambda ax: ax.plot([0, 1]), {"x": np.arange(2)}, checks, "" if passes else "because")
-    item = Reproduction("1B", "a title", "a source", lambda seeds, quick: (panel,), 2, 1)
-    return Reproduced(item, (panel,) * 5, 2, False, 1.0)
+    panel = Panel(
+        title="left",
+        draw=lambda ax: ax.plot([0, 1]),
+        data={"x": np.arange(2)},
+        checks=checks,
+        note="" if passes else "because",
+    )
+    item = Reproduction(name="1B", title="a title", source="a source", make=lambda seeds, quick: (panel,), seeds=2)
+    return Reproduced(reproduction=item, panels=(panel,) * 5, seeds=2, quick=False, seconds=1.0)
+
+
+def test_records_tell_what_they_hold():
+    """The table of a figure has one line per check; each record names what a reader asks for first."""
+    reproduced = example(False)
+    table = str(reproduced)
+    assert "Figure 1B: a title" in table and table.count("FAIL") == 5 and "a|b" in table
+    assert str(reproduced.panels[0]).endswith("because") and "FAIL: a|b: 2, by theory 1" in str(reproduced.panels[0])
+    assert str(reproduced.reproduction) == "Figure 1B: a title\na source; 2 seeds, 1 when quick"
 
 
 def test_what_is_written(tmp_path):
@@ -104,9 +111,13 @@ def test_what_is_written(tmp_path):
 
 def test_figures_by_name():
     assert select_figures(("1b", "2")) == ("1B", "2A", "2B", "2C", "2D")
-    assert select_figures() == reproductions() == tuple(REPRODUCTIONS)
+    assert select_figures() == tuple(FIGURES)
     with pytest.raises(ValueError, match="there are: 1B"):
         select_figures(("9Z",))
+    with pytest.raises(ValueError, match="several figures: 2A, 2B"):
+        reproduction("2")
+    for name in FIGURES:
+        assert reproduction(name).name == name
 
 
 def test_the_command(tmp_path, capsys):
@@ -133,7 +144,7 @@ KNOWN_FAILURES = {
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", reproductions())
+@pytest.mark.parametrize("name", FIGURES)
 def test_the_full_figure_passes_but_for_what_is_known(name):
     panels = reproduce(name).panels
     failed = {(name, panel.title, check.quantity) for panel in panels for check in panel.checks if not check.passed}

@@ -2,13 +2,14 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 
 import numpy as np
 import pytest
 from saddlescope.__main__ import main
-from saddlescope.experiments import load_run, names, run
+from saddlescope.experiments import experiment_names, load_trajectory, run
 from saddlescope.flows.simulation.integration import Integration
 
 
@@ -23,7 +24,7 @@ def finished(tmp_path_factory):
 def test_list_names_every_experiment(capsys):
     assert main(["list"]) == 0
     lines = capsys.readouterr().out.strip().splitlines()
-    assert [line.split()[0] for line in lines] == list(names())
+    assert [line.split()[0] for line in lines] == list(experiment_names())
 
 
 def test_run_writes_figure_record_and_trajectory(finished):
@@ -57,7 +58,7 @@ def test_the_record_has_its_fields(finished):
 
 def test_the_trajectory_is_reloadable(finished):
     folder, record = finished
-    flow = load_run(folder / "relu-seed0.npz")
+    flow = load_trajectory(folder / "relu-seed0.npz")
     assert flow.losses[-1] < 1e-15
     assert flow.energy_error == record["energy_error"]
     middle = record["visits"][1]
@@ -77,13 +78,15 @@ from saddlescope.flows.simulation.integration import Integration
 
 # A test run in the background ignores SIGINT, and so would its children if they did not ask for it.
 signal.signal(signal.SIGINT, signal.default_int_handler)
-left, advance = 6, Integration.advance
+for number in (signal.SIGTERM, signal.SIGHUP):
+    signal.signal(number, signal.SIG_DFL)
+number, left, advance = int(sys.argv.pop(1)), 6, Integration.advance
 
 def interrupted(*arguments):
     global left
     left -= 1
     if left == 0:
-        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), number)
     return advance(*arguments)
 
 Integration.advance = interrupted
@@ -91,20 +94,21 @@ sys.exit(main(sys.argv[1:]))
 """
 
 
-def test_ctrl_c_keeps_what_was_computed(tmp_path):
-    """A real interrupt to a real process, in its sixth call for steps."""
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_signals_end_a_run_that_keeps_what_was_computed(tmp_path, number):
+    """A real signal to a real process, in its sixth call for steps: Ctrl-C, a batch system's, a lost terminal's."""
     arguments = ["run", "linear", "--t1", "1e7", "--out", str(tmp_path)]
     process = subprocess.run(
-        [sys.executable, "-c", INTERRUPTED, *arguments],
+        [sys.executable, "-c", INTERRUPTED, str(int(number)), *arguments],
         capture_output=True,
         text=True,
         env={**os.environ, "MPLBACKEND": "Agg"},
         timeout=300,
     )
-    assert process.returncode == 130, process.stderr
+    assert process.returncode == 128 + number, process.stderr
     assert "interrupted at t = " in process.stderr and "kept until there" in process.stderr
     assert "strict saddle" in process.stdout
-    flow = load_run(tmp_path / "linear-seed0.npz")
+    flow = load_trajectory(tmp_path / "linear-seed0.npz")
     assert 0 < flow.ts[-1] < 1e7
     assert np.all(np.isfinite(flow.losses))
     assert not list(tmp_path.glob("*.part"))
@@ -129,4 +133,15 @@ def test_ctrl_c_in_the_analysis_keeps_the_flow(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(module, "itinerary", interrupted)
     assert main(["run", "relu", "--out", str(tmp_path), "--width", "20", "--t1", "30"]) == 130
     assert "interrupted in the analysis; the trajectory is in" in capsys.readouterr().err
-    assert load_run(tmp_path / "relu-seed0.npz").ts[-1] == 30
+    assert load_trajectory(tmp_path / "relu-seed0.npz").ts[-1] == 30
+
+
+def test_a_run_writes_itself(tmp_path):
+    """From Python: the same three files, which the command's own record and trajectory equal."""
+    finished = run("relu", width=20, t1=30.0)
+    paths = finished.write(tmp_path / "new")
+    assert json.loads(paths.record.read_text()) == finished.record
+    assert paths.figure.read_bytes()[:4] == b"\x89PNG"
+    flow = load_trajectory(paths.trajectory)
+    np.testing.assert_array_equal(flow.thetas, finished.trajectory.thetas)
+    assert str(paths) == ", ".join(str(path) for path in paths.all)

@@ -1,3 +1,4 @@
-"""The backward differentiation formulas of variable order, with and without a Jacobian matrix. Imports the files of
-solvers beside this folder.
+"""The backward differentiation formulas of variable order, with and without a Jacobian matrix.
+
+Imports the files of solvers beside this folder.
 """

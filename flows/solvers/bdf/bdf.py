@@ -1,4 +1,7 @@
-"""Backward differentiation of variable order and step, with a kept Jacobian: about one field evaluation per step."""
+"""Backward differentiation of variable order and step, with a kept Jacobian: about one field evaluation per step.
+
+Our own: JAX has no implicit multistep solver (Diffrax has one-step methods only).
+"""
 
 from collections.abc import Callable
 from typing import Any, ClassVar
@@ -12,9 +15,12 @@ import optimistix as optx
 from jax import lax
 from jaxtyping import Array, Float, Int, PyTree
 
-from ..flat_field import Jacobian, check_quadratures, flat_field
-from .chord import MAX_ITERATIONS, Chord, System, correct, no_chord, with_implicit_derivative
+from ..flat_field import FlatField, Jacobian, flat_field
+from ..flat_solver import FlatSolver
+from ..tolerances import CONTROLLER_TOLERANCES
+from .chord import MAX_ITERATIONS, Chord, correct, no_chord, with_implicit_derivative
 from .differences import ERROR, HIGHEST, DifferenceInterpolation, append, predict, rescaling, start
+from .newton import System
 from .newton_krylov import NewtonKrylov, correct_without_matrix, no_memory, with_implicit_derivative_matrix_free
 
 # The controller multiplies the step by SAFETY / (scaled error)^(1/ERROR_ORDER): Diffrax's default safety, and the
@@ -23,15 +29,16 @@ SAFETY, ERROR_ORDER = 0.9, 2
 # A scaled error that the controller accepts without making the step longer.
 HOLD = 0.99
 # A step's estimated error may be this part of the tolerance: where differences beyond the order are not small, as
-# behind a kink or at the end of a plateau, the estimate is some times too small. With all of the tolerance, errors
-# behind kinks were twice those of the formulas with the classical constants; with less than this part, steps are too
-# many.
+# behind a kink or at the end of a plateau, the estimate is several times too small. With all of the tolerance, errors
+# behind kinks were twice those of the formulas with the classical constants; with less than this part, there are too
+# many steps.
 SHARE = 0.4
-# Longer by less is not worth a new factorisation; longer by more is not safe, and the controller's default limit.
+# Growth of a step by less is not worth a new factorisation; by more is not safe, and the controller's default limit.
 MIN_GROWTH, MAX_GROWTH = 1.2, 10.0
-# A step is made longer by less than its error allows, by this factor.
+# Safety factor: a step grows by this much less than its error allows.
 CAUTION = 1.2
-# After a failure: between the controller's limit and a value that it takes for a failure; without convergence.
+# Factors after a rejected step: the controller's lower limit, and the largest that it takes for a rejection; and the
+# factor where Newton's iteration did not converge.
 MIN_FACTOR, MAX_FACTOR, NOT_CONVERGED = 0.2, 0.85, 0.25
 # A step shorter by this factor has been rejected five times: the past is no guide, and the order starts from 1 again.
 RESTART = 1e-3
@@ -39,28 +46,15 @@ RESTART = 1e-3
 EQUAL = 1e-2
 
 
-class Tolerances(eqx.Module):
-    """Tolerances of the local error, at which the iteration inside a step stops too.
-
-    - `rtol`, `atol`: relative and absolute, positive numbers.
-    - `norm`: of an error divided by what is tolerated, a PyTree like the state.
-    """
-
-    rtol: Any
-    atol: Any
-    norm: Callable[[PyTree], Any]
-
-    def tolerated(self, y0: PyTree, y1: PyTree) -> PyTree:
-        """The tolerated error of each component in a step from y0 to y1, as the controller counts it."""
-        return jax.tree.map(lambda a, b: self.atol + self.rtol * jnp.maximum(jnp.abs(a), jnp.abs(b)), y0, y1)
-
-
 class State(eqx.Module):
     """What `BDF` remembers between steps.
 
-    - `differences`: backward differences of the solution on steps of length `h`, negative backwards.
-    - `order`: of the next step; `equal_steps`: number of steps since order or length changed.
-    - `newton`: what Newton's iteration keeps, and the counts of work.
+    Attributes:
+        differences: backward differences of the solution on steps of length `h`.
+        h: the length of the last step, negative backwards in time.
+        order: the order of the next step.
+        equal_steps: number of steps since order or length changed.
+        newton: what Newton's iteration keeps, and the counts of work.
     """
 
     differences: Float[Array, "8 n"]
@@ -69,8 +63,12 @@ class State(eqx.Module):
     equal_steps: Int[Array, ""]
     newton: Chord | NewtonKrylov
 
+    def __str__(self) -> str:
+        work = self.newton.counts if isinstance(self.newton, Chord) else self.newton
+        return f"BDF of order {self.order} at steps of {self.h:.3g}\n{work} in the accepted steps"
 
-class BDF(dfx.AbstractImplicitSolver, dfx.AbstractAdaptiveSolver):
+
+class BDF(dfx.AbstractImplicitSolver, FlatSolver):
     r"""Numerical differentiation formulas of orders 1–5 on quasi-constant steps, for stiff problems.
 
     With the differences $D_j = \nabla^j y_n$ the formula of order q is
@@ -78,32 +76,35 @@ class BDF(dfx.AbstractImplicitSolver, dfx.AbstractAdaptiveSolver):
     and $\gamma_q = \sum_{j \le q} 1/j$; the local error is $(\kappa_q \gamma_q + 1/(q + 1)) d$, of which a step may
     make two fifths of the tolerance.
 
-    Order and length of the next step are chosen here. The controller is told by a `y_error` of fitting size, all of
-    whose components are equal shares of the tolerated error: it is to be `diffrax.PIDController` with its default
-    coefficients. The step becomes longer only if by a fifth or more, after q + 1 equal steps, and shorter only after a
-    failure; in between, the factorisation is kept. Counts of work are in the state's `newton`.
+    Order and length of the next step are chosen here and announced to the controller by a `y_error` of suitable size,
+    all of whose components are equal shares of the tolerated error. The controller therefore has to be
+    `diffrax.PIDController` with its default coefficients. A step grows only by a fifth or more, after q + 1 equal
+    steps, and shrinks only after a failure; in between, the factorisation is kept. Counts of work are in the state's
+    `newton`.
 
-    - `root_finder`: the `Tolerances`; by default the controller's. To be given with constant steps.
-    - `root_find_max_steps`: iterations of Newton's method after which a step, or an old Jacobian, has failed.
-    - `max_order`: highest order, 1–5; above 2 the formulas are stable only near the negative real axis, within 80°, 59°
-      and 36° of it.
-    - `jacobian`: function (t, y, args) of the Jacobian of the ravelled field; by default forward differentiation.
-    - `matrix_free`: no Jacobian is held; its products with vectors, some five a step, are enough where it is symmetric,
-      but for the last `quadratures` components of the ravelled state, which do not feed back into the field. Some
-      twenty vectors of memory. Steps of more than some 10⁶ fastest times are better made with a matrix: conjugate
-      gradients then need more products than a step may have.
+    Attributes:
+        root_finder: the `Tolerances` (Diffrax's name for the field); by default the controller's. To be given with
+            constant steps.
+        root_find_max_steps: iterations of Newton's method after which a step, or an old Jacobian, has failed.
+        max_order: highest order, 1–5; above 2 the formulas are stable only near the negative real axis, within 80°, 59°
+            and 36° of it.
+        jacobian: function (t, y, args) of the Jacobian of the ravelled field; by default forward differentiation.
+        matrix_free: whether to solve with Jacobian–vector products, some five per step, instead of a Jacobian; it must
+            then be symmetric except for the quadratures. Takes some twenty vectors of memory. With steps longer than
+            some $10^6/\lambda_{\max}$, conjugate gradients need more products than a step may have, and a matrix is
+            the better choice.
+        quadratures: number of trailing components that do not enter the vector field (pure quadratures).
 
     Source: Shampine & Reichelt (1997), "The MATLAB ODE Suite", SIAM J. Sci. Comput. 18.
     """
 
-    root_finder: Any = dfx.with_stepsize_controller_tols(Tolerances)()  # pyright: ignore[reportArgumentType]
+    root_finder: Any = CONTROLLER_TOLERANCES
     root_find_max_steps: int = MAX_ITERATIONS  # pyright: ignore[reportIncompatibleVariableOverride]
     max_order: int = HIGHEST
     jacobian: Jacobian | None = None
     matrix_free: bool = False
     quadratures: int = 0
 
-    term_structure: ClassVar = dfx.AbstractTerm
     interpolation_cls: ClassVar[Callable[..., DifferenceInterpolation]] = DifferenceInterpolation
 
     def __check_init__(self):
@@ -115,25 +116,28 @@ class BDF(dfx.AbstractImplicitSolver, dfx.AbstractAdaptiveSolver):
             raise ValueError("a matrix-free BDF has no use for a Jacobian: give either `matrix_free` or `jacobian`.")
 
     def order(self, terms: Any) -> int:
+        """The highest order."""
         return self.max_order
 
     def error_order(self, terms: Any) -> int:
+        """The order that the controller is to assume of the announced error."""
         return ERROR_ORDER
 
-    def func(self, terms: Any, t0: Any, y0: Any, args: Any) -> Any:
-        return terms.vf(t0, y0, args)
-
-    def init(self, terms: Any, t0: Any, t1: Any, y0: Any, args: Any) -> State:
-        _, x = flat_field(terms, y0, args)
-        check_quadratures(self.quadratures, x.size)
+    def initial_memory(self, field: FlatField, t0: Any, x: Float[Array, " n"]) -> State:
+        """Differences of order 1 that the first step will replace."""
         newton = no_memory(x.dtype) if self.matrix_free else no_chord(x.size, x.dtype)
-        # After an endless step the first one is so much shorter that it begins anew, as it does after many failures.
-        endless = jnp.asarray(jnp.inf, x.dtype)
-        return State(start(x, jnp.zeros_like(x)), endless, jnp.asarray(1), jnp.asarray(0), newton)
+        return State(
+            differences=start(x, jnp.zeros_like(x)),
+            # Any step is so much shorter than an infinite one that it restarts, as it does after many failures.
+            h=jnp.asarray(jnp.inf, x.dtype),
+            order=jnp.asarray(1),
+            equal_steps=jnp.asarray(0),
+            newton=newton,
+        )
 
     def step(self, terms: Any, t0: Any, t1: Any, y0: Any, args: Any, solver_state: State, made_jump: Any) -> Any:
+        """One step from t0 to t1, as Diffrax asks for it."""
         field, x = flat_field(terms, y0, args)
-        # Diffrax turns time round to integrate backwards, but not the field: the step is then negative.
         h = jnp.asarray(t1 - t0, x.dtype)
         state, weights = _onto(solver_state, x, h, made_jump, lambda: field(t0, x))
         p, psi, leading = predict(state.differences, state.order, weights)
@@ -142,7 +146,7 @@ class BDF(dfx.AbstractImplicitSolver, dfx.AbstractAdaptiveSolver):
         constant = jnp.asarray(ERROR / SHARE, x.dtype)
         tolerated = lambda v: size(constant[state.order] * v)  # noqa: E731
         d, converged, newton = self._corrected(system, state.newton, tolerated)
-        # A failed step must be harmless in derivatives too, which exist at its start.
+        # A failed step must not spoil derivatives, which exist at its start.
         system = eqx.tree_at(lambda system: system.p, system, jnp.where(converged, p, x))
         d = (with_implicit_derivative_matrix_free if self.matrix_free else with_implicit_derivative)(system, d)
         x1 = system.p + d
@@ -156,7 +160,8 @@ class BDF(dfx.AbstractImplicitSolver, dfx.AbstractAdaptiveSolver):
         y_error = self._announce(jnp.where(converged, factor, NOT_CONVERGED), y0, y1)
         dense_info = {"differences": jax.vmap(field.unravel)(differences), "order": state.order}
         result = optx.RESULTS.where(converged, optx.RESULTS.successful, optx.RESULTS.nonlinear_divergence)
-        return y1, y_error, dense_info, State(differences, h, order, equal_steps, newton), dfx.RESULTS.promote(result)
+        state = State(differences=differences, h=h, order=order, equal_steps=equal_steps, newton=newton)
+        return y1, y_error, dense_info, state, dfx.RESULTS.promote(result)
 
     def _corrected(self, system: System, newton: Any, tolerated: Callable) -> tuple[Array, Array, Any]:
         if self.matrix_free:
@@ -166,7 +171,7 @@ class BDF(dfx.AbstractImplicitSolver, dfx.AbstractAdaptiveSolver):
     def _size(self, y0: PyTree, y1: PyTree, unravel: Callable) -> Callable[[Array], Float[Array, ""]]:
         """The norm of a flat error in a step from y0 to y1, divided by what is tolerated."""
         tolerated = self.root_finder.tolerated(y0, y1)
-        return lambda error: self.root_finder.norm(jax.tree.map(jnp.divide, unravel(error), tolerated))
+        return lambda error: self.root_finder.scaled_norm(unravel(error), tolerated)
 
     def _announce(self, factor: Float[Array, ""], y0: PyTree, y1: PyTree) -> PyTree:
         """An error estimate that makes the controller multiply the step by the factor, and reject it if below 1."""
@@ -179,7 +184,7 @@ class BDF(dfx.AbstractImplicitSolver, dfx.AbstractAdaptiveSolver):
 def _onto(
     state: State, x: Array, h: Array, made_jump: Any, rate: Callable[[], Array]
 ) -> tuple[State, Float[Array, "8 8"]]:
-    """The state, begun again after a jump or many failures, and the weights of differences on steps of length h."""
+    """The state, restarted after a jump or many failures, and the weights of differences on steps of length h."""
     ratio = h / state.h
     restart = (ratio < RESTART) | jnp.asarray(made_jump)
     differences = lax.cond(
@@ -190,15 +195,24 @@ def _onto(
     order = jnp.where(restart, 1, state.order)
     equal_steps = jnp.where(restart | (jnp.abs(ratio - 1) > EQUAL), 0, state.equal_steps)
     weights = rescaling(order, jnp.where(restart, 1, ratio))
-    return State(differences, h, order, equal_steps, state.newton.restarted(restart)), weights
+    newton = state.newton.restarted(restart)
+    return State(differences=differences, h=h, order=order, equal_steps=equal_steps, newton=newton), weights
 
 
 def _choose(
     state: State, errors: Float[Array, " 3"], max_order: int
 ) -> tuple[Int[Array, ""], Int[Array, ""], Float[Array, ""]]:
-    r"""Order, number of equal steps, and the factor for the step's length, below 1 for a failure.
+    r"""Chooses order and length of the next step.
 
-    With the errors e at the orders q - 1, q, q + 1 a step may be longer by $e^{-1/q}, e^{-1/(q + 1)}, e^{-1/(q + 2)}$.
+    With the errors e at the orders q - 1, q, q + 1 a step may grow by $e^{-1/q}, e^{-1/(q + 1)}, e^{-1/(q + 2)}$.
+
+    Args:
+        state: the state in which the step was made.
+        errors: the errors e, 1 for what is tolerated.
+        max_order: the highest order allowed.
+
+    Returns:
+        The order, the number of equal steps, and the factor for the step's length, below 1 for a rejection.
     """
     order, equal_steps = state.order, state.equal_steps + 1
     orders = order + jnp.arange(-1, 2)

@@ -1,58 +1,40 @@
-"""Newton's iteration with a Jacobian and a factorisation kept from step to step."""
+"""Newton's iteration with a Jacobian and a factorisation kept from step to step.
+
+Our own: `optimistix.Chord` and `diffrax.VeryChord` forget the factorisation at the end of a step, and neither adapts it
+to another length of the step.
+"""
 
 from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
 import equinox.internal as eqxi
-import jax
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
-from ..flat_field import FlatField, Jacobian
+from .newton import FADING, System, acceptable, convergence, detach
 
-# A Jacobian costs as many products as the state has components: patience with an old one pays (CVODE has 3).
+# A Jacobian costs as many products as the state has components: some more iterations with an old one are cheaper than
+# a new one (CVODE allows 3).
 MAX_ITERATIONS = 6
-# The iteration stops when its estimated remaining error is this share of the tolerated local error. With a tenth, as in
-# CVODE, an evaluation is saved in every third step, but the highest differences, which choose the order, are noisy:
-# a fifth to a third more steps.
-SHARE = 0.03
-# A Jacobian serves so many steps, even where the iteration converges well (CVODE's number).
+# Steps for which a Jacobian serves at most, even where the iteration converges well (CVODE's number).
 MAX_AGE = 50
 # A factorisation for c serves while the present c is within this share of it (CVODE's share).
 MAX_MISMATCH = 0.3
-# The rate of convergence is measured only where a second iteration is needed: an old measurement counts for less,
-# rate ← rate^FADING in each step, so that 1/10 has become 1/2 after two dozen steps.
-FADING = 0.95
-# A measured rate is believed at most to this share of the former (CVODE's share).
-FLOOR = 0.3
 
 # Lower and upper factors of a matrix in one, and the permutation of its rows.
 Factor = tuple[Float[Array, "n n"], Int[Array, " n"]]
 
 
-class System(eqx.Module):
-    """The equation $d + ψ = c f(t, p + d)$ of an implicit step for the correction d to a prediction p."""
-
-    field: FlatField
-    t: Any
-    p: Float[Array, " n"]
-    psi: Float[Array, " n"]
-    c: Float[Array, ""]
-    given: Jacobian | None
-
-    def residual(self, d: Float[Array, " n"]) -> Float[Array, " n"]:
-        """What is missing in the equation at d."""
-        return self.c * self.field(self.t, self.p + d) - self.psi - d
-
-    def jacobian(self, d: Float[Array, " n"]) -> Float[Array, "n n"]:
-        """∂f/∂y at p + d."""
-        return self.field.jacobian(self.t, self.p + d, self.given)
-
-
 class Counts(eqx.Module):
-    """Evaluations of the field, evaluations of its Jacobian, and factorisations, in the accepted steps."""
+    """The work of the accepted steps.
+
+    Attributes:
+        evaluations: number of evaluations of the field.
+        jacobians: number of evaluations of its Jacobian.
+        factorisations: number of factorisations of $I - cJ$.
+    """
 
     evaluations: Int[Array, ""]
     jacobians: Int[Array, ""]
@@ -60,18 +42,31 @@ class Counts(eqx.Module):
 
     def add(self, evaluations: Any = 0, jacobians: Any = 0, factorisations: Any = 0) -> "Counts":
         """The counts after some more work."""
-        return Counts(self.evaluations + evaluations, self.jacobians + jacobians, self.factorisations + factorisations)
+        return Counts(
+            evaluations=self.evaluations + evaluations,
+            jacobians=self.jacobians + jacobians,
+            factorisations=self.factorisations + factorisations,
+        )
+
+    def __str__(self) -> str:
+        return (
+            f"{self.evaluations} evaluations of the field, {self.jacobians} Jacobians, "
+            f"{self.factorisations} factorisations"
+        )
 
 
 class Chord(eqx.Module):
-    r"""The factors of a matrix $I - cJ$, from which those for another c can be had.
+    r"""The factors of a matrix $I - cJ$, from which those for another c follow.
 
-    J itself is not kept: the integration's loop moves all that is kept in every step, and a second matrix would cost
+    J itself is not kept: the integration's loop copies all that is kept in every step, and a second matrix would cost
     more than multiplying the factors again when they are needed for another c.
 
-    - `factor`: of $I - cJ$.
-    - `age`: accepted steps since J was evaluated.
-    - `rate`: factor by which an iteration reduces the error; 1 if unknown.
+    Attributes:
+        factor: the factors of $I - cJ$.
+        c: the c that they belong to.
+        age: accepted steps since J was evaluated.
+        rate: factor by which an iteration reduces the error; 1 if unknown.
+        counts: the work of the accepted steps.
     """
 
     factor: Factor
@@ -87,12 +82,17 @@ class Chord(eqx.Module):
 
 def no_chord(size: int, dtype: Any) -> Chord:
     """The chord before the first step, too old to be used."""
-    factor = (jnp.zeros((size, size), dtype), jnp.zeros(size, jnp.int32))
     zero, scalar = jnp.asarray(0), jnp.zeros((), dtype)
-    return Chord(factor, scalar, zero + MAX_AGE, scalar + 1, Counts(zero, zero, zero))
+    return Chord(
+        factor=(jnp.zeros((size, size), dtype), jnp.zeros(size, jnp.int32)),
+        c=scalar,
+        age=zero + MAX_AGE,
+        rate=scalar + 1,
+        counts=Counts(evaluations=zero, jacobians=zero, factorisations=zero),
+    )
 
 
-class _Iteration(eqx.Module):
+class _ChordIteration(eqx.Module):
     d: Float[Array, " n"]
     size: Float[Array, ""]
     rate: Float[Array, ""]
@@ -112,13 +112,19 @@ class _Attempt(eqx.Module):
 def correct(
     system: System, chord: Chord, size: Callable[[Array], Float[Array, ""]], max_iterations: int
 ) -> tuple[Float[Array, " n"], Bool[Array, ""], Chord]:
-    r"""Solves the system; the Jacobian is evaluated anew, once, only if it is old or the iteration fails with it.
+    r"""Solves the system; the Jacobian is evaluated again, once, only if it is old or the iteration fails with it.
 
     The iteration is $d \leftarrow d + 2/(1 + c/c_0) (I - c_0 J)^{-1} r(d)$, with $c_0$, J of the chord.
 
-    **Arguments:** `size`: of a correction, in units of the tolerated local error; `max_iterations`: with one Jacobian.
-    **Returns:** d, zero after a failure, a constant to differentiation (see `with_implicit_derivative`);
-    whether the iteration converged; the chord to keep.
+    Args:
+        system: the equation of the step.
+        chord: the kept factorisation.
+        size: of a correction, in units of the tolerated local error.
+        max_iterations: number of iterations with one Jacobian at most.
+
+    Returns:
+        d, zero after a failure, a constant of differentiation (see `with_implicit_derivative`); whether the iteration
+        converged; the chord to keep.
 
     Source: Hindmarsh et al. (2005), "SUNDIALS", ACM Trans. Math. Softw. 31, section 2.1.
     """
@@ -132,29 +138,17 @@ def correct(
         it = _iterated(frozen, chord, size, enough, max_iterations)
         counts = chord.counts.add(it.count)
         chord = eqx.tree_at(lambda chord: (chord.rate, chord.counts), chord, (it.rate, counts))
-        return detach(_Attempt(it.d, chord, it.stuck, it.converged, it.stuck & before.renew))
+        return detach(_Attempt(it.d, chord, renew=it.stuck, converged=it.converged, failed=it.stuck & before.renew))
 
-    first = _Attempt(jnp.zeros_like(frozen.p), old, old.age >= MAX_AGE, no, no)
+    first = _Attempt(jnp.zeros_like(frozen.p), old, renew=old.age >= MAX_AGE, converged=no, failed=no)
     last = lax.while_loop(lambda attempt: ~(attempt.converged | attempt.failed), attempt, first)
     safe = jnp.where(last.converged, last.d, 0)
     chord = eqx.tree_at(lambda chord: chord.age, last.chord, last.chord.age + 1)
     return safe, last.converged, chord
 
 
-def acceptable(system: System, size: Callable[[Array], Array]) -> Float[Array, ""]:
-    """The size of the error that an iteration may leave."""
-    # A correction of a few units in the last place is none.
-    return lax.stop_gradient(jnp.maximum(SHARE, size(4 * jnp.finfo(system.p.dtype).eps * system.p)))
-
-
-def convergence(rate: Array, length: Array, before: Array, first: Array) -> tuple[Float[Array, ""], Float[Array, ""]]:
-    """The ratio of two corrections, and the rate of convergence to be believed: the old one after the first."""
-    measured = length / jnp.where(first, 1, before)
-    return measured, jnp.where(first, rate, jnp.maximum(FLOOR * rate, measured))
-
-
 def with_implicit_derivative(system: System, d: Float[Array, " n"]) -> Float[Array, " n"]:
-    """d itself, with the derivatives of the exact solution of the system by the implicit function theorem."""
+    """The solution d itself, with the derivatives that the implicit function theorem gives the exact solution."""
 
     def solve_linear(linear: Callable, right: Array) -> Array:
         del linear
@@ -165,12 +159,12 @@ def with_implicit_derivative(system: System, d: Float[Array, " n"]) -> Float[Arr
 
 
 def _iterated(
-    system: System, chord: Chord, size: Callable[[Array], Array], enough: Array, max_iterations: int
-) -> _Iteration:
+    system: System, chord: Chord, size: Callable[[Array], Array], enough: Float[Array, ""], max_iterations: int
+) -> _ChordIteration:
     """The iteration with one chord from d = 0, until it has converged or is stuck."""
     relaxation = 2 / (1 + system.c / chord.c)
 
-    def iterate(it: _Iteration) -> _Iteration:
+    def iterate(it: _ChordIteration) -> _ChordIteration:
         correction = relaxation * _solved(chord.factor, system.residual(it.d))
         length = size(correction)
         first = it.count == 0
@@ -178,26 +172,35 @@ def _iterated(
         converged = jnp.minimum(rate, 1) * length <= enough
         left = max_iterations - 1 - it.count
         hopeless = ~first & ((measured >= 1) | (length * measured**left > enough)) | ~jnp.isfinite(length)
-        return _Iteration(
-            it.d + correction, length, rate, it.count + 1, converged, ~converged & (hopeless | (left == 0))
+        stuck = ~converged & (hopeless | (left == 0))
+        return _ChordIteration(
+            it.d + correction, size=length, rate=rate, count=it.count + 1, converged=converged, stuck=stuck
         )
 
     no, zero = jnp.asarray(False), jnp.zeros((), system.p.dtype)
-    start = _Iteration(jnp.zeros_like(system.p), zero, chord.rate, jnp.asarray(0), no, no)
+    start = _ChordIteration(
+        jnp.zeros_like(system.p), size=zero, rate=chord.rate, count=jnp.asarray(0), converged=no, stuck=no
+    )
     return lax.while_loop(lambda it: ~(it.converged | it.stuck), lambda it: detach(iterate(it)), start)
 
 
 def _renewed(system: System, kept: Chord, renew: Bool[Array, ""]) -> Chord:
-    r"""The chord with a new Jacobian if one is asked for, and for another c if it was for too different a one.
+    r"""Makes the chord fit the system; with $\rho = c'/c$ the matrix for c' is $(1 - \rho) I + \rho (I - cJ)$.
 
-    With $\rho = c'/c$ the matrix for c' is $(1 - \rho) I + \rho (I - cJ)$.
+    Args:
+        system: the equation of the step, with c'.
+        kept: the chord so far, with c.
+        renew: whether to evaluate the Jacobian.
+
+    Returns:
+        The chord with a new Jacobian if asked for, and with factors for c' if c was too different.
     """
     changed = renew | (jnp.abs(system.c / kept.c - 1) > MAX_MISMATCH)
     identity = jnp.eye(system.p.size, dtype=system.p.dtype)
     ratio = system.c / kept.c
 
     def turn(factor: Factor) -> Factor:
-        # Each of the two is done only if any member of a batch needs it; a plain cond would always do it.
+        # Each of the two is done only if a member of a batch needs it; under vmap a plain cond would do both.
         unneeded = eqxi.unvmap_all(renew)
         again = lax.cond(unneeded, lambda: identity, lambda: (1 - ratio) * identity + ratio * _multiplied(factor))
         matrix = lax.cond(eqxi.unvmap_any(renew), lambda: jnp.where(renew, new(), again), lambda: again)
@@ -206,15 +209,15 @@ def _renewed(system: System, kept: Chord, renew: Bool[Array, ""]) -> Chord:
     def new() -> Array:
         return identity - system.c * system.jacobian(jnp.zeros_like(system.p))
 
-    # A loop of one turn or none: what a conditional passes on unchanged would be copied.
+    # A loop of one turn or none: a conditional would copy what it passes on unchanged.
     start = (changed, kept.factor)
     _, factor = lax.while_loop(lambda pair: pair[0], lambda pair: (jnp.zeros_like(changed), turn(pair[1])), start)
     return Chord(
-        factor,
-        jnp.where(changed, system.c, kept.c),
-        jnp.where(renew, 0, kept.age),
-        jnp.where(changed, 1, kept.rate),
-        kept.counts.add(jacobians=renew.astype(int), factorisations=changed.astype(int)),
+        factor=factor,
+        c=jnp.where(changed, system.c, kept.c),
+        age=jnp.where(renew, 0, kept.age),
+        rate=jnp.where(changed, 1, kept.rate),
+        counts=kept.counts.add(jacobians=renew.astype(int), factorisations=changed.astype(int)),
     )
 
 
@@ -236,8 +239,3 @@ def _solved(factor: Factor, right: Float[Array, " n"]) -> Float[Array, " n"]:
     factors, x = factor[0], right[factor[1]][:, None]
     x = lax.linalg.triangular_solve(factors, x, left_side=True, lower=True, unit_diagonal=True)
     return lax.linalg.triangular_solve(factors, x, left_side=True)[:, 0]
-
-
-def detach(tree: Any) -> Any:
-    """The tree, constant to differentiation."""
-    return jax.tree.map(lambda leaf: lax.stop_gradient(leaf) if eqx.is_inexact_array(leaf) else leaf, tree)

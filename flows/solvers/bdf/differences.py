@@ -1,4 +1,4 @@
-r"""Backward differences of a solution on equidistant times, and the formulas of differentiation built on them.
+r"""Backward differences of a solution on equidistant times, and the differentiation formulas built on them.
 
 A step of length h keeps $D_j = \nabla^j y_n$ on the times $t_n - ih$: the polynomial through the last points is
 $y(t_n + sh) = \sum_j D_j \prod_{m<j} (s + m)/(m + 1)$.
@@ -10,10 +10,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from diffrax import AbstractLocalInterpolation
 from jaxtyping import Array, Float, Int
 
 from ..flat_field import combine
+from ..interpolation import StepInterpolation, fraction
 
 HIGHEST = 5
 # Rows of D: up to two differences beyond the order, from which the error at the next higher order is judged.
@@ -31,10 +31,13 @@ ERROR = _KAPPA * _HARMONIC[: HIGHEST + 1] + 1 / np.arange(1, HIGHEST + 2)
 
 
 def _rescalings() -> Float[np.ndarray, "8 8 6"]:
-    r"""Coefficients of the powers of r in the differences of a polynomial on times apart by r h.
+    r"""The differences of a polynomial on the spacing r h, as polynomials in r.
 
     $\nabla^i = \sum_m (-1)^m \binom{i}{m} y(t_n - m r h)$, where
     $y(t_n - m r h) = \sum_j D_j \prod_{l<j} (l - m r)/(l + 1)$.
+
+    Returns:
+        The coefficients of $D_j r^k$ in $\nabla^i$, with the axes i, j, k.
     """
     coefficients = np.zeros((ROWS, ROWS, HIGHEST + 1))
     for i, j in np.ndindex(HIGHEST + 1, HIGHEST + 1):
@@ -58,9 +61,16 @@ def start(y: Float[Array, " n"], increment: Float[Array, " n"]) -> Float[Array, 
 
 
 def rescaling(order: Int[Array, ""], ratio: Float[Array, ""]) -> Float[Array, "8 8"]:
-    """W such that W D are the differences, up to `order`, on times apart by `ratio` times the present step.
+    """W such that W D are the differences on another spacing.
 
-    Higher ones, which are only estimates, are multiplied by the power of the ratio with which they grow.
+    Differences beyond the order are only estimates: they are multiplied by the power of the ratio with which they grow.
+
+    Args:
+        order: the order q up to which differences are exact.
+        ratio: the new spacing over the present one.
+
+    Returns:
+        The matrix W.
 
     Source: Shampine & Reichelt (1997), section 2.2.
     """
@@ -76,8 +86,13 @@ def predict(
 ) -> tuple[Float[Array, " n"], Float[Array, " n"], Float[Array, ""]]:
     r"""The formula of an order for the next point: $y = p + d$ with $d + \psi = f(t, p + d) h / \alpha$.
 
-    **Arguments:** `weights`: the differences are these weighted sums of those given.
-    **Returns:** p, the extrapolated polynomial; ψ; α.
+    Args:
+        differences: the backward differences on the kept spacing.
+        order: the order q of the formula.
+        weights: W of `rescaling`: the differences on the step's spacing are W D.
+
+    Returns:
+        p, the extrapolated polynomial; ψ; α.
     """
     inside = jnp.arange(ROWS) <= order
     leading = jnp.asarray(LEADING, differences.dtype)[order]
@@ -92,35 +107,37 @@ def append(
 ) -> Float[Array, "8 n"]:
     r"""The differences at the next point, whose difference of order `order` + 1 is d.
 
-    $\nabla^{q+2} = d - D_{q+1}$, and below $D_j \leftarrow D_j + D_{j+1}$ from the top. They are had in one product
-    with the matrix of all that happens to the rows: each is as long as there are parameters.
+    $\nabla^{q+2} = d - D_{q+1}$, and below $D_j \leftarrow D_j + D_{j+1}$ from the top. One matrix product does all of
+    it, since each row is as long as the state.
 
-    **Arguments:** `weights`: the differences are these weighted sums of those given.
+    Args:
+        differences: the backward differences at the last point, on the kept spacing.
+        order: the order q of the formula.
+        weights: W of `rescaling`: the differences on the step's spacing are W D.
+        d: the correction of the prediction, $\nabla^{q+1} y$ at the next point.
+
+    Returns:
+        The differences at the next point, on the step's spacing.
     """
     i, j = jnp.arange(ROWS)[:, None], jnp.arange(ROWS)
     sums = ((i <= j) & (j <= order)).astype(d.dtype) - ((i == order + 2) & (j == order + 1))
     return combine(combine(sums, weights), differences) + jnp.where(i <= order + 2, d, 0)
 
 
-class DifferenceInterpolation(AbstractLocalInterpolation):
+class DifferenceInterpolation(StepInterpolation):
     """Dense output by the polynomial through the last points of a backward differentiation formula.
 
-    - `differences`: $D_0, …, D_7$ at t1, stacked on a leading axis of every leaf of the state.
-    - `order`: the degree of the polynomial; differences beyond do not count.
+    Attributes:
+        differences: $D_0, …, D_7$ at t1, stacked on a leading axis of every leaf of the state.
+        order: the degree of the polynomial; differences beyond it do not count.
     """
 
-    t0: Any
-    t1: Any
     differences: Any
     order: Int[Array, ""]
 
-    def evaluate(self, t0: Any, t1: Any = None, left: bool = True) -> Any:
-        """y at t0, or the increment from t0 to t1."""
-        del left
-        if t1 is not None:
-            return jax.tree.map(lambda end, start: end - start, self.evaluate(t1), self.evaluate(t0))
-        length = self.t1 - self.t0
-        s = jnp.where(length == 0, 0.0, (t0 - self.t1) / jnp.where(length == 0, 1.0, length))
+    def at(self, t: Any) -> Any:
+        """The state at time t."""
+        s = fraction(t - self.t1, self.t1 - self.t0)
         m = np.arange(ROWS - 1)
         weights = jnp.concatenate([jnp.ones(1, s.dtype), jnp.cumprod((s + m) / (m + 1))])
         weights = jnp.where(jnp.arange(ROWS) <= self.order, weights, 0)

@@ -1,4 +1,8 @@
-"""Newton's iteration without a matrix: conjugate gradients on products with a symmetric Jacobian."""
+"""Newton's iteration without a matrix: conjugate gradients on products with a symmetric Jacobian.
+
+Our own conjugate gradients: those of Lineax do not report that the matrix is indefinite, which is how a step that is
+too long for a growing solution is recognised.
+"""
 
 from collections.abc import Callable
 from typing import Any
@@ -10,9 +14,9 @@ import lineax as lx
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
-from .chord import FADING, System, acceptable, convergence, detach
+from .newton import FADING, System, acceptable, convergence, detach
 
-# The linear systems are solved until what is left is this share of what Newton's iteration may leave.
+# The residual of a linear system may be this share of the error that Newton's iteration may leave.
 LINEAR_SHARE = 1.0
 # Products for one linear system after which the step has failed: a shorter one has a better conditioned system.
 MAX_PRODUCTS = 100
@@ -21,10 +25,12 @@ DERIVATIVE_SHARE = 1e-10
 
 
 class NewtonKrylov(eqx.Module):
-    """What is remembered between steps, and the work of the accepted ones.
+    """What Newton's method remembers between steps, and the work of the accepted ones.
 
-    - `rate`: factor by which an iteration of Newton's method reduces the error; 1 if unknown.
-    - `evaluations`: of the field, `products`: with its Jacobian.
+    Attributes:
+        rate: factor by which an iteration reduces the error; 1 if unknown.
+        evaluations: number of evaluations of the field.
+        products: number of products with its Jacobian.
     """
 
     rate: Float[Array, ""]
@@ -35,13 +41,16 @@ class NewtonKrylov(eqx.Module):
         """Without memory of former steps where `restart`."""
         return eqx.tree_at(lambda newton: newton.rate, self, jnp.where(restart, 1, self.rate))
 
+    def __str__(self) -> str:
+        return f"{self.evaluations} evaluations of the field, {self.products} products with its Jacobian"
+
 
 def no_memory(dtype: Any) -> NewtonKrylov:
     """The memory before the first step."""
-    return NewtonKrylov(jnp.ones((), dtype), jnp.asarray(0), jnp.asarray(0))
+    return NewtonKrylov(rate=jnp.ones((), dtype), evaluations=jnp.asarray(0), products=jnp.asarray(0))
 
 
-class _Iteration(eqx.Module):
+class _NewtonIteration(eqx.Module):
     d: Float[Array, " n"]
     size: Float[Array, ""]
     count: Int[Array, ""]
@@ -55,12 +64,18 @@ def correct_without_matrix(
 ) -> tuple[Float[Array, " n"], Bool[Array, ""], NewtonKrylov]:
     r"""Solves $d + ψ = c f(t, p + d)$ with the Jacobian J at p: $d \leftarrow d + (I - cJ)^{-1} r(d)$.
 
-    $I - cJ$ must be positive definite on what is met of it, as it is where a step is accurate: growth by e and more
-    within one is not. Otherwise the step has failed.
+    $I - cJ$ must be positive definite on the Krylov space, as it is for accurate steps; it is not where the solution
+    grows by e or more within a step. The step has failed if it is not.
 
-    **Arguments:** `size`: of a correction, in units of the tolerated local error; `max_iterations`: of Newton's method;
-    `quadratures`: number of last components on which f does not depend.
-    **Returns:** d, zero after a failure, a constant to differentiation; whether the iteration converged; the memory.
+    Args:
+        system: the equation of the step.
+        newton: what is remembered from former steps.
+        size: of a correction, in units of the tolerated local error.
+        max_iterations: number of Newton's iterations at most.
+        quadratures: number of trailing components that do not enter the vector field (pure quadratures).
+
+    Returns:
+        d, zero after a failure, a constant of differentiation; whether the iteration converged; what to remember.
 
     Source: Brown & Hindmarsh (1989), "Reduced storage matrix methods in stiff ODE systems", Appl. Math. Comput. 31.
     """
@@ -70,10 +85,10 @@ def correct_without_matrix(
     value, apply = jax.linearize(lambda x: frozen.field(frozen.t, x), frozen.p)
     start = frozen.c * value - frozen.psi
 
-    def iterate(it: _Iteration) -> _Iteration:
+    def iterate(it: _NewtonIteration) -> _NewtonIteration:
         first = it.count == 0
         right = lax.cond(first, lambda: start, lambda: frozen.residual(it.d))
-        products, correction, solved = _solved(
+        products, correction, solved = _conjugate_gradients(
             apply, frozen.c, right, quadratures, lambda v: size(v) <= LINEAR_SHARE * enough
         )
         length = size(correction)
@@ -81,11 +96,16 @@ def correct_without_matrix(
         converged = solved & (jnp.minimum(rate, 1) * length <= enough)
         hopeless = (~first & (measured >= 1)) | ~jnp.isfinite(length) | ~solved
         stuck = ~converged & (hopeless | (it.count + 1 == max_iterations))
-        work = NewtonKrylov(rate, it.newton.evaluations + 1, it.newton.products + products)
-        return _Iteration(it.d + correction, length, it.count + 1, converged, stuck, work)
+        work = NewtonKrylov(rate=rate, evaluations=it.newton.evaluations + 1, products=it.newton.products + products)
+        return _NewtonIteration(
+            it.d + correction, size=length, count=it.count + 1, converged=converged, stuck=stuck, newton=work
+        )
 
     no = jnp.asarray(False)
-    begin = _Iteration(jnp.zeros_like(frozen.p), jnp.zeros((), frozen.p.dtype), jnp.asarray(0), no, no, newton)
+    zero = jnp.zeros((), frozen.p.dtype)
+    begin = _NewtonIteration(
+        jnp.zeros_like(frozen.p), size=zero, count=jnp.asarray(0), converged=no, stuck=no, newton=newton
+    )
     last = lax.while_loop(lambda it: ~(it.converged | it.stuck), lambda it: detach(iterate(it)), begin)
     return jnp.where(last.converged, last.d, 0), last.converged, last.newton
 
@@ -100,10 +120,10 @@ class _Conjugate(eqx.Module):
     small: Bool[Array, ""]
 
 
-def _solved(
+def _conjugate_gradients(
     apply: Callable[[Array], Array], c: Any, right: Array, quadratures: int, is_small: Callable[[Array], Array]
 ) -> tuple[Int[Array, ""], Float[Array, " n"], Bool[Array, ""]]:
-    """Number of products, solution of (I - cJ) x = r, and whether it was found; by conjugate gradients."""
+    """Number of products, solution of (I - cJ) x = r, and whether it was found."""
     number = right.size - quadratures
     padded = lambda v: jnp.zeros_like(right).at[:number].set(v)  # noqa: E731
 
@@ -116,22 +136,30 @@ def _solved(
         square = residual @ residual
         direction = residual + square / cg.square * cg.direction
         x = cg.x + length * cg.direction
-        return _Conjugate(x, residual, direction, square, cg.count + 1, definite, is_small(padded(residual)))
+        return _Conjugate(
+            x, residual, direction, square, count=cg.count + 1, definite=definite, small=is_small(padded(residual))
+        )
 
     main = right[:number]
     start = _Conjugate(
-        jnp.zeros_like(main), main, main, main @ main, jnp.asarray(0), jnp.asarray(True), is_small(padded(main))
+        x=jnp.zeros_like(main),
+        residual=main,
+        direction=main,
+        square=main @ main,
+        count=jnp.asarray(0),
+        definite=jnp.asarray(True),
+        small=is_small(padded(main)),
     )
     end = lax.while_loop(lambda cg: cg.definite & ~cg.small & (cg.count < MAX_PRODUCTS), step, start)
     x = padded(end.x)
     if quadratures:
-        # They do not feed back: their rows follow from the rest of the solution.
+        # They do not enter the field: their rows follow from the rest of the solution.
         x = x.at[number:].set(right[number:] + c * apply(x)[number:])
     return end.count + (quadratures > 0), x, end.definite & end.small
 
 
 def with_implicit_derivative_matrix_free(system: System, d: Float[Array, " n"]) -> Float[Array, " n"]:
-    """d itself, with the derivatives of the exact solution of the system by the implicit function theorem."""
+    """The solution d itself, with the derivatives that the implicit function theorem gives the exact solution."""
     tolerance = max(DERIVATIVE_SHARE, 10 * float(jnp.finfo(d.dtype).eps))
 
     def solve_linear(linear: Callable, right: Array) -> Array:

@@ -1,6 +1,6 @@
 r"""Products $\varphi_k(sJ)b$ with the Jacobian J of a field, held as a matrix or by Krylov vectors.
 
-The state may end in quadratures: components E that do not feed back, so that $J = (H, 0; w, 0)$ in blocks. Then
+The state may end in quadratures, components that do not enter the field, so that $J = (H, 0; w, 0)$ in blocks. Then
 $\varphi_k(sJ)(a; \beta) = (\varphi_k(sH)a;\ \beta/k! + s w \varphi_{k+1}(sH)a)$.
 """
 
@@ -19,7 +19,13 @@ MAX_SQUARINGS = 64
 
 
 class SymmetricMatrix(eqx.Module):
-    """J with a symmetric main block H, by one eigendecomposition."""
+    """J with a symmetric main block H, by one eigendecomposition.
+
+    Attributes:
+        main: H.
+        eigen: eigenvalues and eigenvectors of H, constants of differentiation.
+        rates: w, the rows of the quadratures.
+    """
 
     main: Float[Array, "n n"]
     eigen: tuple[Float[Array, " n"], Float[Array, "n n"]]
@@ -41,7 +47,11 @@ class SymmetricMatrix(eqx.Module):
 
 
 class GeneralMatrix(eqx.Module):
-    """Any J, by the exponential of an augmented matrix: for small systems, as each product costs n³."""
+    """Any J, by the exponential of an augmented matrix: for small systems, as each product costs n³.
+
+    Attributes:
+        matrix: J.
+    """
 
     matrix: Float[Array, "N N"]
 
@@ -59,8 +69,18 @@ class GeneralMatrix(eqx.Module):
 
 def with_quadratures(
     main: Float[Array, "k n"], rates: Float[Array, "k q"], scale: Float[Array, ""], rest: Float[Array, " q"]
-) -> Float[Array, "k N"]:
-    r"""The products up to K from $\varphi_k(sH)a$ and $w\varphi_k(sH)a$ up to K + 1, and β."""
+) -> Float[Array, "m N"]:
+    r"""The products $\varphi_k(sJ)(a; \beta)$, k = 0, …, K, from those of the main block.
+
+    Args:
+        main: $\varphi_k(sH)a$ for k = 0, …, K + 1.
+        rates: $w\varphi_k(sH)a$ for the same k.
+        scale: s.
+        rest: β.
+
+    Returns:
+        One row for each k.
+    """
     highest = main.shape[0] - 2
     factorials = jnp.asarray([1 / factorial(k) for k in range(highest + 1)], main.dtype)
     return jnp.concatenate([main[:-1], factorials[:, None] * rest + scale * rates[1:]], axis=1)

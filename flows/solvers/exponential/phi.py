@@ -2,6 +2,9 @@ r"""The functions $\varphi_k$ of exponential integrators, of numbers and of matr
 
 $\varphi_0(z) = e^z$ and $\varphi_k(z) = \int_0^1 e^{(1-s)z} s^{k-1}/(k-1)!\,ds$, so that
 $\varphi_k(0) = 1/k!$ and $z\varphi_k(z) = \varphi_{k-1}(z) - 1/(k-1)!$ (Hochbruck & Ostermann 2010, section 2).
+
+Our own: neither JAX nor SciPy has these functions, and the derivative of $\varphi_k(A)b$ must exist where eigenvalues
+of A coincide, as those of networks' Hessians do.
 """
 
 from functools import partial
@@ -62,9 +65,19 @@ def phi_products(
     r"""$\varphi_k(sA) b$ for symmetric A and k = 0, …, K = `highest`.
 
     Differentiable (once) in A, s and b, also where eigenvalues coincide and their vectors have no derivative:
-    $D\varphi(A)[E] = Q (\varphi[\lambda_i, \lambda_j] \circ Q^\top E Q) Q^\top$ (Daleckii & Krein 1965).
+    $D\varphi(A)[E] = Q (\varphi[\lambda_i, \lambda_j] \circ Q^\top E Q) Q^\top$.
 
-    **Arguments:** `matrix`: A; `eigen`: its eigenvalues λ and eigenvectors Q; `scale`: s; `b`: b.
+    Args:
+        matrix: A; its value is not used, derivatives in A go through it.
+        eigen: the eigenvalues λ and eigenvectors Q of A.
+        scale: s.
+        b: the vector.
+        highest: the highest number K.
+
+    Returns:
+        One row for each k.
+
+    Source: Daleckii & Krein (1965), for the derivative.
     """
     return _phi_products(highest, matrix, jax.lax.stop_gradient(eigen), scale, b)
 

@@ -1,3 +1,4 @@
-"""Stabilised explicit (Chebyshev) methods and the spectral radius that they need. Imports the files of solvers beside
-this folder.
+"""Stabilised explicit (Chebyshev) methods and the spectral radius that they need.
+
+Imports the files of solvers beside this folder.
 """

@@ -1,14 +1,18 @@
-"""A stabilised explicit method of order 4, by extrapolation of RKC2."""
+"""A stabilised explicit method of order 4, by extrapolation of RKC2.
+
+Our own: Diffrax has no stabilised method.
+"""
 
 from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from ..flat_field import FlatField
-from .rkc2 import StabilisedSolver, chebyshev_step
+from .rkc2 import chebyshev_step
+from .solver import StabilisedSolver, Start
 
 # Damping φ of the extrapolated method. RKC2's own, 0.55, would leave |R| near 1 in the interval, which the weights of
 # the extrapolation raise above 1; with this one the extrapolated |R| stays below 0.8 there. It costs a tenth of β.
@@ -31,38 +35,33 @@ class ExtrapolatedRKC(StabilisedSolver):
 
     With $S_k$ the result of k substeps of s stages each, the end is $S_1/12 - 4S_2/3 + 9S_3/4$. With 6s - 2 evaluations
     it is stable on $[-\beta, 0]$ with $\beta \approx 0.58 s^2$. The error estimate, the difference to $(9S_3 - 4S_2)/5$
-    of order 3, is bounded there, so that neither stiffness nor rounding shortens the steps; to it comes what a kink of
-    the field just before the end would cost, from the rate there. Like `RKC2` for fields whose Jacobian has its
-    eigenvalues near the negative real axis; the better of the two for errors below some 1e-5.
+    of order 3, is bounded there, so that neither stiffness nor rounding shortens the steps; added to it is what a kink
+    of the field just before the end would cost, estimated from the rate there. Like `RKC2` for fields whose Jacobian
+    has its eigenvalues near the negative real axis; the better of the two for errors below some 1e-5.
 
-    Its state records the spectral radius (see `radius`) and counts evaluations and products.
-
-    - `max_stages`: stages per substep at most.
-    - `safety`: factor on the estimate of the spectral radius, which is a lower bound, and which may grow in a step.
-    - `quadratures`: the last components of the ravelled state, so many, do not feed back into the field (the dissipated
-      energy of a gradient flow). They are kept out of the power iteration, whose norms they may dominate.
+    `max_stages` (per substep), `safety`, `quadratures` and the solver state are those of `StabilisedSolver`.
 
     Source: the idea of extrapolating damped Chebyshev methods is that of Martín-Vaquero & Kleefeld (2016),
     "Extrapolated stabilized explicit Runge–Kutta methods", J. Comput. Phys. 326, who start from order 1 and need four
     sequences.
     """
 
-    max_stages: int = 1000
-    safety: float = 1.1
-    quadratures: int = 0
-
     def order(self, terms: Any) -> int:
+        """The order, 4."""
         return 4
 
     def stages(self, length: Float[Array, ""]) -> Float[Array, ""]:
+        r"""The number of stages whose interval of stability has at least this length $h\rho$."""
         return jnp.maximum(2.0, jnp.ceil(jnp.sqrt(1 + length / INTERVAL)))
 
-    def evaluations(self, stages: Array) -> Array:
+    def evaluations(self, stages: Int[Array, ""]) -> Int[Array, ""]:
+        """The number of evaluations of the field in a step of these stages."""
         return 6 * stages - 2
 
     def advance(
-        self, field: FlatField, start: tuple[Any, Array, Array], h: Array, stages: Array
-    ) -> tuple[Array, Callable[[Array], Array]]:
+        self, field: FlatField, start: Start, h: Float[Array, ""], stages: Int[Array, ""]
+    ) -> tuple[Float[Array, " n"], Callable[[Array], Array]]:
+        """The increment over a step, and its error estimate as a function of the rate at the step's end."""
         t, x, rate = start
 
         def substep(increment: Array, which: tuple[Array, Array]) -> tuple[Array, tuple[Array, Array]]:
@@ -83,7 +82,7 @@ class ExtrapolatedRKC(StabilisedSolver):
 
         def estimate(end_rate: Array) -> Array:
             # The last stage of the shortest substeps lies some 2h/(3s) before the end. A jump of the rate after it
-            # changes no stage; it shows in the rate at the end alone, and costs half that time on average.
+            # changes no stage, only the rate at the end, and costs half that time on average.
             jump = end_rate - jnp.asarray(CONTINUED, x.dtype) @ thirds
             return difference + h * jump / (3 * stages.astype(x.dtype))
 

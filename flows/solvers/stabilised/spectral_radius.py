@@ -8,43 +8,53 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-# A product changes the estimate by less than this once it is taken for converged. On dense random spectra the first
-# estimate is then within a tenth in 199 of 200 cases, and later products mend the rest; along a flow it is within one
-# in a hundred at 19 of 20 steps, for two products a step.
+# The estimate has converged when a product changes it by less than this share. On dense random spectra the first
+# estimate is then within a tenth in 199 of 200 cases, and later products correct the rest; along a flow it is within
+# one in a hundred at 19 of 20 steps, for two products a step.
 TOLERANCE = 0.001
-# So many products at most (Sommeijer, Shampine & Verwer 1997), which warm starts hardly ever need.
+# Number of products at most (Sommeijer, Shampine & Verwer 1997), which warm starts hardly ever need.
 MAX_PRODUCTS = 50
-# Share of the field's last change that is mixed into the vector. It holds whatever direction has begun to grow, which
-# the vector may have lost; it lowers the estimate of a converged vector by its square at most, one in a thousand.
+# Share of the field's last change that is mixed into the vector. The change contains every direction that has begun to
+# grow, which the vector may have lost; it lowers the estimate of a converged vector by its square at most, 1e-3.
 FRESH = 0.03
 
 
 class SpectralRadius(eqx.Module):
     r"""An estimate of $\max|\lambda(J)|$ at the current state.
 
-    - `radius`: the estimate, $\|Jv\|/\|v\|$; a lower bound if J is symmetric;
-    - `vector`: v, normalised, nearly an eigenvector of the largest eigenvalue;
-    - `products`: number of products $Jv$ made since the start.
+    Attributes:
+        radius: the estimate, $\|Jv\|/\|v\|$; a lower bound if J is symmetric.
+        vector: v, normalised, nearly an eigenvector of the eigenvalue that is largest in modulus.
+        products: number of products $Jv$ made since the start.
     """
 
     radius: Float[Array, ""]
     vector: Float[Array, " n"]
     products: Int[Array, ""]
 
+    def __str__(self) -> str:
+        return f"spectral radius {self.radius:.4g} by {self.products} Jacobian–vector products"
 
-def radius(solver_state: Any) -> Float[Array, ""]:
-    r"""The sharpness along the flow: $\max|\lambda(J)|$ from the state of a stabilised solver.
 
-    **Arguments:** `solver_state`: that of `RKC2` or `ROCK4`, as `SaveAt(solver_state=True)` returns it.
+def sharpness(solver_state: Any) -> Float[Array, ""]:
+    r"""The sharpness along the flow, $\max|\lambda(\nabla^2 L)|$, from the state of a stabilised solver.
+
+    Args:
+        solver_state: that of `RKC2` or `ExtrapolatedRKC`, as `SaveAt(solver_state=True)` returns it.
+
+    Returns:
+        The estimate of the last step's power iteration, a lower bound that is within a few hundredths along a flow.
     """
     return solver_state.spectrum.radius
 
 
 def cold_start(size: int, dtype: Any) -> SpectralRadius:
-    """An unknown radius with a vector that has all directions in it, the same one at every start."""
-    # A chirp has all frequencies alike, and costs the compiler a tenth of what random numbers do.
+    """An unknown radius, with a vector that has a part in every direction, the same at every start."""
+    # A chirp contains all frequencies alike, and compiles ten times faster than random numbers.
     vector = jnp.cos(jnp.arange(1, size + 1, dtype=dtype) ** 2)
-    return SpectralRadius(jnp.zeros((), dtype), vector / jnp.linalg.norm(vector), jnp.zeros((), int))
+    return SpectralRadius(
+        radius=jnp.zeros((), dtype), vector=vector / jnp.linalg.norm(vector), products=jnp.zeros((), int)
+    )
 
 
 def power_iteration(
@@ -55,14 +65,16 @@ def power_iteration(
     r"""Power iteration $v \leftarrow Jv/\|Jv\|$ until the estimate stands still.
 
     One product is enough when it confirms the radius of `start`. The iteration can rest on an eigenvalue below the
-    largest while its vector has nothing of the latter; therefore a part of `change` is mixed in at each start, and
-    whoever uses the radius multiplies it by a safety factor.
+    largest while its vector has no part in the latter's direction; therefore a share of `change` is mixed in at each
+    start, and callers multiply the radius by a safety factor.
 
-    **Arguments:**
+    Args:
+        product: $v \mapsto Jv$; not differentiated.
+        start: what is known from the state before.
+        change: a vector that has grown if anything has, such as the change of the field; zero for none.
 
-    - `product`: $v \mapsto Jv$; not differentiated.
-    - `start`: what is known from the state before.
-    - `change`: a vector that has grown if anything has, such as the change of the field; zero for none.
+    Returns:
+        The new estimate, with the number of products since the start of the flow.
     """
     size = jnp.linalg.norm(change)
     vector = start.vector + jnp.where(size > 0, FRESH / jnp.where(size > 0, size, 1.0), 0.0) * change
@@ -75,10 +87,10 @@ def power_iteration(
         count, v, now, _ = carry
         image = product(v)
         length = jnp.linalg.norm(image)
-        # J = 0 has no direction to offer: the old one is kept.
+        # J = 0 gives no direction: the old one is kept.
         v = jnp.where(length > 0, image / jnp.where(length > 0, length, 1.0), v)
         return count + 1, v, length, now
 
     first = (jnp.zeros_like(start.products), vector / jnp.linalg.norm(vector), start.radius, start.radius)
     count, vector, estimate, _ = jax.lax.while_loop(unsettled, multiply, first)
-    return SpectralRadius(estimate, vector, start.products + count)
+    return SpectralRadius(radius=estimate, vector=vector, products=start.products + count)

@@ -43,6 +43,9 @@ def test_extreme_eigenpairs_are_those_of_the_dense_hessian(saddle, end):
     assert np.all(found.converged)
     np.testing.assert_allclose(found.values, expected, atol=1e-8)
     np.testing.assert_allclose(found.vectors.T @ found.vectors, np.eye(4), atol=1e-10)
+    assert str(found).startswith(
+        f"4 eigenpairs, λ from {found.values[0]:.6g} to {found.values[-1]:.6g}\n  4 of 4 converged"
+    )
 
 
 def test_unconverged_pairs_say_so():
@@ -50,7 +53,7 @@ def test_unconverged_pairs_say_so():
     wide = embed(model, "ii", count=40).wide()
     found = extreme_eigenpairs(Landscape(wide, half_squared_error, data), count=3, max_iterations=1)
     exact = spectrum(Landscape(wide, half_squared_error, data)).eigenvalues
-    assert not np.any(found.converged)
+    assert not np.any(found.converged) and "0 of 3 converged" in str(found)
     # The bound holds all the same.
     assert np.all(np.min(np.abs(exact[:, None] - found.values), axis=0) <= found.residuals)
 
@@ -59,6 +62,7 @@ def test_density_counts_eigenvalues(saddle):
     embedding, data, dense = saddle
     density = spectral_density(Landscape(embedding.wide(), half_squared_error, data), probes=64)
     np.testing.assert_allclose(density.weights.sum(axis=1), 1.0, atol=1e-12)
+    assert str(density).startswith("density of 130 eigenvalues from 64 random probes\n  nodes from -2 to ")
     for lower, upper in ((-np.inf, -1e-6), (-1e-6, 1e-6), (1e-6, np.inf), (-2.1, -1.9)):
         exact = np.sum((dense.eigenvalues >= lower) & (dense.eigenvalues < upper))
         count, error = density.count(lower, upper)
@@ -102,7 +106,7 @@ def test_index_and_nullity_at_a_hundred_thousand_parameters():
     assert time.perf_counter() - began < 300
 
 
-def test_bad_requests_are_refused():
+def test_bad_requests_raise():
     model, data = problem("tanh")
     with pytest.raises(ValueError, match="a fifth of the 16 parameters"):
         extreme_eigenpairs(Landscape(model, half_squared_error, data), count=4)

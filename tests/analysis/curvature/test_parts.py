@@ -86,6 +86,8 @@ def test_inertia_is_what_a_congruence_was_made_of(seed, signs):
     matrix = basis @ np.diag(np.array(signs) * random.uniform(0.5, 2, size)) @ basis.T
     found = inertia((matrix + matrix.T) / 2, 1e-8)
     assert (found.negative, found.zero, found.positive) == (signs.count(-1), signs.count(0), signs.count(1))
+    counts = f"{signs.count(-1)} negative, {signs.count(0)} zero, {signs.count(1)} positive"
+    assert str(found) == f"inertia: {counts} eigenvalues"
 
 
 @pytest.mark.parametrize("name", ["linear", "attention"])

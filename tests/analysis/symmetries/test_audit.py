@@ -1,4 +1,4 @@
-"""The conservation audit: known quantities against all that there are, and their drift."""
+"""The conservation audit: known quantities against all, and their drift."""
 
 import jax
 import jax.numpy as jnp
@@ -29,6 +29,7 @@ def test_known_quantities_and_all_that_there_are(name):
     audit = conservation_audit(flow)
     known, total = COUNTS[name]
     assert (audit.known, audit.count.count, audit.unknown) == (known, total, total - known), str(audit)
+    assert f"{known} conserved quantities known of {total} in all; " in str(audit)
     assert audit.drift is None or audit.drift < 100 * audit.rtol
 
 

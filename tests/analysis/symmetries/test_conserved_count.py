@@ -192,3 +192,6 @@ def test_number_of_conserved_quantities(name):
     assert found.closed
     assert found.count == expected, found
     assert found.gap > 1e3
+    first, second = str(found).splitlines()
+    assert first == f"{expected} conserved quantities of {found.parameters} parameters"
+    assert f"depth 1, 2, …: {found.dimensions[0]}" in second

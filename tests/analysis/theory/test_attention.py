@@ -10,7 +10,7 @@ import pytest
 from saddlescope.analysis import classify, critical_point, itinerary, spectrum, theory
 from saddlescope.analysis.theory.closed_forms.attention import context_gains
 from saddlescope.experiments import modular_addition
-from saddlescope.experiments.data.synthetic import fourier_template
+from saddlescope.experiments.data.cyclic_shifts import fourier_template
 from saddlescope.flows import Landscape, flatten, in_context_population, mean_squared_error, simulate, statistics_loss
 from saddlescope.models import Dense, LinearAttention, MergedAttention, TwoLayer, quadratic
 from saddlescope.models.units import with_units

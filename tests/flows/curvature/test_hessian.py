@@ -39,8 +39,11 @@ def test_batches_of_samples_make_the_same_hessian():
     model = TwoLayer(Dense(tanh, inputs=2, outputs=2), width=3, scale=1.0, key=jax.random.key(0))
     x = jax.random.normal(jax.random.key(1), (2 * BATCH + 5, 2))
     landscape = Landscape(model, mean_squared_error, (x, jnp.sin(x)))
+    hessian = hessian_of(landscape)
+    # Otherwise the structure was not confirmed, and one Hessian by differentiation compared with another.
+    assert isinstance(hessian, UnitHessian)
     expected = eqx.filter_jit(DenseHessian(landscape))(landscape.theta)
-    found = eqx.filter_jit(hessian_of(landscape))(landscape.theta)
+    found = eqx.filter_jit(hessian)(landscape.theta)
     np.testing.assert_allclose(found, expected, atol=1e-12 * float(jnp.max(jnp.abs(expected))))
 
 

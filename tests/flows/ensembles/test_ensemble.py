@@ -18,7 +18,7 @@ def valley(model, data):
 def test_flows_of_an_ensemble_are_the_closed_form():
     """$x' = -c x$ with each flow's own start, curvature c and times; stopped at a share of the loss."""
     starts, curvatures, until = np.array([[1.0, 2.0], [0.1, 0.0]]), np.array([1.0, 3.0]), 1e-2
-    ts = np.linspace(0, 1, 30) * np.array([[4.0], [1.0]])
+    ts = np.linspace(0, 1, 30) * np.array([[4.0], [0.5]])
     curves = ensemble([Vector(jnp.asarray(x)) for x in starts], valley, list(curvatures), ts, until=until)
     squares = np.sum(starts**2, axis=1)[:, None] * np.exp(-2 * curvatures[:, None] * ts)
     losses, going = curvatures[:, None] * squares / 2, squares > until * squares[:, :1]

@@ -41,7 +41,7 @@ def test_losses_compare_by_value():
 @pytest.mark.parametrize("loss", [mean_squared_error, half_squared_error])
 def test_copies_and_users_own_squared_errors_have_statistics(loss):
     """They decide by type, not by identity."""
-    model = TwoLayer(Dense(linear, 3, 3), width=2, scale=1.0, key=jax.random.key(0))
+    model = TwoLayer(Dense(linear, inputs=3, outputs=3), width=2, scale=1.0, key=jax.random.key(0))
     statistics = sufficient_statistics(model, copy.deepcopy(loss), (jnp.asarray(X), jnp.asarray(Y)))
     assert statistics is not None
     own = SquaredError(name="own", halved=True, averages_outputs=True)

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from saddlescope.__main__ import main
-from saddlescope.analysis import added_unit_form, effective_width, hessian, theory
+from saddlescope.analysis import Thresholds, added_unit_form, effective_width, hessian, theory
 from saddlescope.analysis.visits.passages import closest_approaches
 from saddlescope.experiments import experiment
 from saddlescope.flows import Landscape, half_squared_error, simulate
@@ -68,12 +68,12 @@ def flow(net=None, data=(X, Y), loss=half_squared_error, **options):
         (lambda: flow(loss=lambda m, d: m.v), "real scalar"),
         (lambda: flow(loss=lambda m, d: jnp.log(-jnp.sum(m.v**2))), "not finite at the initial weights"),
         (lambda: flow().evaluate(2.0), r"t must lie in \[0, 1\]"),
-        (lambda: closest_approaches(np.ones(5), prominence=0), "prominence must be positive"),
+        (lambda: closest_approaches(np.ones(5), prominence=0.0), "prominence must be positive"),
         (lambda: effective_width(Bare(jnp.ones((1, 2)))), "declares no units"),
-        (lambda: effective_width(model(), share=2.0), "share must lie between 0 and 1"),
+        (lambda: effective_width(model(), thresholds=Thresholds(unit_share=2.0)), "share must lie between 0 and 1"),
         (
             lambda: hessian(Landscape(Bare(jnp.ones((1, 4000))), lambda model, data: jnp.sum(model.w**2), ())),
-            "up to 3000 parameters",
+            "at most 3000 parameters",
         ),
         (lambda: theory.orthogonal_relu_levels(np.ones((2, 2)), np.ones(2)), "not applicable"),
     ],

@@ -13,7 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from saddlescope.flows import GradientFlow, Landscape, mean_squared_error, simulate
-from saddlescope.flows.simulation import integration, recorder, stepping
+from saddlescope.flows.simulation import integration, stepping
+from saddlescope.flows.simulation.recorder import Recorder
 from saddlescope.flows.simulation.solver_state import fresh_state, parameter_norm
 from saddlescope.flows.simulation.steps import FIELDS, Steps, join
 from saddlescope.flows.solvers import BDF, KrylovRosenbrock
@@ -58,7 +59,9 @@ def test_chunks_take_the_steps_of_one_solve(solver):
         jnp.asarray(dt),
         (jnp.asarray(theta), jnp.zeros(())),
         saveat=dfx.SaveAt(steps=True),
-        stepsize_controller=ResumableController(*(jnp.asarray(a) for a in tolerances), norm=parameter_norm),
+        stepsize_controller=ResumableController(
+            dfx.PIDController(*(jnp.asarray(a) for a in tolerances), norm=parameter_norm)
+        ),
     )
     count = int(solution.stats["num_accepted_steps"])
     # Two programs round differently, and steps pass that on; a wrong state would change them by percents.
@@ -111,7 +114,7 @@ def test_where_calls_end_changes_no_bit(length, watched, tmp_path, monkeypatch):
 
 
 def test_where_calls_end_changes_no_thinned_path(monkeypatch):
-    monkeypatch.setattr(recorder.Recorder.__init__, "__defaults__", (100 * 50,))
+    monkeypatch.setattr(integration, "Recorder", functools.partial(Recorder, limit=100 * 50))
     whole = long_run.run(1e4)
     assert len(whole.ts) < 110 < whole.stats["num_accepted_steps"]
     monkeypatch.setattr(integration.Integration, "steps_of_call", lambda self: 7)

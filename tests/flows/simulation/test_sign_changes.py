@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from saddlescope.flows import Result, crossing_time, half_squared_error, load, mean_squared_error, simulate
-from saddlescope.flows.simulation.sign_changes import SignChanges
+from saddlescope.flows.simulation.sign_changes import SignChanges, check_sign_changes
 from saddlescope.flows.solvers import BDF
 from saddlescope.models import Dense, TwoLayer, incoming, linear, relu
 from saddlescope.models.units import with_units
@@ -113,9 +113,14 @@ def test_sign_changes_survive_interruption(kinked, tmp_path):
     ],
 )
 def test_what_is_no_quantity_raises(quantities, message):
-    model, data = aligned()
     with pytest.raises(ValueError, match=message):
-        simulate(model, half_squared_error, data, t1=1.0, sign_changes=quantities)
+        check_sign_changes(quantities, aligned()[0])
+
+
+def test_simulate_checks_the_quantities():
+    model, data = aligned()
+    with pytest.raises(ValueError, match="must return finite real numbers"):
+        simulate(model, half_squared_error, data, t1=1.0, sign_changes={"count": lambda model: 3})
 
 
 class Vector(eqx.Module):

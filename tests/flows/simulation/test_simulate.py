@@ -128,8 +128,7 @@ def test_the_implicit_solver_crosses_a_stiff_valley():
     flow = simulate(Vector(jnp.array([1.0, 1.0])), loss, (), t1=3.0, solver=kvaerno5(), rtol=1e-6, atol=1e-8)
     assert flow.result is Result.reached_t1
     assert flow.stats["num_steps"] < 3000
-    assert isinstance(flow.solver.root_finder, type(kvaerno5().root_finder))
-    assert issubclass(PatientChord, dfx.VeryChord)
+    assert isinstance(flow.solver.root_finder, PatientChord)
     # On the valley floor x₀ = x₁² the flow is x₁' = −x₁/(1 + 4x₁²), up to 1e-6.
     x = flow.thetas[-1][1]
     assert np.log(x) + 2 * x**2 == pytest.approx(2.0 - 3.0, abs=1e-4)

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import optimistix as optx
 import pytest
-from saddlescope.flows.solvers.bdf.bdf import BDF, State, Tolerances
+from saddlescope.flows.solvers.bdf.bdf import BDF, State
 from saddlescope.flows.solvers.bdf.chord import no_chord
 from saddlescope.flows.solvers.bdf.differences import (
     ERROR,
@@ -20,6 +20,7 @@ from saddlescope.flows.solvers.bdf.differences import (
     predict,
     rescaling,
 )
+from saddlescope.flows.solvers.tolerances import Tolerances
 
 
 def solve(field, y0, t1, rtol, atol, dt0=None, args=None, solver=None, norm=optx.rms_norm, saveat=None) -> Any:
@@ -259,6 +260,25 @@ def test_jumps_begin_again_at_order_one():
     )
     assert solution.ys is not None
     assert solution.ys[0] == pytest.approx(1 - np.exp(-1) + np.exp(-2), rel=3e-5)
+
+
+@eqx.filter_jit
+def logistic_step(state, made_jump):
+    return BDF(root_finder=Tolerances(1e-9, 1e-9, optx.rms_norm)).step(
+        dfx.ODETerm(logistic), 0.0, 1e-2, jnp.array([0.25]), jnp.asarray(1.0), state, made_jump
+    )
+
+
+def test_after_a_jump_the_past_does_not_count():
+    """The step is that of an integration that begins there, whatever the differences were."""
+    past = exact_state(4, 1e-2)
+    past = eqx.tree_at(lambda state: state.differences, past, 2 * past.differences)
+    here = eqx.tree_at(lambda state: state.h, exact_state(1, 1e-2), jnp.asarray(jnp.inf))
+    jumped, begun = logistic_step(past, jnp.asarray(True)), logistic_step(here, jnp.asarray(False))
+    np.testing.assert_array_equal(jumped[0], begun[0])
+    assert float(jumped[0][0]) == pytest.approx(float(logistic_solution(1e-2)), abs=1e-4)
+    assert jumped[3].order <= 2
+    np.testing.assert_array_equal(jumped[3].differences, begun[3].differences)
 
 
 def test_backwards_in_time_to_given_times_by_a_given_jacobian():

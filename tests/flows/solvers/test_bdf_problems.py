@@ -115,7 +115,7 @@ def chunk(t0, dt0, y0, solver_state, controller_state, max_steps) -> Any:
         40.0,
         dt0,
         y0,
-        stepsize_controller=ResumableController(rtol=1e-6, atol=1e-10),
+        stepsize_controller=ResumableController(dfx.PIDController(rtol=1e-6, atol=1e-10)),
         saveat=dfx.SaveAt(steps=True, solver_state=True, controller_state=True),
         solver_state=solver_state,
         controller_state=controller_state,
@@ -126,7 +126,7 @@ def chunk(t0, dt0, y0, solver_state, controller_state, max_steps) -> Any:
 
 def test_continuation_is_exact_to_the_bit():
     start = jnp.asarray(0.0), jnp.asarray(1e-4), jnp.array([1.0, 0.0, 0.0])
-    field, controller = dfx.ODETerm(robertson), ResumableController(rtol=1e-6, atol=1e-10)
+    field, controller = dfx.ODETerm(robertson), ResumableController(dfx.PIDController(rtol=1e-6, atol=1e-10))
     states = eqx.filter_jit(
         lambda: (
             BDF().init(field, 0.0, 1e-4, start[2], None),

@@ -9,21 +9,32 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from saddlescope.flows.solvers.exponential.phi import SERIES_RADIUS, phi, phi_derivative, phi_products
+from saddlescope.flows.solvers.exponential.phi import (
+    divided_differences,
+    phi,
+    phi_derivative,
+    phi_products,
+)
 
 HIGHEST = 5
 
 
-def exact(k, z):
+def rational(k, z):
     """Σ_j z^j / (j + k)! in rational numbers, until a term no longer matters."""
     z, total, term, j = Fraction(z), Fraction(0), Fraction(1, factorial(k)), 0
     while abs(term) > Fraction(1, 10**60) or j < 2 * abs(z):
         total, j = total + term, j + 1
         term = term * z / (j + k)
-    return float(total)
+    return total
 
 
-EDGES = [s * r for s in (-1, 1) for r in (0.0, 1e-300, 1e-9, 1e-3, SERIES_RADIUS * (1 - 1e-15), SERIES_RADIUS, 40.0)]
+def exact(k, z):
+    """φ_k(z), rounded once."""
+    return float(rational(k, z))
+
+
+# Around 1.5 the series ends and the recurrence begins.
+EDGES = [s * r for s in (-1, 1) for r in (0.0, 1e-300, 1e-9, 1e-3, 1e-2, 1.5 * (1 - 1e-15), 1.5, 10.0, 40.0)]
 
 
 @pytest.mark.parametrize("z", EDGES)
@@ -50,6 +61,16 @@ def test_derivative_of_numbers():
     z = jnp.linspace(-8.0, 4.0, 25)
     expected = jax.vmap(jax.jacfwd(lambda x: phi(x, HIGHEST)))(z).T
     np.testing.assert_allclose(phi_derivative(z, HIGHEST), expected, rtol=1e-11, atol=1e-13)
+
+
+def test_divided_differences_at_every_gap():
+    """To the accuracy of which the switch to derivatives is the best: 1e-11 at its worst gap."""
+    gaps = 10.0 ** -np.arange(0, 13)
+    z = 0.5 + np.concatenate([[0.0], gaps])
+    found = jax.jit(divided_differences, static_argnums=1)(jnp.asarray(z), 3)[:, 0, 1:]
+    for k in range(4):
+        quotients = [(rational(k, end) - rational(k, z[0])) / (Fraction(end) - Fraction(z[0])) for end in z[1:]]
+        np.testing.assert_allclose(found[k], [float(quotient) for quotient in quotients], rtol=1e-10)
 
 
 def symmetric(seed, n=6):

@@ -1,0 +1,68 @@
+"""What networks on a layer of units share: its arrays, and the declaration of where the units are."""
+
+import abc
+from typing import Any
+
+import equinox as eqx
+from jaxtyping import Array, Float
+
+from .architecture import Architecture, form
+from .declaration import Slot, Units
+from .description import description
+
+
+class UnitLayer(eqx.Module):
+    r"""A network whose first layer computes $\sum_{i=1}^H \phi(x; u_i)\, v_i$.
+
+    Attributes:
+        parameters: the arrays of the first layer, each with its H units on the first axis; the last one is v.
+        architecture: what a unit of the first layer is.
+    """
+
+    parameters: tuple[Float[Array, "H ..."], ...]
+    architecture: Architecture = eqx.field(static=True)
+
+    @property
+    def u(self) -> Float[Any, "H ..."]:
+        """The first array of incoming parameters of the first layer: weights, kernels, or keys."""
+        return self.parameters[0]
+
+    @property
+    def v(self) -> Float[Any, "H ..."]:
+        """The outgoing parameters of the first layer."""
+        return self.parameters[-1]
+
+    @abc.abstractmethod
+    def __call__(self, x: Any) -> Float[Array, " outputs"]:
+        """The output for one input (no batch axis)."""
+
+    def __str__(self) -> str:
+        return f"{description(self)}\nfirst layer of {form(self.architecture)}"
+
+
+class Parameter(eqx.Module):
+    """Picks an array of a model; a class, not a lambda, so that equal declarations compare equal.
+
+    Attributes:
+        index: position of the array in its tuple.
+        group: the model's attribute that holds the tuple.
+    """
+
+    index: int = eqx.field(static=True)
+    group: str = eqx.field(static=True, default="parameters")
+
+    def __call__(self, model: Any) -> Any:
+        """The array, or what stands in its place in a tree of the same structure."""
+        return getattr(model, self.group)[self.index]
+
+
+def unit_shapes(architecture: Architecture, width: int) -> tuple[tuple[int, ...], ...]:
+    """The shapes of the arrays of `width` units."""
+    return tuple((width, *shape) for shape in architecture.shapes)
+
+
+def first_units(architecture: Architecture, name: str = "") -> Units:
+    """The declaration of the units whose arrays are a model's `parameters`."""
+    slots = tuple(Slot(Parameter(k), axis=0, degree=degree) for k, degree in enumerate(architecture.slot_degrees))
+    products = tuple((slots[a], slots[b]) for a, b in architecture.products)
+    return Units(incoming=slots[:-1], outgoing=slots[-1:], law=architecture.law, products=products, name=name)

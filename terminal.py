@@ -1,0 +1,132 @@
+"""The command line's streams and signals: output that degrades instead of failing, and runs that end when told to."""
+
+import codecs
+import io
+import os
+import signal
+import sys
+import threading
+import unicodedata
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from types import FrameType
+from typing import Any
+
+# One character for one, so that tables stay aligned.
+SIMILAR = str.maketrans(
+    {"–": "-", "−": "-", "─": "-", "→": ">", "≤": "<", "≥": ">", "±": "~", "×": "x", "·": "*", "⊙": "*", "‖": "|"}
+    | {"│": "|", "╭": "+", "╮": "+", "╰": "+", "╯": "+", "∇": "d", "∞": " ", "√": "v", "½": "h", "…": "."}
+    | {"“": '"', "”": '"', "‘": "'", "’": "'"}
+)
+
+
+class Stopped(BaseException):
+    """A signal that asks the process to end, where nothing unfinished is worth keeping."""
+
+
+def degrade_characters() -> None:
+    """Lets standard output and standard error replace what their encoding lacks by similar ASCII characters."""
+    codecs.register_error("similar", _similar)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="similar")
+
+
+def to_ascii(text: str) -> str:
+    """A text in ASCII, one character for one: ² as 2, ε as e (by its name), and ? for what is like nothing."""
+    return "".join(map(_ascii, text.translate(SIMILAR)))
+
+
+def _ascii(character: str) -> str:
+    plain = unicodedata.normalize("NFKD", character)[0]
+    if plain.isascii():
+        return plain
+    name = unicodedata.name(plain, "").removeprefix("GREEK ").split(" LETTER ")
+    letter = name[-1][:1] if len(name) == 2 else "?"
+    return letter.lower() if name[0] == "SMALL" else letter
+
+
+def _similar(error: UnicodeError) -> tuple[str, int]:
+    assert isinstance(error, UnicodeEncodeError)
+    return to_ascii(error.object[error.start : error.end]), error.end
+
+
+def complain(text: str) -> None:
+    """Says a sentence on standard error, in the name of the program."""
+    tell(f"saddlescope: {text}")
+
+
+def tell(text: str) -> None:
+    """Writes a line on standard error, or nothing where that cannot be written either."""
+    if sys.stderr is None:
+        return
+    try:
+        print(text, file=sys.stderr, flush=True)
+    except OSError:
+        silence(sys.stderr)
+
+
+def silence(stream: Any) -> None:
+    """Sends what a stream still holds, and all that will be written to it, nowhere."""
+    with suppress(OSError, ValueError, AttributeError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)
+
+
+@contextmanager
+def ending_on_signals(exception: type[BaseException]) -> Iterator[list[int]]:
+    """Has SIGINT (Ctrl-C), SIGTERM and SIGHUP raise an exception; what was set to be ignored stays so.
+
+    Args:
+        exception: `KeyboardInterrupt`, after which `saddlescope.flows.simulate` keeps what it has, or `Stopped`.
+
+    Yields:
+        The signals that have come, in order.
+    """
+    came: list[int] = []
+
+    def end(number: int, frame: FrameType | None) -> None:
+        came.append(number)
+        if number == getattr(signal, "SIGHUP", None):
+            # The terminal is gone, and writing to it would fail.
+            for stream in (sys.stdout, sys.stderr):
+                if stream is not None and stream.isatty():
+                    silence(stream)
+        raise exception
+
+    before = {}
+    # Python lets no other thread set handlers.
+    if threading.current_thread() is threading.main_thread():
+        numbers = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+        for number in numbers:
+            if signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler):
+                before[number] = signal.signal(number, end)
+    try:
+        yield came
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def progress_bar(horizon: float) -> Iterator[tuple[Callable[[float, float], None], Callable[[str], None]]]:
+    """A progress bar, where standard error is a terminal.
+
+    Args:
+        horizon: the time at which the bar is full.
+
+    Yields:
+        What moves it, a function of (t, loss), and what changes its description.
+    """
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    console = Console(stderr=True)
+    columns = TextColumn("{task.description}"), BarColumn(), TextColumn("t = {task.completed:.4g}"), TimeElapsedColumn()
+    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as progress:
+        task = progress.add_task("gradient flow", total=horizon)
+        yield (
+            lambda t, loss: progress.update(task, completed=t),
+            lambda description: progress.update(task, description=description),
+        )

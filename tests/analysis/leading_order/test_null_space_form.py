@@ -1,0 +1,116 @@
+"""The lowest form on a null space against polynomials whose relaxed coefficients are known."""
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jaxtyping import Array
+from saddlescope.analysis import null_space_form, spectrum
+from saddlescope.analysis.curvature.scales import Scales
+from saddlescope.analysis.leading_order.added_unit import AddedUnitForm
+from saddlescope.analysis.leading_order.added_units import NO_FALL, AddedUnitsForm
+from saddlescope.analysis.leading_order.null_space_probe import probe_null_space
+from saddlescope.flows import Landscape
+
+
+class Point(eqx.Module):
+    x: Array
+
+
+# a² + h(b) a + k(b) + m b² a² + n c⁶, with coefficients in this order: of b², b³, b⁴ in h; of b² … b⁶ in k; m; n.
+NAMES = ("h2", "h3", "h4", "k2", "k3", "k4", "k5", "k6", "m", "n")
+
+
+def polynomial(model, coefficients):
+    a, b, c = model.x
+    powers = jnp.stack([b**2, b**3, b**4, b**5, b**6])
+    h, k = coefficients[:3] @ powers[:3], coefficients[3:8] @ powers
+    return a**2 + h * a + k + coefficients[8] * (a * b) ** 2 + coefficients[9] * c**6
+
+
+def form_of(*, both=False, scales=None, **coefficients):
+    """The form along b, or on the plane of b and c, at the origin."""
+    landscape = Landscape(Point(jnp.zeros(3)), polynomial, np.array([coefficients.get(name, 0.0) for name in NAMES]))
+    basis = np.eye(3)[:, 1:] if both else np.eye(3)[:, 1:2]
+    # An eigenvalue of b that counts as zero tells how far the position may be off.
+    return null_space_form(
+        landscape, landscape.theta, spectrum(landscape, zero_threshold=0.1), basis=basis, scales=scales
+    )
+
+
+@pytest.mark.parametrize(
+    ("scales", "zero"), [(None, 1e-9), (Scales(loss=100.0), 1e-7), (Scales(weight=0.1), 1e-6)], ids=str
+)
+def test_a_form_is_zero_below_a_share_of_its_natural_size(scales, zero):
+    """L/‖θ‖³ times 1e-9."""
+    above, below = form_of(k3=3 * zero, scales=scales), form_of(k3=zero / 3, scales=scales)
+    assert (above.order, below.order) == (3, None)
+    assert above.lowest == pytest.approx(-3 * zero) and above.highest == pytest.approx(3 * zero)
+    assert str(below) == "the loss does not change up to order 6"
+
+
+def test_a_quartic_seen_off_its_centre_is_no_cubic():
+    """(b + δ)⁴ shows the eigenvalue 12 δ² and F₃ = 4 δ: up to 4 √(12) δ = 13.9 δ there is no cubic."""
+    delta = 1e-2
+    off_centre = {"k2": 6 * delta**2, "k4": 1.0}
+    assert form_of(k3=4 * delta, **off_centre).order == 4
+    assert form_of(k3=12 * delta, **off_centre).order == 4
+    assert form_of(k3=16 * delta, **off_centre).order == 3
+
+
+def test_fourth_order_needs_the_response_of_second_order():
+    """Relaxing a leaves k − h²/4: F₄ = k₄ − h₂²/4."""
+    form = form_of(h2=2.0, k4=0.75)
+    assert (form.order, form.lowest) == (4, pytest.approx(-0.25, abs=1e-12))
+    assert form.falls and form.rate == pytest.approx(1.0)
+
+
+def test_fifth_order_needs_the_response_of_third_order():
+    """F₄ = k₄ − h₂²/4 = 0, F₅ = k₅ − h₂h₃/2, either sign of which is met."""
+    form = form_of(h2=2.0, h3=1.0, k4=1.0, k5=0.25)
+    assert form.order == 5
+    assert (form.lowest, form.highest) == (pytest.approx(-0.75, abs=1e-12), pytest.approx(0.75, abs=1e-12))
+    # Without the response, F₅ = k₅ would have vanished where it does not, and the reverse.
+    assert form_of(h2=2.0, h3=1.0, k4=1.0).order == 5
+    assert form_of(h2=2.0, h3=1.0, k4=1.0, k5=1.0, k6=3.0).order == 6
+
+
+def test_sixth_order_needs_the_response_of_fourth_order():
+    """F₆ = k₆ − (h₃² + 2h₂h₄ − h₂²m)/4, the lower ones zero."""
+    form = form_of(h2=2.0, h3=1.0, h4=3.0, k4=1.0, k5=1.0, k6=3.0, m=0.5)
+    assert form.order == 6
+    assert form.lowest == pytest.approx(3.0 - (1.0 + 12.0 - 2.0) / 4, abs=1e-11)
+    assert form.rises and form.rate is None
+    falling = form_of(h2=2.0, h4=3.0, k4=1.0)
+    assert (falling.order, falling.lowest) == (6, pytest.approx(-3.0, abs=1e-11))
+
+
+def test_extremes_on_a_plane():
+    """F₆ = k₆ b⁶ + n c⁶: from −3 on one axis to 2 on the other."""
+    form = form_of(both=True, h2=2.0, h4=3.0, k4=1.0, n=2.0)
+    assert (form.order, form.dimension) == (6, 2)
+    assert (form.lowest, form.highest) == (pytest.approx(-3.0, abs=1e-9), pytest.approx(2.0, abs=1e-9))
+    np.testing.assert_allclose(np.abs(form.direction), [0, 1, 0], atol=1e-6)
+    assert str(form) == "the loss changes at order 6, F_6 from -3 to 2 on the unit sphere of 2 dimensions"
+
+
+def test_probes_at_finite_distance_agree():
+    landscape = Landscape(Point(jnp.zeros(3)), polynomial, np.array([2.0, 0, 0, 0, 0, 0.75, 0, 0, 0, 1.0]))
+    found = probe_null_space(landscape, landscape.theta, spectrum(landscape), weight_scale=1.0)
+    assert found.order == 4
+    assert np.min(found.changes) == pytest.approx(-0.25e-8, rel=0.5)
+    assert "null space probed in 16 directions" in str(found) and "order 4" in str(found)
+
+
+def test_forms_of_added_units_speak():
+    u, v = np.array([1.0, 0.0]), np.array([1.0])
+    form = AddedUnitForm(order=3, strength=2.0, u=u, v=v, maximisers=np.ones((2, 3)))
+    assert str(form).splitlines() == [
+        "form of an added unit: order 3, strength 2, 2 maximisers",
+        f"  steepest descent: dr/dt = {form.rate:.6g} r^2",
+    ]
+    none = AddedUnitForm(order=2, strength=0.0, u=None, v=None, maximisers=np.zeros((0, 3)))
+    assert "no small unit lowers the loss" in str(none)
+    assert "no direction was found" in str(NO_FALL) and NO_FALL.rate is None
+    assert "order 4, steepest fall 0.5" in str(AddedUnitsForm(order=4, steepest=0.5))
+    assert "dr/dt = 2 r^3" in str(AddedUnitsForm(order=4, steepest=0.5))
