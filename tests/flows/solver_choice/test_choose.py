@@ -31,8 +31,8 @@ def test_a_flow_changes_to_a_solver_that_promises_to_halve_the_rest(landscape):
     def offers(nanoseconds):
         return lambda: {"cheap": Candidate(dfx.Heun(), lambda stiffness: nanoseconds)}
 
-    def refused():
-        raise AssertionError("nobody was to be asked for other solvers")
+    def unasked():
+        raise AssertionError("other solvers are not to be asked for")
 
     chosen = choose(landscape, theta, 1e6 * longest, longest, offers(1.0))
     assert chosen is not None
@@ -40,5 +40,5 @@ def test_a_flow_changes_to_a_solver_that_promises_to_halve_the_rest(landscape):
     assert "1e+06 explicit steps to go, held short by stability" in str(chosen)
     assert choose(landscape, theta, 1e6 * longest, longest, offers(1e15)) is None
     # Few steps to go, or steps that accuracy keeps short.
-    assert choose(landscape, theta, 100 * longest, longest, refused) is None
-    assert choose(landscape, theta, 1e6 * longest, longest / 100, refused) is None
+    assert choose(landscape, theta, 100 * longest, longest, unasked) is None
+    assert choose(landscape, theta, 1e6 * longest, longest / 100, unasked) is None
