@@ -73,7 +73,7 @@ def flow(net=None, data=(X, Y), loss=half_squared_error, **options):
         (lambda: effective_width(model(), thresholds=Thresholds(unit_share=2.0)), "share must lie between 0 and 1"),
         (
             lambda: hessian(Landscape(Bare(jnp.ones((1, 4000))), lambda model, data: jnp.sum(model.w**2), ())),
-            "up to 3000 parameters",
+            "at most 3000 parameters",
         ),
         (lambda: theory.orthogonal_relu_levels(np.ones((2, 2)), np.ones(2)), "not applicable"),
     ],
