@@ -107,7 +107,7 @@ def unit_symmetries(model: Any, data: Any) -> Float[np.ndarray, "k d m"]:
         raise ValueError(f"symmetries are sought on data (x, y) or statistics; got {type(data).__name__}.")
     # One zero unit: only shapes matter, and these do not depend on the number of units.
     single = with_units(model, np.zeros((1, u.shape[1]), u.dtype), np.zeros((1, v.shape[1]), v.dtype))
-    return generators(_OneUnit(single, outputs), u.shape[1] + v.shape[1], u.dtype)
+    return generators(_OneUnit(model=single, outputs=outputs), u.shape[1] + v.shape[1], u.dtype)
 
 
 def symmetry_directions(model: Any, data: Any) -> Float[np.ndarray, "k n"] | None:
@@ -131,7 +131,7 @@ def symmetry_directions(model: Any, data: Any) -> Float[np.ndarray, "k n"] | Non
     if units_of(model) is None:
         if theta.size > SEARCH_LIMIT:
             return None
-        return _moves(generators(_Whole(model, outputs), theta.size, theta.dtype), theta)
+        return _moves(generators(_Whole(model=model, outputs=outputs), theta.size, theta.dtype), theta)
     layers = layers_of(model)
     if len(layers) > 1:
         return np.concatenate([_layer_directions(model, units, layer) for layer, units in enumerate(layers)])

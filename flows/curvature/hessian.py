@@ -41,15 +41,15 @@ class UnitHessian(eqx.Module):
 
     residuals: Traced
     samples: Any
-    weight: Float[Array, ""]
+    weight: Float[Any, ""]
     units: Int[Array, "H d"]
     others: Int[Array, " k"]
 
-    def __call__(self, theta: Float[Array, " n"]) -> Float[Array, "n n"]:
+    def __call__(self, theta: Float[Any, " n"]) -> Float[Array, "n n"]:
         """The dense Hessian at θ."""
         return self.with_gradient(theta)[0]
 
-    def with_gradient(self, theta: Float[Array, " n"]) -> tuple[Float[Array, "n n"], Float[Array, " n"]]:
+    def with_gradient(self, theta: Float[Any, " n"]) -> tuple[Float[Array, "n n"], Float[Array, " n"]]:
         """The dense Hessian at θ, and the gradient, a by-product."""
         curvature, gradient = self._curvature_of_residuals(theta)
         return 2 * self.weight * (self._gauss_newton(theta) + curvature), 2 * self.weight * gradient
@@ -63,10 +63,10 @@ class UnitHessian(eqx.Module):
     def _size(self) -> int:
         return self.units.size + self.others.size
 
-    def _all(self, theta: Float[Array, " n"]) -> Float[Array, "P r"]:
+    def _all(self, theta: Float[Any, " n"]) -> Float[Array, "P r"]:
         return jax.vmap(self.residuals, (None, 0))(theta, self.samples)
 
-    def _gauss_newton(self, theta: Array) -> Array:
+    def _gauss_newton(self, theta: Any) -> Array:
         per_sample = jax.jacrev(self.residuals)
 
         def product(samples: Any) -> Array:
@@ -83,7 +83,7 @@ class UnitHessian(eqx.Module):
         total = product(cut(count - left, left)) if left else jnp.zeros((theta.size,) * 2, theta.dtype)
         return jax.lax.fori_loop(0, whole, lambda i, s: s + product(cut(i * batch, batch)), total)
 
-    def _curvature_of_residuals(self, theta: Array) -> tuple[Array, Array]:
+    def _curvature_of_residuals(self, theta: Any) -> tuple[Array, Array]:
         r"""$\sum_j r_j \nabla^2 r_j$ and $\sum_j r_j \nabla r_j$."""
         # Hessian and gradient of $\sum_j r_j(\theta_0) r_j(\theta)$ at $\theta_0$.
         fixed = jax.lax.stop_gradient(self._all(theta))
@@ -109,11 +109,11 @@ class DenseHessian(eqx.Module):
 
     landscape: Landscape
 
-    def __call__(self, theta: Float[Array, " n"]) -> Float[Array, "n n"]:
+    def __call__(self, theta: Float[Any, " n"]) -> Float[Array, "n n"]:
         """The dense Hessian at θ."""
         return self.with_gradient(theta)[0]
 
-    def with_gradient(self, theta: Float[Array, " n"]) -> tuple[Float[Array, "n n"], Float[Array, " n"]]:
+    def with_gradient(self, theta: Float[Any, " n"]) -> tuple[Float[Array, "n n"], Float[Array, " n"]]:
         """The dense Hessian at θ, and the gradient, a by-product."""
         return jax.jacfwd(lambda theta: (gradient := self.landscape.gradient(theta), gradient), has_aux=True)(theta)
 
@@ -136,7 +136,7 @@ def hessian_of(landscape: Landscape) -> UnitHessian | DenseHessian:
     return candidate if _agrees(candidate, landscape) else DenseHessian(landscape)
 
 
-def _residuals(landscape: Landscape) -> tuple[Traced, Any, Float[Array, ""]]:
+def _residuals(landscape: Landscape) -> tuple[Traced, Any, Float[np.ndarray, ""]]:
     """The residuals of one sample as a function of θ, all samples, and the weight of a squared residual."""
     model, data, theta = landscape.model, landscape.data, landscape.theta
     if not isinstance(landscape.loss, SquaredError):  # of sufficient statistics
@@ -147,7 +147,7 @@ def _residuals(landscape: Landscape) -> tuple[Traced, Any, Float[Array, ""]]:
         weight = landscape.loss.weight(y)
         one = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape[1:], a.dtype), (x, y))
         function = lambda theta, sample: jnp.ravel(unflatten(model, theta)(sample[0]) - sample[1])  # noqa: E731
-    return trace(function, theta, one), samples, np.asarray(weight, theta.dtype)  # pyright: ignore[reportReturnType]
+    return trace(function, theta, one), samples, np.asarray(weight, theta.dtype)
 
 
 def _agrees(candidate: UnitHessian, landscape: Landscape) -> bool:
@@ -174,7 +174,7 @@ class FlowJacobian(eqx.Module):
 
     hessian: UnitHessian | DenseHessian
 
-    def __call__(self, t: Any, state: tuple[Array, Array], args: Any = None) -> Float[Array, "n+1 n+1"]:
+    def __call__(self, t: Any, state: tuple[Any, Any], args: Any = None) -> Float[Array, "m m"]:
         """The Jacobian at a state (θ, E)."""
         del t, args
         matrix, gradient = self.hessian.with_gradient(state[0])

@@ -73,17 +73,9 @@ def _inlined(landscape: "Landscape", *arguments: Any) -> bool:
 
 
 def _compiled(function: Callable) -> Callable:
-    """A function of a landscape, compiled where its arguments are known, with NumPy arrays out; inlined under tracing.
+    """A function of a landscape, compiled where its arguments are known, returning NumPy arrays; else inlined."""
 
-    Not a method: Equinox builds a module at each access to a method, which takes longer than a small gradient.
-
-    Args:
-        function: function of a landscape and arrays.
-
-    Returns:
-        The same function for callers inside and outside of compiled functions.
-    """
-
+    # Not a method: Equinox builds a module at each access to a method, which takes longer than a small gradient.
     def applied(structure: Any, leaves: list[Array], *arguments: Any) -> Any:
         return function(jax.tree.unflatten(structure, leaves), *arguments)
 

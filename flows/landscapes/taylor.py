@@ -49,7 +49,7 @@ def _series(landscape: Landscape, theta: Any, curve: Float[Any, "5 n"]) -> Float
 
 
 def _nested(landscape: Landscape, theta: Any, curve: Float[Any, "5 n"]) -> Float[Array, "6 n"]:
-    def along(s: Array) -> Array:
+    def along(s: Any) -> Any:
         displacement = jnp.zeros_like(theta)
         # By Horner's rule: derivatives of powers are not finite at zero.
         for row in curve[::-1]:

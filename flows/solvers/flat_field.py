@@ -71,7 +71,7 @@ def flat_field(terms: Any, y: Any, args: Any) -> tuple[FlatField, Float[Array, "
     return FlatField(terms, args, unravel), x
 
 
-def combine(weights: Float[Array, "*k r"], rows: Float[Array, "r n"]) -> Float[Array, "*k n"]:
+def combine(weights: Float[Array, "*k r"], rows: Float[Array, "r *n"]) -> Float[Array, "..."]:
     """Weighted sums of rows, in full precision on any device."""
     return jnp.tensordot(weights, rows, axes=1, precision=jax.lax.Precision.HIGHEST)
 

@@ -1,4 +1,7 @@
-"""Our own solvers: adding a line here adds the law tests of a solver."""
+"""Our own solvers: adding a line here adds the law tests of a solver.
+
+The laws of one solver, slow ones included: `pytest tests/flows/solvers -m "slow or not slow" -k NAME`.
+"""
 
 from typing import Any, NamedTuple
 
@@ -9,10 +12,13 @@ from saddlescope.flows.solvers import BDF, RKC2, ExponentialRosenbrock, Extrapol
 class Case(NamedTuple):
     """A solver for gradient flows with the energy beside them, the same for plain states, and what it claims.
 
-    - `order`: of convergence, `None` where it varies.
-    - `general`: also for fields whose Jacobian is not symmetric.
-    - `stiff`: also for spectra far from the real axis' explicit reach.
-    - `rtol`: at which its laws are tested; methods of low order would need too many steps at a tight one.
+    Attributes:
+        flow: the solver for states (θ, E), where E is a quadrature.
+        plain: the solver for states without quadratures.
+        order: order of convergence, `None` where it varies.
+        general: whether it is made for Jacobians that are not symmetric, too.
+        stiff: whether classical stiff problems take it no more than twice the steps of SciPy's BDF at rtol 1e-6.
+        rtol: tolerance at which its laws are tested; methods of low order would need too many steps at a tight one.
     """
 
     flow: dfx.AbstractSolver

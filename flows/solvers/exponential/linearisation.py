@@ -69,7 +69,7 @@ class GeneralMatrix(eqx.Module):
 
 def with_quadratures(
     main: Float[Array, "k n"], rates: Float[Array, "k q"], scale: Float[Array, ""], rest: Float[Array, " q"]
-) -> Float[Array, "k N"]:
+) -> Float[Array, "m N"]:
     r"""The products $\varphi_k(sJ)(a; \beta)$, k = 0, …, K, from those of the main block.
 
     Args:

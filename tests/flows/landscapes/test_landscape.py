@@ -10,7 +10,15 @@ import pytest
 from saddlescope.analysis.embeddings.embedding import embed
 from saddlescope.analysis.embeddings.narrow_landscape import added_positions, narrow_landscape
 from saddlescope.analysis.embeddings.reduction import reduce
-from saddlescope.flows import Landscape, flatten, half_squared_error, mean_squared_error, simulate, unflatten
+from saddlescope.flows import (
+    GradientFlow,
+    Landscape,
+    flatten,
+    half_squared_error,
+    mean_squared_error,
+    simulate,
+    unflatten,
+)
 from saddlescope.flows.compilation.traced import trace
 from saddlescope.flows.landscapes.taylor import _nested, gradient_series, third_products
 from saddlescope.flows.losses.statistics import SufficientStatistics, reduced_data
@@ -51,6 +59,17 @@ def test_value_and_derivatives_are_those_of_the_loss():
     np.testing.assert_allclose((values[0], *gradients[0]), (value, *gradient), rtol=1e-12, atol=1e-15)
     assert isinstance(value, np.ndarray)
     assert isinstance(gradient, np.ndarray)
+
+
+def test_a_landscape_says_what_it_is():
+    landscape = Landscape(network(), mean_squared_error, sample())
+    lines = ["Loss landscape of TwoLayer with 15 parameters", "loss: mean_squared_error", "data: 7×2, 7×1"]
+    assert str(landscape).splitlines() == lines
+    assert str(GradientFlow(landscape)).splitlines()[1:] == lines
+    assert str(Landscape(network(), lambda model, data: jnp.sum(model.u), None)).splitlines()[1:] == [
+        "loss: <lambda>",
+        "data: none",
+    ]
 
 
 def test_what_computes_the_same_is_compiled_once():

@@ -278,13 +278,20 @@ def test_bad_settings_are_refused():
 
 
 # BDF's in test_bdf.
-@pytest.mark.parametrize("name", cases(["rodas5p", "exponential-5", "rkc2"], fast={"rkc2"}))
+@pytest.mark.parametrize("name", cases(ONE_OF_EACH, fast={"rkc2"}))
 def test_backwards_in_time(name):
     """Of a logistic growth at a rate t, whose logit grows by t²/2."""
     controller = dfx.PIDController(rtol=1e-8, atol=1e-10)
     logistic = dfx.ODETerm(lambda t, y, args: t * y * (1 - y))
     rate = lambda y: jnp.log(y / (1 - y))  # noqa: E731
     solution = dfx.diffeqsolve(
-        logistic, SOLVERS[name].plain, 2.0, 1.0, -0.01, jnp.array([0.9]), stepsize_controller=controller
+        logistic,
+        SOLVERS[name].plain,
+        2.0,
+        1.0,
+        -0.01,
+        jnp.array([0.9]),
+        stepsize_controller=controller,
+        max_steps=20_000,
     )
     np.testing.assert_allclose(rate(solution.ys[0]), rate(0.9) - 1.5, rtol=1e-5)

@@ -11,9 +11,19 @@ import optimistix as optx
 import pytest
 from saddlescope.flows import GradientFlow, Landscape, simulate
 from saddlescope.flows.solvers import BDF
+from saddlescope.flows.solvers.bdf.bdf import State
+from saddlescope.flows.solvers.bdf.chord import no_chord
+from saddlescope.flows.solvers.bdf.newton_krylov import NewtonKrylov
+from saddlescope.flows.solvers.exponential.krylov import KrylovState
 from saddlescope.flows.solvers.stabilised.extrapolated_rkc import ExtrapolatedRKC
 from saddlescope.flows.solvers.stabilised.rkc2 import RKC2
-from saddlescope.flows.solvers.stabilised.spectral_radius import cold_start, power_iteration, sharpness
+from saddlescope.flows.solvers.stabilised.solver import StabilisedState
+from saddlescope.flows.solvers.stabilised.spectral_radius import (
+    SpectralRadius,
+    cold_start,
+    power_iteration,
+    sharpness,
+)
 from scipy.integrate import solve_ivp
 
 from stiff_fields import FIELDS, any_of, hires, padded, robertson, unpadded_norm, van_der_pol
@@ -200,6 +210,21 @@ def test_spectral_radius_along_a_flow(quadratures):
         solution = solve_flow(landscape, solver, jnp.asarray(t1), (1e-4, 1e-6))
         exact = jnp.max(jnp.abs(jnp.linalg.eigvalsh(hessian(solution.ys[0][0]))))
         assert float(sharpness(solution.solver_state)) == pytest.approx(float(exact), rel=0.03)
+
+
+def test_states_say_what_they_know():
+    number = jnp.asarray
+    spectrum = SpectralRadius(radius=number(12.34567), vector=jnp.ones(3), products=number(50))
+    assert str(spectrum) == "spectral radius 12.35 by 50 Jacobian–vector products"
+    state = StabilisedState(rate=jnp.ones(3), spectrum=spectrum, evaluations=number(700))
+    assert str(state).splitlines() == [str(spectrum), "700 evaluations of the field in the accepted steps"]
+    products = "7 evaluations of the field, 11 products with its Jacobian"
+    assert str(KrylovState(evaluations=number(7), products=number(11))) == products
+    newton = NewtonKrylov(rate=number(1.0), evaluations=number(7), products=number(11))
+    bdf = State(differences=jnp.zeros((8, 3)), h=number(0.25), order=number(3), equal_steps=number(0), newton=newton)
+    assert str(bdf).splitlines() == ["BDF of order 3 at steps of 0.25", f"{products} in the accepted steps"]
+    chord = eqx.tree_at(lambda state: state.newton, bdf, no_chord(3, float), is_leaf=lambda x: x is newton)
+    assert str(chord).splitlines()[1].startswith("0 evaluations of the field, 0 Jacobians, 0 factorisations")
 
 
 @each_solver
