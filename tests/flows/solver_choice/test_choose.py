@@ -12,7 +12,11 @@ from saddlescope.models import Dense, TwoLayer, tanh
 @pytest.fixture(scope="module")
 def landscape():
     x = np.random.default_rng(0).standard_normal((20, 2))
-    return Landscape(TwoLayer(Dense(tanh, 2), 3, 0.5, key=jax.random.key(0)), mean_squared_error, (x, np.sin(x[:, :1])))
+    return Landscape(
+        TwoLayer(Dense(tanh, inputs=2), width=3, scale=0.5, key=jax.random.key(0)),
+        mean_squared_error,
+        (x, np.sin(x[:, :1])),
+    )
 
 
 def test_stiff_flows_get_an_implicit_solver_from_the_start(landscape):
