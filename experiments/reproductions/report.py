@@ -15,8 +15,6 @@ from ..runs.record import versions
 from .check import COLUMNS
 from .panel import Reproduced
 
-# What records call the columns: their fields keep the names that they have been written with.
-FIELDS = (*COLUMNS[:-1], "result")
 # Panels per row of a figure: more cannot be read on a page.
 PANELS_PER_ROW = 4
 
@@ -102,7 +100,7 @@ def reproduction_record(reproduced: Reproduced) -> dict[str, Any]:
             "title": panel.title,
             "result": "pass" if panel.passed else "FAIL",
             "note": panel.note,
-            "checks": [dict(zip(FIELDS, check.cells, strict=True)) for check in panel.checks],
+            "checks": [dict(zip(COLUMNS, check.cells, strict=True)) for check in panel.checks],
         }
         for panel in reproduced.panels
     ]
@@ -161,7 +159,7 @@ def _section(record: dict[str, Any], folder: str) -> list[str]:
     lines += ["| panel | " + " | ".join(COLUMNS) + " |", "|" + (len(COLUMNS) + 1) * "---|"]
     for panel in record["panels"]:
         for check in panel["checks"]:
-            cells = [panel["title"], *(check[name] for name in FIELDS)]
+            cells = [panel["title"], *(check[name] for name in COLUMNS)]
             lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
     notes = [f"- {panel['title']}: {panel['note']}" for panel in record["panels"] if panel["note"]]
     return lines + ([""] + notes if notes else [])
