@@ -184,7 +184,7 @@ def _keep(path: Path, write: Callable[[Path], object]) -> list[Path]:
     try:
         write(path)
     except OSError as error:
-        complain(f"cannot write {path}: {error.strerror or error}.")
+        complain(str(error))
         return []
     return [path]
 

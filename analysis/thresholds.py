@@ -1,5 +1,8 @@
 """The numbers that decide what counts as a critical point, a visit or a unit, in one record with their reasons."""
 
+import dataclasses
+import textwrap
+
 import equinox as eqx
 
 # The spacing of double-precision numbers at 1.
@@ -81,6 +84,10 @@ class Thresholds(eqx.Module):
     ghost_curvature: float = 1e-4
     steady: float = 0.01
     seeded: float = 4 * EPS
+
+    def __str__(self) -> str:
+        values = ", ".join(f"{field.name} {getattr(self, field.name):.3g}" for field in dataclasses.fields(self))
+        return "thresholds\n" + textwrap.indent(textwrap.fill(values, 110), "  ")
 
 
 STANDARD = Thresholds()

@@ -31,7 +31,9 @@ def replacing(path: str | Path) -> Iterator[Path]:
         yield temporary
         temporary.replace(path)
     except OSError as error:
-        raise OSError(f"cannot write {path}: {error.strerror or error}.") from error
+        failure = OSError(f"cannot write {path}: {(reason := error.strerror or str(error))}.")
+        failure.strerror = reason  # for those who name the file themselves
+        raise failure from error
     finally:
         # After success there is none.
         with suppress(OSError):

@@ -122,8 +122,6 @@ class Kind(eqx.Module):
         if self.added_unit_form is not None and self.added_unit_form.rate is not None:
             form = self.added_unit_form
             facts.append(("added unit", f"order {form.order}, escape rate {form.rate:.6g}"))
-        if self.null_space is not None:
-            facts.append(("null space", self.null_space.summary))
         return facts
 
     def __str__(self) -> str:

@@ -6,11 +6,10 @@ import equinox as eqx
 import numpy as np
 from jaxtyping import Float
 
-from ...models.units import declared_units
 from ..curvature.spectrum import Spectrum
 from ..embeddings.embedding import Embedding
 from ..numerical_rank import DERIVATIVE_TOLERANCE, numerical_rank
-from ..symmetries.symmetry import family_directions, symmetry_directions
+from ..symmetries.symmetry import explaining_directions
 from ..thresholds import STANDARD
 
 
@@ -77,11 +76,8 @@ def null_space(
         The dimensions that are explained, and a basis of the rest.
     """
     basis = spectrum.null_space
-    nothing = np.zeros((0, basis.shape[0]))
-    symmetry, family = symmetry_directions(model, data), nothing
-    searched, symmetry = symmetry is not None, nothing if symmetry is None else symmetry
-    if embedding is not None and not declared_units(model).law.linear:
-        family = family_directions(embedding)
+    symmetry, family = explaining_directions(model, data, embedding)
+    searched, symmetry = symmetry is not None, np.zeros((0, len(basis))) if symmetry is None else symmetry
     coordinates = [_inside(rows, basis, inside) for rows in (symmetry, family)]
     first = _rank(coordinates[0], inside)
     both = np.vstack(coordinates)

@@ -67,7 +67,7 @@ def linearised(landscape: Landscape) -> Traced:
     theta = landscape.theta
     try:
         return trace(
-            lambda d, theta, data: landscape.loss(Linearised(landscape.at(theta), d), data),
+            lambda d, theta, data: landscape.loss(Linearised(model=landscape.at(theta), displacement=d), data),
             theta,
             theta,
             landscape.data,
@@ -221,9 +221,7 @@ def inertia(matrix: Float[np.ndarray, "n n"], zero_threshold: float) -> Inertia:
     Source: Bunch & Kaufman (1977), as in LAPACK.
     """
     if not zero_threshold > 0:
-        raise ValueError(
-            f"the threshold must be positive, or a zero cannot be told from rounding; got {zero_threshold}."
-        )
+        raise ValueError(f"the threshold must be positive, as zeros are known to rounding only; got {zero_threshold}.")
     below = _negative(matrix + zero_threshold * np.eye(len(matrix)))
     not_above = _negative(matrix - zero_threshold * np.eye(len(matrix)))
     return Inertia(negative=below, zero=not_above - below, positive=len(matrix) - not_above)

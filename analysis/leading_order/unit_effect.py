@@ -13,7 +13,7 @@ from ...models.units import declared_units, width
 from ..embeddings.embedding import Embedding
 from ..embeddings.narrow_landscape import NarrowLandscape, added_positions, narrow_landscape
 
-# A displacement that rounding does not see, but that decides on which side of a kink at zero a unit is.
+# A displacement far below rounding of the weights that decides on which side of a kink at zero a unit is.
 BESIDE_ZERO = 1e-30
 
 

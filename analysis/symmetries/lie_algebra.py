@@ -66,7 +66,7 @@ def conserved_count(model: Any, inputs: Any, *, max_depth: int = 4, points: int 
 
     Source: Marcotte, Gribonval & Peyré (2023), "Abide by the law and follow the flow".
     """
-    return count_of_outputs(model, Outputs(inputs), max_depth=max_depth, points=points, seed=seed)
+    return count_of_outputs(model, Outputs(inputs=inputs), max_depth=max_depth, points=points, seed=seed)
 
 
 def count_of_outputs(

@@ -43,7 +43,7 @@ def outputs_on(data: Any) -> Outputs | None:
         The outputs on the first inputs of a pair, the coefficients for statistics; else `None`.
     """
     if isinstance(data, SufficientStatistics):
-        return Outputs(None)
+        return Outputs(inputs=None)
     if isinstance(data, tuple) and len(data) == 2:
-        return Outputs(jax.tree.map(lambda x: x[:INPUTS], data[0]))
+        return Outputs(inputs=jax.tree.map(lambda x: x[:INPUTS], data[0]))
     return None

@@ -107,7 +107,7 @@ def unit_symmetries(model: Any, data: Any) -> Float[np.ndarray, "k d m"]:
         raise ValueError(f"symmetries are sought on data (x, y) or statistics; got {type(data).__name__}.")
     # One zero unit: only shapes matter, and these do not depend on the number of units.
     single = with_units(model, np.zeros((1, u.shape[1]), u.dtype), np.zeros((1, v.shape[1]), v.dtype))
-    return generators(_OneUnit(single, outputs), u.shape[1] + v.shape[1], u.dtype)
+    return generators(_OneUnit(model=single, outputs=outputs), u.shape[1] + v.shape[1], u.dtype)
 
 
 def symmetry_directions(model: Any, data: Any) -> Float[np.ndarray, "k n"] | None:
@@ -131,7 +131,7 @@ def symmetry_directions(model: Any, data: Any) -> Float[np.ndarray, "k n"] | Non
     if units_of(model) is None:
         if theta.size > SEARCH_LIMIT:
             return None
-        return _moves(generators(_Whole(model, outputs), theta.size, theta.dtype), theta)
+        return _moves(generators(_Whole(model=model, outputs=outputs), theta.size, theta.dtype), theta)
     layers = layers_of(model)
     if len(layers) > 1:
         return np.concatenate([_layer_directions(model, units, layer) for layer, units in enumerate(layers)])
@@ -197,6 +197,26 @@ def family_directions(embedding: Embedding) -> Float[np.ndarray, "k n"]:
             dv[first], dv[other] = output / column[first], -output / column[other]
             rows.append((np.zeros(u_shape), dv))
     return _flat_directions(embedding.wide(), rows)
+
+
+def explaining_directions(
+    model: Any, data: Any, embedding: Embedding | None = None
+) -> tuple[Float[np.ndarray, "k n"] | None, Float[np.ndarray, "m n"]]:
+    """All directions that can explain a null space.
+
+    Args:
+        model: the network at the critical point.
+        data: as for `symmetry_directions`.
+        embedding: by which the point comes from a narrow network, if it does.
+
+    Returns:
+        The `symmetry_directions`, and the `family_directions`; of these none where the units are linear, whose families
+        are orbits of their symmetries.
+    """
+    family = np.zeros((0, flatten(model).size))
+    if embedding is not None and not declared_units(model).law.linear:
+        family = family_directions(embedding)
+    return symmetry_directions(model, data), family
 
 
 def _flat_directions(model: Any, rows: list[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:

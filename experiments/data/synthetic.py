@@ -1,7 +1,7 @@
 """Data of known statistics: regression in and out of context, orthogonal points."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import equinox as eqx
 import jax
@@ -36,7 +36,7 @@ def _seed_keys(seed: Int[Array, ""]) -> tuple[PRNGKeyArray, PRNGKeyArray]:
     return data, model
 
 
-def power_law(count: int, exponent: float, total: float = 1.0) -> Float[np.ndarray, " count"]:
+def power_law(count: int, exponent: float | int, total: float = 1.0) -> Float[np.ndarray, " count"]:
     r"""Singular values or eigenvalues $s_n \propto n^{-\kappa}$ for n = 1, …, `count`.
 
     Args:
@@ -52,8 +52,8 @@ def power_law(count: int, exponent: float, total: float = 1.0) -> Float[np.ndarr
 
 
 def spectral_regression(
-    strengths: Float[np.ndarray, " K"],
-    variances: Float[np.ndarray, " K"] | None = None,
+    strengths: Sequence[float] | Float[np.ndarray, " K"],
+    variances: Sequence[float] | Float[np.ndarray, " L"] | None = None,
     *,
     key: PRNGKeyArray | None = None,
 ) -> Pair:
@@ -127,7 +127,10 @@ def gaussian_regression(
 
 
 def orthogonal_points(
-    sizes: Float[np.ndarray, " P"], targets: Float[np.ndarray, " P"], *, key: PRNGKeyArray | None = None
+    sizes: Sequence[float] | Float[np.ndarray, " P"],
+    targets: Sequence[float] | Float[np.ndarray, " Q"],
+    *,
+    key: PRNGKeyArray | None = None,
 ) -> Pair:
     r"""Orthogonal inputs of given norms, on which ReLU networks fit each sign of the targets by one ray.
 

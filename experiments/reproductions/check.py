@@ -6,8 +6,10 @@ from typing import Any
 import equinox as eqx
 import numpy as np
 
-# Columns of tables and records of checks.
-COLUMNS = ("quantity", "theory", "measured", "error", "criterion", "verdict")
+Number = float | int
+
+# Columns of tables of checks.
+COLUMNS = ("quantity", "theory", "measured", "error", "criterion", "result")
 
 
 class Check(eqx.Module):
@@ -33,16 +35,16 @@ class Check(eqx.Module):
     def cells(self) -> tuple[str, ...]:
         """The check as the cells of a row, one per entry of `COLUMNS`."""
         error = "–" if self.error is None else f"{self.error:.2g}"
-        verdict = "pass" if self.passed else "FAIL"
-        return self.quantity, self.theory, self.measured, error, self.criterion, verdict
+        result = "pass" if self.passed else "FAIL"
+        return self.quantity, self.theory, self.measured, error, self.criterion, result
 
     def __str__(self) -> str:
-        quantity, theory, measured, error, criterion, verdict = self.cells
-        return f"{verdict}: {quantity}: {measured}, by theory {theory} (error {error}, criterion: {criterion})"
+        quantity, theory, measured, error, criterion, result = self.cells
+        return f"{result}: {quantity}: {measured}, by theory {theory} (error {error}, criterion: {criterion})"
 
 
 def close(
-    quantity: str, theory: float, measured: float, *, relative: float | None = None, absolute: float | None = None
+    quantity: str, theory: Number, measured: Number, *, relative: Number | None = None, absolute: Number | None = None
 ) -> Check:
     """Passes if the measured value is within a tolerance of theory.
 
@@ -76,11 +78,11 @@ def close(
 
 def farthest(
     quantity: str,
-    theory: float,
-    measured: Sequence[float] | np.ndarray,
+    theory: Number,
+    measured: Sequence[Number] | np.ndarray,
     *,
-    relative: float | None = None,
-    absolute: float | None = None,
+    relative: Number | None = None,
+    absolute: Number | None = None,
 ) -> Check:
     """`close` for the one of several values that is farthest from theory, or that is not finite.
 
@@ -99,12 +101,12 @@ def farthest(
     return close(quantity, theory, float(values[np.argmax(errors)]), relative=relative, absolute=absolute)
 
 
-def at_most(quantity: str, bound: float, measured: float) -> Check:
+def at_most(quantity: str, bound: Number, measured: Number) -> Check:
     """Passes if measured ≤ bound."""
     return _bounded(quantity, f"≤ {_show(bound)}", measured, passed=bool(measured <= bound))
 
 
-def at_least(quantity: str, bound: float, measured: float) -> Check:
+def at_least(quantity: str, bound: Number, measured: Number) -> Check:
     """Passes if measured ≥ bound."""
     return _bounded(quantity, f"≥ {_show(bound)}", measured, passed=bool(measured >= bound))
 
@@ -121,11 +123,11 @@ def equal(quantity: str, theory: Any, measured: Any) -> Check:
     )
 
 
-def _bounded(quantity: str, bound: str, measured: float, *, passed: bool) -> Check:
+def _bounded(quantity: str, bound: str, measured: Number, *, passed: bool) -> Check:
     return Check(
         quantity=quantity, theory=bound, measured=_show(measured), error=None, criterion="the bound", passed=passed
     )
 
 
-def _show(value: float) -> str:
+def _show(value: Number) -> str:
     return f"{value:.6g}"

@@ -102,7 +102,7 @@ def _spectrum_panels(seeds: int, quick: bool) -> tuple[Panel, ...]:
     )
 
 
-def _relative_gap(curves: Curves, power: float) -> float:
+def _relative_gap(curves: Curves, power: float | int) -> float:
     times = plateau_times(curves, attention_levels(power))
     return float(np.nanmedian(_gap(times)) / np.nanmedian(times.middles[:, 0]))
 

@@ -20,13 +20,13 @@ POINTS = 2000
 HALF_LOSS = np.log(np.sqrt(2) - 1)
 
 
-def spectrum(power: float) -> Float[np.ndarray, "3"]:
+def spectrum(power: float | int) -> Float[np.ndarray, "3"]:
     """Singular values s_n ∝ n^(−κ), n = 1, 2, 3, that sum to one; `power` is κ."""
     return power_law(3, power)
 
 
 @cache
-def linear_curves(width: int, power: float, scale: float, seeds: int, horizon: float) -> Curves:
+def linear_curves(width: int, power: float | int, scale: float, seeds: int, horizon: float) -> Curves:
     """Loss curves of linear networks on white inputs with singular values s_n.
 
     Args:
@@ -44,13 +44,13 @@ def linear_curves(width: int, power: float, scale: float, seeds: int, horizon: f
     return loss_curves(models, [data] * seeds, _times(seeds, horizon))
 
 
-def linear_levels(power: float) -> Float[np.ndarray, "4"]:
+def linear_levels(power: float | int) -> Float[np.ndarray, "4"]:
     """Plateau losses ½ Σ_{k > r} s_k² of linear networks, r = 0, …, 3; `power` is κ."""
     squares = spectrum(power) ** 2 / 2
     return np.array([squares[r:].sum() for r in range(4)])
 
 
-def linear_middles(width: int, power: float, scale: float, seeds: int) -> Float[np.ndarray, "B 3"]:
+def linear_middles(width: int, power: float | int, scale: float, seeds: int) -> Float[np.ndarray, "B 3"]:
     r"""Predicted times at which half of each mode's loss is gone, for the very initial weights.
 
     From small weights every unit grows as $\theta_i = c_i e^{st} [q; r]$, $c_i = (q \cdot v_i + r \cdot u_i) / 2$, and
@@ -74,7 +74,7 @@ def linear_middles(width: int, power: float, scale: float, seeds: int) -> Float[
 
 
 @cache
-def attention_curves(width: int, power: float, scale: float, seeds: int, horizon: float) -> Curves:
+def attention_curves(width: int, power: float | int, scale: float, seeds: int, horizon: float) -> Curves:
     """Loss curves of linear attention with infinite context, on inputs of covariance Λ ∝ diag(√s_n), ‖Λ‖ = 1.
 
     Args:
@@ -92,13 +92,13 @@ def attention_curves(width: int, power: float, scale: float, seeds: int, horizon
     return loss_curves(models, [data] * seeds, _times(seeds, horizon))
 
 
-def attention_eigenvalues(power: float) -> Float[np.ndarray, "3"]:
+def attention_eigenvalues(power: float | int) -> Float[np.ndarray, "3"]:
     """Eigenvalues λ_n with λ_n²/2, the positive eigenvalues of Σ_yZ, in the ratios of s_n; `power` is κ."""
     values = np.sqrt(spectrum(power))
     return values / values[0]
 
 
-def attention_levels(power: float) -> Float[np.ndarray, "4"]:
+def attention_levels(power: float | int) -> Float[np.ndarray, "4"]:
     """Plateau losses ½ Σ_{d > m} λ_d, m = 0, …, 3, as the context becomes infinite; `power` is κ."""
     values = attention_eigenvalues(power) / 2
     return np.array([values[m:].sum() for m in range(4)])

@@ -48,7 +48,7 @@ def _descents(models: list[SkipConnected], data: Any, horizon: float) -> Curves:
         descend(model, mean_squared_error, data, optimiser=gradient_descent(0.02), t1=horizon, records=5000)
         for model in models
     ]
-    return Curves(*(np.stack([getattr(run, name) for run in runs]) for name in ("ts", "losses", "speeds")))
+    return Curves(**{name: np.stack([getattr(run, name) for run in runs]) for name in ("ts", "losses", "speeds")})
 
 
 def _run(

@@ -112,7 +112,7 @@ def _rank_panel(seeds: int, quick: bool) -> Panel:
         models = [padded(LinearAttention(inputs=inputs, rank=rank), 9, scale, 9, key=seed_key(k)) for k in range(seeds)]
         ts = np.concatenate([[0.0], np.geomspace(1.0, horizon, 3000)])
         curves[rank] = loss_curves(models, [data] * seeds, np.tile(ts, (seeds, 1)), until=1.0001 * levels[-1])
-    spent = {rank: np.array([_spent(each, levels) for each in _each(curves[rank])]) for rank in ranks}
+    spent = {rank: _spent(curves[rank], levels) for rank in ranks}
     odd = float(np.median(spent[2][:, [0, 2]].mean(axis=1) / spent[2][:, 1]))
     rest = float(np.median(spent[4].sum(axis=1)) / np.median(spent[1].sum(axis=1)))
     checks = [
@@ -131,22 +131,20 @@ def _rank_panel(seeds: int, quick: bool) -> Panel:
     return Panel(title="rank R, D = 4, 9 heads", draw=draw, data=drawn, checks=tuple(checks))
 
 
-def _each(curves: Curves) -> list[Curves]:
-    return [Curves(*(x[k : k + 1] for x in (curves.ts, curves.losses, curves.speeds))) for k in range(len(curves.ts))]
+def _spent(curves: Curves, levels: Float[np.ndarray, " L"]) -> Float[np.ndarray, "B M"]:
+    """The time that each flow spends within a fifth of a step of each intermediate level.
 
-
-def _spent(curve: Curves, levels: np.ndarray) -> np.ndarray:
-    """The time spent within a fifth of a step of each intermediate level, on the logarithm of time.
-
-    There escapes of different rates compare.
+    On the logarithm of time, where escapes of different rates compare.
 
     Returns:
-        One time per intermediate level.
+        One row per flow, one column per intermediate level.
     """
-    ts, losses = curve.ts[0], curve.losses[0] / curve.losses[0, 0]
     steps = np.minimum(levels[:-2] - levels[1:-1], levels[1:-1] - levels[2:]) / 5
-    times = np.gradient(np.log(np.maximum(ts, ts[1])))
-    return np.array([times[np.abs(losses - x) < d].sum() for x, d in zip(levels[1:-1], steps, strict=True)])
+    rows = []
+    for ts, losses in zip(curves.ts, curves.losses / curves.losses[:, :1], strict=True):
+        times = np.gradient(np.log(np.maximum(ts, ts[1])))
+        rows.append([times[np.abs(losses - x) < d].sum() for x, d in zip(levels[1:-1], steps, strict=True)])
+    return np.array(rows)
 
 
 def _make(seeds: int, quick: bool) -> tuple[Panel, ...]:

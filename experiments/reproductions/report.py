@@ -2,7 +2,6 @@
 
 import json
 import math
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,11 +9,14 @@ from typing import Any
 import numpy as np
 
 from ...catalogue import FIGURES
+from ...flows.files import replacing
 from ..runs.outputs import check_writable
 from ..runs.record import versions
 from .check import COLUMNS
 from .panel import Reproduced
 
+# What records call the columns: their fields keep the names that they have been written with.
+FIELDS = (*COLUMNS[:-1], "verdict")
 # Panels per row of a figure: more cannot be read on a page.
 PANELS_PER_ROW = 4
 
@@ -72,26 +74,24 @@ def write_reproduction(reproduced: Reproduced, folder: Path) -> tuple[Path, ...]
 def _figure(reproduced: Reproduced, path: Path) -> None:
     import matplotlib.pyplot as plt
 
-    partial = path.with_name(path.name + ".part")
     figure = draw(reproduced)
-    figure.savefig(partial, format="png", dpi=100)
-    plt.close(figure)
-    os.replace(partial, path)
+    try:
+        with replacing(path) as partial:
+            figure.savefig(partial, format="png", dpi=100)
+    finally:
+        plt.close(figure)
 
 
 def _data(reproduced: Reproduced, path: Path) -> None:
-    partial = path.with_name(path.name + ".part")
     arrays = {f"{panel.title}/{key}": np.asarray(x) for panel in reproduced.panels for key, x in panel.data.items()}
-    with open(partial, "wb") as file:
+    with replacing(path) as partial, open(partial, "wb") as file:
         np.savez_compressed(file, **arrays)  # pyright: ignore[reportArgumentType]
-    os.replace(partial, path)
 
 
 def _record(reproduced: Reproduced, path: Path) -> None:
-    partial = path.with_name(path.name + ".part")
     text = json.dumps(reproduction_record(reproduced), indent=1, ensure_ascii=False)
-    partial.write_text(text + "\n", encoding="utf-8")
-    os.replace(partial, path)
+    with replacing(path) as partial:
+        partial.write_text(text + "\n", encoding="utf-8")
 
 
 def reproduction_record(reproduced: Reproduced) -> dict[str, Any]:
@@ -102,7 +102,7 @@ def reproduction_record(reproduced: Reproduced) -> dict[str, Any]:
             "title": panel.title,
             "verdict": "pass" if panel.passed else "FAIL",
             "note": panel.note,
-            "checks": [dict(zip(COLUMNS, check.cells, strict=True)) for check in panel.checks],
+            "checks": [dict(zip(FIELDS, check.cells, strict=True)) for check in panel.checks],
         }
         for panel in reproduced.panels
     ]
@@ -138,17 +138,18 @@ def write_page(folder: Path) -> Path:
         f"Made by `saddlescope reproduce --out {folder}`, in {minutes:.0f} minutes; {quick} figures with `--quick`. "
         + INTRODUCTION,
         "",
-        "| figure | shows | verdict |",
+        "| figure | shows | result |",
         "|---|---|---|",
     ]
     for record in records:
         failed = sum(check["verdict"] != "pass" for panel in record["panels"] for check in panel["checks"])
-        verdict = "pass" if failed == 0 else f"{failed} failed"
-        lines.append(f"| [{record['name']}](#figure-{record['name'].lower()}) | {record['title']} | {verdict} |")
+        result = "pass" if failed == 0 else f"{failed} failed"
+        lines.append(f"| [{record['name']}](#figure-{record['name'].lower()}) | {record['title']} | {result} |")
     for record in records:
         lines += _section(record, folder.name)
     path = page_path(folder)
-    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    with replacing(path) as partial:
+        partial.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return path
 
 
@@ -160,7 +161,7 @@ def _section(record: dict[str, Any], folder: str) -> list[str]:
     lines += ["| panel | " + " | ".join(COLUMNS) + " |", "|" + (len(COLUMNS) + 1) * "---|"]
     for panel in record["panels"]:
         for check in panel["checks"]:
-            cells = [panel["title"], *(check[name] for name in COLUMNS)]
+            cells = [panel["title"], *(check[name] for name in FIELDS)]
             lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
     notes = [f"- {panel['title']}: {panel['note']}" for panel in record["panels"] if panel["note"]]
     return lines + ([""] + notes if notes else [])

@@ -35,6 +35,9 @@ def output_paths(name: str, seed: int, folder: str | Path) -> OutputPaths:
         name: name of the experiment.
         seed: its seed.
         folder: where they are to be.
+
+    Returns:
+        Their paths.
     """
     figure, record, trajectory = (Path(folder) / f"{name}-seed{seed}.{ending}" for ending in ("png", "json", "npz"))
     return OutputPaths(figure=figure, record=record, trajectory=trajectory)

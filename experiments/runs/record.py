@@ -23,6 +23,9 @@ def record(name: str, seed: int, trajectory: Trajectory, visits: Itinerary, **se
         trajectory: the flow.
         visits: its itinerary.
         **settings: whatever else the run was made with.
+
+    Returns:
+        The record, ready for JSON.
     """
     return _plain(
         {

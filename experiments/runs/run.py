@@ -1,7 +1,6 @@
 """One run of an experiment: flow, itinerary, figure, record, trajectory."""
 
 import json
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ import equinox as eqx
 from ...analysis import itinerary
 from ...analysis.visits.itinerary import Itinerary
 from ...flows import Result, Trajectory, load, simulate
+from ...flows.files import replacing
 from ...flows.simulation.trajectory import read_header
 from ..setups.registry import experiment
 from .outputs import OutputPaths, check_writable, output_paths
@@ -52,10 +52,7 @@ class Run(eqx.Module):
             folder: where to; made if need be.
 
         Returns:
-            The paths of the files.
-
-        Raises:
-            ValueError: when the files cannot be written there.
+            The paths of the files. What cannot be written there raises a `ValueError` before anything is written.
         """
         name, seed, settings = (self.record[key] for key in ("experiment", "seed", "settings"))
         paths = output_paths(name, seed, folder)
@@ -73,16 +70,16 @@ class Run(eqx.Module):
         from ...analysis import plot
 
         figure = plot(self.trajectory, self.itinerary, levels=self.levels, title=self.title)
-        partial = path.with_name(path.name + ".part")
-        figure.savefig(partial, format="png", dpi=150)
-        plt.close(figure)
-        os.replace(partial, path)
+        try:
+            with replacing(path) as partial:
+                figure.savefig(partial, format="png", dpi=150)
+        finally:
+            plt.close(figure)
 
     def write_record(self, path: Path) -> None:
         """Writes the record (JSON), whole or not at all."""
-        partial = path.with_name(path.name + ".part")
-        partial.write_text(json.dumps(self.record, indent=1, allow_nan=False) + "\n")
-        os.replace(partial, path)
+        with replacing(path) as partial:
+            partial.write_text(json.dumps(self.record, indent=1, allow_nan=False) + "\n")
 
 
 def run(
@@ -111,7 +108,6 @@ def run(
         The run; its flow may have been interrupted.
 
     Raises:
-        ValueError: when there is no such experiment, a setting is out of its range, or the flow took no step.
         KeyboardInterrupt: when the flow was interrupted before its first step.
     """
     chosen = experiment(name)
@@ -142,6 +138,9 @@ def load_trajectory(path: str | Path) -> Trajectory:
 
     Args:
         path: the NPZ file that `Run.write` or `saddlescope run` wrote.
+
+    Returns:
+        The trajectory.
 
     Raises:
         ValueError: when the file is no trajectory, or not that of an experiment.

@@ -57,7 +57,7 @@ class _Halving(optx.Bisection):
 
 
 def flow_map(model: Any, loss: Callable[[Any, Any], Any], data: Any, t1: Any, **options: Any) -> Crossing:
-    r"""The model that gradient flow $\dot\theta = -\nabla L(\theta)$ makes of a model by time t1, differentiably.
+    r"""The flow map of $\dot\theta = -\nabla L(\theta)$: the model at time t1, differentiably.
 
     The derivative is computed by discretise-then-optimise, with checkpointing: it is that of the computed solution, and
     as accurate. Every floating-point array of `model` and `data` and t1 can be differentiated; other parameters, like
@@ -66,18 +66,21 @@ def flow_map(model: Any, loss: Callable[[Any, Any], Any], data: Any, t1: Any, **
 
     The vector field must be continuous. Where a ReLU unit crosses a kink, the field and the derivative jump, which
     discretise-then-optimise does not see: for models that declare non-smooth units differentiation raises `ValueError`.
-    So do, outside `jax.jit`, invalid weights, data, losses, tolerances and times.
+    Outside `jax.jit`, invalid weights, data, losses, tolerances and times raise it as well.
 
     Args:
         model: the initial model, as for `simulate`.
         loss: scalar function of (model, data).
         data: any PyTree of arrays, integrated as it is.
         t1: end of the time interval [0, t1], positive.
-        **options: `solver`, a Diffrax solver with error estimate, Tsit5 by default; `rtol` and `atol`, by default as in
-            `simulate`; `adjoint`, by default `diffrax.RecursiveCheckpointAdjoint()` for reverse mode (`jax.grad`), and
-            for forward mode (`jax.jvp`, `jax.jacfwd`) to be `diffrax.ForwardMode()`, whereas `BacksolveAdjoint` raises,
-            since gradient flow amplifies errors backwards in time; `max_steps`, the number of steps, rejected ones
-            included, after which to stop, 100 000 by default.
+        **options: how to integrate:
+
+            - `solver`: a Diffrax solver with error estimate; Tsit5 by default.
+            - `rtol`, `atol`: tolerances per step; by default as in `simulate`.
+            - `adjoint`: `diffrax.RecursiveCheckpointAdjoint()` by default, for reverse mode (`jax.grad`);
+              `diffrax.ForwardMode()` for forward mode (`jax.jvp`, `jax.jacfwd`). `diffrax.BacksolveAdjoint` raises
+              `ValueError`, since gradient flow amplifies errors backwards in time.
+            - `max_steps`: number of steps, rejected ones included, after which to stop; 100 000 by default.
 
     Returns:
         The state at t1.

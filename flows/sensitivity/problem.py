@@ -118,7 +118,7 @@ def _check(model: Any, loss: Callable, data: Any, adjoint: Any, max_steps: int) 
 
 
 @jax.custom_jvp
-def _not_differentiable(leaf: Array) -> Array:
+def _not_differentiable(leaf: Any) -> Any:
     return leaf
 
 

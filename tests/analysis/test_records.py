@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from saddlescope.analysis import (
+    Thresholds,
     classify,
     compare,
     critical_point,
@@ -164,6 +165,10 @@ def test_notebooks_show_tables(visits, which):
     if which == "itinerary":
         assert parser.count["tr"] == 1 + len(visits) and parser.count["th"] == 16
     assert "strict saddle" in record._repr_html_()
+
+
+def test_thresholds():
+    lines(Thresholds(far=7.0), "far 7", "prominence 0.5", "gradient_zero 1e-10", most=7)
 
 
 def test_html_is_escaped():

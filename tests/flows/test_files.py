@@ -20,8 +20,9 @@ def test_a_full_disk_leaves_the_old_file_intact(writer, compress, tmp_path, monk
     path = tmp_path / "thing.npz"
     files.write(path, HEADER | {"number": 1}, ARRAYS, compress=compress)
     monkeypatch.setattr(np, writer, disk_full)
-    with pytest.raises(OSError, match=r"cannot write .*thing.npz: No space left on device\."):
+    with pytest.raises(OSError, match=r"cannot write .*thing.npz: No space left on device\.$") as failure:
         files.write(path, HEADER | {"number": 2}, ARRAYS, compress=compress)
+    assert failure.value.strerror == "No space left on device"
     header, arrays = files.read(path, "thing", 1)
     assert header["number"] == 1
     np.testing.assert_array_equal(arrays["x"], ARRAYS["x"])
@@ -59,3 +60,21 @@ def test_files_of_another_kind_raise(tmp_path):
         files.read(path, "trajectory", 1)
     with pytest.raises(ValueError, match="has format 1; this version reads 2"):
         files.read(path, "thing", 2)
+
+
+def test_a_figure_that_cannot_be_written_leaves_the_old_one(tmp_path, monkeypatch):
+    from matplotlib.figure import Figure
+
+    path, figure = tmp_path / "figure.png", Figure(figsize=(1, 1))
+    with files.replacing(path) as partial:
+        figure.savefig(partial, format="png", dpi=20)
+    before = path.read_bytes()
+
+    def disk_full(self, target, **options):
+        target.write_bytes(b"half of it")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Figure, "savefig", disk_full)
+    with pytest.raises(OSError, match="cannot write .*figure.png: No space left"), files.replacing(path) as partial:
+        figure.savefig(partial, format="png", dpi=20)
+    assert path.read_bytes() == before and [item.name for item in tmp_path.iterdir()] == ["figure.png"]

@@ -14,7 +14,7 @@ import pytest
 from saddlescope.__main__ import main
 from saddlescope.experiments import load_trajectory, run
 from saddlescope.experiments.reproductions.panel import Panel, Reproduction
-from saddlescope.flows.simulation.march import March
+from saddlescope.flows.simulation.integration import Integration
 from saddlescope.terminal import Stopped, ending_on_signals, to_ascii
 
 QUICK = ["run", "relu", "--width", "20", "--t1", "30"]
@@ -33,7 +33,7 @@ def no_flow(monkeypatch):
     def started(*_):
         raise AssertionError("the flow was started")
 
-    monkeypatch.setattr(March, "advance", started)
+    monkeypatch.setattr(Integration, "advance", started)
 
 
 @pytest.mark.parametrize(
@@ -146,6 +146,7 @@ def test_a_disk_that_fills_loses_only_what_does_not_fit(tmp_path, capsys):
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     printed = capsys.readouterr()
+    assert {path.name for path in tmp_path.iterdir()} == {"relu-seed0.json"}
     assert status == 1 and "non-smooth saddle" in printed.out
     for ending in ("png", "npz"):
         assert f"cannot write {tmp_path / f'relu-seed0.{ending}'}: {os.strerror(errno.EFBIG)}." in printed.err

@@ -12,7 +12,7 @@ from architectures import MODELS, NEW, SLOW, layers, problem
 
 
 def quartic(model, data):
-    """A loss that is not a squared error: the theorem knows of a loss only that it is a function of the outputs."""
+    """A loss that is not a squared error: the theorem holds for any function of the outputs."""
     x, y = data
     error = jax.vmap(model)(x) - y
     return jnp.mean(jnp.sum(error**2, axis=-1) + 0.1 * jnp.sum(error, axis=-1) ** 4)

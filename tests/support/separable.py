@@ -20,7 +20,7 @@ class Point(eqx.Module):
 
 
 def polynomials(model, data):
-    """The loss; the data are Q, the coefficients (three rows, constant first) and s."""
+    """The loss; the data are a list of Q, the coefficients (three rows, constant first) and s."""
     rotation, coefficients, slope = data
     y = rotation @ model.x
     value = coefficients[:, 4]
@@ -46,9 +46,9 @@ def separable(*rows, at=(0.0, 0.0, 0.0), seed=None, slope=0.0, axes=None):
         coefficients[number] = 0.0
         coefficients[number, : len(row)] = row
     if axes is not None:
-        return Landscape(Point(jnp.array(at)), polynomials, (np.array(axes), coefficients, np.asarray(slope)))
+        return Landscape(Point(jnp.array(at)), polynomials, [np.array(axes), coefficients, np.asarray(slope)])
     q = rotation(seed)
-    return Landscape(Point(jnp.asarray(q.T @ np.array(at, float))), polynomials, (q, coefficients, np.asarray(slope)))
+    return Landscape(Point(jnp.asarray(q.T @ np.array(at, float))), polynomials, [q, coefficients, np.asarray(slope)])
 
 
 def well(depth=1.0, at=0.0):

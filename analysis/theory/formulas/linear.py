@@ -102,7 +102,7 @@ def _commuting_modes(landscape: Landscape) -> Modes:
     # The flow of w⟨‖y − f‖²⟩ is v' = 2w(Σ_yx − W Σ_xx)u.
     covariance = 2 * factor.T @ factor
     if not commute(cross.T @ cross, covariance):
-        raise NotApplicable("the right singular vectors of Σ_yx are no eigenvectors of Σ_xx")
+        raise NotApplicable("the right singular vectors of Σ_yx are not eigenvectors of Σ_xx")
     _, strengths, right = np.linalg.svd(cross, full_matrices=False)
     strengths = strengths[strengths > ROUNDING * strengths[0]]
     if not np.all(strengths[1:] < strengths[:-1] * (1 - TIE)):

@@ -74,6 +74,6 @@ def isotropic_levels(landscape: Landscape) -> Values:
     if not np.allclose(target, target[0] * diagonal, atol=EQUAL * abs(target[0])):
         raise NotApplicable("the target is not proportional to ‖x‖²")
     if float(statistics.constant) > ROUNDING * np.sum((factor @ target) ** 2):
-        raise NotApplicable("the target is not proportional to ‖x‖²: part of it is no quadratic form")
+        raise NotApplicable("the target is not proportional to ‖x‖²: part of it is not a quadratic form")
     levels = np.array(isotropic_quadratic_levels(inputs)) * np.sum((factor @ target) ** 2)
     return {"levels": levels[: model.u.shape[0] + 1]}

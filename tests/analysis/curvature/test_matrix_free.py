@@ -106,7 +106,7 @@ def test_index_and_nullity_at_a_hundred_thousand_parameters():
     assert time.perf_counter() - began < 300
 
 
-def test_bad_requests_are_refused():
+def test_bad_requests_raise():
     model, data = problem("tanh")
     with pytest.raises(ValueError, match="a fifth of the 16 parameters"):
         extreme_eigenpairs(Landscape(model, half_squared_error, data), count=4)

@@ -1,4 +1,4 @@
-"""Theorem 1 for every architecture and type: the narrow map, a gradient that vanishes with its; inertia by blocks."""
+"""Theorem 1 for every architecture and type: the narrow map and gradient, and the inertia from blocks."""
 
 from itertools import product
 
@@ -101,7 +101,7 @@ def test_embeddings_follow_one_another():
         ("linear", {"type": "ii", "count": 0}, "count must be at least 1"),
     ],
 )
-def test_bad_embeddings_are_refused(name, options, words):
+def test_bad_embeddings_raise(name, options, words):
     with pytest.raises(ValueError, match=words):
         embed(problem(name).model, **options)
 
@@ -137,6 +137,6 @@ def test_zero_loss_manifolds_by_enumeration():
         assert zero_loss_manifolds(narrow, wide) == enumerate_groupings(narrow, wide)
 
 
-def test_counts_refuse_widths_that_do_not_fit():
+def test_counts_of_widths_that_do_not_fit_raise():
     with pytest.raises(ValueError, match="1 ≤ narrow ≤ wide"):
         copies_manifolds(3, 2)

@@ -78,7 +78,7 @@ def test_linear_units_that_only_one_side_sees_need_a_narrow_unit_each():
     assert found.embedding.p_in.shape[1] == 1 + np.linalg.matrix_rank(outgoing(apart)) and found.residual < 1e-14
 
 
-def test_mixed_types_are_told_apart():
+def test_mixed_types_are_distinguished():
     model, _ = problem("relu")
     both = embed(model, "iii", unit=1, gamma_u=2.0, gamma_v=0.25)
     both = both.then(embed(both.wide(), "i", unit=0, gamma_v=0.5))

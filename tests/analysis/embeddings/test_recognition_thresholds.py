@@ -32,6 +32,18 @@ def test_copies_agree_to_a_millionth_of_the_largest_parameter(share, width):
     assert identify(twice("tanh", lambda u: u + 1e-5 * largest)[0], tolerance=1e-4).types[-1] == "i"
 
 
+@pytest.mark.parametrize(("share", "recognised"), [(1e-7, True), (1e-4, False)])
+def test_outputs_of_copies_are_proportional_to_a_hundred_thousandth(share, recognised):
+    """Ten times what incoming parameters may differ by: sums of them are compared."""
+    wide, _ = twice("tanh", lambda u: u)
+    v = np.array(outgoing(wide))
+    v[-1] += share * np.max(np.abs(v)) * np.array([-v[-1, 1], v[-1, 0]]) / np.linalg.norm(v[-1])
+    found = identify(with_units(wide, incoming(wide), v))
+    assert (found is not None) == recognised
+    if recognised:
+        assert found.types[-1] == "i" and 1e-9 < found.residual < 1e-6
+
+
 @pytest.mark.parametrize(("factor", "type"), [(1 + 1e-8, "i"), (1 + 1e-5, "iii"), (1.5, "iii")])
 def test_a_factor_of_one_to_a_millionth_is_a_copy(factor, type):
     model, _ = twice("relu", lambda u: factor * u)
@@ -67,6 +79,16 @@ def test_units_of_no_effect_that_are_not_zero_are_not_dormant():
     found = narrow_landscape(wider, spare, spare=(0,))
     assert found.landscape is wider
     np.testing.assert_allclose(found.matrix @ found.theta, wider.theta, atol=1e-14)
+
+
+def test_linear_units_without_incoming_parameters_are_not_dormant():
+    """Type iv with γ_u = 0: outgoing parameters alone, in a unit that is not free for another."""
+    model, data = problem("linear")
+    embedding = embed(model, "iv", gamma_u=np.zeros(5), gamma_v=np.ones(5))
+    assert not np.any(embedding.p_in[-1]) and not np.any(embedding.dormant)
+    wide = Landscape(embedding.wide(), half_squared_error, data)
+    assert narrow_landscape(wide, embedding).landscape is wide
+    assert narrow_landscape(wide, embedding, spare=(0,)).landscape is not wide
 
 
 @pytest.mark.parametrize("name", ["linear", "relu", "quadratic", "tanh"])

@@ -1,4 +1,4 @@
-"""The lowest form on a null space against polynomials whose relaxed coefficients are known."""
+"""The leading-order form on a null space against polynomials whose relaxed coefficients are known."""
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -43,10 +43,10 @@ def form_of(*, both=False, scales=None, **coefficients):
 )
 def test_a_form_is_zero_below_a_share_of_its_natural_size(scales, zero):
     """L/‖θ‖³ times 1e-9."""
-    seen, unseen = form_of(k3=3 * zero, scales=scales), form_of(k3=zero / 3, scales=scales)
-    assert (seen.order, unseen.order) == (3, None)
-    assert seen.lowest == pytest.approx(-3 * zero) and seen.highest == pytest.approx(3 * zero)
-    assert str(unseen) == "the loss does not change up to order 6"
+    above, below = form_of(k3=3 * zero, scales=scales), form_of(k3=zero / 3, scales=scales)
+    assert (above.order, below.order) == (3, None)
+    assert above.lowest == pytest.approx(-3 * zero) and above.highest == pytest.approx(3 * zero)
+    assert str(below) == "the loss does not change up to order 6"
 
 
 def test_a_quartic_seen_off_its_centre_is_no_cubic():

@@ -45,13 +45,13 @@ def test_symmetry_directions_change_no_output(name):
         assert np.max(np.abs(np.asarray(jacobian) @ direction)) < 1e-12 * np.linalg.norm(direction)
 
 
-def linear_point(strengths, kept, width, inputs, outputs):
+def linear_point(strengths, learned, width, inputs, outputs):
     """The critical point of a two-layer linear network on white data that has the given modes."""
     target = np.zeros((outputs, inputs))
     target[np.arange(len(strengths)), np.arange(len(strengths))] = strengths
     x = np.sqrt(inputs) * np.eye(inputs)
     u, v = np.zeros((width, inputs)), np.zeros((width, outputs))
-    for row, k in enumerate(kept):
+    for row, k in enumerate(learned):
         u[row, k] = v[row, k] = np.sqrt(strengths[k])
     model = TwoLayer(Dense(linear, inputs=inputs, outputs=outputs), width=width, scale=1.0, key=jax.random.key(0))
     # Any point of the orbit: units mixed by a matrix that is not orthogonal.
@@ -65,8 +65,8 @@ def test_null_spaces_of_linear_networks(inputs, outputs, rank, extra):
     r"""Symmetry explains all of it for square targets of full rank; else all but $(H - r)(N_u + N_v - 2\rho)$."""
     strengths, width = [4.0, 2.0, 1.0][:rank], rank + extra
     for r in range(rank + 1):
-        for kept in combinations(range(rank), r):
-            model, data = linear_point(strengths, kept, width, inputs, outputs)
+        for learned in combinations(range(rank), r):
+            model, data = linear_point(strengths, learned, width, inputs, outputs)
             spectral = spectrum(Landscape(model, half_squared_error, data))
             found = null_space(spectral, model, data)
             assert found.nullity == r**2 + (width - r) * (inputs + outputs - 2 * (rank - r))
@@ -92,7 +92,7 @@ def test_split_units_have_flat_families():
     spectral = spectrum(Landscape(wide, half_squared_error, (x, y)))
     found = null_space(spectral, wide, (x, y), embedding)
     assert (found.nullity, found.symmetry, found.families, found.unexplained) == (2, 0, 2, 0)
-    assert "2 by the embedding's family" in str(found)
+    assert "2 along the embedding's family" in str(found)
     # Without the embedding nothing is known of them.
     assert null_space(spectral, wide, (x, y)).unexplained == 2
 

@@ -97,7 +97,7 @@ def test_assumptions_of_linear_formulas_are_checked():
     tied = spectral_regression(np.array([1.0, 1.0, 0.5]))
     assert "grow together" in reason(formula("logistic mode times", model, tied))
     skewed = x @ jnp.array([[1.0, 0.4, 0], [0, 1, 0], [0, 0, 1]]), y
-    assert "no eigenvectors of Σ_xx" in reason(formula("logistic mode times", model, skewed))
+    assert "not eigenvectors of Σ_xx" in reason(formula("logistic mode times", model, skewed))
     assert "not small" in reason(
         formula("logistic mode times", small(Dense(linear, inputs=3, outputs=3), scale=1.0), SPECTRAL)
     )

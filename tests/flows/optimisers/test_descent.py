@@ -18,6 +18,7 @@ from saddlescope.flows import (
     momentum,
     simulate,
 )
+from saddlescope.flows.optimisers.descent import _recorded_steps
 from saddlescope.flows.optimisers.optimiser import Optimiser
 from saddlescope.models import Dense, TwoLayer, incoming, linear, outgoing, relu, tanh
 from saddlescope.models.units import with_units
@@ -262,3 +263,12 @@ def test_optimisers_speak():
     momentum_text, adam_text = str(momentum(0.01, 0.9)), str(adam(0.01))
     assert momentum_text.startswith("momentum 0.9, step 0.01: time 0.1 per step") and "converges to" in momentum_text
     assert adam_text.startswith("Adam, step 0.01: time 0.01 per step") and "does not converge to" in adam_text
+
+
+@pytest.mark.parametrize(("steps", "last"), [(3.0, 3), (3 * 0.1 / 0.1, 3), (3.001, 4), (0.2, 1)])
+def test_the_last_step_is_the_one_that_reaches_the_end(steps, last):
+    """Also where the number of steps is whole up to rounding; all steps are recorded if they are few."""
+    np.testing.assert_array_equal(_recorded_steps(steps, 100), np.arange(last + 1))
+    numbers = _recorded_steps(1e4, 7)
+    assert len(numbers) == 8 and numbers[0] == 0 and numbers[-1] == 10_000
+    assert np.ptp(np.diff(numbers)) <= 1
