@@ -6,14 +6,22 @@ import numpy as np
 
 from ...analysis import theory
 from ...analysis.figures.style import COLOURS
-from ...flows import in_context_population, linear_population, mean_squared_error, mirror_flow, simulate
+from ...flows import (
+    ensemble,
+    in_context_population,
+    linear_population,
+    mean_squared_error,
+    mirror_flow,
+    simulate,
+    statistics_loss,
+)
 from ...models import Dense, LinearAttention, TwoLayer, linear, quadratic
 from ...models.units import unit_vectors
 from ..data.cyclic_shifts import fourier_template, modular_addition
 from .check import at_least, at_most, close
 from .drawing import draw_levels
-from .ensemble import crossings, loss_curves, padded, plateau_times, seed_key
 from .panel import Panel, Reproduction
+from .plateau_times import crossings, padded, plateau_times, seed_key
 from .staircase import RTOL, at_levels
 
 SOURCE = "Kunin et al. (2025), “Alternating gradient flows”"
@@ -67,7 +75,7 @@ def _linear_panel() -> Panel:
     horizon = 2.0 * schedule[-1] * np.log(1 / scales[1])
     for scale in scales:
         model = padded(Dense(linear, inputs=4, outputs=4), 10, scale, 10, key=seed_key(0))
-        runs.append(loss_curves([model], [data], np.linspace(0, horizon, 8000)[None]))
+        runs.append(ensemble([model], statistics_loss, [data], np.linspace(0, horizon, 8000)[None]))
         drops.append(plateau_times(runs[-1], levels).middles[0])
     curves = runs[-1]
     slopes = (drops[1] - drops[0]) / np.log(scales[0] / scales[1])
@@ -95,7 +103,7 @@ def _attention_panel() -> Panel:
     norms = np.linalg.norm(np.concatenate([np.reshape(p, (5, -1)) for p in model.parameters], axis=1), axis=1)
     bound = theory.activation_time(context * eigenvalues[0] ** 2 / np.sqrt(27), float(np.max(norms)), 3)
     ts = np.concatenate([[0.0], np.geomspace(1e-2 * bound, 300 * bound, 4000)])
-    curves = loss_curves([model], [data], ts[None])
+    curves = ensemble([model], statistics_loss, [data], ts[None])
     # The time within one per cent of a level, which no drop takes long to cross.
     near = [np.abs(curves.losses[0] / level - 1) < 0.01 for level in levels[:-1]]
     spent = [float(np.gradient(ts)[each].sum()) for each in near]

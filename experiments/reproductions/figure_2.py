@@ -7,11 +7,10 @@ import numpy as np
 from jaxtyping import Float
 
 from ...analysis.figures.style import COLOURS
-from ...flows import linear_population
+from ...flows import Ensemble, ensemble, linear_population, statistics_loss
 from ...models import TwoLayer, low_rank_plus_noise
 from .check import at_least, at_most, close
 from .drawing import curves_panel, lengths_panel
-from .ensemble import Curves, PlateauTimes, loss_curves, plateau_times, seed_key
 from .figure_2_curves import (
     ATTENTION_SCALE,
     LINEAR,
@@ -26,6 +25,7 @@ from .figure_2_curves import (
     spectrum,
 )
 from .panel import Panel, Reproduction
+from .plateau_times import PlateauTimes, count_plateaus, plateau_times, seed_key
 
 SOURCE = "Zhang, Saxe & Latham (2025), Figure 2"
 # Attention's curves differ from seed to seed: more of them would hide each other.
@@ -77,7 +77,7 @@ def _spectrum_panels(seeds: int, quick: bool) -> tuple[Panel, ...]:
     gaps = [_gap(plateau_times(each, linear_levels(k))) for k, each in zip(powers, curves.values(), strict=True)]
     times = [linear_middles(LINEAR_ROOM, k, LINEAR_SCALE, seeds) for k in powers]
     predicted = [float(np.mean(each[:, -1] - each[:, 0])) for each in times]
-    counts = [float(np.median(each.plateaus)) for each in curves.values()]
+    counts = [float(np.median(count_plateaus(each))) for each in curves.values()]
     checks = [
         close("median number of intermediate plateaus, κ = 1", 2, counts[2], absolute=0),
         close("median number of intermediate plateaus, κ = 0", 0, counts[0], absolute=0),
@@ -88,7 +88,7 @@ def _spectrum_panels(seeds: int, quick: bool) -> tuple[Panel, ...]:
     spread = [
         _gap(plateau_times(each, attention_levels(k))) for k, each in zip(powers, attention.values(), strict=True)
     ]
-    heads = [float(np.median(each.plateaus)) for each in attention.values()]
+    heads = [float(np.median(count_plateaus(each))) for each in attention.values()]
     kept = (
         at_least("median number of intermediate plateaus, κ = 1", 2, heads[2]),
         at_least("median number of intermediate plateaus, κ = 0", 1, heads[0]),
@@ -102,7 +102,7 @@ def _spectrum_panels(seeds: int, quick: bool) -> tuple[Panel, ...]:
     )
 
 
-def _relative_gap(curves: Curves, power: float | int) -> float:
+def _relative_gap(curves: Ensemble, power: float | int) -> float:
     times = plateau_times(curves, attention_levels(power))
     return float(np.nanmedian(_gap(times)) / np.nanmedian(times.middles[:, 0]))
 
@@ -125,12 +125,12 @@ def _low_rank_panels(seeds: int, quick: bool) -> tuple[Panel, ...]:
         ]
         # Fine times first: the fast drop takes a hundredth of the rest.
         ts = np.concatenate([[0.0], np.geomspace(1e-2, horizon, POINTS - 1)])
-        curves[f"rank {rank}"] = loss_curves(models, [data] * seeds, np.tile(ts, (seeds, 1)))
+        curves[f"rank {rank}"] = ensemble(models, statistics_loss, [data] * seeds, np.tile(ts, (seeds, 1)))
     levels = linear_levels(1)
     # The large weights may start above the loss of zero weights; the first plateau is at that loss.
     ends = [_last_above(each, 0.9 * levels[0]) for each in curves.values()]
     ratio = [float(np.median(each) / np.median(ends[0])) for each in ends]
-    counts = [float(np.median(each.plateaus)) for each in curves.values()]
+    counts = [float(np.median(count_plateaus(each))) for each in curves.values()]
     done = _last_above(curves["rank 3"], 0.01 * levels[0])
     checks = [at_most(f"end of the first plateau, rank {r} / rank 0", 0.1, ratio[r]) for r in ranks[1:]]
     checks.append(
@@ -146,7 +146,7 @@ def _low_rank_panels(seeds: int, quick: bool) -> tuple[Panel, ...]:
     return curves_panel("linear, large weights of low rank", curves, initial=float(levels[0])), ended
 
 
-def _last_above(curves: Curves, level: float) -> Float[np.ndarray, " B"]:
+def _last_above(curves: Ensemble, level: float) -> Float[np.ndarray, " B"]:
     """The last time at which each loss is above a level."""
     above = curves.losses > level
     return curves.ts[np.arange(len(above)), above.shape[1] - 1 - np.argmax(above[:, ::-1], axis=1)]

@@ -5,10 +5,10 @@ from functools import cache
 import numpy as np
 from jaxtyping import Float
 
-from ...flows import in_context_population, linear_population
+from ...flows import Ensemble, ensemble, in_context_population, linear_population, statistics_loss
 from ...models import Dense, LinearAttention, incoming, linear, outgoing
 from ..data.synthetic import power_law
-from .ensemble import Curves, loss_curves, padded, seed_key
+from .plateau_times import padded, seed_key
 
 LINEAR, ATTENTION = Dense(linear, inputs=3, outputs=3), LinearAttention(inputs=3)
 # Units of every network here, most of them zero where a figure asks for fewer.
@@ -26,7 +26,7 @@ def spectrum(power: float | int) -> Float[np.ndarray, "3"]:
 
 
 @cache
-def linear_curves(width: int, power: float | int, scale: float, seeds: int, horizon: float) -> Curves:
+def linear_curves(width: int, power: float | int, scale: float, seeds: int, horizon: float) -> Ensemble:
     """Loss curves of linear networks on white inputs with singular values s_n.
 
     Args:
@@ -41,7 +41,7 @@ def linear_curves(width: int, power: float | int, scale: float, seeds: int, hori
     """
     data = linear_population(np.eye(3), np.diag(spectrum(power)), weight=0.5)
     models = [padded(LINEAR, width, scale, LINEAR_ROOM, key=seed_key(seed)) for seed in range(seeds)]
-    return loss_curves(models, [data] * seeds, _times(seeds, horizon))
+    return ensemble(models, statistics_loss, [data] * seeds, _times(seeds, horizon))
 
 
 def linear_levels(power: float | int) -> Float[np.ndarray, "4"]:
@@ -74,7 +74,7 @@ def linear_middles(width: int, power: float | int, scale: float, seeds: int) -> 
 
 
 @cache
-def attention_curves(width: int, power: float | int, scale: float, seeds: int, horizon: float) -> Curves:
+def attention_curves(width: int, power: float | int, scale: float, seeds: int, horizon: float) -> Ensemble:
     """Loss curves of linear attention with infinite context, on inputs of covariance Λ ∝ diag(√s_n), ‖Λ‖ = 1.
 
     Args:
@@ -89,7 +89,7 @@ def attention_curves(width: int, power: float | int, scale: float, seeds: int, h
     """
     data = in_context_population(np.diag(attention_eigenvalues(power)), np.inf, normalised=True, weight=0.5)
     models = [padded(ATTENTION, width, scale, ATTENTION_ROOM, key=seed_key(seed)) for seed in range(seeds)]
-    return loss_curves(models, [data] * seeds, _times(seeds, horizon))
+    return ensemble(models, statistics_loss, [data] * seeds, _times(seeds, horizon))
 
 
 def attention_eigenvalues(power: float | int) -> Float[np.ndarray, "3"]:

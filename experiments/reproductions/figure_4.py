@@ -16,9 +16,9 @@ from ...models import Activation, Dense, TwoLayer, UnitLaw, cubic, incoming, out
 from ...models.units import with_units
 from ..data.synthetic import Pair, gaussian_inputs
 from .check import at_least, at_most, close, equal
-from .ensemble import seed_key
 from .figure_4_softmax import softmax_panel
 from .panel import Panel, Reproduction
+from .plateau_times import seed_key
 from .staircase import Staircase, cosine, growth_rate, staircase
 
 SOURCE = "Zhang, Saxe & Latham (2025), Figure 4"

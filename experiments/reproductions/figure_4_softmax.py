@@ -11,8 +11,8 @@ from ...flows import mean_squared_error
 from ...models import SoftmaxAttention, TwoLayer
 from ...models.initialisation import normal_arrays
 from .check import Check, at_most, close
-from .ensemble import crossings, seed_key
 from .panel import Panel
+from .plateau_times import crossings, seed_key
 from .staircase import Staircase, cosine, growth_rate, staircase
 
 HEADS, SCALE = 5, 1e-6

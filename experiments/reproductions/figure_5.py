@@ -33,8 +33,8 @@ from ..setups.figure_1 import (
     relu_data,
 )
 from .check import at_most, equal, farthest
-from .ensemble import seed_key
 from .panel import Panel, Reproduction
+from .plateau_times import seed_key
 from .staircase import RTOL, Staircase, at_levels
 
 SOURCE = "Zhang, Saxe & Latham (2025), Figure 5"

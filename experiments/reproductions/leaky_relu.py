@@ -12,8 +12,8 @@ from ...models import Dense, TwoLayer, incoming, leaky_relu, linear, outgoing
 from ...models.units import with_units
 from ..data.synthetic import Pair, gaussian_inputs
 from .check import at_most, close
-from .ensemble import seed_key
 from .panel import Panel, Reproduction
+from .plateau_times import seed_key
 
 SOURCE = "Zhang, Saxe & Latham (2025), “When are bias-free ReLU networks effectively linear networks?”"
 SLOPES = (0.0, 0.25, 0.5)

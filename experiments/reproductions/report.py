@@ -16,7 +16,7 @@ from .check import COLUMNS
 from .panel import Reproduced
 
 # What records call the columns: their fields keep the names that they have been written with.
-FIELDS = (*COLUMNS[:-1], "verdict")
+FIELDS = (*COLUMNS[:-1], "result")
 # Panels per row of a figure: more cannot be read on a page.
 PANELS_PER_ROW = 4
 
@@ -100,7 +100,7 @@ def reproduction_record(reproduced: Reproduced) -> dict[str, Any]:
     panels = [
         {
             "title": panel.title,
-            "verdict": "pass" if panel.passed else "FAIL",
+            "result": "pass" if panel.passed else "FAIL",
             "note": panel.note,
             "checks": [dict(zip(FIELDS, check.cells, strict=True)) for check in panel.checks],
         }
@@ -129,7 +129,7 @@ def write_page(folder: Path) -> Path:
     files = [folder / f"{name}.json" for name in FIGURES]
     records = [json.loads(file.read_text(encoding="utf-8")) for file in files if file.exists()]
     checks = [check for record in records for panel in record["panels"] for check in panel["checks"]]
-    passed = sum(check["verdict"] == "pass" for check in checks)
+    passed = sum(check["result"] == "pass" for check in checks)
     quick, minutes = sum(record["quick"] for record in records), sum(record["seconds"] for record in records) / 60
     lines = [
         "# Reproductions",
@@ -142,7 +142,7 @@ def write_page(folder: Path) -> Path:
         "|---|---|---|",
     ]
     for record in records:
-        failed = sum(check["verdict"] != "pass" for panel in record["panels"] for check in panel["checks"])
+        failed = sum(check["result"] != "pass" for panel in record["panels"] for check in panel["checks"])
         result = "pass" if failed == 0 else f"{failed} failed"
         lines.append(f"| [{record['name']}](#figure-{record['name'].lower()}) | {record['title']} | {result} |")
     for record in records:

@@ -13,7 +13,7 @@ from ...analysis.figures.style import COLOURS
 from ...analysis.visits.passages import passages
 from ...flows import Trajectory, simulate
 from .drawing import draw_levels
-from .ensemble import crossings
+from .plateau_times import crossings
 
 # Levels and widths are read off a plateau to per cents.
 RTOL = 1e-6

@@ -8,18 +8,17 @@ from saddlescope.__main__ import main
 from saddlescope.catalogue import FIGURES, select_figures
 from saddlescope.experiments import reproduce
 from saddlescope.experiments.reproductions.check import at_least, at_most, close, equal, farthest
-from saddlescope.experiments.reproductions.ensemble import (
-    Curves,
+from saddlescope.experiments.reproductions.panel import Panel, Reproduced, Reproduction
+from saddlescope.experiments.reproductions.plateau_times import (
+    count_plateaus,
     crossings,
-    loss_curves,
     padded,
     plateau_times,
     seed_key,
 )
-from saddlescope.experiments.reproductions.panel import Panel, Reproduced, Reproduction
 from saddlescope.experiments.reproductions.report import draw, write_page, write_reproduction
 from saddlescope.experiments.reproductions.reproduce import reproduction
-from saddlescope.flows import linear_population, simulate, statistics_loss
+from saddlescope.flows import Ensemble, ensemble, linear_population, simulate, statistics_loss
 from saddlescope.models import Dense, TwoLayer, incoming, linear, outgoing
 from saddlescope.models.units import with_units
 
@@ -43,7 +42,7 @@ def test_a_batch_of_padded_networks_is_what_simulate_finds():
     models = [padded(architecture, width, 1e-2, 6, key=seed_key(width)) for width in (3, 6)]
     ts = np.linspace(0, 8.0, 9)
     # To no loss but zero: the same program as below.
-    curves = loss_curves(models, [data] * 2, np.tile(ts, (2, 1)), until=0.0)
+    curves = ensemble(models, statistics_loss, [data] * 2, np.tile(ts, (2, 1)), until=0.0)
     small = TwoLayer(architecture, width=3, scale=1.0, key=seed_key(0))
     small = with_units(small, incoming(models[0])[:3], outgoing(models[0])[:3])
     for model, losses in zip((small, models[1]), curves.losses, strict=True):
@@ -51,7 +50,7 @@ def test_a_batch_of_padded_networks_is_what_simulate_finds():
         at = np.searchsorted(flow.ts, ts)
         np.testing.assert_allclose(losses, flow.losses[at], rtol=1e-5, atol=1e-9)
     # Stopped at half of the loss, a curve is the same until there and stays there.
-    stopped = loss_curves(models, [data] * 2, np.tile(ts, (2, 1)), until=0.5)
+    stopped = ensemble(models, statistics_loss, [data] * 2, np.tile(ts, (2, 1)), until=0.5)
     above = curves.losses > 0.5 * curves.losses[:, :1]
     np.testing.assert_allclose(stopped.losses[above], curves.losses[above], rtol=1e-12)
     assert np.all(np.isfinite(stopped.losses)) and np.all(stopped.losses[~above] > curves.losses[~above])
@@ -61,7 +60,7 @@ def test_crossings_and_plateau_times_of_a_staircase():
     """Straight drops from 4 to 2 on [1, 2] and from 2 to 0 on [4, 6]."""
     ts = np.linspace(0, 8, 801)
     losses = np.interp(ts, [0, 1, 2, 4, 6, 8], [4, 4, 2, 2, 0, 0])
-    curves = Curves(
+    curves = Ensemble(
         ts[None], losses[None], np.interp(ts, [0, 1, 1.5, 2.5, 3.5, 5, 7], [1e-3, 1, 1, 1e-3, 1, 1, 0])[None]
     )
     np.testing.assert_allclose(crossings(curves.ts, curves.losses, 3.0), [1.5])
@@ -69,7 +68,7 @@ def test_crossings_and_plateau_times_of_a_staircase():
     times = plateau_times(curves, np.array([4.0, 2.0, 0.0]))
     np.testing.assert_allclose(times.middles, [[1.5, 5.0]])
     np.testing.assert_allclose(times.dwells, [[1.1, 4.2 - 1.9]])
-    assert list(curves.plateaus) == [1]
+    assert list(count_plateaus(curves)) == [1]
 
 
 def example(passes):
@@ -100,7 +99,7 @@ def test_what_is_written(tmp_path):
     assert png.read_bytes()[:4] == b"\x89PNG" and not list(folder.glob("*.part"))
     assert np.load(npz)["left/x"].tolist() == [0, 1]
     record = json.loads(js.read_text())
-    assert record["panels"][0]["verdict"] == "FAIL" and record["panels"][0]["checks"][0]["error"] == "1"
+    assert record["panels"][0]["result"] == "FAIL" and record["panels"][0]["checks"][0]["error"] == "1"
     page = write_page(folder)
     assert page == tmp_path / "pages.md"
     text = page.read_text()

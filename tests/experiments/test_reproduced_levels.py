@@ -5,9 +5,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from saddlescope.experiments.reproductions.ensemble import seed_key
 from saddlescope.experiments.reproductions.figure_4_softmax import mean_token, uncentred_context
 from saddlescope.experiments.reproductions.figure_5 import PLANS, SPLIT_TARGET
+from saddlescope.experiments.reproductions.plateau_times import seed_key
 from saddlescope.experiments.reproductions.staircase import at_levels, cosine, growth_rate, staircase
 from saddlescope.experiments.setups.figure_1 import CONVOLUTION_TARGET
 from saddlescope.flows import linear_population, mean_squared_error, statistics_loss

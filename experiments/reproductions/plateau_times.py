@@ -1,6 +1,5 @@
 """Plateaus of ensembles: how many, when they end, how long they last; and the networks that ensembles are made of."""
 
-from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
@@ -8,7 +7,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from ...analysis.visits.passages import closest_approaches
-from ...flows import Ensemble, ensemble, statistics_loss
+from ...flows import Ensemble
 from ...models import TwoLayer, incoming, outgoing
 from ...models.architecture import Architecture
 from ...models.units import with_units
@@ -23,35 +22,16 @@ def padded(architecture: Architecture, width: int, scale: Any, room: int, *, key
     return with_units(model, kept * incoming(model), kept * outgoing(model))
 
 
-class Curves(Ensemble):
-    """Loss curves of several flows."""
-
-    @property
-    def plateaus(self) -> Int[np.ndarray, " B"]:
-        """How many plateaus each flow has between start and end: prominent minima of its speed, as in visits.
-
-        Speeds below 1e-5 of the largest are dominated by the integrator's error, as is everything after the loss has
-        come within 1e-6 of its end.
-        """
-        counts = []
-        for losses, speeds in zip(self.losses, self.speeds, strict=True):
-            end = int(np.argmax(losses <= losses[-1] + 1e-6 * losses[0]))
-            found = closest_approaches(speeds[: end + 1], 1e-5 * np.max(speeds))
-            counts.append(np.sum((found > 0) & (found < end)))
-        return np.array(counts)
-
-
-def loss_curves(
-    models: list[Any],
-    data: list[Any],
-    ts: Float[np.ndarray, "B T"],
-    loss: Callable = statistics_loss,
-    *,
-    until: float | None = None,
-) -> Curves:
-    """The loss curves of an `ensemble`, by default on sufficient statistics."""
-    found = ensemble(models, loss, data, ts, until=until)
-    return Curves(ts=found.ts, losses=found.losses, speeds=found.speeds)
+def count_plateaus(curves: Ensemble) -> Int[np.ndarray, " B"]:
+    """How many plateaus each flow has between start and end: prominent minima of its speed, as in visits."""
+    counts = []
+    for losses, speeds in zip(curves.losses, curves.speeds, strict=True):
+        # Speeds below 1e-5 of the largest are dominated by the integrator's error, as is everything after the loss has
+        # come within 1e-6 of its end.
+        end = int(np.argmax(losses <= losses[-1] + 1e-6 * losses[0]))
+        found = closest_approaches(speeds[: end + 1], 1e-5 * np.max(speeds))
+        counts.append(np.sum((found > 0) & (found < end)))
+    return np.array(counts)
 
 
 def crossings(
@@ -81,7 +61,7 @@ class PlateauTimes(eqx.Module):
     dwells: Float[np.ndarray, "B L"]
 
 
-def plateau_times(curves: Curves, levels: Float[np.ndarray, " levels"], fraction: float = 0.1) -> PlateauTimes:
+def plateau_times(curves: Ensemble, levels: Float[np.ndarray, " levels"], fraction: float = 0.1) -> PlateauTimes:
     """The times of each curve for plateau levels that fall from the first plateau to the end."""
 
     def times(shares):
