@@ -15,6 +15,8 @@ from ..runs.record import versions
 from .check import COLUMNS
 from .panel import Reproduced
 
+# The columns as records have named them since they were first written.
+FIELDS = (*COLUMNS[:-1], "verdict")
 # Panels per row of a figure: more cannot be read on a page.
 PANELS_PER_ROW = 4
 
@@ -98,9 +100,9 @@ def reproduction_record(reproduced: Reproduced) -> dict[str, Any]:
     panels = [
         {
             "title": panel.title,
-            "result": "pass" if panel.passed else "FAIL",
+            "verdict": "pass" if panel.passed else "FAIL",
             "note": panel.note,
-            "checks": [dict(zip(COLUMNS, check.cells, strict=True)) for check in panel.checks],
+            "checks": [dict(zip(FIELDS, check.cells, strict=True)) for check in panel.checks],
         }
         for panel in reproduced.panels
     ]
@@ -127,7 +129,7 @@ def write_page(folder: Path) -> Path:
     files = [folder / f"{name}.json" for name in FIGURES]
     records = [json.loads(file.read_text(encoding="utf-8")) for file in files if file.exists()]
     checks = [check for record in records for panel in record["panels"] for check in panel["checks"]]
-    passed = sum(check["result"] == "pass" for check in checks)
+    passed = sum(check["verdict"] == "pass" for check in checks)
     quick, minutes = sum(record["quick"] for record in records), sum(record["seconds"] for record in records) / 60
     lines = [
         "# Reproductions",
@@ -140,7 +142,7 @@ def write_page(folder: Path) -> Path:
         "|---|---|---|",
     ]
     for record in records:
-        failed = sum(check["result"] != "pass" for panel in record["panels"] for check in panel["checks"])
+        failed = sum(check["verdict"] != "pass" for panel in record["panels"] for check in panel["checks"])
         result = "pass" if failed == 0 else f"{failed} failed"
         lines.append(f"| [{record['name']}](#figure-{record['name'].lower()}) | {record['title']} | {result} |")
     for record in records:
@@ -159,7 +161,7 @@ def _section(record: dict[str, Any], folder: str) -> list[str]:
     lines += ["| panel | " + " | ".join(COLUMNS) + " |", "|" + (len(COLUMNS) + 1) * "---|"]
     for panel in record["panels"]:
         for check in panel["checks"]:
-            cells = [panel["title"], *(check[name] for name in COLUMNS)]
+            cells = [panel["title"], *(check[name] for name in FIELDS)]
             lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
     notes = [f"- {panel['title']}: {panel['note']}" for panel in record["panels"] if panel["note"]]
     return lines + ([""] + notes if notes else [])

@@ -99,7 +99,7 @@ def test_what_is_written(tmp_path):
     assert png.read_bytes()[:4] == b"\x89PNG" and not list(folder.glob("*.part"))
     assert np.load(npz)["left/x"].tolist() == [0, 1]
     record = json.loads(js.read_text())
-    assert record["panels"][0]["result"] == "FAIL" and record["panels"][0]["checks"][0]["error"] == "1"
+    assert record["panels"][0]["verdict"] == "FAIL" and record["panels"][0]["checks"][0]["error"] == "1"
     page = write_page(folder)
     assert page == tmp_path / "pages.md"
     text = page.read_text()
