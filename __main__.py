@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 # gives processes that a signal ended: 128 and the signal's number, 13 for SIGPIPE, which Windows does not know.
 NOT_WRITTEN, USER_ERROR, BY_SIGNAL = 1, 2, 128
 BROKEN_PIPE, INTERRUPTED = BY_SIGNAL + 13, BY_SIGNAL + signal.SIGINT
+NOTHING = "before anything was computed; nothing was written"
 
 
 @dataclass
@@ -100,7 +101,7 @@ def _main(arguments: list[str] | None) -> int:
         complain(str(error))
         return USER_ERROR
     except KeyboardInterrupt:
-        complain("interrupted before anything was computed; nothing was written.")
+        complain(f"interrupted {NOTHING}.")
         return INTERRUPTED
 
 
@@ -139,9 +140,8 @@ def _run(command: Run) -> int:
         try:
             status = _run_and_write(command, written)
         except KeyboardInterrupt:
-            if not written:
-                raise
-            complain(f"interrupted in the analysis; the trajectory is in {written[0]}.")
+            where = f"in the analysis; the trajectory is in {written[0]}" if written else NOTHING
+            complain(f"interrupted {where}.")
             status = INTERRUPTED
     return BY_SIGNAL + signals[0] if status == INTERRUPTED and signals else status
 

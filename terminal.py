@@ -85,14 +85,14 @@ def ending_on_signals(exception: type[BaseException]) -> Iterator[list[int]]:
         The signals that have come, in order.
     """
     came: list[int] = []
+    # After SIGHUP they are gone, writing to them would fail, and they no longer say that they are terminals.
+    terminals = [stream for stream in (sys.stdout, sys.stderr) if stream is not None and stream.isatty()]
 
     def end(number: int, frame: FrameType | None) -> None:
         came.append(number)
         if number == getattr(signal, "SIGHUP", None):
-            # The terminal is gone, and writing to it would fail.
-            for stream in (sys.stdout, sys.stderr):
-                if stream is not None and stream.isatty():
-                    silence(stream)
+            for stream in terminals:
+                silence(stream)
         raise exception
 
     before = {}

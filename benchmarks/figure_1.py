@@ -20,6 +20,7 @@ from rich.console import Console
 from rich.table import Table
 from saddlescope.experiments import experiment, experiment_names
 from saddlescope.flows import simulate
+from saddlescope.flows.simulation.trajectory import told
 
 from suite.timing import clock
 
@@ -53,7 +54,7 @@ def main(names: tuple[str, ...] = experiment_names(), rtol: float = 1e-10) -> No
 
         flow, first = clock(run)
         later = min(clock(run)[1] for _ in range(REPEATS))
-        steps = f"{flow.stats['num_steps']} of {flow.stats['solver']}"
+        steps = f"{flow.stats['num_steps']} of {told(flow.stats['solver_history'])}"
         samples = str(len(jax.tree.leaves(setup.data)[0])) + (", as statistics" if flow.stats["reduced_data"] else "")
         found = error(setup, rtol, np.geomspace(1e-3 * setup.t1, setup.t1, 20))
         table.add_row(name, samples, steps, f"{first:.2g}", f"{later:.2g}", f"{found:.1e}")

@@ -1,4 +1,4 @@
-"""Double precision and a hypothesis profile for all tests."""
+"""Double precision, annotations that are executed, and a hypothesis profile for all tests."""
 
 import gc
 import os
@@ -11,7 +11,12 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 import hypothesis
 import jax
 import pytest
-from saddlescope.flows import keep_compiled
+from jaxtyping import install_import_hook
+
+# Annotations of types and shapes are executed.
+install_import_hook("saddlescope", "beartype.beartype")
+
+from saddlescope.flows import keep_compiled  # noqa: E402
 
 jax.config.update("jax_enable_x64", True)
 # A second run of the tests finds what the first compiled.

@@ -1,7 +1,7 @@
 """The critical point behind a visit: solve in the narrow network, embed back, certify in the wide one."""
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import numpy as np
@@ -71,7 +71,36 @@ class CriticalPoint(eqx.Module):
         )
 
 
-def _candidate_points(narrow: NarrowLandscape, thresholds: Thresholds) -> Iterator[Float[np.ndarray, " m"]]:
+class _Candidate(NamedTuple):
+    """A point of the wide network, its embedding, and the number of parameters for which it was solved."""
+
+    theta: Float[np.ndarray, " n"]
+    embedding: Embedding | LayeredEmbedding | None
+    size: int
+
+
+def _candidates(
+    landscape: Landscape,
+    start: Float[np.ndarray, " n"],
+    effective: EffectiveWidth | tuple[EffectiveWidth, ...] | None,
+    thresholds: Thresholds,
+) -> Iterator[_Candidate]:
+    """Points of the wide network that may be the critical point, each computed when it is asked for."""
+    if not layers_of(landscape.model):
+        # A wide network's saddle is met first; slow convergence to a minimum shows in descent.
+        yield _Candidate(solve_gradient(landscape, start), None, start.size)
+        descended = descend_to_critical_point(landscape, start)
+        yield _Candidate(solve_gradient(landscape, descended), None, start.size)
+        return
+    model = landscape.at(start)
+    effective = effective_widths(model, thresholds=thresholds) if effective is None else effective
+    embedding = reduce_layers(model, effective)
+    for point in _narrow_candidates(narrow_landscape(landscape, embedding), thresholds):
+        solved = eqx.tree_at(lambda e: e.narrow, embedding, unflatten(embedding.narrow, point))
+        yield _Candidate(flatten(solved.wide()), solved, point.size)
+
+
+def _narrow_candidates(narrow: NarrowLandscape, thresholds: Thresholds) -> Iterator[Float[np.ndarray, " m"]]:
     """Critical points of a narrow network that its present state may belong to, most likely first.
 
     In a long flat valley the nearest zero of the gradient can be a saddle of the valley that the flow does not
@@ -120,43 +149,23 @@ def critical_point(
     """
     start = landscape.theta if theta is None else np.asarray(theta)
     level = float("inf") if drop is None else thresholds.plateau_share * drop
-    plateau = float(landscape.value(start))
-
-    def certify(
-        point: Float[np.ndarray, " n"], embedding: Embedding | LayeredEmbedding | None, size: int
-    ) -> CriticalPoint:
-        value, gradient = landscape.value_and_gradient(point)
+    plateau, points = float(landscape.value(start)), []
+    for candidate in _candidates(landscape, start, effective, thresholds):
+        value, gradient = landscape.value_and_gradient(candidate.theta)
         norm = float(np.max(np.abs(gradient), initial=0.0))
         zero = bool(np.isfinite(norm) and norm <= thresholds.gradient_zero * gradient_scale)
-        return CriticalPoint(
+        point = CriticalPoint(
             landscape=landscape,
-            theta=point,
+            theta=candidate.theta,
             loss=float(value),
             gradient_norm=norm,
-            distance=float(np.linalg.norm(point - start)),
+            distance=float(np.linalg.norm(candidate.theta - start)),
             converged=zero and abs(float(value) - plateau) <= level,
-            refined=size <= DENSE_HESSIAN_LIMIT,
-            embedding=embedding,
+            refined=candidate.size <= DENSE_HESSIAN_LIMIT,
+            embedding=candidate.embedding,
             start=start,
         )
-
-    def without_units() -> Iterator[CriticalPoint]:
-        # A wide network's saddle is met first; slow convergence to a minimum shows in descent.
-        yield certify(solve_gradient(landscape, start), None, start.size)
-        yield certify(solve_gradient(landscape, descend_to_critical_point(landscape, start)), None, start.size)
-
-    def with_units() -> Iterator[CriticalPoint]:
-        model = landscape.at(start)
-        widths = effective_widths(model, thresholds=thresholds) if effective is None else effective
-        embedding = reduce_layers(model, widths)
-        narrow = narrow_landscape(landscape, embedding)
-        for point in _candidate_points(narrow, thresholds):
-            solved = eqx.tree_at(lambda e: e.narrow, embedding, unflatten(embedding.narrow, point))
-            yield certify(flatten(solved.wide()), solved, point.size)
-
-    points = []
-    for point in with_units() if layers_of(landscape.model) else without_units():
-        points.append(point)
         if point.converged:
             return point
+        points.append(point)
     return min(points, key=lambda point: point.distance)

@@ -21,7 +21,7 @@ NEAR_INTEGER = 0.2
 
 
 class AddedUnitsForm(eqx.Module):
-    r"""The lowest form $F_p$ of the loss in one added unit per layer, where the loss falls along it.
+    r"""The leading-order form $F_p$ of the loss in one added unit per layer, where the loss falls along it.
 
     Attributes:
         order: p; `None` where no fall was found.

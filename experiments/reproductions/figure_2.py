@@ -28,7 +28,7 @@ from .panel import Panel, Reproduction
 from .plateau_times import PlateauTimes, count_plateaus, plateau_times, seed_key
 
 SOURCE = "Zhang, Saxe & Latham (2025), Figure 2"
-# Attention's curves differ from seed to seed; of more than these one sees none.
+# Attention's curves differ from seed to seed: more of them would hide each other.
 SHOWN = 8
 
 

@@ -14,7 +14,7 @@ LINEAR, ATTENTION = Dense(linear, inputs=3, outputs=3), LinearAttention(inputs=3
 # Units of every network here, most of them zero where a figure asks for fewer.
 LINEAR_ROOM, ATTENTION_ROOM = 100, 50
 LINEAR_SCALE, ATTENTION_SCALE = 1e-6, 1e-3
-# Times at which a curve is recorded: enough for the fastest drop.
+# Times at which a curve is recorded.
 POINTS = 2000
 # ln(σ / (1 − σ)) where (1 − σ)² = ½: half of a mode's loss is gone.
 HALF_LOSS = np.log(np.sqrt(2) - 1)

@@ -24,7 +24,7 @@ UNSETTLED = (
     "at the second singular value of Σ_yx instead of that of (I − e₁e₁ᵀ) Σ_yx. At that rate, "
     "(1 − σ₂/σ₁)/σ₂ of Σ_yx, they would be 0.650, 0.963, 0.978 and 1.093 per ln 1/ε, as measured."
 )
-# Units, initialisation scales ε, and a horizon beyond the last drop at the smaller one.
+# Units, initialisation scales ε, and the horizon of the flows.
 WIDTH, SCALES, HORIZON = 20, (1e-5, 1e-9), 400.0
 # Gradient descent with the published step, to the end of the slowest pair's second drop.
 DESCENT, DESCENT_TIME = gradient_descent(0.01), 60.0

@@ -15,7 +15,7 @@ from ..runs.record import versions
 from .check import COLUMNS
 from .panel import Reproduced
 
-# What records call the columns: their fields keep the names that they have been written with.
+# The columns as records have named them since they were first written.
 FIELDS = (*COLUMNS[:-1], "verdict")
 # Panels per row of a figure: more cannot be read on a page.
 PANELS_PER_ROW = 4

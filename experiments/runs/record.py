@@ -46,48 +46,29 @@ def record(name: str, seed: int, trajectory: Trajectory, visits: Itinerary, **se
 
 def visit_record(visit: Visit) -> dict[str, Any]:
     """One visit as plain values."""
-    passage, point, kind, left = visit.passage, visit.critical_point, visit.kind, visit.escape
-    effective, spectral = visit.effective_width, kind.spectrum
+    passage, kind, effective = visit.passage, visit.kind, visit.effective_width
+    null_space = ("symmetry", "families", "unexplained")
+    escape = ("rate_predicted", "rate_measured", "e_folds", "overlap", "dwell_predicted", "seeded_by_rounding")
     return {
-        "time": passage.time,
-        "arrival": passage.arrival,
-        "departure": passage.departure,
-        "dwell": passage.dwell,
-        "loss": visit.loss,
-        "speed": visit.speed,
+        **_fields(passage, "time", "arrival", "departure", "dwell"),
+        **_fields(visit, "loss", "speed"),
         "effective_width": effective and effective.width,
         "effective_widths": [each.width for each in visit.effective_widths],
         "effective_width_gap": effective and effective.gap,
         "embedding": effective and effective.embedding,
-        "critical_point": {
-            "loss": point.loss,
-            "gradient_norm": point.gradient_norm,
-            "distance": point.distance,
-            "converged": point.converged,
-        },
+        "critical_point": _fields(visit.critical_point, "loss", "gradient_norm", "distance", "converged"),
         "kind": kind.name,
-        "evidence": kind.evidence,
-        "index": kind.index,
-        "nullity": kind.nullity,
-        "zero_threshold": None if spectral is None else spectral.zero_threshold,
+        **_fields(kind, "evidence", "index", "nullity"),
+        "zero_threshold": None if kind.spectrum is None else kind.spectrum.zero_threshold,
         "order": kind.order,
-        "null_space": kind.null_space
-        and {
-            "symmetry": kind.null_space.symmetry,
-            "families": kind.null_space.families,
-            "unexplained": kind.null_space.unexplained,
-        },
+        "null_space": kind.null_space and _fields(kind.null_space, *null_space),
         "proof": "numerical evidence only" if kind.certificate is None else kind.certificate.summary,
-        "escape": left
-        and {
-            "rate_predicted": left.rate_predicted,
-            "rate_measured": left.rate_measured,
-            "e_folds": left.e_folds,
-            "overlap": left.overlap,
-            "dwell_predicted": left.dwell_predicted,
-            "seeded_by_rounding": left.seeded_by_rounding,
-        },
+        "escape": visit.escape and _fields(visit.escape, *escape),
     }
+
+
+def _fields(record: Any, *names: str) -> dict[str, Any]:
+    return {name: getattr(record, name) for name in names}
 
 
 def versions() -> dict[str, str]:

@@ -17,7 +17,7 @@ from ...models import Convolution, Dense, LinearAttention, linear, quadratic, re
 from ..data.synthetic import Pair, gaussian_inputs, in_context_regression
 from .experiment import Experiment
 
-# Sampling error of a few per cent, as the published curves show.
+# Their sampling error is four per cent of fourth moments.
 SAMPLES = 8192
 LINEAR_COVARIANCE = np.array([[1.0, 1.0], [1.0, 4.0]])
 CONVOLUTION_VARIANCES = np.array([1.0, 1.0, 2.0, 1.0])

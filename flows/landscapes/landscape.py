@@ -122,7 +122,8 @@ class Landscape(eqx.Module):
 
     def __str__(self) -> str:
         model = type(self.model).__name__
-        loss = getattr(self.loss, "__name__", type(self.loss).__name__)
+        speaks = type(self.loss).__str__ is not object.__str__
+        loss = str(self.loss) if speaks else getattr(self.loss, "__name__", type(self.loss).__name__)
         shapes = ", ".join("×".join(map(str, np.shape(leaf))) or "scalar" for leaf in jax.tree.leaves(self.data))
         size = sum(leaf.size for leaf in jax.tree.leaves(eqx.filter(self.model, eqx.is_inexact_array)))
         return f"Loss landscape of {model} with {size} parameters\nloss: {loss}\ndata: {shapes or 'none'}"

@@ -190,6 +190,28 @@ def test_signals_end_a_reproduction_between_what_it_writes(tmp_path, capsys, mon
     assert (tmp_path / "figures.md").exists()
 
 
+CLOSED = """
+import os, pty, sys
+child, terminal = pty.fork()
+if child == 0:
+    os.execv(sys.executable, [sys.executable, "-m", "saddlescope", *sys.argv[1:]])
+said = b""
+while b"gradient flow" not in said:
+    said += os.read(terminal, 1000)
+os.close(terminal)
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
+def test_a_terminal_that_is_closed_leaves_the_files(tmp_path):
+    """A real terminal, closed while the progress bar is shown: nothing can be written to it any more."""
+    arguments = ["run", "linear", "--t1", "1e7", "--out", str(tmp_path)]
+    process = subprocess.run([sys.executable, "-c", CLOSED, *arguments], capture_output=True, timeout=300)
+    # Closed before the first step, there is nothing to keep.
+    assert process.returncode == 128 + signal.SIGHUP, process.stderr
+    assert len(list(tmp_path.iterdir())) in (0, 3)
+
+
 def test_what_ignores_a_signal_goes_on_ignoring_it():
     """As under `nohup`; and handlers are as before afterwards."""
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)

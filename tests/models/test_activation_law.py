@@ -1,6 +1,6 @@
-"""Recognition of laws at its tolerances: a small but clear violation of a law is one, rounding is none.
+"""Tolerances of the recognition of laws: a small but clear violation breaks a law, rounding does not.
 
-Every violation lies a thousand times below what the eye would see and some ten to hundred times above the tolerance.
+The violations lie between a tolerance and a thousand times the tolerance.
 """
 
 import jax.numpy as jnp

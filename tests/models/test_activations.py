@@ -1,4 +1,4 @@
-"""Laws of activations: those stated are those that their values show, and wrong ones are refused with a sample."""
+"""Laws of activations: those stated are those that their values show, and wrong ones raise with a sample."""
 
 import equinox as eqx
 import jax
@@ -78,7 +78,7 @@ def test_functions_of_a_user(function, law):
         (jnp.tanh, UnitLaw(zero=False, order=0), r"states order=0, but near zero it goes as x\^1"),
     ],
 )
-def test_false_laws_are_refused_with_a_sample(function, law, words):
+def test_false_laws_raise_with_a_sample(function, law, words):
     with pytest.raises(ValueError, match=words):
         Activation("mine", function, law=law)
 
@@ -88,14 +88,14 @@ def test_a_law_may_state_less_than_holds():
     assert Activation("modest", lambda x: 2 * x, law=UnitLaw(zero=True)).law.embedding == "ii"
 
 
-def test_functions_that_are_none_are_refused():
+def test_functions_that_are_no_activations_raise():
     with pytest.raises(ValueError, match="acts on every entry by itself"):
         Activation("mine", jnp.sum)
     with pytest.raises(ValueError, match="must be finite everywhere; its value at .* is nan"):
         Activation("mine", jnp.sqrt)
     with pytest.raises(ValueError, match="does not show in its values; state its UnitLaw"):
         Activation("mine", lambda x: jax.nn.relu(x - 1) ** 3)
-    # Stated, it is taken.
+    # A stated law is accepted.
     assert Activation("mine", lambda x: jax.nn.relu(x - 1) ** 3, law=UnitLaw(zero=True, order=3)).law.order == 3
 
 

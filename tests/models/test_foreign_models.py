@@ -13,7 +13,7 @@ from saddlescope.models.units import as_jax, with_units
 
 
 class Transposed(eqx.Module):
-    """A linear network that keeps its units on the last axis of one array and the middle one of another."""
+    """A linear network with its units on the last axis of one array and the middle one of another."""
 
     first: Array  # inputs × units
     second: Array  # 1 × units × outputs
@@ -94,6 +94,6 @@ def test_a_width_can_change_and_back():
     assert effective_width(model).width == 1
 
 
-def test_slots_that_disagree_are_refused():
+def test_slots_that_disagree_raise():
     with pytest.raises(ValueError, match="disagree on the number of units"):
         effective_width(Transposed(jnp.ones((2, 3)), jnp.ones((1, 4, 2))))

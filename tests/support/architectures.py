@@ -126,7 +126,7 @@ MODELS = {
 }
 
 
-# Compilation is what their tests cost; some of these are slow, but for the most telling.
+# Compilation dominates the cost of their tests: some are marked slow, except for the most informative models.
 NEW = {name for name in MODELS if name not in FIRST}
 # Duplicates of the others' structure: their laws are tested with the slow tests.
 SLOW = {"deep-tanh-with-biases", "relu-conv-dense", "linear-transformer", "skip-2", "relu-skip-2", "merged-attention"}

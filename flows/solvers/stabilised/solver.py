@@ -57,7 +57,7 @@ class StabilisedSolver(FlatSolver):
     """
 
     max_stages: int = 1000
-    safety: float = 1.1
+    safety: float | Float[Array, ""] = 1.1
     quadratures: int = 0
 
     interpolation_cls: ClassVar[Callable[..., PolynomialInterpolation]] = PolynomialInterpolation

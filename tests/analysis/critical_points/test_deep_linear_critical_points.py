@@ -76,7 +76,7 @@ def test_index_and_spectrum_of_every_subset(widths, count):
 
 
 @pytest.mark.parametrize("depth", [3, pytest.param(4, marks=pytest.mark.slow)])
-def test_verdicts(depth):
+def test_kinds(depth):
     """Top modes: no negative curvature, yet a saddle of order L; other subsets: strict; all modes: the minimum."""
     widths, s = (2,) * (depth + 1), S[:2]
     sample = data(s, 2, 2)

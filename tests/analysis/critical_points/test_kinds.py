@@ -1,4 +1,4 @@
-"""What a critical point is: forms of an added unit against closed forms, and verdicts on known points."""
+"""What a critical point is: forms of an added unit against closed forms, and the kinds of known points."""
 
 import equinox as eqx
 import jax

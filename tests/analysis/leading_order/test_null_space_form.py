@@ -1,4 +1,4 @@
-"""The lowest form on a null space against polynomials whose relaxed coefficients are known."""
+"""The leading-order form on a null space against polynomials whose relaxed coefficients are known."""
 
 import equinox as eqx
 import jax.numpy as jnp

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from saddlescope.analysis import theory
 from saddlescope.analysis.theory.closed_forms.directions import mode_starts
 from saddlescope.experiments import modular_addition
-from saddlescope.experiments.data.synthetic import fourier_template
+from saddlescope.experiments.data.cyclic_shifts import fourier_template
 from scipy.integrate import quad, solve_ivp
 from scipy.optimize import minimize
 

@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 from saddlescope.analysis import theory
-from saddlescope.experiments.data.synthetic import fourier_template
+from saddlescope.experiments.data.cyclic_shifts import fourier_template
 
 
 def test_lemma6_is_the_best_fit_of_each_rank():

@@ -63,7 +63,7 @@ def test_value_and_derivatives_are_those_of_the_loss():
 
 def test_a_landscape_says_what_it_is():
     landscape = Landscape(network(), mean_squared_error, sample())
-    lines = ["Loss landscape of TwoLayer with 15 parameters", "loss: mean_squared_error", "data: 7×2, 7×1"]
+    lines = ["Loss landscape of TwoLayer with 15 parameters", "loss: mean squared error", "data: 7×2, 7×1"]
     assert str(landscape).splitlines() == lines
     assert str(GradientFlow(landscape)).splitlines()[1:] == lines
     assert str(Landscape(network(), lambda model, data: jnp.sum(model.u), None)).splitlines()[1:] == [

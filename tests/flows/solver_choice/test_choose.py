@@ -12,7 +12,8 @@ from saddlescope.models import Dense, TwoLayer, tanh
 @pytest.fixture(scope="module")
 def landscape():
     x = np.random.default_rng(0).standard_normal((20, 2))
-    return Landscape(TwoLayer(Dense(tanh, 2), 3, 0.5, key=jax.random.key(0)), mean_squared_error, (x, np.sin(x[:, :1])))
+    model = TwoLayer(Dense(tanh, inputs=2), width=3, scale=0.5, key=jax.random.key(0))
+    return Landscape(model, mean_squared_error, (x, np.sin(x[:, :1])))
 
 
 def test_stiff_flows_get_an_implicit_solver_from_the_start(landscape):
@@ -31,8 +32,8 @@ def test_a_flow_changes_to_a_solver_that_promises_to_halve_the_rest(landscape):
     def offers(nanoseconds):
         return lambda: {"cheap": Candidate(dfx.Heun(), lambda stiffness: nanoseconds)}
 
-    def refused():
-        raise AssertionError("nobody was to be asked for other solvers")
+    def unasked():
+        raise AssertionError("other solvers are not to be asked for")
 
     chosen = choose(landscape, theta, 1e6 * longest, longest, offers(1.0))
     assert chosen is not None
@@ -40,5 +41,5 @@ def test_a_flow_changes_to_a_solver_that_promises_to_halve_the_rest(landscape):
     assert "1e+06 explicit steps to go, held short by stability" in str(chosen)
     assert choose(landscape, theta, 1e6 * longest, longest, offers(1e15)) is None
     # Few steps to go, or steps that accuracy keeps short.
-    assert choose(landscape, theta, 100 * longest, longest, refused) is None
-    assert choose(landscape, theta, 1e6 * longest, longest / 100, refused) is None
+    assert choose(landscape, theta, 100 * longest, longest, unasked) is None
+    assert choose(landscape, theta, 1e6 * longest, longest / 100, unasked) is None

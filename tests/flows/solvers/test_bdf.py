@@ -234,7 +234,7 @@ def test_single_precision():
 
 @eqx.filter_jit
 def one_step(field, solver, length):
-    """What a step of a length from y = 1 says of itself."""
+    """The result code of a step of a length from y = 1."""
     y0 = jnp.asarray(1.0)
     return solver.step(field, 0.0, length, y0, None, solver.init(field, 0.0, length, y0, None), False)[4]
 

@@ -262,7 +262,7 @@ def test_single_precision(name):
     np.testing.assert_allclose(flat_end(found), reference("descent"), rtol=1e-2)
 
 
-def test_bad_settings_are_refused():
+def test_bad_settings_raise():
     with pytest.raises(ValueError, match="order 4 and 5 here; got 3"):
         ExponentialRosenbrock(3)
     with pytest.raises(ValueError, match="order 4 and 5 here; got 6"):

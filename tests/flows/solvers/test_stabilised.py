@@ -325,7 +325,7 @@ def test_cut_and_resumed_solve_has_the_same_bits(name):
 
 
 @shared
-def test_a_step_beyond_the_stages_is_refused(name):
+def test_a_step_beyond_the_stages_is_rejected(name):
     field = lambda t, y, args: -1000.0 * (y - jnp.cos(t))  # noqa: E731
     solver = SOLVERS[name](max_stages=10)
     at_constant_steps = solve(field, solver, jnp.ones(1), 10.0, jnp.asarray(1.0))
@@ -390,6 +390,6 @@ def test_single_precision(name):
 
 @pytest.mark.parametrize("option", [{"max_stages": 1}, {"safety": 0.9}])
 @each_solver
-def test_bad_options_are_refused(name, option):
+def test_bad_options_raise(name, option):
     with pytest.raises(ValueError, match=next(iter(option))):
         SOLVERS[name](**option)
