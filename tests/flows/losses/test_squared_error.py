@@ -35,7 +35,7 @@ def test_losses_compare_by_value():
     twin = copy.deepcopy(half_squared_error)
     assert twin == half_squared_error and hash(twin) == hash(half_squared_error)
     assert mean_squared_error != half_squared_error and mean_squared_error != double
-    assert str(twin) == twin.__name__ == "half_squared_error" and isinstance(twin, SquaredError)
+    assert str(twin) == "half squared error" and isinstance(twin, SquaredError)
 
 
 @pytest.mark.parametrize("loss", [mean_squared_error, half_squared_error])
