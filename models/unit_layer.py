@@ -23,13 +23,13 @@ class UnitLayer(eqx.Module):
     architecture: Architecture = eqx.field(static=True)
 
     @property
-    def u(self) -> Float[Any, "H ..."]:
-        """The first array of incoming parameters of the first layer: weights, kernels, or keys."""
+    def u(self) -> Any:
+        """The first array of incoming parameters of the first layer, (H, …): weights, kernels, or keys."""
         return self.parameters[0]
 
     @property
-    def v(self) -> Float[Any, "H ..."]:
-        """The outgoing parameters of the first layer."""
+    def v(self) -> Any:
+        """The outgoing parameters of the first layer, (H, …)."""
         return self.parameters[-1]
 
     @abc.abstractmethod

@@ -14,7 +14,7 @@ import pytest
 from jaxtyping import install_import_hook
 
 # Annotations of types and shapes are executed.
-install_import_hook("saddlescope", "beartype.beartype")
+install_import_hook("saddlescope", "executed_annotations.check")
 
 from saddlescope.flows import keep_compiled  # noqa: E402
 

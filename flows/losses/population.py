@@ -1,14 +1,14 @@
 """Population losses: exact statistics of infinitely many samples, for models that are linear in features."""
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import ArrayLike, Float
 
 from .statistics import SufficientStatistics, from_moments
 
 
 def linear_population(
-    covariance: Float[np.ndarray, "D D"],
-    target: Float[np.ndarray, "outputs D"],
+    covariance: ArrayLike,
+    target: ArrayLike,
     *,
     noise: float = 0.0,
     weight: float = 1.0,
@@ -16,8 +16,8 @@ def linear_population(
     r"""Linear regression, $y = W^* x + \xi$, for inputs of any distribution and a model linear in x.
 
     Args:
-        covariance: second moments $E[x x^\top]$ of the inputs.
-        target: $W^*$.
+        covariance: second moments $E[x x^\top]$ of the D inputs, of shape (D, D).
+        target: $W^*$, of shape (outputs, D), or (D,) for one output.
         noise: variance of ξ per output.
         weight: w of the loss $w E\|y - f\|^2$.
 
@@ -30,7 +30,7 @@ def linear_population(
 
 
 def quadratic_population(
-    covariance: Float[np.ndarray, "D D"], target: Float[np.ndarray, "outputs D D"], *, weight: float = 1.0
+    covariance: ArrayLike, target: ArrayLike, *, weight: float = 1.0
 ) -> SufficientStatistics:
     r"""Quadratic regression, $y_o = x^\top A_o x$, for $x \sim N(0, \Sigma)$ and a model linear in $x_i x_j$, i ≤ j.
 
@@ -38,8 +38,8 @@ def quadratic_population(
     \Sigma_{jk}$.
 
     Args:
-        covariance: Σ.
-        target: the symmetric $A_o$, one matrix per output.
+        covariance: Σ, of shape (D, D).
+        target: the symmetric $A_o$, of shape (outputs, D, D), or (D, D) for one output.
         weight: w of the loss $w E\|y - f\|^2$.
 
     Returns:
@@ -55,7 +55,7 @@ def quadratic_population(
 
 
 def in_context_population(
-    covariance: Float[np.ndarray, "D D"],
+    covariance: ArrayLike,
     context: float,
     *,
     noise: float = 0.0,
@@ -69,7 +69,7 @@ def in_context_population(
     $E[y_q \beta x_q^\top] = N \Lambda^2$.
 
     Args:
-        covariance: Λ.
+        covariance: Λ, of shape (D, D).
         context: N, the number of examples in the context.
         noise: variance σ² of the labels in context.
         normalised: whether β is divided by N.
@@ -91,7 +91,7 @@ def in_context_population(
     return from_moments(np.kron(beta, c), size * (c @ c).reshape(1, -1), float(np.trace(c)), weight)
 
 
-def _covariance(matrix: Float[np.ndarray, "D D"]) -> Float[np.ndarray, "D D"]:
+def _covariance(matrix: ArrayLike) -> Float[np.ndarray, "D D"]:
     """Checks that a matrix is symmetric."""
     matrix = np.asarray(matrix, dtype=float)
     if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or not np.allclose(matrix, matrix.T):

@@ -194,7 +194,7 @@ def _fall(problem: Problem, theta: Float[Any, " n"], level: Any, t_max: Any) -> 
     return _Fall(time=time + step + moved, theta=theta, reached=reached | below, result=found)
 
 
-def _newton(value: Array, gradient: Array, level: Array, wanted: Array) -> Array:
+def _newton(value: Any, gradient: Any, level: Any, wanted: Array) -> Array:
     """The time in which the loss falls from `value` to `level` at its present rate; 0 where not wanted."""
     rate = jnp.sum(gradient**2)
     wanted = wanted & (rate > 0)
