@@ -29,9 +29,7 @@ def linear_population(
     return from_moments(covariance, cross, float(np.sum(target * cross)) + noise * len(target), weight)
 
 
-def quadratic_population(
-    covariance: ArrayLike, target: ArrayLike, *, weight: float = 1.0
-) -> SufficientStatistics:
+def quadratic_population(covariance: ArrayLike, target: ArrayLike, *, weight: float = 1.0) -> SufficientStatistics:
     r"""Quadratic regression, $y_o = x^\top A_o x$, for $x \sim N(0, \Sigma)$ and a model linear in $x_i x_j$, i ≤ j.
 
     By Isserlis' theorem $E[x_i x_j x_k x_l] = \Sigma_{ij} \Sigma_{kl} + \Sigma_{ik} \Sigma_{jl} + \Sigma_{il}

@@ -3,6 +3,7 @@
 import hashlib
 import re
 import time
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -67,10 +68,15 @@ class Checkpoint:
     Args:
         path: the file.
         identity: the flow's `fingerprint`.
+
+    Raises:
+        ValueError: when the path is a folder, or in none.
     """
 
     def __init__(self, path: str | Path, identity: dict[str, str]):
         self.path, self.identity = Path(path), identity
+        if self.path.is_dir() or not self.path.parent.is_dir():
+            raise ValueError(f"a checkpoint is a file in a folder that exists; got {path}.")
         self._due = time.monotonic() + INTERVAL
 
     def read(self) -> tuple[dict[str, Any], dict[str, Shaped[np.ndarray, "..."]]] | None:
@@ -95,10 +101,13 @@ class Checkpoint:
         return header, arrays
 
     def write(self, state: dict[str, Any], arrays: dict[str, Shaped[np.ndarray, "..."]]) -> None:
-        """Writes the state now; an `OSError` leaves the old file intact."""
+        """Writes the state now; where that fails, warns and leaves the old file intact, so that the flow goes on."""
         began = time.monotonic()
         header = {"kind": "checkpoint", "format": FORMAT, "identity": self.identity, **state}
-        files.write(self.path, header, arrays, compress=False)
+        try:
+            files.write(self.path, header, arrays, compress=False)
+        except OSError as error:
+            warnings.warn(f"the flow goes on without a new checkpoint: {error}", stacklevel=2)
         now = time.monotonic()
         self._due = now + max(INTERVAL, (now - began) / SHARE)
 

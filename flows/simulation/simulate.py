@@ -78,7 +78,7 @@ def simulate(
 
     Raises:
         ValueError: when weights, data, loss, tolerances or times are invalid, and for the checkpoint of another flow.
-            (A checkpoint that cannot be written raises `OSError`; the former one is then intact.)
+            (Where a checkpoint cannot be written later, the flow warns and goes on; the former one is intact.)
     """
     began = time.monotonic()
     check_model(model)
