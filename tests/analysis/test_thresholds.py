@@ -35,9 +35,10 @@ def test_the_defaults_tell_the_whole_staircase(flow):
 
 
 @pytest.mark.parametrize("factor", [0.5, 2.0])
-@pytest.mark.parametrize("name", NAMES)
-def test_half_and_double_change_nothing(flow, name, factor):
-    changed = Thresholds(**{name: factor * getattr(Thresholds(), name)})
+@pytest.mark.parametrize("names", [NAMES, *(pytest.param([name], marks=pytest.mark.slow) for name in NAMES)])
+def test_half_and_double_change_nothing(flow, names, factor):
+    """All of them at once, and, when slow, each of them."""
+    changed = Thresholds(**{name: factor * getattr(Thresholds(), name) for name in names})
     assert summary(itinerary(flow, thresholds=changed)) == summary(itinerary(flow))
 
 

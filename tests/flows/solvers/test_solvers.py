@@ -69,8 +69,18 @@ def solve(field, start, solver, t1, dt, controller, saveat=dfx.SaveAt(t1=True), 
 @eqx.filter_jit
 def _solve(field, start, solver, t1, dt, controller, saveat, max_steps):
     term = dfx.ODETerm(field)
+    # Programs that may throw are compiled anew by every process. What failed is far from what is expected.
     return dfx.diffeqsolve(
-        term, solver, 0.0, t1, dt, start, saveat=saveat, stepsize_controller=controller, max_steps=max_steps
+        term,
+        solver,
+        0.0,
+        t1,
+        dt,
+        start,
+        saveat=saveat,
+        stepsize_controller=controller,
+        max_steps=max_steps,
+        throw=False,
     )
 
 
@@ -201,9 +211,8 @@ def test_classical_stiff_problems(name, problem):
 
 
 def end(solver, scale):
-    controller = dfx.PIDController(rtol=1e-6, atol=1e-8)
-    start = (scale * START[0], START[1])
-    solution = dfx.diffeqsolve(dfx.ODETerm(descent), solver, 0.0, 2.0, 0.01, start, stepsize_controller=controller)
+    options = {"stepsize_controller": dfx.PIDController(rtol=1e-6, atol=1e-8), "throw": False}
+    solution = dfx.diffeqsolve(dfx.ODETerm(descent), solver, 0.0, 2.0, 0.01, (scale * START[0], START[1]), **options)
     return solution.ys[0][0]
 
 
@@ -244,6 +253,7 @@ def test_a_kink_anywhere_in_a_step_is_noticed(name):
     @jax.jit
     def end(place):
         options = {"args": place, "stepsize_controller": dfx.PIDController(tolerance, tolerance), "max_steps": 20_000}
+        options["throw"] = False
         return dfx.diffeqsolve(dfx.ODETerm(kinked), SOLVERS[name].plain, 0.0, 2.0, 1e-3, jnp.zeros(2), **options).ys
 
     errors = jnp.abs(jax.vmap(end)(places)[:, 0, 0] - (places + 2 * (2 - places)))
@@ -293,5 +303,6 @@ def test_backwards_in_time(name):
         jnp.array([0.9]),
         stepsize_controller=controller,
         max_steps=20_000,
+        throw=False,
     )
     np.testing.assert_allclose(rate(solution.ys[0]), rate(0.9) - 1.5, rtol=1e-5)
