@@ -1,4 +1,4 @@
-"""Double precision, annotations that are executed, and a hypothesis profile for all tests."""
+"""Double precision, annotations that CI executes, and a hypothesis profile for all tests."""
 
 import gc
 import os
@@ -13,8 +13,9 @@ import jax
 import pytest
 from jaxtyping import install_import_hook
 
-# Annotations of types and shapes are executed.
-install_import_hook("saddlescope", "executed_annotations.check")
+# Annotations of types and shapes are executed where this is set, as in CI: they make the tests a quarter slower.
+if os.environ.get("SADDLESCOPE_TYPES") == "on":
+    install_import_hook("saddlescope", "executed_annotations.check")
 
 from saddlescope.flows import keep_compiled  # noqa: E402
 
