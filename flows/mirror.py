@@ -1,5 +1,7 @@
 """Diagonal linear networks in the coordinates of their mirror map, in which initial weights may vanish."""
 
+from typing import Any
+
 import diffrax as dfx
 import equinox as eqx
 import jax.numpy as jnp
@@ -56,7 +58,7 @@ def mirror_flow(
 def _integrate(
     x: Array, y: Array, alpha: Array, times: Array, start: Array, rtol: float
 ) -> tuple[Float[Array, "T D"], Array]:
-    def field(_, theta, __):
+    def field(_: Any, theta: Any, __: Any) -> Any:
         return -2 * x.T @ (x @ (alpha**2 * jnp.sinh(theta)) - y) / len(x)
 
     solution = dfx.diffeqsolve(

@@ -64,7 +64,7 @@ class PlateauTimes(eqx.Module):
 def plateau_times(curves: Ensemble, levels: Float[np.ndarray, " levels"], fraction: float = 0.1) -> PlateauTimes:
     """The times of each curve for plateau levels that fall from the first plateau to the end."""
 
-    def times(shares):
+    def times(shares: Any) -> Any:
         return np.stack([crossings(curves.ts, curves.losses, level) for level in shares], axis=1)
 
     steps = -np.diff(levels)

@@ -76,7 +76,7 @@ class _Descent(eqx.Module):
     def rows(self, state: tuple, strides: Any, sample: Any, key: PRNGKeyArray):
         """Takes each stride of steps in turn; the last state, and the records (θ, L, ‖∇L‖) after each stride."""
 
-        def row(state, stride):
+        def row(state: Any, stride: Any) -> Any:
             state = jax.lax.fori_loop(0, stride, lambda _, s: self.step(s, sample, key), state)
             loss, gradient = self.landscape.value_and_gradient(state[1])
             return state, (state[1], loss, jnp.linalg.norm(gradient))

@@ -51,7 +51,18 @@ class _Loop(eqx.Module):
 
 
 @compiled
-def _advance(landscape, solver, state, speed, t0, t1, solver_state, tolerances, convergence, limit):
+def _advance(
+    landscape: Landscape,
+    solver: Any,
+    state: Any,
+    speed: Any,
+    t0: Any,
+    t1: Any,
+    solver_state: Any,
+    tolerances: Any,
+    convergence: Any,
+    limit: Any,
+) -> Any:
     terms, controller = dfx.ODETerm(GradientFlow(landscape)), controller_of(tolerances)
     solver_state = jax.lax.cond(
         solver_state.fresh,

@@ -1,5 +1,7 @@
 """Diagonal linear networks: the jump process of vanishing initial weights, and the implicit bias of finite ones."""
 
+from typing import Any
+
 import equinox as eqx
 import numpy as np
 import scipy
@@ -74,7 +76,7 @@ def jump_process(x: Float[np.ndarray, "n D"], y: Float[np.ndarray, " n"]) -> Jum
     """
     count, inputs = x.shape
 
-    def gradient(beta):
+    def gradient(beta: Any) -> Any:
         return x.T @ (x @ beta - y) / count
 
     largest = np.max(np.abs(gradient(np.zeros(inputs))))
@@ -194,11 +196,11 @@ def _dual_maximiser(rows: np.ndarray, targets: np.ndarray, nu: np.ndarray) -> np
 
     # A trial step too far is infinite, and is not taken.
     @np.errstate(over="ignore", invalid="ignore")
-    def residual(nu):
+    def residual(nu: Any) -> Any:
         return rows @ np.sinh(nu @ rows) - targets
 
     @np.errstate(over="ignore", invalid="ignore")
-    def jacobian(nu):
+    def jacobian(nu: Any) -> Any:
         return (rows * np.cosh(nu @ rows)) @ rows.T
 
     return scipy.optimize.root(residual, nu, jac=jacobian, method="lm", options=ROOT).x

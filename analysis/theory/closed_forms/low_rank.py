@@ -1,5 +1,7 @@
 """Networks that are linear in a matrix of bounded rank: plateau losses are best fits of each rank."""
 
+from typing import Any
+
 import numpy as np
 import scipy
 from jaxtyping import Float
@@ -138,14 +140,14 @@ def _best_fit(
     (rows, columns), tensor = shape, features.reshape(-1, *shape)
     split = rows * rank
 
-    def factors(w):
+    def factors(w: Any) -> Any:
         return w[:split].reshape(rows, rank), w[split:].reshape(rank, columns)
 
-    def residual(w):
+    def residual(w: Any) -> Any:
         left, right = factors(w)
         return features @ (left @ right).ravel() - target
 
-    def jacobian(w):
+    def jacobian(w: Any) -> Any:
         left, right = factors(w)
         parts = np.einsum("nij,kj->nik", tensor, right), np.einsum("nij,ik->nkj", tensor, left)
         return np.concatenate([part.reshape(len(features), -1) for part in parts], axis=1)

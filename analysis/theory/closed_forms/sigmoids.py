@@ -1,5 +1,7 @@
 r"""Modes of linear networks that grow independently: logistic for two layers, hypergeometric for more."""
 
+from typing import Any
+
 import numpy as np
 import scipy
 from jaxtyping import Float
@@ -69,7 +71,7 @@ def unbalanced_mode_time(u: Numbers, s: float, a0: float, b0: float) -> Numbers:
     """
     c, d = _imbalance(s, a0, b0)
 
-    def primitive(product):
+    def primitive(product: Any) -> Any:
         half = np.tanh(np.arcsinh(2 * np.asarray(product, dtype=float) / c) / 2)
         return np.log((d + c + 2 * s * half) / (d - c - 2 * s * half)) / d
 
@@ -136,7 +138,7 @@ def deep_mode_time(a: Numbers, s: Numbers, depth: int, start: Numbers) -> Number
         raise ValueError(f"the depth must be at least 2; got {depth}.")
     s = np.asarray(s, dtype=float)
 
-    def primitive(value):
+    def primitive(value: Any) -> Any:
         value = np.asarray(value, dtype=float)
         if depth == 2:
             return np.log(value**2 / (s - value**2)) / (2 * s)
