@@ -76,24 +76,26 @@ class Departure(eqx.Module):
     broken: tuple[str, ...]
 
     @property
+    def _rate(self) -> str:
+        """The measured escape rate, and the predicted one where there is one."""
+        measured = "?" if self.rate_measured is None else f"{self.rate_measured:.5g}"
+        return measured if self.rate_predicted is None else f"{measured} (predicted {self.rate_predicted:.5g})"
+
+    @property
     def summary(self) -> str:
         """Where it began, how it grew and what broke, in one line."""
-        measured = "?" if self.rate_measured is None else f"{self.rate_measured:.5g}"
-        predicted = "" if self.rate_predicted is None else f" (predicted {self.rate_predicted:.5g})"
         growth = "exponential" if self.order == 2 else f"order {self.order}"
         return (
             f"visit {self.visit}, t = {self.time:.4g}: {self.distance:.2e} from width {self.width}; left at rate "
-            f"{measured}{predicted}, {growth}, over {self.e_folds:.1f} e-folds: {'; '.join(self.broken) or 'none'}"
+            f"{self._rate}, {growth}, over {self.e_folds:.1f} e-folds: {'; '.join(self.broken) or 'none'}"
         )
 
     def __str__(self) -> str:
-        measured = "?" if self.rate_measured is None else f"{self.rate_measured:.5g}"
-        predicted = "" if self.rate_predicted is None else f" (predicted {self.rate_predicted:.5g})"
         growth = "exponential" if self.order == 2 else f"algebraic of order {self.order}"
         return (
             f"departure of visit {self.visit} at t = {self.time:.4g} from width {self.width}\n"
             f"  distance at closest approach: {self.distance:.2e}\n"
-            f"  growth: {growth}, rate {measured}{predicted} over {self.e_folds:.1f} e-folds\n"
+            f"  growth: {growth}, rate {self._rate} over {self.e_folds:.1f} e-folds\n"
             f"  broken constraints: {'; '.join(self.broken) or 'none'}"
         )
 
