@@ -190,13 +190,35 @@ def test_signals_end_a_reproduction_between_what_it_writes(tmp_path, capsys, mon
     assert (tmp_path / "figures.md").exists()
 
 
+# A process that waits at its sixth call for steps, so that it cannot end before its terminal does.
+WAITING = """
+import signal, sys, time
+from saddlescope.__main__ import main
+from saddlescope.flows.simulation.integration import Integration
+
+# Under `nohup` the signal is ignored, and would be by this process.
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
+left, advance = 6, Integration.advance
+
+def waiting(*arguments):
+    global left
+    left -= 1
+    if left == 0:
+        print("waiting", flush=True)
+        time.sleep(120)
+    return advance(*arguments)
+
+Integration.advance = waiting
+sys.exit(main(sys.argv[1:]))
+"""
+
 CLOSED = """
 import os, pty, sys
 child, terminal = pty.fork()
 if child == 0:
-    os.execv(sys.executable, [sys.executable, "-m", "saddlescope", *sys.argv[1:]])
+    os.execv(sys.executable, [sys.executable, "-c", *sys.argv[1:]])
 said = b""
-while b"gradient flow" not in said:
+while b"waiting" not in said:
     said += os.read(terminal, 1000)
 os.close(terminal)
 sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
@@ -206,10 +228,9 @@ sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 def test_a_terminal_that_is_closed_leaves_the_files(tmp_path):
     """A real terminal, closed while the progress bar is shown: nothing can be written to it any more."""
     arguments = ["run", "linear", "--t1", "1e7", "--out", str(tmp_path)]
-    process = subprocess.run([sys.executable, "-c", CLOSED, *arguments], capture_output=True, timeout=300)
-    # Closed before the first step, there is nothing to keep.
+    process = subprocess.run([sys.executable, "-c", CLOSED, WAITING, *arguments], capture_output=True, timeout=300)
     assert process.returncode == 128 + signal.SIGHUP, process.stderr
-    assert len(list(tmp_path.iterdir())) in (0, 3)
+    assert len(list(tmp_path.iterdir())) == 3
 
 
 def test_what_ignores_a_signal_goes_on_ignoring_it():
