@@ -21,8 +21,8 @@ def perturbed(
     r"""Copies of a landscape and a point in which every number is changed in its last place.
 
     What a computation returns on them differs from what it returns on the originals by about its error of rounding:
-    the errors of a backward stable computation are those of exact arithmetic on such numbers. Numbers that are zero stay
-    zero, and so do the derivatives of a landscape that are zero exactly.
+    the errors of a backward stable computation are those of exact arithmetic on such numbers. Numbers that are zero
+    stay zero, and so do the derivatives of a landscape that are zero exactly.
 
     Args:
         landscape: the loss; its data and the arrays that the loss closes over are changed.
@@ -39,7 +39,7 @@ def perturbed(
     numbers = (landscape.data, landscape.program.constants)
     for _ in range(copies):
         changed = jax.tree.map(lambda leaf: _changed(leaf, random), numbers)
-        copy = eqx.tree_at(lambda l: (l.data, l.program.constants), landscape, changed)
+        copy = eqx.tree_at(lambda copy: (copy.data, copy.program.constants), landscape, changed)
         yield copy, _changed(theta, random)
 
 
@@ -81,6 +81,12 @@ def hessian_noise(
     return 2 * max(changes) + n * float(np.finfo(theta.dtype).eps) * float(np.max(np.abs(eigenvalues)))
 
 
+def gradient_changes(landscape: Landscape, theta: Float[np.ndarray, " n"]) -> Float[np.ndarray, "k n"]:
+    """How much the gradient changes when every number is changed in its last place, one row for each copy."""
+    gradient = landscape.gradient(theta)
+    return np.array([copy.gradient(point) - gradient for copy, point in perturbed(landscape, theta)])
+
+
 def gradient_noise(
     landscape: Landscape,
     theta: Float[np.ndarray, " n"],
@@ -99,8 +105,5 @@ def gradient_noise(
         $\nabla \tilde L(\theta + \delta) - \nabla L(\theta) - H \delta$ for some landscapes and points changed in their
         last place.
     """
-    gradient, rows = landscape.gradient(theta), []
-    for copy, point in perturbed(landscape, theta):
-        response = eigenvectors @ (eigenvalues * (eigenvectors.T @ (point - theta)))
-        rows.append(copy.gradient(point) - gradient - response)
-    return np.array(rows)
+    displacements = np.array([point - theta for _, point in perturbed(landscape, theta)])
+    return gradient_changes(landscape, theta) - ((displacements @ eigenvectors) * eigenvalues) @ eigenvectors.T
