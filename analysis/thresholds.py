@@ -48,6 +48,8 @@ class Thresholds(eqx.Module):
             copies, and a factor of three for sums whose errors add up.
         sign_certain: an eigenvalue has a certain sign if moving the point by its uncertainty, in either direction,
             changes it by less than this share.
+        centred: a form of order p is one of the critical point's if $F_{p-1} F_{p+1} / F_p^2$, with the factors of
+            derivatives, is below this: beside a point of a higher order m it is (m − p)/(m − p + 1), at least a half.
         form_zero: a leading-order form weaker than this share of the largest speed is zero to rounding, the point being
             known to about the square root of double precision.
         loss_zero: a loss below this share of the initial one is zero, to rounding of a sum of squares.
@@ -82,6 +84,7 @@ class Thresholds(eqx.Module):
     eigenvalue_safety: float = 10.0
     rounding_safety: float = 30.0
     sign_certain: float = 0.5
+    centred: float = 0.1
     form_zero: float = 1e-8
     loss_zero: float = 1e-14
     loss_silent: float = 1e3 * EPS
