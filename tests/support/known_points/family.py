@@ -5,6 +5,7 @@ from functools import cache
 import numpy as np
 
 from known_points.minima import MINIMA
+from known_points.networks import network_family
 from known_points.polynomials import CONSTANTS, DISTANCES, LOSS_UNITS, WEIGHT_UNITS, Base, polynomial, polynomial_point
 from known_points.record import KnownPoint
 from known_points.saddles import SADDLES
@@ -40,4 +41,4 @@ def polynomial_family() -> tuple[KnownPoint, ...]:
 
 def family() -> tuple[KnownPoint, ...]:
     """All known points."""
-    return polynomial_family()
+    return (*polynomial_family(), *network_family())

@@ -29,9 +29,10 @@ DISTANCES = (0.0, 1e-6, 1e-3, 0.1)
 class Base(NamedTuple):
     """A polynomial with its truth at a point, by default zero.
 
-    It does not depend on `flat` further variables.
-    `near` is the largest distance from which the point is the only one that a start may mean: zero for points on a
-    set of critical points whose kinds differ.
+    It does not depend on `flat` further variables. `near` is the largest distance from which
+    the point is the only one that a start may mean: zero for points on a set of critical points whose kinds differ; where
+    that set is made of lines through the point, `straight` says that coordinates are not bent beside it, so that
+    Newton's method goes along the line to it. `curve` is one along which the loss falls, as polynomials in t.
     """
 
     formula: str
@@ -42,6 +43,8 @@ class Base(NamedTuple):
     at: Sequence[str] = ()
     orders: tuple[int, ...] = ()
     flat: int = 0
+    curve: Sequence[str] = ()
+    straight: bool = False
 
 
 class Coordinates(NamedTuple):
@@ -137,7 +140,7 @@ def polynomial_point(
     turned = np.linalg.qr(generator.standard_normal((size, size)))[0]
     bend = generator.standard_normal((size, size, size)) * 0.2 / size
     centre = generator.standard_normal(size) * weight_unit
-    plain, bent = seed is None, seed is not None and seed % 2 == 1
+    plain, bent = seed is None, seed is not None and seed % 2 == 1 and not (base.straight and distance > 0)
     coordinates = Coordinates(
         rotation=np.eye(size) if plain else turned,
         centre=np.zeros(size) if plain else centre,

@@ -35,8 +35,8 @@ class KnownPoint(NamedTuple):
     """A critical point with its truth.
 
     `make` gives the landscape, whose own parameters are the start; it is called when the point is judged. `open` says
-    that "undetermined" is an acceptable answer: the order is above 6, the function is flat to all orders, or the leading
-    form vanishes along directions in which higher orders decide. `orders` are further orders that a convention allows.
+    that "undetermined" is an acceptable answer: the order is above 6, the function is flat to all orders, or the
+    leading form vanishes along directions in which higher orders decide. `orders` are further orders that a convention allows.
     """
 
     name: str
