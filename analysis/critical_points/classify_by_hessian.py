@@ -8,7 +8,7 @@ from ..curvature.spectrum import Spectrum, spectrum
 from ..embeddings.embedding import Embedding
 from ..leading_order.null_space_form import NullSpaceForm, null_space_form
 from ..leading_order.null_space_probe import probe_null_space
-from .evidence import NO_UNIT_HELPS, Evidence
+from .evidence import Evidence
 from .kind import Kind, KindName, OnRequest
 from .null_space import NullSpace, null_space
 
@@ -69,12 +69,12 @@ def _by_eigenvalues(known: Evidence, found: Spectrum) -> _Decision | None:
         return _Decision(
             "degenerate saddle", order, f"degenerate, order {order}: no negative eigenvalue, but {known.added}"
         )
-    if known.zero_loss:
-        return _Decision("minimum", None, "the loss is zero to rounding")
+    if known.lower_bound_attained is not None:
+        return _Decision("minimum", None, known.lower_bound_attained)
     if found.nullity == 0:
         return _Decision("minimum", None, "the Hessian is positive definite")
-    if known.homogeneous:
-        return _Decision("minimum", None, f"positive semidefinite; {NO_UNIT_HELPS}")
+    if known.no_unit_helps is not None:
+        return _Decision("minimum", None, f"positive semidefinite; {known.no_unit_helps}")
     return None
 
 
