@@ -68,6 +68,10 @@ class Thresholds(eqx.Module):
         ghost_curvature: at a ghost the Hessian maps the unit gradient to a vector shorter than this share of the
             largest curvature: the gradient is stationary in size.
         steady: share by which a local growth rate may vary over a phase of growth from which a rate is measured.
+        left_growth: e-folds by which the speed grows from closest approach to departure where a flow has left a critical
+            point: one, as what grows less may have changed otherwise.
+        rate_agreement: a negative eigenvalue explains a departure if it is the rate, measured over an e-fold, to within
+            this factor or its inverse: as the flow leaves the linear range rates change by as much.
         seeded: an unstable coordinate below this share of ‖θ‖ was made by rounding, not by the flow: four units in the
             last place.
     """
@@ -97,6 +101,8 @@ class Thresholds(eqx.Module):
     channel_growth: float = 0.9
     ghost_curvature: float = 1e-4
     steady: float = 0.01
+    left_growth: float = 1.0
+    rate_agreement: float = 0.5
     seeded: float = 4 * EPS
 
     def __str__(self) -> str:

@@ -21,6 +21,7 @@ KindName = Literal[
     "strict saddle",
     "degenerate saddle",
     "non-smooth saddle",
+    "saddle (left)",
     "minimum",
     "flat channel",
     "ghost",
