@@ -150,7 +150,7 @@ def test_steepest_descent_from_the_origin_of_deep_linear_networks(layers, rate):
         nothing = map_units(nothing, np.zeros((0, 1)), np.zeros((0, 1)), layer)
     embedding = LayeredEmbedding(nothing, (layers - 1) * ((np.zeros((1, 0)), np.zeros((1, 0))),))
     landscape = Landscape(single, half_squared_error, white_data())
-    form = added_units_form(landscape, embedding, weight_scale=1.0, silent=1e-13)
+    form = added_units_form(landscape, embedding)
     assert form.order == layers
     assert form.rate == pytest.approx(rate, rel=1e-4)
 
@@ -158,7 +158,7 @@ def test_steepest_descent_from_the_origin_of_deep_linear_networks(layers, rate):
 def test_a_minimum_lets_no_small_units_fall():
     model = balanced(np.cbrt(STRENGTHS))
     landscape = Landscape(model, half_squared_error, white_data())
-    form = added_units_form(landscape, reduce_layers(model), weight_scale=1.0, silent=1e-13)
+    form = added_units_form(landscape, reduce_layers(model))
     assert form.order is None and form.rate is None
 
 
