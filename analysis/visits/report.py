@@ -63,7 +63,7 @@ def _cells(visit: Visit) -> list[str]:
     passage, point, kind, escape = visit.passage, visit.critical_point, visit.kind, visit.escape
     widths = [f"{effective.width}{'' if effective.clear else '?'}" for effective in visit.effective_widths]
     types = [effective.embedding for effective in visit.effective_widths]
-    dwell = "stays" if passage.dwell is None else f"{passage.dwell:.4g}"
+    dwell = passage.stay if passage.dwell is None else f"{passage.dwell:.4g}"
     if escape is not None and escape.dwell_predicted is not None:
         dwell += f" ({escape.dwell_predicted:.4g})"
     found = point.converged
