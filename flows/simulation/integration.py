@@ -116,11 +116,15 @@ class Integration:
         chunk = self.patience.wait(advance, self.landscape, self.solver, *arguments)
         self._seconds_per_step = (time.monotonic() - began) / chunk.tried
         steps, result = _ended(last, chunk, self.limits.convergence)
-        found = self.sign_changes.found
-        if len(steps):
-            found = self.patience.wait(self.sign_changes.search, last, steps, self.solver)
+        progress = self.sign_changes.progress
+        if len(steps) and self.sign_changes.functions:
+            progress = self.patience.wait(self.sign_changes.search, last, steps, self.solver)
         # All at once: an interruption leaves what whole calls have found.
-        self._solver_state, self.tried, self.sign_changes.found = chunk.solver_state, self.tried + chunk.tried, found
+        self._solver_state, self.tried, self.sign_changes.progress = (
+            chunk.solver_state,
+            self.tried + chunk.tried,
+            progress,
+        )
         if len(steps):
             self.recorder.extend(steps)
         return steps, result
