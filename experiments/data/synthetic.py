@@ -31,7 +31,7 @@ def seed_keys(seed: int) -> tuple[PRNGKeyArray, PRNGKeyArray]:
 
 
 @quickly_compiled
-def _seed_keys(seed: Int[Array, ""]) -> tuple[PRNGKeyArray, PRNGKeyArray]:
+def _seed_keys(seed: Int[Any, ""]) -> tuple[PRNGKeyArray, PRNGKeyArray]:
     data, model = jax.random.split(jax.random.key(seed))
     return data, model
 

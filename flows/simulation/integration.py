@@ -61,7 +61,7 @@ class Integration:
         self,
         landscape: Landscape,
         tolerances: tuple[float, float],
-        solver: dfx.AbstractSolver | None,
+        solver: dfx.AbstractSolver[Any] | None,
         dt: float,
         start: Steps,
         stops: Float[np.ndarray, " S"],

@@ -63,17 +63,19 @@ class SignChangeRecorder:
         tolerances: rtol and atol.
     """
 
-    def __init__(self, landscape: Landscape, functions: Mapping[str, Callable], tolerances: tuple[float, float]):
+    def __init__(
+        self, landscape: Landscape, functions: Mapping[str, Callable[..., Any]], tolerances: tuple[float, float]
+    ):
         self.landscape, self.tolerances = landscape, tolerances
         self.functions = {name: traced_quantity(landscape, function) for name, function in functions.items()}
         self.found = {name: SignChanges.none() for name in self.functions}
 
-    def search(self, last: Steps, steps: Steps, solver: dfx.AbstractSolver) -> dict[str, SignChanges]:
+    def search(self, last: Steps, steps: Steps, solver: dfx.AbstractSolver[Any]) -> dict[str, SignChanges]:
         """All sign changes found so far and on the accepted steps (one or more) that follow the record `last`."""
         run = join([last, steps])
         return {name: self._search(name, run, solver) for name in self.functions}
 
-    def _search(self, name: str, run: Steps, solver: dfx.AbstractSolver) -> SignChanges:
+    def _search(self, name: str, run: Steps, solver: dfx.AbstractSolver[Any]) -> SignChanges:
         function = self.functions[name]
         # Padded to one shape, so that it is compiled once.
         thetas = np.pad(run.thetas, ((0, CHUNK + 1 - len(run)), (0, 0)))
@@ -86,7 +88,7 @@ class SignChangeRecorder:
         new = SignChanges(times=np.array(times), entries=entries, directions=directions)
         return join([self.found[name], _in_order(new)])
 
-    def _locate(self, function: Traced, pair: Steps, entry: int, solver: dfx.AbstractSolver) -> float:
+    def _locate(self, function: Traced, pair: Steps, entry: int, solver: dfx.AbstractSolver[Any]) -> float:
         """The time between two accepted steps at which one entry passes zero."""
         start, end = (float(t) for t in pair.ts)
 
