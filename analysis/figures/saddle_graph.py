@@ -13,7 +13,7 @@ from .style import COLOURS, FONT, label, legend
 
 # Distance between nodes of one effective width, which the axis counts in ones.
 STEP = 0.26
-BOX = {"boxstyle": "round,pad=0.1", "fc": "white", "ec": "none", "alpha": 0.75}
+BOX: dict[str, Any] = {"boxstyle": "round,pad=0.1", "fc": "white", "ec": "none", "alpha": 0.75}
 SHORT = {"strict saddle": "strict", "degenerate saddle": "degenerate", "non-smooth saddle": "non-smooth"}
 SHADES = {
     "strict saddle": COLOURS[0],

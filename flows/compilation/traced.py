@@ -26,6 +26,10 @@ class Program:
     the rule. Where there are such functions, the text of the gradient, which contains the rules' operations, is added.
     """
 
+    jaxpr: Any
+    structure: Any
+    text: str
+
     def __init__(self, jaxpr: Any, structure: Any, rules: str):
         self.jaxpr, self.structure = jaxpr, structure
         # Arrays in full: an abbreviation would make different programs equal.

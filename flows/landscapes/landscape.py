@@ -57,6 +57,9 @@ def is_traced(tree: Any) -> bool:
 class Origin:
     """The model and the loss that a landscape was made of; all are equal, since compiled functions do not see them."""
 
+    model: Any
+    loss: Callable[[Any, Any], Any]
+
     def __init__(self, model: Any, loss: Callable[[Any, Any], Any]):
         self.model, self.loss = model, loss
 
@@ -225,9 +228,7 @@ def _value_and_gradient(landscape: Landscape, theta: Array) -> tuple[Float[Array
 
 
 @_compiled
-def _values_and_gradients(
-    landscape: Landscape, thetas: Float[Any, "k n"]
-) -> tuple[Float[Array, " k"], Float[Array, "k n"]]:
+def _values_and_gradients(landscape: Landscape, thetas: Any) -> tuple[Float[Array, " k"], Float[Array, "k n"]]:
     return jax.vmap(landscape.value_and_gradient)(thetas)
 
 

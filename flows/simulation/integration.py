@@ -57,6 +57,20 @@ class Integration:
         patience: runs the calls.
     """
 
+    landscape: Landscape
+    tolerances: tuple[float, float]
+    patience: Patience
+    stops: Float[np.ndarray, " S"]
+    limits: Limits
+    recorder: Recorder
+    sign_changes: SignChangeRecorder
+    stalls: StallDetector
+    solver: dfx.AbstractSolver[Any]
+    replaceable: bool
+    history: list[tuple[float, str]]
+    reason: str
+    tried: int
+
     def __init__(
         self,
         landscape: Landscape,
@@ -74,7 +88,7 @@ class Integration:
         self.recorder, self.sign_changes = Recorder(start, stops), sign_changes
         self.stalls = StallDetector(start, stops, tolerances[0])
         self.solver, self.replaceable = (dfx.Tsit5(), True) if solver is None else (solver, False)
-        self.history: list[tuple[float, str]] = [(0.0, type(self.solver).__name__)]
+        self.history = [(0.0, type(self.solver).__name__)]
         self.reason = ""
         self.tried, self._dt = 0, dt
         self._solver_state: SolverState | None = None

@@ -63,6 +63,11 @@ class SignChangeRecorder:
         tolerances: rtol and atol.
     """
 
+    landscape: Landscape
+    tolerances: tuple[float, float]
+    functions: dict[str, Traced]
+    found: dict[str, SignChanges]
+
     def __init__(
         self, landscape: Landscape, functions: Mapping[str, Callable[..., Any]], tolerances: tuple[float, float]
     ):

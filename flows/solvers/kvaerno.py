@@ -12,7 +12,7 @@ import diffrax as dfx
 import optimistix as optx
 
 
-class PatientChord(optx.AbstractRootFinder):
+class PatientChord(optx.AbstractRootFinder[Any, Any, Any, Any]):
     """Wraps `diffrax.VeryChord` and reports divergence only when the iteration stops.
 
     Attributes:
@@ -64,7 +64,7 @@ def _patient_chord(**tolerances: Any) -> PatientChord:
     return PatientChord(dfx.VeryChord(**tolerances))
 
 
-def kvaerno5() -> dfx.AbstractSolver:
+def kvaerno5() -> dfx.AbstractSolver[Any]:
     """Kvaerno's L-stable method of order 5 with `PatientChord` at the controller's tolerances.
 
     Its steps are not limited by the fastest rate and cost one Jacobian (a Hessian) each: for long plateaus beside large
