@@ -43,6 +43,11 @@ class Thresholds(eqx.Module):
         eigenvalue_safety: |λ| below this many times curvature·√accuracy count as zero, accuracy being that of the
             gradient: where the loss is of third order a gradient of g leaves the point uncertain by √g, and its
             eigenvalues as much. A safety factor.
+        rounding_safety: errors of rounding are measured on a few copies of a landscape with every number changed in its
+            last place; what is larger than the largest of them by this factor is not rounding. A decade for the few
+            copies, and a factor of three for sums whose errors add up.
+        sign_certain: an eigenvalue has a certain sign if moving the point by its uncertainty, in either direction,
+            changes it by less than this share.
         form_zero: a leading-order form weaker than this share of the largest speed is zero to rounding, the point being
             known to about the square root of double precision.
         loss_zero: a loss below this share of the initial one is zero, to rounding of a sum of squares.
@@ -75,6 +80,8 @@ class Thresholds(eqx.Module):
     far: float = 2.0
     narrow_curvature: float = 1e-7
     eigenvalue_safety: float = 10.0
+    rounding_safety: float = 30.0
+    sign_certain: float = 0.5
     form_zero: float = 1e-8
     loss_zero: float = 1e-14
     loss_silent: float = 1e3 * EPS
