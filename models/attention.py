@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from .architecture import Architecture, check_sizes
-from .features import Features, outer_features
+from .features import Features, number_of_units, outer_features
 from .unit_law import UnitLaw
 from .units import array_namespace
 
@@ -134,7 +134,7 @@ class MergedAttention(Architecture):
     @property
     def features(self) -> Features | None:
         r"""$\beta \otimes x_q$."""
-        return Features(of_input=outer_features, coefficients=_merged_coefficients)
+        return Features(of_input=outer_features, coefficients=_merged_coefficients, rank=number_of_units)
 
 
 class SoftmaxAttention(_Head):

@@ -67,7 +67,7 @@ class Deep(UnitLayer):
     @property
     def units(self) -> tuple[Units, ...]:
         """The units of every layer; the matrix between two layers belongs to both."""
-        layers = [first_units(self.architecture, name="layer 1")]
+        layers = [first_units(self.architecture, name="layer 1", additive=not self.connections)]
         below = Slot(Parameter(len(self.parameters) - 1), axis=-1)
         for k, activation in enumerate(self.activations):
             bias = (Slot(Parameter(k, "biases")),) if self.biases else ()
@@ -85,7 +85,7 @@ class Deep(UnitLayer):
         affine = bool(self.biases) or self.offset is not None
         if first is None or affine or not all(activation.law.linear for activation in self.activations):
             return None
-        return Features(of_input=first.of_input, coefficients=_coefficients)
+        return Features(of_input=first.of_input, coefficients=_coefficients, rank=_rank)
 
     def __call__(self, x: Any) -> Float[Array, " outputs"]:
         """The output for one input (no batch axis)."""
@@ -112,3 +112,10 @@ def _coefficients(model: Deep) -> Float[Array, "outputs F"]:
     for activation, connection in zip(model.activations, model.connections, strict=True):
         product = connection.T @ activation(product)
     return product
+
+
+def _rank(model: Deep) -> int:
+    """The width of the narrowest layer, except where the first layer's maps have no rank."""
+    first = model.architecture.features
+    below = () if first is None or first.rank is None else (first.rank(model),)
+    return min((*below, *(min(connection.shape) for connection in model.connections), model.parameters[-1].shape[-1]))

@@ -30,7 +30,7 @@ class TwoLayer(UnitLayer):
     @property
     def units(self) -> Units:
         """Every parameter array is a slot with the units on its first axis; the last one is outgoing."""
-        return first_units(self.architecture)
+        return first_units(self.architecture, additive=True)
 
     @property
     def features(self) -> Features | None:

@@ -67,8 +67,15 @@ def unit_shapes(architecture: Architecture, width: int) -> tuple[tuple[int, ...]
     return tuple((width, *shape) for shape in architecture.shapes)
 
 
-def first_units(architecture: Architecture, name: str = "") -> Units:
+def first_units(architecture: Architecture, name: str = "", *, additive: bool = False) -> Units:
     """The declaration of the units whose arrays are a model's `parameters`."""
     slots = tuple(Slot(Parameter(k), axis=0, degree=degree) for k, degree in enumerate(architecture.slot_degrees))
     products = tuple((slots[a], slots[b]) for a, b in architecture.products)
-    return Units(incoming=slots[:-1], outgoing=slots[-1:], law=architecture.law, products=products, name=name)
+    return Units(
+        incoming=slots[:-1],
+        outgoing=slots[-1:],
+        law=architecture.law,
+        products=products,
+        name=name,
+        additive=additive,
+    )

@@ -24,10 +24,11 @@ MAX_SINGULAR = 80
 RELAXATIONS = 3
 # Newton's steps have left the neighbourhood when one is this many times as long as the first.
 ASTRAY = 10.0
-# Newton's steps have led straight to their end if the path is longer than the distance by less than a hundredth.
-STRAIGHT = 0.99
-# They may lead this many times as far as the nearest critical point: of ten factors with random values the two smallest,
-# which are zero at the nearest critical point of their product, are together a tenth of all.
+# Newton's steps have led straight to their end if the distance is at least this share of the path: coordinates may be
+# bent.
+STRAIGHT = 0.8
+# They may lead this many times as far as the nearest critical point: of ten factors with random values the two
+# smallest, which are zero at the nearest critical point of their product, are together a tenth of all.
 BESIDE = 30.0
 # A gradient that has fallen to this share of that at the start has come to zero.
 SETTLED = 1e-10
@@ -83,14 +84,24 @@ def _flatter(
     return bool(np.sum(sizes[0] <= zero) > np.sum(sizes[1] <= zero))
 
 
-def is_critical(landscape: Landscape | NarrowLandscape, theta: Float[np.ndarray, " n"]) -> bool:
-    """Whether the gradient is zero to rounding."""
-    gradient = landscape.gradient(theta)
+def is_critical(landscape: Landscape | NarrowLandscape, theta: Float[np.ndarray, " n"], *, moved: float = 0.0) -> bool:
+    """Whether the gradient is zero to rounding.
+
+    Args:
+        landscape: of the network or of its narrow equivalent.
+        theta: the point.
+        moved: the distance by which a search moved to it.
+
+    Returns:
+        Whether it is; not for a gradient that is not finite.
+    """
+    size = np.linalg.norm(landscape.gradient(theta))
     if isinstance(landscape, NarrowLandscape):
-        changes = gradient_changes(landscape.landscape, landscape.matrix @ theta) @ landscape.matrix
+        wide = gradient_changes(landscape.landscape, landscape.matrix @ theta, moved=moved)
+        changes = wide @ landscape.matrix
     else:
-        changes = gradient_changes(landscape, theta)
-    return bool(np.linalg.norm(gradient) <= STANDARD.rounding_safety * np.max(np.linalg.norm(changes, axis=1)))
+        changes = gradient_changes(landscape, theta, moved=moved)
+    return bool(size <= STANDARD.rounding_safety * np.max(np.linalg.norm(changes, axis=1)))
 
 
 def damped(landscape: Landscape | NarrowLandscape, theta: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
@@ -191,7 +202,7 @@ def singular_newton(
 
 
 def _split(values: Float[np.ndarray, " n"], relaxed: bool) -> tuple[Int[np.ndarray, " k"], Int[np.ndarray, " m"]]:
-    """Positions of the small and the large eigenvalues, on both sides of the widest gap; what is rounding is neither."""
+    """Positions of the small and the large eigenvalues beside the widest gap; what is rounding is neither."""
     sizes = np.abs(values)
     order = np.argsort(sizes)
     order = order[sizes[order] > len(values) * np.finfo(values.dtype).eps * np.max(sizes, initial=0.0)]

@@ -1,5 +1,6 @@
 """Rounding: how far derivatives of a landscape are known, measured by changing its numbers in their last place."""
 
+import weakref
 from collections.abc import Iterator
 from typing import Any
 
@@ -16,7 +17,7 @@ COPIES = 4
 
 
 def perturbed(
-    landscape: Landscape, theta: Float[np.ndarray, " n"], *, copies: int = COPIES
+    landscape: Landscape, theta: Float[np.ndarray, " n"], *, moved: float = 0.0
 ) -> Iterator[tuple[Landscape, Float[np.ndarray, " n"]]]:
     r"""Copies of a landscape and a point in which every number is changed in its last place.
 
@@ -27,20 +28,36 @@ def perturbed(
     Args:
         landscape: the loss; its data and the arrays that the loss closes over are changed.
         theta: the point.
-        copies: how many; each call makes the same ones.
+        moved: the distance by which a search moved to it: no coordinate is known better than that distance's last place.
 
     Yields:
-        Landscape and point, of the same structure and shapes: nothing is compiled for them.
+        Landscapes and points, the same in each call, and of the same structure and shapes: nothing is compiled for them.
 
     Source: Higham (2002), "Accuracy and stability of numerical algorithms", Section 1.5, for backward errors; Moré &
     Wild (2011), "Estimating computational noise", for measuring them.
     """
-    random = np.random.default_rng(0)
-    numbers = (landscape.data, landscape.program.constants)
-    for _ in range(copies):
-        changed = jax.tree.map(lambda leaf: _changed(leaf, random), numbers)
-        copy = eqx.tree_at(lambda copy: (copy.data, copy.program.constants), landscape, changed)
-        yield copy, _changed(theta, random)
+    for number, copy in enumerate(_copies(landscape)):
+        random = np.random.default_rng(number)
+        searched = moved * np.finfo(theta.dtype).eps * random.standard_normal(theta.shape)
+        yield copy, _changed(theta, random) + searched.astype(theta.dtype)
+
+
+# By the landscape's identity: they are asked for several times in a classification, and made anew would have to be
+# flattened anew for every call of a compiled function.
+_KNOWN: dict[int, list[Landscape]] = {}
+
+
+def _copies(landscape: Landscape) -> list[Landscape]:
+    """The landscape with changed data and constants, kept as long as the landscape itself."""
+    if id(landscape) not in _KNOWN:
+        random, copies = np.random.default_rng(0), []
+        for _ in range(COPIES):
+            numbers = (landscape.data, landscape.program.constants)
+            changed = jax.tree.map(lambda leaf: _changed(leaf, random), numbers)
+            copies.append(eqx.tree_at(lambda copy: (copy.data, copy.program.constants), landscape, changed))
+        _KNOWN[id(landscape)] = copies
+        weakref.finalize(landscape, _KNOWN.pop, id(landscape), None)
+    return _KNOWN[id(landscape)]
 
 
 def _changed(leaf: Any, random: np.random.Generator) -> Any:
@@ -55,6 +72,8 @@ def hessian_noise(
     theta: Float[np.ndarray, " n"],
     eigenvalues: Float[np.ndarray, " n"],
     eigenvectors: Float[np.ndarray, "n n"],
+    *,
+    moved: float = 0.0,
 ) -> float:
     r"""The norm of the error that rounding makes in a Hessian, $\|\Delta H\|$.
 
@@ -66,6 +85,7 @@ def hessian_noise(
         theta: the point.
         eigenvalues: of the Hessian there.
         eigenvectors: as columns.
+        moved: as of `perturbed`.
 
     Returns:
         The norm, without a factor of safety.
@@ -75,16 +95,18 @@ def hessian_noise(
         return 0.0
     directions = np.linalg.qr(np.random.default_rng(1).standard_normal((n, min(n, COPIES))))[0]
     exact, changes = eigenvectors @ (eigenvalues[:, None] * (eigenvectors.T @ directions)), []
-    for copy, point in perturbed(landscape, theta):
+    for copy, point in perturbed(landscape, theta, moved=moved):
         products = copy.hessian_products(point, directions)
         changes.append(float(np.max(np.linalg.norm(products - exact, axis=0))))
     return 2 * max(changes) + n * float(np.finfo(theta.dtype).eps) * float(np.max(np.abs(eigenvalues)))
 
 
-def gradient_changes(landscape: Landscape, theta: Float[np.ndarray, " n"]) -> Float[np.ndarray, "k n"]:
+def gradient_changes(
+    landscape: Landscape, theta: Float[np.ndarray, " n"], *, moved: float = 0.0
+) -> Float[np.ndarray, "k n"]:
     """How much the gradient changes when every number is changed in its last place, one row for each copy."""
     gradient = landscape.gradient(theta)
-    return np.array([copy.gradient(point) - gradient for copy, point in perturbed(landscape, theta)])
+    return np.array([copy.gradient(point) - gradient for copy, point in perturbed(landscape, theta, moved=moved)])
 
 
 def gradient_noise(
@@ -92,6 +114,8 @@ def gradient_noise(
     theta: Float[np.ndarray, " n"],
     eigenvalues: Float[np.ndarray, " n"],
     eigenvectors: Float[np.ndarray, "n n"],
+    *,
+    moved: float = 0.0,
 ) -> Float[np.ndarray, "k n"]:
     r"""Errors that rounding makes in the gradient, one row each: what is left beside the linear response $H \delta$.
 
@@ -100,10 +124,14 @@ def gradient_noise(
         theta: the point.
         eigenvalues: of the Hessian there.
         eigenvectors: as columns.
+        moved: as of `perturbed`.
 
     Returns:
         $\nabla \tilde L(\theta + \delta) - \nabla L(\theta) - H \delta$ for some landscapes and points changed in their
         last place.
     """
-    displacements = np.array([point - theta for _, point in perturbed(landscape, theta)])
-    return gradient_changes(landscape, theta) - ((displacements @ eigenvectors) * eigenvalues) @ eigenvectors.T
+    displacements = np.array([point - theta for _, point in perturbed(landscape, theta, moved=moved)])
+    return (
+        gradient_changes(landscape, theta, moved=moved)
+        - ((displacements @ eigenvectors) * eigenvalues) @ eigenvectors.T
+    )

@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 from ...flows import Landscape
 from ...models.units import declared_units
 from ..embeddings.embedding import Embedding, LayeredEmbedding
-from ..embeddings.narrow_landscape import NarrowLandscape, added_positions, narrow_landscape
+from ..embeddings.narrow_landscape import NarrowLandscape, added_positions, narrow_landscape, spare_units
 from .sphere import minimum_on_sphere, normal_vectors
 
 # Random directions evaluated, and how many of the best are improved by descent.
@@ -84,7 +84,8 @@ def added_units_form(
     Returns:
         The form. That none was found is numerical evidence only.
     """
-    grown = [layer for *_, layer in embedding.maps if declared_units(embedding.narrow, layer).law.zero]
+    room = zip(embedding.maps, spare_units(embedding), strict=True)
+    grown = [layer for (*_, layer), spare in room if spare and declared_units(embedding.narrow, layer).law.zero]
     if not grown:
         return NO_FALL
     narrow = narrow_landscape(landscape, embedding, spare=grown)

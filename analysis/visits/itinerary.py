@@ -15,7 +15,9 @@ from ..embeddings.width import EffectiveWidth, effective_width, leading_size
 from ..tables import html_table, plain_text
 from ..thresholds import STANDARD, Thresholds
 from .escape import escape
+from .left import unless_left
 from .passages import Passage, passages, scales_of
+from .reached import unless_out_of_reach
 from .report import COLUMNS, WIDTH, remarks, rows, table
 from .visit import Visit
 
@@ -50,7 +52,7 @@ def itinerary(trajectory: Trajectory, *, thresholds: Thresholds = STANDARD) -> I
     """
     if len(trajectory.ts) < 2:
         raise ValueError(f"there is nothing to analyse: the flow took no step ({trajectory.result.value}).")
-    scales = scales_of(trajectory)
+    scales = scales_of(trajectory, thresholds=thresholds)
     visited = passages(trajectory, thresholds=thresholds, curvature=scales.curvature)
     layers = range(len(layers_of(trajectory.initial_model)))
     models = [trajectory.model_at_index(passage.index) for passage in visited]
@@ -58,12 +60,13 @@ def itinerary(trajectory: Trajectory, *, thresholds: Thresholds = STANDARD) -> I
     grown = (*models, trajectory.final_model)
     sizes = [max(leading_size(model, layer, thresholds=thresholds) for model in grown) for layer in layers]
     drops = -np.diff(trajectory.losses[[passage.index for passage in visited]])
-    visits = []
+    visits, ends = [], [0, *(passage.index for passage in visited), len(trajectory.ts) - 1]
     for k, (passage, model) in enumerate(zip(visited, models, strict=True)):
         effective = tuple(effective_width(model, scale=sizes[k], layer=k, thresholds=thresholds) for k in layers)
         starts = _largest(np.asarray(incoming(model))) if effective else None
         beside = drops[max(k - 1, 0) : k + 1]
-        visits.append(_visit(trajectory, passage, effective, starts, beside, scales, thresholds))
+        neighbours = ends[k], ends[k + 2]
+        visits.append(_visit(trajectory, passage, neighbours, effective, starts, beside, scales, thresholds))
     return Itinerary(visits)
 
 
@@ -75,13 +78,14 @@ def _largest(units: Float[np.ndarray, "H Nu"]) -> Float[np.ndarray, "k Nu"]:
 def _visit(
     trajectory: Trajectory,
     passage: Passage,
+    neighbours: tuple[int, int],
     effective: tuple[EffectiveWidth, ...],
     starts: Float[np.ndarray, "k Nu"] | None,
     drops: Float[np.ndarray, " d"],
     scales: Scales,
     thresholds: Thresholds,
 ) -> Visit:
-    """One visit; `drops` are the falls of the loss on either side of it."""
+    """One visit; `neighbours` are the closest approaches before and after it, `drops` the falls of the loss between."""
     point = critical_point(
         trajectory.landscape,
         trajectory.thetas[passage.index],
@@ -93,6 +97,8 @@ def _visit(
     # A stiff solver that the flow has ended with is compiled already.
     solver = trajectory.solver if trajectory.stats.get("reason") else None
     kind = classify(point, scales=scales, starts=starts, solver=solver, thresholds=thresholds)
+    kind = unless_out_of_reach(trajectory, passage, neighbours, point, kind, thresholds=thresholds)
+    kind = unless_left(trajectory, passage, point, kind, thresholds=thresholds)
     departure = None
     if len(drops):
         departure = escape(trajectory, passage, point, kind, float(drops[-1]), thresholds=thresholds)

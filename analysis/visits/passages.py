@@ -49,26 +49,29 @@ def largest_curvature(trajectory: Trajectory, index: int = -1) -> float:
     return float(trajectory.landscape.sharpness(trajectory.thetas[index]))
 
 
-def scales_of(trajectory: Trajectory) -> Scales:
-    """The largest loss, speed and weights along a flow, and the curvature at its end.
+def scales_of(trajectory: Trajectory, *, thresholds: Thresholds = STANDARD) -> Scales:
+    r"""How far the loss ranges along a flow, its largest speed and weights, and the curvature c at its end.
 
-    A flow that stays at a critical point has no scale of the gradient, and at zero weights none of the weights: these
-    are then the defaults of `Scales`.
+    A constant added to the loss changes nothing. A flow that stays at a critical point has the loss $c\|\theta\|^2$ and
+    the gradient $c\|\theta\|$ that its curvature and weights would make, and at zero weights those of `Scales`.
 
     Args:
         trajectory: the flow.
+        thresholds: `loss_silent`, the share of these, and of the loss, below which range and speed are rounding.
 
     Returns:
         The characteristic scales.
     """
-    weights = float(np.max(np.linalg.norm(trajectory.thetas, axis=1)))
-    loss, speed = float(trajectory.losses[0]), float(np.max(trajectory.speeds))
-    unknown = Scales()
+    weight = float(np.max(np.linalg.norm(trajectory.thetas, axis=1)))
+    curvature, unknown = largest_curvature(trajectory), Scales()
+    loss, gradient = float(np.ptp(trajectory.losses)), float(np.max(trajectory.speeds))
+    rounding = thresholds.loss_silent * curvature * weight
+    level = max(rounding * weight, thresholds.loss_silent * float(np.max(np.abs(trajectory.losses))))
     return Scales(
-        loss=loss or unknown.loss,
-        gradient=speed or unknown.gradient,
-        curvature=largest_curvature(trajectory) or unknown.curvature,
-        weight=weights or unknown.weight,
+        loss=loss if loss > level else curvature * weight**2 or unknown.loss,
+        gradient=gradient if gradient > rounding else curvature * weight or unknown.gradient,
+        curvature=curvature or unknown.curvature,
+        weight=weight or unknown.weight,
     )
 
 
@@ -95,8 +98,10 @@ def noise_floor(
         rtol, atol = float(np.finfo(trajectory.thetas.dtype).eps), 0.0
     error = rtol * np.linalg.norm(trajectory.thetas, axis=1) + atol * np.sqrt(trajectory.thetas.shape[1])
     floor = np.maximum(safety * curvature * error, np.finfo(np.float64).tiny)
-    # Rounded up to a tenth of a decade, so that it is flat where ‖θ‖ is and the first time below it is well defined.
-    return 10 ** (np.ceil(10 * np.log10(floor)) / 10)
+    # Rounded up to a tenth of a decade of the flow's own speed, whatever its unit, so that it is flat where ‖θ‖ is and
+    # the first time below it is well defined.
+    largest = float(np.max(trajectory.speeds)) or 1.0
+    return largest * 10 ** (np.ceil(10 * np.log10(floor / largest)) / 10)
 
 
 def closest_approaches(

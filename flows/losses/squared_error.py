@@ -1,6 +1,6 @@
 """Squared errors in the normalisations that the literature uses; the choice only rescales time."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import equinox as eqx
 import jax
@@ -19,7 +19,12 @@ class SquaredError(eqx.Module):
         name: the loss's name.
         halved: whether there is a factor 1/2.
         averages_outputs: whether the error is averaged over the outputs as well as over the samples.
+        lower_bound: zero.
+        convex: whether it is convex in the model's output: it is.
     """
+
+    lower_bound: ClassVar[float] = 0.0
+    convex: ClassVar[bool] = True
 
     name: str = eqx.field(static=True)
     halved: bool = eqx.field(static=True)

@@ -14,6 +14,7 @@ from ...models.features import Features, features_of
 from ...models.units import as_jax
 from ..compilation.traced import Traced, trace
 from ..landscapes.landscape import Landscape
+from .declaration import declares
 from .squared_error import SquaredError
 
 
@@ -44,6 +45,12 @@ class SufficientStatistics(eqx.Module):
         )
 
 
+def _least_loss(data: SufficientStatistics) -> Any:
+    """The loss of the best coefficients, which no model undercuts."""
+    return data.constant
+
+
+@declares(lower_bound=_least_loss, convex=True)
 def statistics_loss(model: Any, data: SufficientStatistics) -> Float[Array, ""]:
     """The squared error of a model that declares its features, from `SufficientStatistics` instead of a sample."""
     return jnp.sum(residual_matrix(model, data) ** 2) + data.constant

@@ -17,7 +17,7 @@ from .. import files
 from ..compilation.traced import Traced
 from ..landscapes.landscape import Landscape
 
-FORMAT = 4
+FORMAT = 5
 # Seconds between two checkpoints: what a kill costs at most.
 INTERVAL = 60.0
 # Addresses of objects differ from one process to the next.

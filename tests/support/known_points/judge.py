@@ -1,4 +1,7 @@
-"""Judges the known points whose name contains a word: python tests/support/known_points/judge.py [--wrong] [word …]."""
+"""Judges the known points whose name contains all given words, and says what is wrong.
+
+python tests/support/known_points/judge.py [--wrong] [--networks] [word …]
+"""
 
 import collections
 import os
@@ -43,6 +46,8 @@ def main(arguments: list[str]) -> None:
     wanted = [word for word in arguments if not word.startswith("--")]
     keep_compiled()
     cases = [case for case in family() if all(word in case.name for word in wanted)]
+    if "--networks" in arguments:
+        cases = [case for case in cases if "[" not in case.name]
     counts, resolved, low, begun = collections.Counter(), 0, 0, time.time()
     for case in cases:
         started = time.time()

@@ -46,7 +46,7 @@ ISOLATED = [
 
 # Sets of minima, on which the loss takes its lowest value. `near` is zero where the set is no manifold.
 FLAT = [
-    Base("z**2 + 2*z*x**2 + x**4", minimum(1), ATTAINED + ": the valley z = −x²"),
+    Base("(z + x**2)**2", minimum(1), ATTAINED + ": the valley z = −x²"),
     Base("(x**2 + y**2 - 1)**2", minimum(1), ATTAINED + ": the circle", at=("3/5", "4/5")),
     Base("(x**2 + y**2 + z**2 - 1)**2", minimum(2), ATTAINED + ": the sphere", at=("2/7", "3/7", "6/7")),
     Base("(x**2 + y**2 + z**2 + u**2 - 1)**2", minimum(3), ATTAINED + ": S³", at=("1/2", "1/2", "1/2", "1/2")),
@@ -60,7 +60,7 @@ FLAT = [
     Base("(x*y - 1)**2/2", minimum(1), ATTAINED + ": the hyperbola", at=("2", "1/2")),
     Base("(x*y*z - 1)**2/2", minimum(2), ATTAINED, at=("1", "1", "1")),
     Base("(x*y*z*u - 1)**2/2", minimum(3), ATTAINED, at=("2", "1", "1/2", "1")),
-    Base("(x*y + z*u - 1)**2/2", minimum(3), ATTAINED + ": two linear units", at=("1", "1", "1", "-1/2")),
+    Base("(x*y + z*u - 1)**2/2", minimum(3), ATTAINED + ": two linear units", at=("1", "1/2", "1", "1/2")),
     Base(
         "(x*u - 2)**2 + (x*v - 1)**2 + (y*u - 4)**2 + (y*v - 2)**2",
         minimum(1),
@@ -73,7 +73,7 @@ FLAT = [
         ATTAINED + ": a factorisation of rank two",
         at=("1", "0", "0", "1", "0", "0", "2", "1"),
     ),
-    Base("(x**2 - y**3 - z)**2 + (z - x*y)**2", minimum(1), ATTAINED + ": a curve"),
+    Base("(x**2 + y - z)**2 + (z - x*y)**2", minimum(1), ATTAINED + ": a curve"),
 ]
 # Order of the variables in the factorisation of rank two: x y z u v w p q; M = [[x, y], [z, q]] [[u, w], [v, p]].
 
@@ -85,7 +85,7 @@ SINGULAR = [
     Base("z**2 + x**2*y**2", minimum(None), ATTAINED + ": a cross of minima", open=True),
     Base("(x**2 - y**2)**2 + z**2", minimum(None), ATTAINED + ": two lines of minima", open=True),
     Base("(x**3 - y**2)**2 + z**2", minimum(None), ATTAINED + ": a cusp of minima", open=True, near=0.0),
-    Base("z**2 + 2*z*x*y + x**2*y**2", minimum(1 + 1), ATTAINED + ": the surface z = −xy"),
+    Base("(z + x*y)**2", minimum(2), ATTAINED + ": the surface z = −xy"),
     Base("(x**2 + y**2)**2*z**2", minimum(None), ATTAINED + ": a plane and a line of minima", open=True, near=0.0),
     Base("(x*y*z)**2", minimum(None), ATTAINED + ": three planes of minima", open=True, near=0.0),
 ]

@@ -29,9 +29,10 @@ DISTANCES = (0.0, 1e-6, 1e-3, 0.1)
 class Base(NamedTuple):
     """A polynomial with its truth at a point, by default zero.
 
-    It does not depend on `flat` further variables.
-    `near` is the largest distance from which the point is the only one that a start may mean: zero for points on a
-    set of critical points whose kinds differ.
+    It does not depend on `flat` further variables. `near` is the largest distance from which the point is the only one
+    that a start may mean: zero for points on a set of critical points whose kinds differ. Where that set is a cone,
+    `straight` says that coordinates are not bent beside it, so that Newton's method goes straight to the point.
+    `curve` is one along which the loss falls, as polynomials in t.
     """
 
     formula: str
@@ -42,6 +43,8 @@ class Base(NamedTuple):
     at: Sequence[str] = ()
     orders: tuple[int, ...] = ()
     flat: int = 0
+    curve: Sequence[str] = ()
+    straight: bool = False
 
 
 class Coordinates(NamedTuple):
@@ -122,8 +125,10 @@ def polynomial_point(
     constant: float = 0.0,
     distance: float = 0.0,
     warp: Sequence[float] = (0.0, 0.0, 0.0),
+    rotation: Float[np.ndarray, "n n"] | None = None,
 ) -> KnownPoint:
-    """A polynomial in given units and in `size` variables, the further ones stiff; without a seed as it is written.
+    """A polynomial in given units and in `size` variables, the further ones stiff; without a seed as it is written,
+    but for a given `rotation`.
 
     With a seed the coordinates are turned, for odd seeds also bent, and the centre is not zero; the start lies at the
     distance (in units of the weights) in a random direction.
@@ -134,12 +139,12 @@ def polynomial_point(
     generator = np.random.default_rng(0 if seed is None else seed)
     stiff = 10 ** generator.uniform(-0.5, 0.5, size - variables)
     squares = np.concatenate([np.zeros(base.flat), stiff])
-    turned = np.linalg.qr(generator.standard_normal((size, size)))[0]
+    turned = np.linalg.qr(generator.standard_normal((size, size)))[0] if rotation is None else rotation
     bend = generator.standard_normal((size, size, size)) * 0.2 / size
     centre = generator.standard_normal(size) * weight_unit
-    plain, bent = seed is None, seed is not None and seed % 2 == 1
+    plain, bent = seed is None, seed is not None and seed % 2 == 1 and not (base.straight and distance > 0)
     coordinates = Coordinates(
-        rotation=np.eye(size) if plain else turned,
+        rotation=np.eye(size) if plain and rotation is None else turned,
         centre=np.zeros(size) if plain else centre,
         weight_unit=np.asarray(weight_unit),
         loss_unit=np.asarray(loss_unit),
@@ -165,4 +170,5 @@ def polynomial_point(
         source=base.source,
         open=base.open,
         orders=base.orders,
+        unit=weight_unit,
     )

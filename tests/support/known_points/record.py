@@ -7,9 +7,12 @@ import equinox as eqx
 import numpy as np
 from jaxtyping import Array, Float
 from saddlescope.analysis import classify, critical_point
+from saddlescope.analysis.critical_points.critical_point import CriticalPoint
 from saddlescope.flows import Landscape
 
 RIGHT, UNDETERMINED = "right", "undetermined"
+# How far a point that is critical may be moved, in units of the weights: rounding, with a wide margin.
+STAYS = 1e-6
 
 
 class Point(eqx.Module):
@@ -35,8 +38,9 @@ class KnownPoint(NamedTuple):
     """A critical point with its truth.
 
     `make` gives the landscape, whose own parameters are the start; it is called when the point is judged. `open` says
-    that "undetermined" is an acceptable answer: the order is above 6, the function is flat to all orders, or the leading
-    form vanishes along directions in which higher orders decide. `orders` are further orders that a convention allows.
+    that "undetermined" is an acceptable answer: the order is above 6, the function is flat to all orders, or the
+    leading form vanishes along directions in which higher orders decide. `orders` are further ones that a convention
+    allows. `unit` is that of the weights.
     """
 
     name: str
@@ -46,6 +50,7 @@ class KnownPoint(NamedTuple):
     source: str
     open: bool = False
     orders: tuple[int, ...] = ()
+    unit: float = 1.0
 
 
 class Judgement(NamedTuple):
@@ -58,13 +63,14 @@ class Judgement(NamedTuple):
 
 def judge(case: KnownPoint) -> Judgement:
     """Classifies a point as a user would who knows no scales, and compares with its truth."""
-    kind = classify(critical_point(case.make()))
+    found = critical_point(case.make())
+    kind = classify(found)
     said = Truth(kind.name, kind.order, kind.index, kind.nullity)
-    return Judgement(said, verdict(said, case), kind.evidence)
+    return Judgement(said, verdict(said, case, found), kind.evidence)
 
 
-def verdict(said: Truth, case: KnownPoint) -> str:
-    """`right`, `undetermined`, or what is wrong: the name first, then order, index and nullity."""
+def verdict(said: Truth, case: KnownPoint, found: CriticalPoint) -> str:
+    """`right`, `undetermined`, or what is wrong: the name first, then order, index, nullity and place."""
     truth = case.truth
     if said.name == "undetermined":
         return UNDETERMINED
@@ -77,7 +83,9 @@ def verdict(said: Truth, case: KnownPoint) -> str:
         return "wrong: index"
     if truth.nullity is not None and said.nullity != truth.nullity:
         return "wrong: nullity"
-    return RIGHT
+    # A critical point stays where it is, and a start leads to the nearest one.
+    reach = 3 * float(np.linalg.norm(found.start - case.point)) + STAYS * case.unit
+    return RIGHT if found.distance <= reach else "wrong: elsewhere"
 
 
 def acceptable(said: Judgement, case: KnownPoint) -> bool:

@@ -73,7 +73,7 @@ CUBIC = [
     Base("x*y*u", degenerate(3, 3), PARITY, near=0.0),
     Base("x*y*u + z**2", degenerate(3, 3), PARITY, near=0.0),
     Base("x**3 + z**2", degenerate(3, 2), PARITY, flat=1),
-    Base(chain(3), degenerate(3, 3), "−xyz to lowest order"),
+    Base(chain(3), degenerate(3, 3), "−xyz to lowest order", straight=True),
 ]
 
 QUARTIC = [
@@ -95,17 +95,13 @@ QUARTIC = [
     Base("z**2 + 2*z*x**2 + 99*x**4/100", degenerate(4, 1), SQUARES + ": −x⁴/100"),
     Base("z**2 + 2*z*x**2 + 9999*x**4/10000", degenerate(4, 1), SQUARES + ": −x⁴/10⁴"),
     Base("z**2 + 2*z*(x**2 + y**2)", degenerate(4, 2), SQUARES + ": −(x² + y²)²"),
-    Base("z**2 + 2*z*(x**2 - y**2) + y**4", degenerate(4, 2), SQUARES + ": 2x²y² − x⁴"),
+    Base("z**2 + 2*z*(x**2 - y**2) + y**4", degenerate(4, 2), SQUARES + ": 2x²y² − x⁴", near=0.0),
     Base("z**2 + 2*z*(x**2 - y**2)", degenerate(4, 2), SQUARES + ": −(x² − y²)²", near=0.0),
-    Base(
-        "z**2 + 2*z*x*y + x**2*y**2/2 + x**4 + y**4/10",
-        degenerate(4, 2),
-        SQUARES + ": −x²y²/2 + x⁴ + y⁴/10 < 0 for x = y/2",
-    ),
+    Base("z**2 + 2*z*x*y + x**2*y**2/2 + x**4 + y**4/20", degenerate(4, 2), SQUARES + ": −x²y²/2 + x⁴ + y⁴/20"),
     Base("z**2 + w**2 + 2*z*x**2 + 2*w*x*y + x**4 + y**4", degenerate(4, 2), SQUARES + " and w: y⁴ − x²y²", near=0.0),
     Base("z**2/4 + z*x**2 + x**4/2", degenerate(4, 1), SQUARES + ": −x⁴/2"),
     Base("x*y*u*v", degenerate(4, 4), LINE, near=0.0),
-    Base(chain(4), degenerate(4, 4), "−xyzu to lowest order"),
+    Base(chain(4), degenerate(4, 4), "−xyzu to lowest order", straight=True),
 ]
 
 HIGHER = [
@@ -115,7 +111,7 @@ HIGHER = [
     Base("z**2 + 2*z*x**3 + x**5", degenerate(5, 1), SQUARES + ": x⁵ − x⁶"),
     Base(harmonic(5), degenerate(5, 2), PARITY),
     Base("x**5 + y**5 + z**2", degenerate(5, 2), PARITY),
-    Base(chain(5), degenerate(5, 5), "minus the product to lowest order"),
+    Base(chain(5), degenerate(5, 5), "minus the product to lowest order", straight=True),
     Base("z**2 - x**4", degenerate(4, 3), LINE, flat=2),
     Base("z**2 - x**6", degenerate(6, 1), LINE),
     Base("z**2 - x**6/10**3", degenerate(6, 1), LINE),
@@ -124,16 +120,16 @@ HIGHER = [
     Base("z**2 + 2*z*x**3 + x**6/2", degenerate(6, 1), SQUARES + ": −x⁶/2"),
     Base("x**6 - y**6", degenerate(6, 2), LINE),
     Base(harmonic(6) + " + z**2", degenerate(6, 2), "a harmonic function has mean zero on circles"),
-    Base(chain(6), degenerate(6, 6), "minus the product to lowest order"),
+    Base(chain(6), degenerate(6, 6), "minus the product to lowest order", straight=True),
     Base("z**2 + x**7", degenerate(7, 1), PARITY, open=True),
     Base("z**2 + 2*z*x**2 + x**4 + x**7", degenerate(7, 1), SQUARES + ": x⁷", open=True),
     Base(harmonic(7), degenerate(7, 2), PARITY, open=True),
-    Base(chain(7), degenerate(7, 7), "minus the product to lowest order", open=True),
+    Base(chain(7), degenerate(7, 7), "minus the product to lowest order", open=True, straight=True),
     Base("z**2 - x**8", degenerate(8, 1), LINE, open=True),
     Base("x**8 - y**8", degenerate(8, 2), LINE, open=True),
     Base(harmonic(8) + " + z**2", degenerate(8, 2), "a harmonic function has mean zero on circles", open=True),
     Base("z**2 + 2*z*x**4", degenerate(8, 1), SQUARES + ": −x⁸", open=True),
-    Base(chain(8), degenerate(8, 8), "minus the product to lowest order", open=True),
+    Base(chain(8), degenerate(8, 8), "minus the product to lowest order", open=True, straight=True),
     Base("z**2 + x**9", degenerate(9, 1), PARITY, open=True),
     Base("z**2 - x**12", degenerate(12, 1), LINE, open=True),
 ]
@@ -141,21 +137,21 @@ HIGHER = [
 # The leading form is nowhere negative and vanishes along directions in which higher orders decide. The order is that of
 # the fall along the steepest curve; a convention that names the order of the leading form is as good.
 ALONG_CURVES = [
-    Base("x**4 - y**6", degenerate(6, 2), "on x = 0", open=True, orders=(4,)),
-    Base("x**4 + y**5 + z**2", degenerate(5, 2), "on x = 0", open=True, orders=(4,)),
-    Base("x**4 - y**8 + z**2", degenerate(8, 2), "on x = 0", open=True, orders=(4,)),
-    Base("x**2*y**2 - x**6 - y**6", degenerate(6, 2), "on the axes", open=True, orders=(4,)),
-    Base("x**2*y**2 + x**5 + z**2", degenerate(5, 2), "on y = 0", open=True, orders=(4,)),
-    Base("(x**2 - y**2)**2 + x**5", degenerate(5, 2), "on y = x", open=True, orders=(4,)),
+    Base("x**4 - y**6", degenerate(6, 2), "falls on x = 0", curve=("0", "t")),
+    Base("x**4 + y**5 + z**2", degenerate(5, 2), "falls on x = 0", curve=("0", "-t", "0")),
+    Base("x**4 - y**8 + z**2", degenerate(8, 2), "falls on x = 0", curve=("0", "t", "0")),
+    Base("x**2*y**2 - x**6 - y**6", degenerate(6, 2), "falls on the axes", curve=("t", "0")),
+    Base("x**2*y**2 + x**5 + z**2", degenerate(5, 2), "falls on y = 0", curve=("-t", "0", "0"), near=0.0),
+    Base("(x**2 - y**2)**2 + x**5", degenerate(5, 2), "falls on y = x", curve=("-t", "t")),
+    Base("x**2*y**2 - 4*x*y**4 + y**6", degenerate(6, 2), "(xy − 2y³)² − 3y⁶", curve=("2*t**2", "t"), near=0.0),
     Base(
-        "x**2*y**2 - 4*x*y**4 + y**6",
+        "x**4 - 3*x**2*y**3 + 2*y**6 + z**2",
         degenerate(6, 2),
-        "(xy − 2y³)² − 3y⁶ on x = 2y²",
-        open=True,
-        near=0.0,
-        orders=(4,),
+        "(x² − 3y³/2)² − y⁶/4 + z²",
+        curve=("18*t**3", "6*t**2", "0"),
     ),
-    Base("(x**2 - y**3)*(x**2 - 2*y**3)", degenerate(6, 2), "−y⁶/4 on x² = 3y³/2", open=True, near=0.0, orders=(4,)),
 ]
+# The order of the leading form is 4 for all.
+ALONG_CURVES = [base._replace(open=True, orders=(4,)) for base in ALONG_CURVES]
 
 SADDLES = [*STRICT, *CUBIC, *QUARTIC, *HIGHER, *ALONG_CURVES]
