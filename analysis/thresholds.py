@@ -58,6 +58,8 @@ class Thresholds(eqx.Module):
         ghost_curvature: at a ghost the Hessian maps the unit gradient to a vector shorter than this share of the
             largest curvature: the gradient is stationary in size.
         steady: share by which a local growth rate may vary over a phase of growth from which a rate is measured.
+        dwell_error: a predicted dwell time is given if the error estimated for it is less than this share of it. With a
+            larger one the next order is not small, and says no more how large the error is.
         seeded: an unstable coordinate below this share of ‖θ‖ was made by rounding, not by the flow: four units in the
             last place.
     """
@@ -83,6 +85,7 @@ class Thresholds(eqx.Module):
     channel_growth: float = 0.9
     ghost_curvature: float = 1e-4
     steady: float = 0.01
+    dwell_error: float = 0.1
     seeded: float = 4 * EPS
 
     def __str__(self) -> str:

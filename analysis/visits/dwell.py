@@ -19,8 +19,8 @@ from .units_flow import units_flow
 TOLERANCE, ACCUMULATED = 1e-4, 3e-4
 # Logarithms of ratios closer to one than this are left to the arithmetic mean, which is as good there.
 FLAT = 1e-3
-# Steps after which the search is given up: stiff, or a loss that never falls. A departure takes about thirty.
-STEPS = 1000
+# Steps after which the search is given up: stiff, or a loss that never falls. Departures take thirty to a hundred.
+STEPS = 300
 
 
 class Dwell(NamedTuple):
@@ -28,6 +28,13 @@ class Dwell(NamedTuple):
 
     time: float
     error: float
+
+
+def said_share(share: float) -> str:
+    """A share in per cent, rounded up to one digit: the bound stays one."""
+    percent = 100 * share
+    unit = 10.0 ** np.floor(np.log10(percent)) if percent > 0 else 1.0
+    return f"{np.ceil(percent / unit - 1e-9) * unit:.3g} %"
 
 
 def predicted_dwell(
