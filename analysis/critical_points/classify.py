@@ -125,7 +125,7 @@ def _blocks(known: Evidence) -> EmbeddedSpectrum | None:
     embedding = known.point.embedding
     if not isinstance(embedding, Embedding) or units_of(known.point.landscape.model) is None:
         return None
-    return embedded_spectrum(known.point.landscape, embedding, zero_threshold=known.zero_threshold)
+    return embedded_spectrum(known.point.landscape, embedding)
 
 
 def _minimum_or_undetermined(known: Evidence, why: str, blocks: EmbeddedSpectrum | None = None) -> Kind:
