@@ -1,5 +1,7 @@
 """Classification of critical points: strict, degenerate and non-smooth saddles, minima, flat channels, ghosts."""
 
+from typing import Any
+
 import numpy as np
 from diffrax import AbstractSolver
 from jaxtyping import Float
@@ -28,7 +30,7 @@ def classify(
     *,
     scales: Scales | None = None,
     starts: Float[np.ndarray, "k Nu"] | None = None,
-    solver: AbstractSolver | None = None,
+    solver: AbstractSolver[Any] | None = None,
     thresholds: Thresholds = STANDARD,
     follow_channels: bool = True,
 ) -> Kind:
@@ -82,7 +84,11 @@ def classify(
 
 
 def _without_point(
-    point: CriticalPoint, scales: Scales, solver: AbstractSolver | None, thresholds: Thresholds, follow_channels: bool
+    point: CriticalPoint,
+    scales: Scales,
+    solver: AbstractSolver[Any] | None,
+    thresholds: Thresholds,
+    follow_channels: bool,
 ) -> Kind | None:
     """The kind where there is no critical point, or none nearby."""
     far = point.distance > thresholds.far * float(np.linalg.norm(point.start))
