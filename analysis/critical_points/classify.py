@@ -1,12 +1,16 @@
 """Classification of critical points: strict, degenerate and non-smooth saddles, minima, flat channels, ghosts."""
 
+import dataclasses
 from typing import Any
 
+import equinox as eqx
 import numpy as np
 from diffrax import AbstractSolver
 from jaxtyping import Float
 
+from ...flows import flatten, unflatten
 from ...models.units import units_of
+from ..curvature.rounding import perturbed
 from ..curvature.scales import Scales
 from ..curvature.spectrum import DENSE_HESSIAN_LIMIT
 from ..embeddings.embedded_curvature import EmbeddedSpectrum, embedded_spectrum
@@ -127,11 +131,17 @@ def _without_hessian(known: Evidence) -> Kind:
 
 
 def _blocks(known: Evidence) -> EmbeddedSpectrum | None:
-    """The inertia of a point that was found as an embedding of a narrow network."""
-    embedding = known.point.embedding
-    if not isinstance(embedding, Embedding) or units_of(known.point.landscape.model) is None:
+    """The inertia of a point that was found as an embedding of a narrow network; what rounding makes counts as zero."""
+    embedding, landscape = known.point.embedding, known.point.landscape
+    if not isinstance(embedding, Embedding) or units_of(landscape.model) is None:
         return None
-    return embedded_spectrum(known.point.landscape, embedding)
+    found, errors = embedded_spectrum(landscape, embedding), []
+    for copy, theta in perturbed(landscape, flatten(embedding.narrow)):
+        other = embedded_spectrum(copy, eqx.tree_at(lambda e: e.narrow, embedding, unflatten(embedding.narrow, theta)))
+        pairs = zip(found.blocks, other.blocks, strict=True)
+        errors += [np.max(np.abs(a.eigenvalues - b.eigenvalues), initial=0.0) for a, b in pairs]
+    zero = max(found.zero_threshold, known.thresholds.rounding_safety * float(max(errors)))
+    return dataclasses.replace(found, zero_threshold=zero)
 
 
 def _minimum_or_undetermined(known: Evidence, why: str, blocks: EmbeddedSpectrum | None = None) -> Kind:
