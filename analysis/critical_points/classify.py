@@ -15,7 +15,10 @@ from ..curvature.scales import Scales
 from ..curvature.spectrum import DENSE_HESSIAN_LIMIT
 from ..embeddings.embedded_curvature import EmbeddedSpectrum, embedded_spectrum
 from ..embeddings.embedding import Embedding, LayeredEmbedding
+from ..embeddings.narrow_landscape import spare_units
 from ..leading_order.added_unit import AddedUnitForm
+from ..leading_order.sphere import STARTS, normal_vectors
+from ..leading_order.unit_effect import unit_effect
 from ..threads import in_one_thread
 from ..thresholds import STANDARD, Thresholds
 from .classify_by_hessian import classify_by_hessian
@@ -127,7 +130,24 @@ def _without_hessian(known: Evidence) -> Kind:
     if known.spare_lowers and blocks is not None:
         evidence = f"{LARGE}; by blocks of the embedding {blocks}, but a small unit lowers the loss"
         return Kind(name="degenerate saddle", order=order, added_unit_form=form, evidence=evidence, blocks=blocks)
+    higher = None if known.lowers or known.lower_bound_attained is not None else _higher_order(known)
+    if higher is not None:
+        evidence = f"{LARGE}; a small unit lowers the loss at order {higher}"
+        return Kind(name="degenerate saddle", order=higher, evidence=evidence, blocks=blocks)
     return _minimum_or_undetermined(known, LARGE, blocks)
+
+
+def _higher_order(known: Evidence) -> int | None:
+    """The order at which a unit to spare lowers the loss where its lowest-order form vanishes, as for tanh units."""
+    embedding, landscape = known.point.embedding, known.point.landscape
+    units = units_of(landscape.model)
+    if units is None or units.law.degree is not None or not isinstance(embedding, Embedding):
+        return None
+    if not units.law.zero or not any(spare_units(embedding)):
+        return None
+    effect = unit_effect(landscape, embedding)
+    q = effect.first_order(normal_vectors(STARTS, effect.u.size), safety=known.thresholds.rounding_safety)
+    return None if q is None else q + 1
 
 
 def _blocks(known: Evidence) -> EmbeddedSpectrum | None:

@@ -227,15 +227,22 @@ def test_units_that_a_search_left_at_zero_are_to_spare():
     assert spare_units(found) == (2, 0) and spare_units(embedding) == (0, 0)
 
 
-def test_large_networks_are_undetermined_without_a_reason():
-    """Above 3000 parameters, tanh units and a target that they see at third order only: what was established."""
-    x = np.asarray(normal(1, 30, 3))
-    q = np.linalg.qr(x)[0]
-    y = x[:, :1] ** 3 - q @ (q.T @ x[:, :1] ** 3)
-    model = network(tanh, np.zeros((800, 3)), np.zeros((800, 1)))
-    point = critical_point(Landscape(model, half_squared_error, (x, y)))
+def large(x, y):
+    """The kind of 800 tanh units at zero, above 3000 parameters."""
+    point = critical_point(Landscape(network(tanh, np.zeros((800, 3)), np.zeros((800, 1))), half_squared_error, (x, y)))
     # The point is critical as it stands, and was not solved for.
     kind = classify(eqx.tree_at(lambda p: p.refined, point, True))
-    assert kind.name == "undetermined" and kind.spectrum is None
-    assert "no dense Hessian" in kind.evidence
+    assert kind.spectrum is None and "no dense Hessian" in kind.evidence
+    return kind
+
+
+def test_large_networks_are_left_at_third_order_or_undetermined():
+    """Targets orthogonal to the inputs, which tanh units see by their cubes; and to these, on few inputs."""
+    x = np.asarray(normal(1, 30, 3))
+    q = np.linalg.qr(x)[0]
+    kind = large(x, x[:, :1] ** 3 - q @ (q.T @ x[:, :1] ** 3))
+    assert (kind.name, kind.order) == ("degenerate saddle", 4) and kind.index == 0
+    # Odd units see nothing of an even target on inputs in pairs ±x.
+    kind = large(np.vstack([x, -x]), np.vstack([x, x])[:, :1] ** 2)
+    assert kind.name == "undetermined"
     assert "no small unit was found that lowers the loss at order 2" in kind.evidence
