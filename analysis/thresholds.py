@@ -72,6 +72,8 @@ class Thresholds(eqx.Module):
             point: one, as what grows less may have changed otherwise.
         rate_agreement: a negative eigenvalue explains a departure if it is the rate, measured over an e-fold, to within
             this factor or its inverse: as the flow leaves the linear range rates change by as much.
+        dwell_error: a predicted dwell time is given if the error estimated for it is less than this share of it. With a
+            larger one the next order is not small, and says no more how large the error is.
         seeded: an unstable coordinate below this share of ‖θ‖ was made by rounding, not by the flow: four units in the
             last place.
     """
@@ -103,6 +105,7 @@ class Thresholds(eqx.Module):
     steady: float = 0.01
     left_growth: float = 1.0
     rate_agreement: float = 0.5
+    dwell_error: float = 0.1
     seeded: float = 4 * EPS
 
     def __str__(self) -> str:

@@ -1,5 +1,7 @@
 """Classification of critical points: strict, degenerate and non-smooth saddles, minima, flat channels, ghosts."""
 
+from typing import Any
+
 import numpy as np
 from diffrax import AbstractSolver
 from jaxtyping import Float
@@ -28,20 +30,30 @@ def classify(
     *,
     scales: Scales | None = None,
     starts: Float[np.ndarray, "k Nu"] | None = None,
-    solver: AbstractSolver | None = None,
+    solver: AbstractSolver[Any] | None = None,
     thresholds: Thresholds = STANDARD,
     follow_channels: bool = True,
 ) -> Kind:
     r"""The kind of a critical point.
 
-    In this order: where units that are zero have a kink there is no Hessian, and the positively homogeneous form of
-    an added unit decides; a negative eigenvalue makes a strict saddle; a positive semidefinite Hessian with a
-    dormant unit that can lower the loss at order p ≥ 3, or with a null direction along which the leading-order form of
-    the loss is negative, makes a degenerate saddle. A point without such a descent is a minimum if its loss is zero; if
-    its Hessian is positive definite; if the loss's derivative in the output is orthogonal to every unit (then no
-    network of any width does better, provided that the loss is convex in the sum of units, as squared errors are); if
-    its null space is tangent to a manifold of critical points (Morse–Bott); or if the leading-order form is positive on
-    all of the null space, as far as a search can tell. Anything else stays undetermined.
+    The first of these that holds decides.
+
+    - *Strict saddle*: a negative eigenvalue of the Hessian beyond its uncertainty or, without a Hessian, of a block of
+      it, or a small unit that lowers the loss at second order. *Non-smooth saddle*: the same where units that are zero
+      have a kink, by the positively homogeneous form of an added unit.
+    - *Degenerate saddle*: units to spare that lower the loss at an order p ≥ 3, or a null direction along which the
+      leading-order form of the loss falls.
+    - *Minimum*, for one of these reasons:
+      (1) the loss attains a lower bound: one that it declares, or that of all maps of the model's rank;
+      (2) the Hessian is positive definite beyond the uncertainty of the point;
+      (3) no unit helps: the loss is declared convex in the sum of units, and its derivative is orthogonal to all units,
+      so that no network of any width does better;
+      (4) the null space is tangent to orbits of symmetries or to an embedding's family of its dimension (Morse–Bott);
+      (5) the leading-order form is positive on all of the null space, as far as a search can tell;
+      (6) a family of critical points is followed in as many directions as the null space has.
+    - *Undetermined*, with what was established.
+
+    Without a Hessian, for large networks and at kinks, only reasons (1) and (3) remain.
 
     Where the gradient has no zero nearby, the flow is integrated for three decades of time: it is in a flat channel if
     it diverges along a channel to infinity. Failing that, a nonzero minimum of the speed is a ghost.
@@ -72,7 +84,11 @@ def classify(
 
 
 def _without_point(
-    point: CriticalPoint, scales: Scales, solver: AbstractSolver | None, thresholds: Thresholds, follow_channels: bool
+    point: CriticalPoint,
+    scales: Scales,
+    solver: AbstractSolver[Any] | None,
+    thresholds: Thresholds,
+    follow_channels: bool,
 ) -> Kind | None:
     """The kind where there is no critical point, or none nearby."""
     far = point.distance > thresholds.far * float(np.linalg.norm(point.start))

@@ -78,7 +78,7 @@ def gather(
     """
     attained = declared_bound_attained(point.landscape, point.theta, thresholds=thresholds)
     if isinstance(point.embedding, LayeredEmbedding):
-        added = _in_several_layers(point, scales, thresholds, attained is not None)
+        added = _in_several_layers(point, thresholds, attained is not None)
     else:
         added = _in_one_layer(point, starts, thresholds, attained is not None)
     no_unit = _no_unit_helps(point, added)
@@ -112,14 +112,12 @@ def _in_one_layer(
     return _Added(form=form, lowers=lowers, spare_lowers=lowers and spare > 0, added=added)
 
 
-def _in_several_layers(point: CriticalPoint, scales: Scales, thresholds: Thresholds, attained: bool) -> _Added:
+def _in_several_layers(point: CriticalPoint, thresholds: Thresholds, attained: bool) -> _Added:
     """The same for units in several layers, where one is added to each that has units to spare."""
     embedding, form = point.embedding, None
     assert isinstance(embedding, LayeredEmbedding)
     if any(spare_units(embedding)) and not attained:
-        form = added_units_form(
-            point.landscape, embedding, weight_scale=scales.weight, silent=thresholds.loss_silent * scales.loss
-        )
+        form = added_units_form(point.landscape, embedding, thresholds=thresholds)
     lowers = form is not None and form.order is not None
     found = "one small unit in each layer with units to spare lowers the loss"
     added = found if lowers else "no small units were found that lower the loss"

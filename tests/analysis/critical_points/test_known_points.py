@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 import sympy
 
+from known_points.deep_networks import DEPTHS, origin_of_chain
 from known_points.exact import decided, leading_form, sign
 from known_points.family import BASES, family, of_base, of_function, warped
 from known_points.functions import FLAT, FUNCTIONS, series
 from known_points.minima import MINIMA
-from known_points.networks import DEPTHS, network_family, origin_of_chain
+from known_points.networks import network_family
 from known_points.polynomials import Base, polynomial, polynomial_point
 from known_points.record import UNDETERMINED, Judgement, KnownPoint, judge
 from known_points.saddles import SADDLES, degenerate
