@@ -1,6 +1,7 @@
 """What a small unit added to a network does to the loss, to first order in its outgoing parameters."""
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from ...flows import Landscape
 from ...flows.landscapes.taylor import ORDER, gradient_series
 from ...models import UnitLaw
 from ...models.units import declared_units, width
+from ..curvature.rounding import perturbed
 from ..embeddings.embedding import Embedding
 from ..embeddings.narrow_landscape import NarrowLandscape, added_positions, narrow_landscape
 
@@ -69,6 +71,32 @@ class UnitEffect:
         wide = self.narrow.matrix
         products = self.narrow.landscape.hessian_products(wide @ self._at(np.zeros(self.u.size)), wide @ directions)
         return -(wide.T @ products)[self.v]
+
+    def _copies(self) -> Iterator["UnitEffect"]:
+        """The same on landscapes and at points in which every number is changed in its last place."""
+        for copy, point in perturbed(self.narrow.landscape, self.theta):
+            yield replace(self, narrow=replace(self.narrow, landscape=copy), theta=point)
+
+    def noise(self, directions: Float[np.ndarray, "k Nu"]) -> float:
+        r"""The error of rounding of $\|M(u)\|$.
+
+        Args:
+            directions: unit vectors u at which it is measured; not used where M is a matrix.
+
+        Returns:
+            The largest $\|\Delta M(u)\|$ on them, or on the whole sphere, when numbers are changed in their last place.
+        """
+        if self.law.order == 1 and self.law.smooth:
+            matrix = self.matrix
+            errors = [float(np.linalg.norm(copy.matrix - matrix, 2)) for copy in self._copies()]
+        else:
+            images = [self.lowest(u) for u in directions]
+            errors = [
+                float(np.linalg.norm(copy.lowest(u) - image))
+                for copy in self._copies()
+                for u, image in zip(directions, images, strict=True)
+            ]
+        return max(errors, default=0.0)
 
     def image_and_slope(self, u: Float[np.ndarray, " Nu"]) -> tuple[Float[np.ndarray, " Nv"], Float[np.ndarray, " Nu"]]:
         r"""M(u) to its lowest order q, and the gradient of $\|M\|^2 / 2$ in u.

@@ -37,7 +37,7 @@ def remarks(visits: Sequence[Visit]) -> list[str]:
             if grown > 1:
                 together = f"{grown} units{where} grew together, with no plateau between."
                 lines.append(f"Visits {number - 1} to {number}: {together}")
-        if visit.kind.name in ("no critical point", "undetermined", "ghost", "flat channel"):
+        if visit.kind.name in ("no critical point", "undetermined", "ghost", "flat channel", "saddle (left)"):
             lines.append(f"Visit {number}: {visit.kind.name}: {visit.kind.evidence}.")
         explained, form = visit.kind.null_space, visit.kind.null_space_form
         if explained and explained.unexplained and visit.kind.name != "degenerate saddle":
@@ -65,7 +65,7 @@ def _cells(visit: Visit) -> list[str]:
     passage, point, kind, escape = visit.passage, visit.critical_point, visit.kind, visit.escape
     widths = [f"{effective.width}{'' if effective.clear else '?'}" for effective in visit.effective_widths]
     types = [effective.embedding for effective in visit.effective_widths]
-    dwell = "stays" if passage.dwell is None else f"{passage.dwell:.4g}"
+    dwell = passage.stay if passage.dwell is None else f"{passage.dwell:.4g}"
     if escape is not None:
         dwell += f" ({_predicted_dwell(escape)})"
     found = point.converged

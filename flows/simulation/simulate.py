@@ -29,7 +29,7 @@ def simulate(
     data: Any,
     *,
     t1: float,
-    solver: dfx.AbstractSolver | None = None,
+    solver: dfx.AbstractSolver[Any] | None = None,
     rtol: float | None = None,
     atol: float | None = None,
     save_times: Iterable[float] | None = None,

@@ -10,6 +10,7 @@ import pytest
 from jaxtyping import Array
 from saddlescope.analysis import Thresholds, classify, critical_point, effective_width, itinerary
 from saddlescope.flows import Landscape, half_squared_error, simulate
+from saddlescope.flows.losses.declaration import declares
 from saddlescope.models import Dense, TwoLayer, linear, quadratic, relu
 from saddlescope.models.units import with_units
 
@@ -87,7 +88,7 @@ def bottleneck(model, data):
     [
         (valley, [0.0, 0.0], "loss_silent", -1.0),
         (valley, [0.0, 0.0], "flat_gradient", -1.0),
-        (valley, [0.0, 0.0], "loss_zero", 2.0),
+        (declares(lower_bound=0.5)(lambda model, data: valley(model, data)), [0.0, 0.0], "loss_zero", 2.0),
         (channel, [0.3, 0.4], "channel_growth", 1e9),
         (channel, [0.3, 0.4], "far", 1e9),
         (bottleneck, [0.3, 0.4], "ghost_curvature", 1e-300),
@@ -108,7 +109,7 @@ def test_a_form_counts_as_zero_below_its_threshold():
     network = TwoLayer(Dense(relu, inputs=2), width=2, scale=0.0, key=jax.random.key(1))
     point = critical_point(Landscape(network, half_squared_error, (x, y)))
     assert classify(point).name == "non-smooth saddle"
-    assert classify(point, thresholds=Thresholds(form_zero=1e9)).name != "non-smooth saddle"
+    assert classify(point, thresholds=Thresholds(rounding_safety=1e20)).name != "non-smooth saddle"
 
 
 @pytest.mark.parametrize(("name", "absurd"), [("near", 2.0), ("narrow_curvature", 1e9)])

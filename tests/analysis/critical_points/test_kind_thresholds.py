@@ -22,15 +22,12 @@ def kind_of(*rows, scales=None, **options):
     return classify(critical_point(separable(*rows, **options)), scales=scales)
 
 
-@pytest.mark.parametrize("level", [0.0, 3e-15, 3e-14, 1e-12])
-def test_a_loss_is_zero_to_rounding_only(level):
-    """A cubic saddle at a loss of some ε: a minimum if squared errors have come to zero there, that is to 1e-14."""
-    found = kind_of([level], [0, 0, 0, 1.0])
-    assert (found.name, found.order) == (("minimum", None) if level < 1e-14 else ("degenerate saddle", 3))
-    # Zero is relative to the losses of the flow.
-    assert kind_of([level], [0, 0, 0, 1.0], scales=Scales(loss=1e3)).name == (
-        "minimum" if level < 1e-11 else "degenerate saddle"
-    )
+@pytest.mark.parametrize("level", [0.0, 3e-15, 1e-12])
+def test_a_value_near_zero_is_no_reason(level):
+    """A cubic saddle stays one at a loss of zero or some ε: no bound is known that it attains."""
+    for scales in (Scales(), Scales(loss=1e3)):
+        found = kind_of([level], [0, 0, 0, 1.0], scales=scales)
+        assert (found.name, found.order) == ("degenerate saddle", 3)
 
 
 @pytest.mark.parametrize(
@@ -102,16 +99,15 @@ def test_a_zero_far_away_is_not_what_slows_a_flow_down():
     assert classify(near).name == "strict saddle"
 
 
-@pytest.mark.parametrize(("size", "name"), [(1e-6, "degenerate saddle"), (1e-10, "minimum")], ids=["seen", "rounding"])
-def test_a_small_unit_lowers_the_loss_by_what_it_does_or_by_rounding(size, name):
+@pytest.mark.parametrize("size", [1e-6, 1e-10, 1e-30])
+def test_a_small_unit_lowers_the_loss_whatever_the_units_of_the_loss(size):
     """One quadratic unit on y = size · 2x₀x₁: its form is the largest |eigenvalue| of ⟨y xxᵀ⟩, 4/3 of it."""
     x = jnp.array([[1.0, 1.0], [1.0, -1.0], [2.0, 0.0]])
     y = size * 2 * x[:, :1] * x[:, 1:]
     model = TwoLayer(Dense(quadratic, inputs=2), width=1, scale=0.0, key=jax.random.key(0))
     kind = classify(critical_point(Landscape(model, half_squared_error, (x, y))))
     assert kind.added_unit_form.strength == pytest.approx(4 / 3 * size, rel=1e-6)
-    assert kind.name == name
-    assert kind.order == (3 if name == "degenerate saddle" else None)
+    assert (kind.name, kind.order) == ("degenerate saddle", 3)
 
 
 class Factors(eqx.Module):
