@@ -77,18 +77,20 @@ def _time_to(landscape: Landscape, flow: ReducedFlow, level: float) -> Dwell | N
     if not np.all(flow.scale > 0) or flow.loss(0.0, flow.start) <= level:
         return None
     elapsed, lag, solver = 0.0, 0.0, _solver(flow)
-    rate = _lag_rate(landscape, flow, 0.0, flow.start)
+    rate = 0.0 if solver is None else _lag_rate(landscape, flow, 0.0, flow.start, solver.f)
     for _ in range(STEPS):
         if solver is None or solver.step() is not None or not np.all(np.isfinite(solver.y)):
             return None
-        path, start, end = solver.dense_output(), solver.t_old, solver.t
-        arrived = flow.loss(end, solver.y) <= level
+        start, end, y, velocity = solver.t_old, solver.t, solver.y, solver.f
+        arrived = flow.loss(end, y) <= level
         if arrived:
+            path = solver.dense_output()
             end = _crossing(lambda t, path=path, flow=flow: flow.loss(t, path(t)) - level, start, end)
-        before, rate = rate, _lag_rate(landscape, flow, end, path(end))
+            y, velocity = path(end), flow.velocity(end, path(end))
+        before, rate = rate, _lag_rate(landscape, flow, end, y, velocity)
         lag += (end - start) * _mean(before, rate)
         if arrived:
-            left, gradient = landscape.value_and_gradient(flow.parameters(end, path(end)))
+            left, gradient = landscape.value_and_gradient(flow.parameters(end, y))
             time = float(elapsed + end)
             lag += abs(float(left) - level) / float(gradient @ gradient)
             return Dwell(time=time, error=float(lag) / time + ACCUMULATED)
@@ -114,9 +116,9 @@ def _solver(flow: ReducedFlow) -> RK45 | None:
     return RK45(flow.velocity, 0.0, flow.start, np.inf, rtol=TOLERANCE, atol=absolute, first_step=first)
 
 
-def _lag_rate(landscape: Landscape, flow: ReducedFlow, t: float, y: np.ndarray) -> float:
+def _lag_rate(landscape: Landscape, flow: ReducedFlow, t: float, y: np.ndarray, velocity: np.ndarray) -> float:
     """The share of time that the full flow loses, whatever its sign: errors that cancel are still errors."""
-    velocity = flow.growing(flow.velocity(t, y))
+    velocity = flow.growing(velocity)
     defect = velocity + flow.seen(landscape.gradient(flow.parameters(t, y)))
     square = float(velocity @ velocity)
     return abs(float(defect @ velocity)) / square if square > 0 else 0.0

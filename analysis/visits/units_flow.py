@@ -113,11 +113,13 @@ class UnitsFlow:
         base, point, v = self._parts(t, y)
         x = np.zeros_like(point)
         of_u, of_v = self.manifold.u, self.manifold.v
-        gradient = self.landscape.gradient(point)
-        x[of_v] = -gradient[of_v]
-        # ∂_u ∂_v L v by a central difference, exact for squared errors, which are quadratic in v.
-        mixed = (self.landscape.gradient(point + v) - self.landscape.gradient(point - v)) / 2
-        x[of_u] = -gradient[of_u] - mixed[of_u]
+        # The odd and the even part in v, by central differences: exact for squared errors, which are quadratic in v.
+        ahead, behind = self.landscape.gradient(point + v), self.landscape.gradient(point - v)
+        x[of_v] = -(ahead + behind)[of_v] / 2
+        x[of_u] = -(ahead - behind)[of_u] / 2
+        # Without outgoing parameters of b, L(b + u) does not depend on u.
+        if np.any(base[of_v]):
+            x[of_u] -= self.landscape.gradient(point)[of_u]
         x = self._normal(x)
         if not self.moving:
             return x
