@@ -96,9 +96,7 @@ def _along_null_space(known: Evidence, found: Spectrum, explained: NullSpace) ->
         if family.confirmed:
             return _Decision("minimum", None, f"positive semidefinite, {family}")
         return _Decision("undetermined", None, f"positive semidefinite, but {family.reason}", form)
-    beyond = beyond_the_form(
-        point.landscape, point.theta, found, form, basis=basis, moved=moved, thresholds=thresholds
-    )
+    beyond = beyond_the_form(point.landscape, point.theta, found, form, basis=basis, moved=moved, thresholds=thresholds)
     if beyond.order is not None:
         return _Decision("degenerate saddle", beyond.order, f"degenerate, order {beyond.order}: {beyond.reason}", form)
     name = "minimum" if beyond.rises else "undetermined"

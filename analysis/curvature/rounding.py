@@ -28,10 +28,10 @@ def perturbed(
     Args:
         landscape: the loss; its data and the arrays that the loss closes over are changed.
         theta: the point.
-        moved: the distance by which a search moved to it: no coordinate is known better than that distance's last place.
+        moved: the distance by which a search moved to it: no coordinate is known better than to its last place.
 
     Yields:
-        Landscapes and points, the same in each call, and of the same structure and shapes: nothing is compiled for them.
+        Landscapes and points, the same in each call, of the same structure and shapes: nothing is compiled for them.
 
     Source: Higham (2002), "Accuracy and stability of numerical algorithms", Section 1.5, for backward errors; Moré &
     Wild (2011), "Estimating computational noise", for measuring them.
