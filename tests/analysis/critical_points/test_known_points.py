@@ -13,6 +13,7 @@ from known_points.networks import network_family
 from known_points.polynomials import Base, polynomial, polynomial_point
 from known_points.record import UNDETERMINED, Judgement, KnownPoint, judge
 from known_points.saddles import SADDLES, degenerate
+from known_points.written import written_points
 
 JUDGED: dict[str, Judgement] = {}
 # The share of points of order six or less that may stay undetermined.
@@ -136,6 +137,12 @@ def test_functions_that_are_no_polynomials(terms, base):
 @pytest.mark.parametrize("base", BASES[::4], ids=names(BASES[::4]))
 def test_polynomials_of_functions(base):
     check(warped(base))
+
+
+@pytest.mark.slow  # each is compiled by itself
+@pytest.mark.parametrize("case", written_points(), ids=lambda case: case.name)
+def test_points_as_a_user_writes_them(case):
+    check([case])
 
 
 def by_title(cases):
