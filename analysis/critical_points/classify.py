@@ -1,17 +1,24 @@
 """Classification of critical points: strict, degenerate and non-smooth saddles, minima, flat channels, ghosts."""
 
+import dataclasses
 from typing import Any
 
+import equinox as eqx
 import numpy as np
 from diffrax import AbstractSolver
 from jaxtyping import Float
 
+from ...flows import flatten, unflatten
 from ...models.units import units_of
+from ..curvature.rounding import perturbed
 from ..curvature.scales import Scales
 from ..curvature.spectrum import DENSE_HESSIAN_LIMIT
 from ..embeddings.embedded_curvature import EmbeddedSpectrum, embedded_spectrum
 from ..embeddings.embedding import Embedding, LayeredEmbedding
+from ..embeddings.narrow_landscape import spare_units
 from ..leading_order.added_unit import AddedUnitForm
+from ..leading_order.sphere import STARTS, normal_vectors
+from ..leading_order.unit_effect import unit_effect
 from ..threads import in_one_thread
 from ..thresholds import STANDARD, Thresholds
 from .classify_by_hessian import classify_by_hessian
@@ -123,15 +130,38 @@ def _without_hessian(known: Evidence) -> Kind:
     if known.spare_lowers and blocks is not None:
         evidence = f"{LARGE}; by blocks of the embedding {blocks}, but a small unit lowers the loss"
         return Kind(name="degenerate saddle", order=order, added_unit_form=form, evidence=evidence, blocks=blocks)
+    higher = None if known.lowers or known.lower_bound_attained is not None else _higher_order(known)
+    if higher is not None:
+        evidence = f"{LARGE}; a small unit lowers the loss at order {higher}"
+        return Kind(name="degenerate saddle", order=higher, evidence=evidence, blocks=blocks)
     return _minimum_or_undetermined(known, LARGE, blocks)
 
 
-def _blocks(known: Evidence) -> EmbeddedSpectrum | None:
-    """The inertia of a point that was found as an embedding of a narrow network."""
-    embedding = known.point.embedding
-    if not isinstance(embedding, Embedding) or units_of(known.point.landscape.model) is None:
+def _higher_order(known: Evidence) -> int | None:
+    """The order at which a unit to spare lowers the loss where its lowest-order form vanishes, as for tanh units."""
+    embedding, landscape = known.point.embedding, known.point.landscape
+    units = units_of(landscape.model)
+    if units is None or units.law.degree is not None or not isinstance(embedding, Embedding):
         return None
-    return embedded_spectrum(known.point.landscape, embedding, zero_threshold=known.zero_threshold)
+    if not units.law.zero or not any(spare_units(embedding)):
+        return None
+    effect = unit_effect(landscape, embedding)
+    q = effect.first_order(normal_vectors(STARTS, effect.u.size), safety=known.thresholds.rounding_safety)
+    return None if q is None else q + 1
+
+
+def _blocks(known: Evidence) -> EmbeddedSpectrum | None:
+    """The inertia of a point that was found as an embedding of a narrow network; what rounding makes counts as zero."""
+    embedding, landscape = known.point.embedding, known.point.landscape
+    if not isinstance(embedding, Embedding) or units_of(landscape.model) is None:
+        return None
+    found, errors = embedded_spectrum(landscape, embedding), []
+    for copy, theta in perturbed(landscape, flatten(embedding.narrow)):
+        other = embedded_spectrum(copy, eqx.tree_at(lambda e: e.narrow, embedding, unflatten(embedding.narrow, theta)))
+        pairs = zip(found.blocks, other.blocks, strict=True)
+        errors += [np.max(np.abs(a.eigenvalues - b.eigenvalues), initial=0.0) for a, b in pairs]
+    zero = max(found.zero_threshold, known.thresholds.rounding_safety * float(max(errors)))
+    return dataclasses.replace(found, zero_threshold=zero)
 
 
 def _minimum_or_undetermined(known: Evidence, why: str, blocks: EmbeddedSpectrum | None = None) -> Kind:

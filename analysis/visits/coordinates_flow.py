@@ -1,5 +1,7 @@
 """The flow near a critical point to leading order, in the coordinates of its Hessian."""
 
+import functools
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -35,18 +37,19 @@ class CoordinatesFlow:
     spectrum: Spectrum
     displacement: Vector
 
-    @property
+    # Kept, since it is read at every step: a large part of the eigenvectors.
+    @functools.cached_property
     def basis(self) -> Float[np.ndarray, "n k"]:
         """The eigenvectors along which x is measured, as columns."""
         vectors = self.spectrum.eigenvectors
         return vectors[:, : self.spectrum.index] if self.order == 2 else self.spectrum.null_space
 
-    @property
+    @functools.cached_property
     def start(self) -> Float[np.ndarray, " k"]:
         """The coordinates at time 0."""
         return self.basis.T @ self.displacement
 
-    @property
+    @functools.cached_property
     def scale(self) -> Float[np.ndarray, " k"]:
         """The largest coordinate."""
         return np.full(self.start.size, np.max(np.abs(self.start), initial=0.0))
@@ -63,9 +66,8 @@ class CoordinatesFlow:
 
     def loss(self, t: float, y: Float[np.ndarray, " k"]) -> float:
         """The loss to leading order, with what the other coordinates still add to it."""
-        rest = self._rest(t)
-        coordinates = self.spectrum.eigenvectors.T @ rest
-        loss = self.level + 0.5 * float(self.spectrum.eigenvalues @ coordinates**2)
+        rates, _, values = self._others
+        loss = self.level + 0.5 * float(rates @ (np.exp(-rates * t) * values) ** 2)
         if self.order == 2:
             return loss + 0.5 * float(self.spectrum.eigenvalues[: self.spectrum.index] @ y**2)
         # Euler: ∇F · x = p F for a form of order p.
@@ -84,22 +86,33 @@ class CoordinatesFlow:
         """The component along the eigenvectors of x."""
         return self.basis @ (self.basis.T @ vector)
 
-    def _rest(self, t: float) -> Vector:
-        """What the other coordinates contribute: those of positive curvature decay, null ones stay."""
+    @functools.cached_property
+    def _others(self) -> tuple[Float[np.ndarray, " m"], Float[np.ndarray, "n m"], Float[np.ndarray, " m"]]:
+        """Decay rates, directions and values at time 0 of the other coordinates; null ones stay."""
         values, vectors = self.spectrum.eigenvalues, self.spectrum.eigenvectors
         others = values > self.spectrum.zero_threshold
         if self.order == 2:
             others = np.arange(values.size) >= self.spectrum.index
-        decay = np.exp(-np.maximum(values[others], 0.0) * t)
-        return vectors[:, others] @ (decay * (vectors[:, others].T @ self.displacement))
+        # Where the others follow x already, they are a part of the expansion along it.
+        displacement = self.displacement if self.order == 2 else self.displacement - self._expansion(self.start)[0]
+        return np.maximum(values[others], 0.0), vectors[:, others], vectors[:, others].T @ displacement
+
+    @functools.cached_property
+    def _inverse(self) -> Callable[[Vector], Vector]:
+        """The Hessian's pseudo-inverse."""
+        return self.spectrum.pseudo_inverse()
+
+    def _rest(self, t: float) -> Vector:
+        """What the other coordinates contribute."""
+        rates, directions, values = self._others
+        return directions @ (np.exp(-rates * t) * values)
 
     def _expansion(self, y: Float[np.ndarray, " k"]) -> tuple[Vector, Vector]:
         r"""The relaxed displacement $d + a_2 + \ldots + a_{p-2}$, and $g_{p-1}$ of the gradient along it."""
         curve = np.zeros((max(self.order - 2, 1), self.point.size))
         curve[0] = self.basis @ y
-        relax = self.spectrum.pseudo_inverse()
         for k in range(2, self.order - 1):
-            curve[k - 1] = -relax(gradient_series(self.landscape, self.point, curve[: k - 1])[k])
+            curve[k - 1] = -self._inverse(gradient_series(self.landscape, self.point, curve[: k - 1])[k])
         return np.sum(curve, axis=0), gradient_series(self.landscape, self.point, curve)[self.order - 1]
 
 

@@ -1,5 +1,6 @@
 """How long a flow will stay near a saddle, predicted from its state at arrival, and within which error."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -17,6 +18,8 @@ from .units_flow import units_flow
 
 # Relative tolerance of a step, and of the tens of steps that a departure takes.
 TOLERANCE, ACCUMULATED = 1e-4, 3e-4
+# The first step moves the state by this share of itself. SciPy's choice has a unit of time.
+FIRST_STEP = 0.01
 # Logarithms of ratios closer to one than this are left to the arithmetic mean, which is as good there.
 FLAT = 1e-3
 # Steps after which the search is given up: stiff, or a loss that never falls. Departures take thirty to a hundred.
@@ -43,9 +46,10 @@ def predicted_dwell(
     r"""The time in which the loss falls from θ near a saddle to a level, by the saddle's leading-order form.
 
     The form's own flow is integrated, see `UnitsFlow` and `CoordinatesFlow`: all growing coordinates, from where they
-    are and in whatever direction, while the others relax. The full gradient is then evaluated along the predicted path
-    θ(t). With the defect $d = \dot x + \nabla_x L(\theta)$ of the growing coordinates x the true flow loses the time
-    $\int d \cdot \dot x / \|\dot x\|^2\,dt + (L(\theta(T)) - L) / \|\nabla L\|^2$ to first order, and this is the error.
+    are and in whatever direction, while the others relax. Its error is estimated by the full gradient along the
+    predicted path θ(t), T being the predicted time. With the defect $d = \dot x + \nabla_x L(\theta)$ of the growing
+    coordinates x, the full flow loses the time $\int d \cdot \dot x / \|\dot x\|^2\,dt$ on the way, to first order, and
+    needs $(L(\theta(T)) - L) / \|\nabla L\|^2$ more at its end. The integrand's size is integrated.
 
     Args:
         landscape: of the wide network.
@@ -73,35 +77,48 @@ def _time_to(landscape: Landscape, flow: ReducedFlow, level: float) -> Dwell | N
     if not np.all(flow.scale > 0) or flow.loss(0.0, flow.start) <= level:
         return None
     elapsed, lag, solver = 0.0, 0.0, _solver(flow)
-    rate = _lag_rate(landscape, flow, 0.0, flow.start)
+    rate = 0.0 if solver is None else _lag_rate(landscape, flow, 0.0, flow.start, solver.f)
     for _ in range(STEPS):
-        if solver.step() is not None or not np.all(np.isfinite(solver.y)):
+        if solver is None or solver.step() is not None or not np.all(np.isfinite(solver.y)):
             return None
-        path, end = solver.dense_output(), solver.t
-        arrived = flow.loss(end, solver.y) <= level
+        start, end, y, velocity = solver.t_old, solver.t, solver.y, solver.f
+        arrived = flow.loss(end, y) <= level
         if arrived:
-            end = brentq(lambda t: flow.loss(t, path(t)) - level, solver.t_old, end)
-        before, rate = rate, _lag_rate(landscape, flow, end, path(end))
-        lag += (end - solver.t_old) * _mean(before, rate)
+            path = solver.dense_output()
+            end = _crossing(lambda t, path=path, flow=flow: flow.loss(t, path(t)) - level, start, end)
+            y, velocity = path(end), flow.velocity(end, path(end))
+        before, rate = rate, _lag_rate(landscape, flow, end, y, velocity)
+        lag += (end - start) * _mean(before, rate)
         if arrived:
-            left, gradient = landscape.value_and_gradient(flow.parameters(end, path(end)))
-            time = elapsed + end
-            lag += abs(float(left - level)) / float(gradient @ gradient)
-            return Dwell(time=time, error=lag / time + ACCUMULATED)
+            left, gradient = landscape.value_and_gradient(flow.parameters(end, y))
+            time = float(elapsed + end)
+            lag += abs(float(left) - level) / float(gradient @ gradient)
+            return Dwell(time=time, error=float(lag) / time + ACCUMULATED)
         simpler = flow.relaxed(solver.y)
         if simpler is not None:
             elapsed, flow, solver = elapsed + solver.t, simpler, _solver(simpler)
     return None
 
 
-def _solver(flow: ReducedFlow) -> RK45:
-    """An integration of the flow, which ends with a level of the loss."""
-    return RK45(flow.velocity, 0.0, flow.start, np.inf, rtol=TOLERANCE, atol=TOLERANCE * flow.scale)
+def _crossing(function: Callable[[float], float], start: float, end: float) -> float:
+    """Where a function of time changes sign between two times."""
+    # In shares of the step, since the search has an absolute tolerance.
+    return start + (end - start) * float(brentq(lambda share: function(start + (end - start) * share), 0.0, 1.0))
 
 
-def _lag_rate(landscape: Landscape, flow: ReducedFlow, t: float, y: np.ndarray) -> float:
+def _solver(flow: ReducedFlow) -> RK45 | None:
+    """An integration of the flow, which ends with a level of the loss; `None` where nothing moves."""
+    speed = float(np.linalg.norm(flow.velocity(0.0, flow.start) / flow.scale))
+    if not speed > 0:
+        return None
+    first = FIRST_STEP * float(np.linalg.norm(flow.start / flow.scale)) / speed
+    absolute = TOLERANCE * flow.scale
+    return RK45(flow.velocity, 0.0, flow.start, np.inf, rtol=TOLERANCE, atol=absolute, first_step=first)
+
+
+def _lag_rate(landscape: Landscape, flow: ReducedFlow, t: float, y: np.ndarray, velocity: np.ndarray) -> float:
     """The share of time that the full flow loses, whatever its sign: errors that cancel are still errors."""
-    velocity = flow.growing(flow.velocity(t, y))
+    velocity = flow.growing(velocity)
     defect = velocity + flow.seen(landscape.gradient(flow.parameters(t, y)))
     square = float(velocity @ velocity)
     return abs(float(defect @ velocity)) / square if square > 0 else 0.0

@@ -234,10 +234,8 @@ def steady_rate(
 def _dwell(
     trajectory: Trajectory, passage: Passage, first: int, point: CriticalPoint, kind: Kind, fall: float
 ) -> Dwell | None:
-    """The predicted time from arrival until the loss is lower by `fall` than at the closest approach.
-
-    It is predicted from the first saved state after arrival, which is a step or less later.
-    """
+    """The predicted time from arrival until the loss is lower by `fall` than at the closest approach."""
+    # The first saved state after arrival is a step or less later.
     level = float(trajectory.losses[passage.index]) - fall
     later = predicted_dwell(trajectory.landscape, trajectory.thetas[first], point, kind, level)
     if later is None:

@@ -184,10 +184,10 @@ def passages(
         arrival, departure, speed = float(trajectory.ts[0]), None, trajectory.speeds[index]
         if k > 0:
             level = losses[k] + fraction * (losses[k - 1] - losses[k])
-            arrival = _crossing(trajectory, level, indices[k - 1], index)
+            arrival = _crossing(trajectory, float(level), indices[k - 1], index)
         if k + 1 < len(indices):
             level = losses[k] - fraction * (losses[k] - losses[k + 1])
-            departure = _crossing(trajectory, level, index, indices[k + 1])
+            departure = _crossing(trajectory, float(level), index, indices[k + 1])
         result.append(
             Passage(
                 index=index,

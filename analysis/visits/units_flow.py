@@ -76,8 +76,8 @@ class UnitsFlow:
 
     $\dot b = -\nabla L(b)$, the narrow network's own flow, which the units do not disturb; and
     $\dot x = -\nabla_x \left[ L(b + u) + \partial_v L(b + u)\, v \right]$. For dormant units the bracket is
-    $L(b) - \sum_i \langle M(u_i), v_i \rangle$, the leading-order form of each, M at the present b. Once b is so near to
-    its limit that it relaxes linearly, b is known in closed form, and x has no component of positive curvature any more.
+    $L(b) - \sum_i \langle M(u_i), v_i \rangle$, the leading-order form of each, M at the present b. Once b is so near
+    its limit that it relaxes linearly, it is known in closed form, and x is without components of positive curvature.
 
     Attributes:
         landscape: of the wide network.
@@ -113,11 +113,13 @@ class UnitsFlow:
         base, point, v = self._parts(t, y)
         x = np.zeros_like(point)
         of_u, of_v = self.manifold.u, self.manifold.v
-        gradient = self.landscape.gradient(point)
-        x[of_v] = -gradient[of_v]
-        # ∂_u ∂_v L v by a central difference, exact for squared errors, which are quadratic in v.
-        mixed = (self.landscape.gradient(point + v) - self.landscape.gradient(point - v)) / 2
-        x[of_u] = -gradient[of_u] - mixed[of_u]
+        # The odd and the even part in v, by central differences: exact for squared errors, which are quadratic in v.
+        ahead, behind = self.landscape.gradient(point + v), self.landscape.gradient(point - v)
+        x[of_v] = -(ahead + behind)[of_v] / 2
+        x[of_u] = -(ahead - behind)[of_u] / 2
+        # Without outgoing parameters of b, L(b + u) does not depend on u.
+        if np.any(base[of_v]):
+            x[of_u] -= self.landscape.gradient(point)[of_u]
         x = self._normal(x)
         if not self.moving:
             return x
@@ -149,12 +151,20 @@ class UnitsFlow:
             return None
         base, units = y[: self.base.size], y[self.base.size :]
         gradient = self.landscape.gradient(base)
-        coordinates = (decay.directions.T @ gradient) / decay.rates
-        limit = base - self.manifold.onto(decay.directions @ coordinates)
-        if np.linalg.norm(self.landscape.gradient(limit)) > LINEAR * np.linalg.norm(gradient):
+        limit = self._newton(base, gradient, decay)
+        left = self.landscape.gradient(limit)
+        if np.linalg.norm(left) > LINEAR * np.linalg.norm(gradient):
             return None
+        # What is left on the way matters for a while only, an error of the limit for all of the time to come.
+        limit = self._newton(limit, left, decay)
+        coordinates = decay.directions.T @ (base - limit)
         nearly = replace(self, base=limit, moving=False, relaxation=replace(decay, coordinates=coordinates))
         return replace(nearly, units=nearly._normal(units))
+
+    def _newton(self, base: Vector, gradient: Vector, decay: _Relaxation) -> Vector:
+        """The narrow network b after one step of Newton's method in the directions that decay."""
+        step = decay.directions @ ((decay.directions.T @ gradient) / decay.rates)
+        return base - self.manifold.onto(step)
 
     def _parts(self, t: float, y: np.ndarray) -> tuple[Vector, Vector, Vector]:
         """The narrow network b, b + u, and v."""

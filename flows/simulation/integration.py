@@ -223,7 +223,7 @@ def integrate(
         if saved is not None and (result := integration.restore(*saved)) is not None:
             return integration.outcome(result)
         restored = True
-        for stop in integration.stops:
+        for stop in integration.stops.tolist():
             while integration.now < stop and result is None:
                 result = integration.call(stop)
                 tell()
