@@ -22,7 +22,7 @@ class _Head(Architecture):
     rank: int = eqx.field(static=True, default=1)
     outputs: int = eqx.field(static=True, default=1)
 
-    def __check_init__(self):
+    def __check_init__(self) -> None:
         check_sizes(inputs=self.inputs, rank=self.rank, outputs=self.outputs)
 
     @property
@@ -103,7 +103,7 @@ class MergedAttention(Architecture):
     inputs: int = eqx.field(static=True)
     outputs: int = eqx.field(static=True, default=1)
 
-    def __check_init__(self):
+    def __check_init__(self) -> None:
         check_sizes(inputs=self.inputs, outputs=self.outputs)
 
     @property

@@ -7,11 +7,11 @@ import equinox as eqx
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from .activation import Activation, linear
-from .architecture import Architecture, check_scale, check_sizes
+from .architecture import Architecture, check_sizes
 from .declaration import Slot, Units
 from .features import Features
-from .initialisation import normal_array, normal_arrays, split_key
-from .unit_layer import Parameter, UnitLayer, first_units, unit_shapes
+from .initialisation import normal_array, split_key
+from .unit_layer import Parameter, UnitLayer, first_units
 
 
 class Deep(UnitLayer):
@@ -54,11 +54,10 @@ class Deep(UnitLayer):
         if not widths:
             raise ValueError("a network needs a width for each layer of units; got none.")
         check_sizes(**{f"width {k}": width for k, width in enumerate(widths)})
-        check_scale(scale)
         sizes = (*widths[1:], architecture.outputs)
-        self.architecture = dataclasses.replace(architecture, outputs=sizes[0])
         first, *keys = split_key(key, 2 * len(sizes))
-        self.parameters = normal_arrays(first, unit_shapes(self.architecture, widths[0]), scale)
+        below = dataclasses.replace(architecture, outputs=sizes[0])
+        super().__init__(below, width=widths[0], scale=scale, key=first)
         pairs, biased = zip(sizes, sizes[1:], strict=False), sizes[:-1] if bias else ()
         self.connections = tuple(normal_array(k, pair, scale) for k, pair in zip(keys[::2], pairs, strict=False))
         self.biases = tuple(normal_array(k, (size,), scale) for k, size in zip(keys[1::2], biased, strict=False))

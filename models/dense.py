@@ -33,7 +33,7 @@ class Dense(Architecture):
     outputs: int = eqx.field(static=True, default=1)
     bias: bool = eqx.field(static=True, default=False)
 
-    def __check_init__(self):
+    def __check_init__(self) -> None:
         check_sizes(inputs=self.inputs, outputs=self.outputs)
 
     @property
@@ -91,7 +91,7 @@ class Convolution(Architecture):
     stride: int = eqx.field(static=True, default=1)
     outputs: int = eqx.field(static=True, default=1)
 
-    def __check_init__(self):
+    def __check_init__(self) -> None:
         check_sizes(inputs=self.inputs, kernel=self.kernel, stride=self.stride, outputs=self.outputs)
         if self.kernel > self.inputs:
             raise ValueError(f"the kernel must fit the signal: kernel={self.kernel} > inputs={self.inputs}.")

@@ -1,5 +1,6 @@
 """Kinds where there is a Hessian: strict, degenerate, minimum, or undetermined, with the null space explained."""
 
+import functools
 from typing import NamedTuple
 
 from ..curvature.signs import critical_spectrum
@@ -96,28 +97,28 @@ def _along_null_space(known: Evidence, found: Spectrum, explained: NullSpace) ->
         if family.confirmed:
             return _Decision("minimum", None, f"positive semidefinite, {family}")
         return _Decision("undetermined", None, f"positive semidefinite, but {family.reason}", form)
-    beyond = beyond_the_form(
-        point.landscape, point.theta, found, form, basis=basis, moved=moved, thresholds=thresholds
-    )
+    beyond = beyond_the_form(point.landscape, point.theta, found, form, basis=basis, moved=moved, thresholds=thresholds)
     if beyond.order is not None:
         return _Decision("degenerate saddle", beyond.order, f"degenerate, order {beyond.order}: {beyond.reason}", form)
-    name = "minimum" if beyond.rises else "undetermined"
-    return _Decision(name, None, f"positive semidefinite; {beyond.reason}", form)
+    return _Decision(
+        "minimum" if beyond.rises else "undetermined", None, f"positive semidefinite; {beyond.reason}", form
+    )
 
 
 def _first_form(known: Evidence, found: Spectrum, explained: NullSpace) -> NullSpaceForm:
     """The leading-order form along the null directions that nothing explains, of as low an order as decides."""
-    point = known.point
-    for order in ORDERS:
-        form = null_space_form(
-            point.landscape,
-            point.theta,
+    low, high = (
+        functools.partial(
+            null_space_form,
+            known.point.landscape,
+            known.point.theta,
             found,
             basis=explained.directions,
-            moved=point.distance,
+            moved=known.point.distance,
             max_order=order,
             thresholds=known.thresholds,
         )
-        if form.order is not None:
-            break
-    return form
+        for order in ORDERS
+    )
+    form = low()
+    return high() if form.order is None else form

@@ -21,8 +21,8 @@ from .refine import RANK, descend_to_critical_point, is_critical, solve_gradient
 
 # Units that are equal, parallel or zero to half the digits are so at a critical point that is taken as it stands.
 SAME = 1e-7
-# A critical point explains a start if it lies no farther away than so many Newton steps, and its loss differs by no more
-# than so many times what a step changes: beside a point of order p it lies p − 1 steps away.
+# A critical point explains a start if it lies no farther away than so many Newton steps, or its loss differs by no more
+# than so many times what a step changes: a point of order p lies p − 1 steps away.
 EXPLAINED = 10.0
 # Networks of more parameters are not examined for it: it takes a Hessian and its decomposition at each visit.
 WHOLE_LIMIT = 1000
@@ -130,18 +130,26 @@ def _explains(
 
     A flow may have converged with units that are almost but not exactly equal: the critical point at which they are
     equal is then another one.
+
+    Args:
+        landscape: of the wide network.
+        start: the wide network at the closest approach.
+        theta: the reduced network's critical point, embedded.
+        thresholds: `near`.
+
+    Returns:
+        Whether it is: not if Newton's step at the start is short, the point far away and its loss another one.
     """
-    distance = float(np.linalg.norm(theta - start))
-    small = distance <= thresholds.near * float(np.linalg.norm(start))
-    if small or start.size > WHOLE_LIMIT:
+    distance, near = float(np.linalg.norm(theta - start)), thresholds.near * float(np.linalg.norm(start))
+    if distance <= near or start.size > WHOLE_LIMIT:
         return True
     (value, gradient), matrix = landscape.value_and_gradient(start), landscape.hessian(start)
     if not (np.all(np.isfinite(gradient)) and np.all(np.isfinite(matrix))):
         return True
-    step = np.linalg.lstsq(matrix, gradient, rcond=RANK)[0]
+    step = float(np.linalg.norm(np.linalg.lstsq(matrix, gradient, rcond=RANK)[0]))
     change = abs(float(landscape.value(theta) - value))
-    expected = float(np.linalg.norm(gradient) * np.linalg.norm(step)) + np.finfo(start.dtype).eps * abs(float(value))
-    return distance <= EXPLAINED * float(np.linalg.norm(step)) or change <= EXPLAINED * expected
+    expected = float(np.linalg.norm(gradient)) * step + np.finfo(start.dtype).eps * abs(float(value))
+    return step > near or distance <= EXPLAINED * step or change <= EXPLAINED * expected
 
 
 def _narrow_candidates(narrow: NarrowLandscape, thresholds: Thresholds) -> Iterator[Float[np.ndarray, " m"]]:

@@ -11,6 +11,7 @@ from ...models.units import layers_of, units_of
 from ..curvature.scales import Scales
 from ..embeddings.embedding import Embedding, LayeredEmbedding
 from ..embeddings.narrow_landscape import spare_units
+from ..embeddings.reduction import without_zero_units
 from ..leading_order.added_unit import AddedUnitForm, added_unit_form
 from ..leading_order.added_units import AddedUnitsForm, added_units_form
 from ..thresholds import Thresholds
@@ -26,7 +27,7 @@ class Evidence(eqx.Module):
     """A critical point with the evidence on it other than its Hessian.
 
     Attributes:
-        point: the critical point, refined and converged.
+        point: the critical point, refined and converged; its embedding without units that are zero.
         scales: characteristic scales of the flow.
         thresholds: what counts as zero.
         form: the leading-order form of an added unit, or of one in each layer with room; `None` where none was
@@ -37,7 +38,6 @@ class Evidence(eqx.Module):
         smooth: whether the loss is twice differentiable at the point.
         lower_bound_attained: the sentence that the loss attains a lower bound, `None` where it is not known to.
         no_unit_helps: the sentence that no network of any width has a lower loss, `None` where that is not known.
-        zero_threshold: |λ| up to which an eigenvalue counts as zero; `None` to decide by the spectrum at hand.
     """
 
     point: CriticalPoint
@@ -50,7 +50,6 @@ class Evidence(eqx.Module):
     smooth: bool
     lower_bound_attained: str | None
     no_unit_helps: str | None
-    zero_threshold: float | None
 
 
 class _Added(NamedTuple):
@@ -76,9 +75,12 @@ def gather(
     Returns:
         The evidence.
     """
+    if point.embedding is not None:
+        size = float(max(np.linalg.norm(point.start), np.linalg.norm(point.theta)))
+        point = eqx.tree_at(lambda p: p.embedding, point, without_zero_units(point.embedding, size=size))
     attained = declared_bound_attained(point.landscape, point.theta, thresholds=thresholds)
     if isinstance(point.embedding, LayeredEmbedding):
-        added = _in_several_layers(point, scales, thresholds, attained is not None)
+        added = _in_several_layers(point, thresholds, attained is not None)
     else:
         added = _in_one_layer(point, starts, thresholds, attained is not None)
     no_unit = _no_unit_helps(point, added)
@@ -95,7 +97,6 @@ def gather(
         smooth=_is_smooth(point),
         lower_bound_attained=attained,
         no_unit_helps=no_unit,
-        zero_threshold=_zero_threshold(point, scales, thresholds),
     )
 
 
@@ -108,18 +109,17 @@ def _in_one_layer(
         form = added_unit_form(point.landscape, embedding=embedding, starts=starts, thresholds=thresholds)
         (spare,) = spare_units(embedding)
     lowers = form is not None and form.lowers(thresholds) and not attained
-    added = "a small unit lowers the loss" if lowers else "no small unit was found that lowers the loss"
+    order = "" if form is None else f" at order {form.order}"
+    added = "a small unit lowers the loss" if lowers else f"no small unit was found that lowers the loss{order}"
     return _Added(form=form, lowers=lowers, spare_lowers=lowers and spare > 0, added=added)
 
 
-def _in_several_layers(point: CriticalPoint, scales: Scales, thresholds: Thresholds, attained: bool) -> _Added:
+def _in_several_layers(point: CriticalPoint, thresholds: Thresholds, attained: bool) -> _Added:
     """The same for units in several layers, where one is added to each that has units to spare."""
     embedding, form = point.embedding, None
     assert isinstance(embedding, LayeredEmbedding)
     if any(spare_units(embedding)) and not attained:
-        form = added_units_form(
-            point.landscape, embedding, weight_scale=scales.weight, silent=thresholds.loss_silent * scales.loss
-        )
+        form = added_units_form(point.landscape, embedding, thresholds=thresholds)
     lowers = form is not None and form.order is not None
     found = "one small unit in each layer with units to spare lowers the loss"
     added = found if lowers else "no small units were found that lower the loss"
@@ -152,12 +152,3 @@ def _no_unit_helps(point: CriticalPoint, added: _Added) -> str | None:
     homogeneous = units.law.degree is not None and units.law.field == "real" and units.law.smooth
     convex = units.additive and convex_in_output(point.landscape.loss)
     return NO_UNIT_HELPS if homogeneous and convex else None
-
-
-def _zero_threshold(point: CriticalPoint, scales: Scales, thresholds: Thresholds) -> float | None:
-    """|λ| up to which the sign of an eigenvalue is uncertain, as the point is known only to finite accuracy."""
-    if scales.curvature is None or scales.gradient == 0:
-        return None
-    # Where the loss is of third order a gradient of g leaves the point uncertain by √g, and its eigenvalues as much.
-    accuracy = max(point.gradient_norm / scales.gradient, np.finfo(float).eps)
-    return thresholds.eigenvalue_safety * scales.curvature * float(np.sqrt(accuracy))

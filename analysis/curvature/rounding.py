@@ -1,5 +1,6 @@
 """Rounding: how far derivatives of a landscape are known, measured by changing its numbers in their last place."""
 
+import weakref
 from collections.abc import Iterator
 from typing import Any
 
@@ -27,21 +28,36 @@ def perturbed(
     Args:
         landscape: the loss; its data and the arrays that the loss closes over are changed.
         theta: the point.
-        moved: the distance by which a search moved to it: no coordinate is known better than that distance's last place.
+        moved: the distance by which a search moved to it: no coordinate is known better than to its last place.
 
     Yields:
-        Landscapes and points, the same in each call, and of the same structure and shapes: nothing is compiled for them.
+        Landscapes and points, the same in each call, of the same structure and shapes: nothing is compiled for them.
 
     Source: Higham (2002), "Accuracy and stability of numerical algorithms", Section 1.5, for backward errors; Moré &
     Wild (2011), "Estimating computational noise", for measuring them.
     """
-    random = np.random.default_rng(0)
-    numbers = (landscape.data, landscape.program.constants)
-    for _ in range(COPIES):
-        changed = jax.tree.map(lambda leaf: _changed(leaf, random), numbers)
-        copy = eqx.tree_at(lambda copy: (copy.data, copy.program.constants), landscape, changed)
+    for number, copy in enumerate(_copies(landscape)):
+        random = np.random.default_rng(number)
         searched = moved * np.finfo(theta.dtype).eps * random.standard_normal(theta.shape)
         yield copy, _changed(theta, random) + searched.astype(theta.dtype)
+
+
+# By the landscape's identity: they are asked for several times in a classification, and made anew would have to be
+# flattened anew for every call of a compiled function.
+_KNOWN: dict[int, list[Landscape]] = {}
+
+
+def _copies(landscape: Landscape) -> list[Landscape]:
+    """The landscape with changed data and constants, kept as long as the landscape itself."""
+    if id(landscape) not in _KNOWN:
+        random, copies = np.random.default_rng(0), []
+        for _ in range(COPIES):
+            numbers = (landscape.data, landscape.program.constants)
+            changed = jax.tree.map(lambda leaf: _changed(leaf, random), numbers)
+            copies.append(eqx.tree_at(lambda copy: (copy.data, copy.program.constants), landscape, changed))
+        _KNOWN[id(landscape)] = copies
+        weakref.finalize(landscape, _KNOWN.pop, id(landscape), None)
+    return _KNOWN[id(landscape)]
 
 
 def _changed(leaf: Any, random: np.random.Generator) -> Any:

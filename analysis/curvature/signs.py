@@ -14,8 +14,8 @@ from .spectrum import Spectrum, hessian
 STEPS = 4.0
 # Eigenvalues examined, the smallest: what is uncertain is small.
 EXAMINED = 100
-# A step that changes an eigenvalue by more than this factor has nothing to do with the distance from a critical point: it
-# is rounding over rounding, as along orbits of symmetries.
+# A step that changes an eigenvalue by more than this factor has nothing to do with the distance from a critical point:
+# it is rounding over rounding, as along orbits of symmetries.
 WILD = 1e3
 # Directions of such steps are left out from the smallest eigenvalue up, those within this factor of it together.
 GROWTH = 2.0

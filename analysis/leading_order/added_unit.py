@@ -66,8 +66,8 @@ class AddedUnitForm(eqx.Module):
         return self.strength * (q / p) ** (q / 2) * p**0.5
 
     def __str__(self) -> str:
-        if self.strength == 0:
-            return f"form of an added unit: zero at order {self.order}, no small unit lowers the loss"
+        if not self.lowers():
+            return f"form of an added unit: zero to rounding at order {self.order}, no small unit lowers the loss"
         count = len(self.maximisers)
         return (
             f"form of an added unit: order {self.order}, strength {self.strength:.6g}, "

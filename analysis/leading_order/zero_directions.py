@@ -150,6 +150,16 @@ def _relaxed(
     r"""The coefficients of the loss along $s d + s^2 (a_2 + w_2) + \dots$, both relaxed, order by order.
 
     $w_j$ answers to the gradient of order $p + j - 2$, as the form's second derivative is of order $p - 2$ in s.
+
+    Args:
+        reduced: the reduction.
+        c: the zero direction, in coefficients of the basis.
+        p: order of the form.
+        stiff: orthonormal directions of the null space in which the form has a second derivative, as columns.
+        curvatures: these second derivatives.
+
+    Returns:
+        The coefficients.
     """
     highest, d = reduced.highest, reduced.basis @ c
     curve = np.zeros((highest - 1, d.size))

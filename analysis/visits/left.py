@@ -15,17 +15,18 @@ from .passages import Passage
 
 
 def departure_rate(trajectory: Trajectory, passage: Passage) -> tuple[float, float]:
-    r"""How the speed grows from closest approach to departure.
+    r"""How the speed grows from closest approach to departure, or to the end of a flow that was leaving.
 
     Args:
         trajectory: the flow.
-        passage: one that the flow left.
+        passage: one that the flow left, or was leaving.
 
     Returns:
         The rate $d\ln\|\nabla L\|/dt$ over the last e-fold, |λ| along an unstable direction and 0 where there is
         less growth, and the number of e-folds.
     """
-    last = int(np.searchsorted(trajectory.ts, passage.departure))
+    end = trajectory.ts[-1] if passage.departure is None else passage.departure
+    last = int(np.searchsorted(trajectory.ts, end))
     between = slice(passage.index, last + 1)
     ts, speeds = trajectory.ts[between], trajectory.speeds[between]
     growing = np.log(np.maximum(speeds, np.finfo(float).tiny))
@@ -55,7 +56,7 @@ def unless_left(
     Returns:
         The kind itself, unless it is a minimum that the flow left.
     """
-    if kind.name != "minimum" or passage.departure is None:
+    if kind.name != "minimum" or (passage.departure is None and not passage.leaving):
         return kind
     rate, e_folds = departure_rate(trajectory, passage)
     rounding = thresholds.loss_silent * float(np.max(np.abs([point.loss, np.ptp(trajectory.losses)])))

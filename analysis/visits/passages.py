@@ -19,6 +19,8 @@ class Passage(eqx.Module):
         arrival: when 90 % of the drop from the visit before were done (0 for the first).
         departure: when 10 % of the drop to the next visit were done; `None` for the last.
         at_noise: whether the speed at closest approach was below the integrator's noise floor.
+        leaving: of the last: whether the flow ended while it was leaving, its speed having grown by as much as stands
+            out.
     """
 
     index: int
@@ -26,15 +28,21 @@ class Passage(eqx.Module):
     arrival: float
     departure: float | None
     at_noise: bool
+    leaving: bool = False
 
     @property
     def dwell(self) -> float | None:
         """Dwell time: departure − arrival, or `None` where the flow did not leave."""
         return None if self.departure is None else self.departure - self.arrival
 
+    @property
+    def stay(self) -> str:
+        """Of the last passage: whether the flow stays there or was leaving when it ended."""
+        return "leaving" if self.leaving else "stays"
+
     def __str__(self) -> str:
         left = "never within the flow" if self.departure is None else f"t = {self.departure:.5g}"
-        dwell = "stays" if self.dwell is None else f"dwell time {self.dwell:.5g}"
+        dwell = self.stay if self.dwell is None else f"dwell time {self.dwell:.5g}"
         noise = ", below the noise floor of the integrator" if self.at_noise else ""
         return (
             f"passage at t = {self.time:.5g}: {dwell}\n"
@@ -170,16 +178,16 @@ def passages(
     """
     floor = noise_floor(trajectory, curvature=curvature, safety=thresholds.noise_safety)
     indices = closest_approaches(trajectory.speeds, floor, thresholds.prominence).tolist()
-    losses, fraction = trajectory.losses[indices], thresholds.drop_fraction
+    losses, fraction, beyond = trajectory.losses[indices], thresholds.drop_fraction, 10**thresholds.prominence
     result = []
     for k, index in enumerate(indices):
-        arrival, departure = float(trajectory.ts[0]), None
+        arrival, departure, speed = float(trajectory.ts[0]), None, trajectory.speeds[index]
         if k > 0:
             level = losses[k] + fraction * (losses[k - 1] - losses[k])
-            arrival = _crossing(trajectory, level, indices[k - 1], index)
+            arrival = _crossing(trajectory, float(level), indices[k - 1], index)
         if k + 1 < len(indices):
             level = losses[k] - fraction * (losses[k] - losses[k + 1])
-            departure = _crossing(trajectory, level, index, indices[k + 1])
+            departure = _crossing(trajectory, float(level), index, indices[k + 1])
         result.append(
             Passage(
                 index=index,
@@ -187,6 +195,7 @@ def passages(
                 arrival=arrival,
                 departure=departure,
                 at_noise=bool(trajectory.speeds[index] <= floor[index]),
+                leaving=departure is None and bool(trajectory.speeds[-1] >= beyond * max(speed, floor[index])),
             )
         )
     return tuple(result)

@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -17,7 +18,7 @@ def logarithm(u: Array) -> Array:
     return ps.antiderivative(jnp.log(u[0]), ps.quotient(ps.derivative(u), u[:-1]))
 
 
-def _by_slope(function: Callable, slope: Callable[[Array], Array]) -> Callable[[Array], Array]:
+def _by_slope(function: Callable[..., Any], slope: Callable[[Array], Array]) -> Callable[[Array], Array]:
     """A function by its derivative, an expression in series."""
     return lambda u: ps.antiderivative(function(u[0]), ps.product(slope(u[:-1]), ps.derivative(u)))
 
@@ -75,7 +76,7 @@ def _sign(u: Array) -> Array:
     return ps.exceeds(u, zero).astype(u.dtype) - ps.exceeds(zero, u).astype(u.dtype)
 
 
-FUNCTIONS: dict[str, Callable] = {
+FUNCTIONS: dict[str, Callable[..., Any]] = {
     "add": lambda u, w: u + w,
     "add_any": lambda u, w: u + w,
     "sub": lambda u, w: u - w,
@@ -106,7 +107,7 @@ FUNCTIONS: dict[str, Callable] = {
     "erf": _by_slope(lax.erf, _bell),
     "erfc": _by_slope(lax.erfc, lambda u: -_bell(u)),
 }
-COMPARISONS: dict[str, Callable] = {
+COMPARISONS: dict[str, Callable[..., Any]] = {
     "gt": ps.exceeds,
     "lt": lambda u, w: ps.exceeds(w, u),
     "ge": functools.partial(ps.exceeds, ties=True),

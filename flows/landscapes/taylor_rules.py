@@ -87,7 +87,7 @@ def _applied(operation: Any, arguments: list[Any]) -> list[Any]:
     raise NotImplementedError(f"Taylor arithmetic has no rule for the operation {name!r}.")
 
 
-def _bound(primitive: Any, arguments: Sequence[Any], params: dict) -> list[Any]:
+def _bound(primitive: Any, arguments: Sequence[Any], params: dict[str, Any]) -> list[Any]:
     results = primitive.bind(*arguments, **params)
     return list(results) if primitive.multiple_results else [results]
 
@@ -117,7 +117,7 @@ def _multiplied(a: Any, b: Any, **params: Any) -> Series:
     return Series(ps.product(u, w) if isinstance(a, Series) and isinstance(b, Series) else u * w)
 
 
-def _bilinear(a: Any, b: Any, *, bind: Callable, **params: Any) -> Series:
+def _bilinear(a: Any, b: Any, *, bind: Callable[..., Any], **params: Any) -> Series:
     """A product of arrays; of two series it is summed over their coefficients."""
     if not isinstance(a, Series):
         return Series(jax.vmap(lambda row: bind(a, row))(b.rows))
@@ -126,7 +126,7 @@ def _bilinear(a: Any, b: Any, *, bind: Callable, **params: Any) -> Series:
     return Series(ps.product(a.rows, b.rows, lambda u, w: jnp.sum(jax.vmap(bind)(u, w), 0)))
 
 
-def _contracted(a: Any, b: Any, *, bind: Callable, **params: Any) -> Series:
+def _contracted(a: Any, b: Any, *, bind: Callable[..., Any], **params: Any) -> Series:
     """`dot_general`; of two series the sum over their coefficients is one more contraction."""
     if not (isinstance(a, Series) and isinstance(b, Series)):
         return _bilinear(a, b, bind=bind)
@@ -159,13 +159,13 @@ def _product_over(a: Series, *, axes: tuple[int, ...], **params: Any) -> Series:
     return Series(functools.reduce(ps.product, factors, ps.constant(jnp.ones_like(rows[0, 0]), len(rows))))
 
 
-def _extreme_over(sign: int) -> Callable:
+def _extreme_over(sign: int) -> Callable[..., Any]:
     return lambda a, *, axes, **params: Series(sign * ps.largest(sign * a.rows, axes))
 
 
 # Constant as far as derivatives go.
 CONSTANT = frozenset("stop_gradient floor ceil round is_finite".split())
-SPECIAL: dict[str, Callable] = {
+SPECIAL: dict[str, Callable[..., Any]] = {
     "mul": _multiplied,
     "div": _divided,
     "dot_general": _contracted,
@@ -198,14 +198,14 @@ def _wrapped(leaves: Sequence[Array], kinds: Sequence[Any]) -> list[Any]:
     return [Series(leaf) if _is_float(kind.aval) else leaf for leaf, kind in zip(leaves, kinds, strict=True)]
 
 
-def _conditional(params: dict, arguments: list[Any], size: int) -> list[Any]:
+def _conditional(params: dict[str, Any], arguments: list[Any], size: int) -> list[Any]:
     branches = params["branches"]
     index, *operands = _leaves(arguments, size)
     leaves = lax.switch(index, [_on_leaves(branch, size) for branch in branches], *operands)
     return _wrapped(leaves, branches[0].jaxpr.outvars)
 
 
-def _loop(params: dict, arguments: list[Any], size: int) -> list[Any]:
+def _loop(params: dict[str, Any], arguments: list[Any], size: int) -> list[Any]:
     """`scan`: the coefficients of what it runs over are moved behind the axis that it runs along, and back."""
     body, fixed, carried = params["jaxpr"], params["num_consts"], params["num_consts"] + params["num_carry"]
     function, leaves = _on_leaves(body, size), _leaves(arguments, size)
@@ -222,7 +222,7 @@ def _loop(params: dict, arguments: list[Any], size: int) -> list[Any]:
     return _wrapped([*carry, *ys], kinds)
 
 
-def _open_loop(params: dict, arguments: list[Any], size: int) -> list[Any]:
+def _open_loop(params: dict[str, Any], arguments: list[Any], size: int) -> list[Any]:
     """`while`: its condition sees the series."""
     leaves, ahead = _leaves(arguments, size), params["cond_nconsts"]
     start = ahead + params["body_nconsts"]
@@ -235,4 +235,4 @@ def _open_loop(params: dict, arguments: list[Any], size: int) -> list[Any]:
     return _wrapped(leaves, params["body_jaxpr"].jaxpr.outvars)
 
 
-CONTROL: dict[str, Callable] = {"cond": _conditional, "scan": _loop, "while": _open_loop}
+CONTROL: dict[str, Callable[..., Any]] = {"cond": _conditional, "scan": _loop, "while": _open_loop}

@@ -73,6 +73,9 @@ class Checkpoint:
         ValueError: when the path is a folder, or in none.
     """
 
+    path: Path
+    identity: dict[str, str]
+
     def __init__(self, path: str | Path, identity: dict[str, str]):
         self.path, self.identity = Path(path), identity
         if self.path.is_dir() or not self.path.parent.is_dir():

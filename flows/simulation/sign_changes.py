@@ -80,7 +80,14 @@ class SignChangeRecorder:
         tolerances: rtol and atol.
     """
 
-    def __init__(self, landscape: Landscape, functions: Mapping[str, Callable], tolerances: tuple[float, float]):
+    landscape: Landscape
+    tolerances: tuple[float, float]
+    functions: dict[str, Traced]
+    progress: Progress
+
+    def __init__(
+        self, landscape: Landscape, functions: Mapping[str, Callable[..., Any]], tolerances: tuple[float, float]
+    ):
         self.landscape, self.tolerances = landscape, tolerances
         self.functions = {name: traced_quantity(landscape, function) for name, function in functions.items()}
         self.progress = Progress(found={name: SignChanges.none() for name in self.functions}, recent=None)
@@ -90,13 +97,13 @@ class SignChangeRecorder:
         """The sign changes found so far, by name."""
         return self.progress.found
 
-    def search(self, last: Steps, steps: Steps, solver: dfx.AbstractSolver) -> Progress:
+    def search(self, last: Steps, steps: Steps, solver: dfx.AbstractSolver[Any]) -> Progress:
         """Searches the accepted steps (one or more) that follow the record `last`; changes nothing."""
         run = join([last if self.progress.recent is None else self.progress.recent, steps])
         found = {name: self._search(name, run, len(steps), solver) for name in self.functions}
         return Progress(found=found, recent=run[-1 - BEHIND :])
 
-    def _search(self, name: str, run: Steps, count: int, solver: dfx.AbstractSolver) -> SignChanges:
+    def _search(self, name: str, run: Steps, count: int, solver: dfx.AbstractSolver[Any]) -> SignChanges:
         """The sign changes found so far and on the last `count` of some steps, in order of time."""
         function = self.functions[name]
         # Padded to one shape, so that it is compiled once.
@@ -118,7 +125,7 @@ class SignChangeRecorder:
         new = SignChanges(times=np.array(times), entries=entries, directions=directions)
         return _in_order(join([self.found[name], new]))
 
-    def _locate(self, function: Traced, pair: Steps, entry: int, solver: dfx.AbstractSolver) -> float:
+    def _locate(self, function: Traced, pair: Steps, entry: int, solver: dfx.AbstractSolver[Any]) -> float:
         """The time between two accepted steps at which one entry passes zero."""
 
         def value(record: Steps) -> float:

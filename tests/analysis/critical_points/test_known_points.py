@@ -4,14 +4,16 @@ import numpy as np
 import pytest
 import sympy
 
+from known_points.deep_networks import DEPTHS, origin_of_chain
 from known_points.exact import decided, leading_form, sign
 from known_points.family import BASES, family, of_base, of_function, warped
 from known_points.functions import FLAT, FUNCTIONS, series
 from known_points.minima import MINIMA
-from known_points.networks import DEPTHS, network_family, origin_of_chain
+from known_points.networks import network_family
 from known_points.polynomials import Base, polynomial, polynomial_point
 from known_points.record import UNDETERMINED, Judgement, KnownPoint, judge
 from known_points.saddles import SADDLES, degenerate
+from known_points.written import written_points
 
 JUDGED: dict[str, Judgement] = {}
 # The share of points of order six or less that may stay undetermined.
@@ -135,6 +137,12 @@ def test_functions_that_are_no_polynomials(terms, base):
 @pytest.mark.parametrize("base", BASES[::4], ids=names(BASES[::4]))
 def test_polynomials_of_functions(base):
     check(warped(base))
+
+
+@pytest.mark.slow  # each is compiled by itself
+@pytest.mark.parametrize("case", written_points(), ids=lambda case: case.name)
+def test_points_as_a_user_writes_them(case):
+    check([case])
 
 
 def by_title(cases):

@@ -11,6 +11,9 @@ from jaxtyping import Array
 from saddlescope.analysis import added_unit_form, classify, critical_point
 from saddlescope.analysis.critical_points.lower_bound import declared_bound_attained, rank_bound_attained
 from saddlescope.analysis.curvature.scales import Scales
+from saddlescope.analysis.embeddings.embedding import Embedding, LayeredEmbedding
+from saddlescope.analysis.embeddings.narrow_landscape import spare_units
+from saddlescope.analysis.embeddings.reduction import without_zero_units
 from saddlescope.analysis.thresholds import STANDARD
 from saddlescope.flows import Landscape, gaussian_loss, half_squared_error, linear_population, statistics_loss
 from saddlescope.flows.losses.declaration import convex_in_output, declares, lower_bound_of
@@ -207,3 +210,39 @@ def test_the_rank_of_linear_networks():
     )
     landscape = Landscape(other, half_squared_error, data)
     assert rank_bound_attained(landscape, landscape.theta, thresholds=STANDARD) is None
+
+
+def test_units_that_a_search_left_at_zero_are_to_spare():
+    """A narrow network of two units of which one is zero, in one layer and in several."""
+    one = network(quadratic, [[1.0, 2.0], [0.0, 0.0]], [[1.0], [1e-17]])
+    found = without_zero_units(Embedding(narrow=one, p_in=np.eye(2), p_out=np.eye(2)), size=2.0)
+    assert found.p_in.tolist() == found.p_out.tolist() == [[1.0], [0.0]] and spare_units(found) == (1,)
+    np.testing.assert_array_equal(found.wide().u, one.u)
+    several, _ = deep_linear((2, 3), [3.0, 2.0], 2)
+    several = eqx.tree_at(lambda m: m.parameters[0], several, jnp.zeros((2, 2)))
+    embedding = LayeredEmbedding(narrow=several, layers=((np.eye(2), np.eye(2)), (np.eye(3), np.eye(3))))
+    assert without_zero_units(embedding, size=2.0) is embedding  # their outgoing weights are not zero
+    several = eqx.tree_at(lambda m: m.parameters[1], several, jnp.zeros((2, 3)))
+    found = without_zero_units(embedding := eqx.tree_at(lambda e: e.narrow, embedding, several), size=2.0)
+    assert spare_units(found) == (2, 0) and spare_units(embedding) == (0, 0)
+
+
+def large(x, y):
+    """The kind of 800 tanh units at zero, above 3000 parameters."""
+    point = critical_point(Landscape(network(tanh, np.zeros((800, 3)), np.zeros((800, 1))), half_squared_error, (x, y)))
+    # The point is critical as it stands, and was not solved for.
+    kind = classify(eqx.tree_at(lambda p: p.refined, point, True))
+    assert kind.spectrum is None and "no dense Hessian" in kind.evidence
+    return kind
+
+
+def test_large_networks_are_left_at_third_order_or_undetermined():
+    """Targets orthogonal to the inputs, which tanh units see by their cubes; and to these, on few inputs."""
+    x = np.asarray(normal(1, 30, 3))
+    q = np.linalg.qr(x)[0]
+    kind = large(x, x[:, :1] ** 3 - q @ (q.T @ x[:, :1] ** 3))
+    assert (kind.name, kind.order) == ("degenerate saddle", 4) and kind.index == 0
+    # Odd units see nothing of an even target on inputs in pairs ±x.
+    kind = large(np.vstack([x, -x]), np.vstack([x, x])[:, :1] ** 2)
+    assert kind.name == "undetermined"
+    assert "no small unit was found that lowers the loss at order 2" in kind.evidence

@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
-from saddlescope.analysis import classify, critical_point, itinerary
+from saddlescope.analysis import Thresholds, classify, critical_point, itinerary
 from saddlescope.analysis.critical_points.kind import Kind
 from saddlescope.analysis.visits.left import departure_rate, unless_left
 from saddlescope.analysis.visits.passages import passages
@@ -58,6 +58,10 @@ def test_what_counted_as_a_minimum_is_the_strict_saddle_that_the_rate_tells(flow
     for spectrum in (None, dataclasses.replace(coarse.spectrum, eigenvalues=np.array([-1e-3, 1.0, 2.0]))):
         kind = unless_left(flow, second, point, dataclasses.replace(coarse, spectrum=spectrum))
         assert (kind.name, kind.order) == ("saddle (left)", None)
+    # So it is if an eigenvalue has to be the rate to the last digit; and it has to grow by the e-folds asked for.
+    strict = Thresholds(rate_agreement=1.0)
+    assert unless_left(flow, second, point, coarse, thresholds=strict).name == "saddle (left)"
+    assert unless_left(flow, second, point, coarse, thresholds=Thresholds(left_growth=50.0)) is coarse
     # A minimum that is not left, and any other kind, stay as they are.
     assert unless_left(flow, last, point, coarse) is coarse
     assert unless_left(flow, second, point, right) is right

@@ -144,6 +144,14 @@ def order_along(poly: sympy.Poly, curve: tuple[str, ...]) -> sympy.Rational | No
     return sympy.Rational(lowest, speed) if c < 0 else None
 
 
+def all_critical(poly: sympy.Poly, curve: tuple[str, ...]) -> bool:
+    """Whether a curve through zero, not at rest there, consists of critical points."""
+    along = dict(zip(poly.gens, map(sympy.sympify, curve), strict=True))
+    moves = any(sympy.diff(value, T).subs(T, 0) != 0 for value in along.values())
+    slopes = [sympy.simplify(poly.diff(v).as_expr().subs(along, simultaneous=True)) for v in poly.gens]
+    return moves and all(value.subs(T, 0) == 0 for value in along.values()) and not any(slopes)
+
+
 def decided(base: Base, poly: sympy.Poly | None = None) -> Truth:
     """The truth about a polynomial; `undetermined` as its name where no exact argument was found."""
     poly = polynomial(base.formula, tuple(base.at)) if poly is None else poly
@@ -153,6 +161,9 @@ def decided(base: Base, poly: sympy.Poly | None = None) -> Truth:
         return Truth("strict saddle", 2, index, nullity)
     if nullity == base.flat or (sum_of_squares(base) and poly.eval([0] * len(poly.gens)) == 0):
         return Truth("minimum", None, 0, nullity)
+    if base.critical and nullity == 1:  # Morse–Bott: positive definite across a curve of critical points
+        moved = tuple(f"{part} - ({a})" for part, a in zip(base.critical, base.at, strict=True))
+        return Truth("minimum" if all_critical(poly, moved) else "undetermined", None, 0, nullity)
     if base.curve:
         order = order_along(poly, tuple(base.curve))
         return Truth("degenerate saddle" if order else "undetermined", order, 0, nullity)

@@ -11,6 +11,7 @@ from known_points.networks import network_family
 from known_points.polynomials import CONSTANTS, DISTANCES, LOSS_UNITS, WEIGHT_UNITS, Base, polynomial, polynomial_point
 from known_points.record import KnownPoint
 from known_points.saddles import SADDLES
+from known_points.written import written_points
 
 BASES = [*SADDLES, *MINIMA]
 # Draws of units, dimension, rotation and start of every polynomial, besides the polynomial as it is written.
@@ -63,4 +64,4 @@ def family() -> tuple[KnownPoint, ...]:
     points = [point for base in BASES for point in of_base(base)]
     points += [point for base in BASES[::4] for point in warped(base)]
     points += [point for terms, base in [*FUNCTIONS, *FLAT] for point in of_function(terms, base)]
-    return (*points, *network_family())
+    return (*points, *written_points(), *network_family())

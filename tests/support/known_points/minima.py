@@ -35,6 +35,10 @@ ISOLATED = [
     Base("x**6 + y**6", minimum(2), SQUARES),
     Base("z**2 + 2*z*x**3 + 2*x**6", minimum(1), COMPLETED + ": x⁶"),
     Base("z**2 + 2*z*x**2 + x**4 + x**6", minimum(1), COMPLETED + ": x⁶"),
+    Base("10**6*z**2 + x**4 + y**2", minimum(1), SQUARES),
+    Base("(x + 2*y)**4 + (y - u)**4 + (x + u)**4 + z**2", minimum(3), SQUARES),
+    Base("100*z**2 + w**2/100 + 20*z*x**2 + w*x**2/5 + 21*x**4/10", minimum(1), COMPLETED + " and w: x⁴/10"),
+    Base("(z + x**2)**2 - z*x**4", minimum(1), "x⁶ in the valley z = −x²"),
     Base("x**8 + z**2", minimum(1), SQUARES, open=True),
     Base("x**8", minimum(1), SQUARES, open=True),
     Base("x**8 + y**8 + z**2", minimum(2), SQUARES, open=True),
@@ -74,6 +78,15 @@ FLAT = [
         at=("1", "0", "0", "1", "0", "0", "2", "1"),
     ),
     Base("(x**2 + y - z)**2 + (z - x*y)**2", minimum(1), ATTAINED + ": a curve"),
+    Base(
+        "(x*u - 4)**2 + (x*v)**2 + (y*u)**2 + (y*v - 1)**2",
+        minimum(1),
+        "Eckart & Young: the best map of rank one",
+        at=("2", "0", "2", "0"),
+        critical=("2*(1 + t)", "0", "2/(1 + t)", "0"),
+    ),
+    Base("(z + x**2)**2 + y**4", minimum(2), ATTAINED + ": a valley", open=True),
+    Base("(x**2 + y**2 - 1)**4 + z**2", minimum(2), ATTAINED + ": a circle", at=("3/5", "4/5", "0"), open=True),
 ]
 # Order of the variables in the factorisation of rank two: x y z u v w p q; M = [[x, y], [z, q]] [[u, w], [v, p]].
 

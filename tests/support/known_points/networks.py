@@ -1,118 +1,17 @@
-"""Networks at points whose kind is known: the origin of deep ones, and the rows of the table of false minima."""
-
-from typing import Any
+"""Networks at points whose kind is known: the rows of the table of false minima, and origins."""
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from saddlescope.flows import Landscape, flatten, gaussian_loss, half_squared_error, unflatten
-from saddlescope.models import Committee, Deep, Dense, LinearAttention, TwoLayer, erf, linear, quadratic, relu, tanh
+from saddlescope.flows import gaussian_loss
+from saddlescope.models import Committee, Dense, LinearAttention, TwoLayer, erf, linear, quadratic, relu, tanh
 
+from known_points.deep_networks import DEPTHS, bottleneck, origin_of_chain
 from known_points.minima import minimum
-from known_points.record import KnownPoint, Point, Truth
+from known_points.placed import KEY, both, modes, network_point, two_layer
+from known_points.record import KnownPoint
 from known_points.saddles import degenerate, strict
-
-KEY = jax.random.key(0)
-DEPTHS = tuple(range(2, 11))
-
-
-class Undeclared(eqx.Module):
-    """A network that hides where its units are."""
-
-    network: Any
-
-    def __call__(self, x: Any) -> Any:
-        return self.network(x)
-
-
-def network_point(
-    name: str,
-    model: Any,
-    data: Any,
-    truth: Truth,
-    source: str,
-    *,
-    distance: float = 0.0,
-    loss: Any = None,
-    **options: Any,
-) -> KnownPoint:
-    """A network at a known point, and its start at a distance in a random direction."""
-    point = flatten(model)
-    direction = np.random.default_rng(len(name)).standard_normal(point.size)
-    start = point + distance * direction / np.linalg.norm(direction)
-    return KnownPoint(
-        name=f"{name} from {distance:g}",
-        make=lambda: Landscape(unflatten(model, start), half_squared_error if loss is None else loss, data),
-        point=point,
-        truth=truth,
-        source=source,
-        **options,
-    )
-
-
-def both(name: str, model: Any, *arguments: Any, **options: Any) -> list[KnownPoint]:
-    """A network with its units declared and without."""
-    hidden = network_point(f"{name}, undeclared", Undeclared(model), *arguments, **options)
-    return [network_point(f"{name}, declared", model, *arguments, **options), hidden]
-
-
-def modes(*strengths: float, inputs: int | None = None, outputs: int | None = None) -> tuple[np.ndarray, np.ndarray]:
-    """White inputs, and a linear target with given singular values."""
-    inputs, outputs = inputs or len(strengths), outputs or len(strengths)
-    matrix = np.zeros((outputs, inputs))
-    np.fill_diagonal(matrix[: len(strengths), : len(strengths)], strengths)
-    x = np.sqrt(inputs) * np.eye(inputs)
-    return x, x @ matrix.T
-
-
-def two_layer(architecture: Any, u: Any, v: Any) -> TwoLayer:
-    """A two-layer network with given parameters, one row per unit."""
-    u, v = np.atleast_2d(np.asarray(u, float)), np.asarray(v, float)
-    model = TwoLayer(architecture, width=len(u), scale=0.0, key=KEY)
-    return eqx.tree_at(lambda m: m.parameters, model, (jnp.asarray(u), jnp.asarray(v.reshape(len(u), -1))))
-
-
-def product_of_scalars(model: Any, data: Any) -> Any:
-    """½(w₁ ⋯ w_k − 1)², the factors in one array."""
-    product = model.x[0]
-    for k in range(1, model.x.size):
-        product = product * model.x[k]
-    return (product - data) ** 2 / 2
-
-
-def origin_of_chain(depth: int, *distances: float) -> list[KnownPoint]:
-    """Chains of scalars, as one array and as a deep network, declared or not; and networks of width two."""
-    strictly = depth == 2
-    scalar, wide = (
-        (strict(1, 0), strict(4, 0)) if strictly else (degenerate(depth, depth), degenerate(depth, 4 * depth))
-    )
-    source = f"minus the product of {depth} layers to lowest order"
-    chain = Deep(Dense(linear, inputs=1), widths=(1,) * (depth - 1), scale=0.0, key=KEY)
-    network = Deep(Dense(linear, inputs=2, outputs=2), widths=(2,) * (depth - 1), scale=0.0, key=KEY)
-    one = np.ones((1, 1))
-    points = []
-    for distance in distances:
-        options = {"distance": distance}
-        array, name = Point(jnp.zeros(depth)), f"origin of a product of {depth} scalars"
-        points.append(network_point(name, array, np.asarray(1.0), scalar, source, loss=product_of_scalars, **options))
-        points += both(f"origin of a chain of depth {depth}", chain, (one, one), scalar, source, **options)
-        points += both(f"origin of depth {depth}, width 2", network, modes(2.0, 1.0), wide, source, **options)
-    return points
-
-
-def bottleneck() -> list[KnownPoint]:
-    """Deep linear 4–2–3–4 with strengths 3, 2, 1 at its global minimum, balanced."""
-    roots = np.cbrt([3.0, 2.0])
-    layers = [np.zeros(shape) for shape in ((2, 4), (3, 2), (4, 3))]
-    for layer in layers:
-        layer[0, 0], layer[1, 1] = roots
-    model = Deep(Dense(linear, inputs=4, outputs=4), widths=(2, 3), scale=0.0, key=KEY)
-    theta = np.concatenate([layers[0].ravel(), layers[1].T.ravel(), layers[2].T.ravel()])
-    model = unflatten(model, theta)
-    source = "Eckart & Young: the best rank-two map; nullity is that of its factorisations, 4 + 6 + 4"
-    truth, data = minimum(14), modes(3.0, 2.0, 1.0, inputs=4, outputs=4)
-    return [p for d in (0.0, 1e-3) for p in both("bottleneck 4–2–3–4", model, data, truth, source, distance=d)]
 
 
 def ill_conditioned(units: int = 3) -> list[KnownPoint]:

@@ -32,7 +32,7 @@ class Base(NamedTuple):
     It does not depend on `flat` further variables. `near` is the largest distance from which the point is the only one
     that a start may mean: zero for points on a set of critical points whose kinds differ. Where that set is a cone,
     `straight` says that coordinates are not bent beside it, so that Newton's method goes straight to the point.
-    `curve` is one along which the loss falls, as polynomials in t.
+    `curve` is one along which the loss falls, as polynomials in t, `critical` one of critical points through the point.
     """
 
     formula: str
@@ -44,6 +44,7 @@ class Base(NamedTuple):
     orders: tuple[int, ...] = ()
     flat: int = 0
     curve: Sequence[str] = ()
+    critical: Sequence[str] = ()
     straight: bool = False
 
 

@@ -30,6 +30,9 @@ SQUARES = "completing the square in z"
 PARITY = "an odd lowest order takes both signs"
 LINE = "the sign on one line"
 
+# A factorisation of rank two, [x, y] [u, v]ᵀ-like: modes of strength two and one, each with one unit.
+RANK_TWO = "(x*u - 2)**2 + (x*v)**2 + (y*u)**2 + (y*v - 1)**2"
+
 STRICT = [
     Base("z**2 - x**2", strict(1, 0), SIGNS),
     Base("-x**2 - 2*y**2", strict(2, 0), SIGNS),
@@ -51,6 +54,12 @@ STRICT = [
     Base("z**2 - x**2/10**6 + x**3 + y**4", strict(1, 1), SIGNS, near=0.0),
     Base("z**2 - x**2 + y**2*x", strict(1, 1), SIGNS),
     Base("z**2 - 2*x**2 + 3*x*z + z*y**2 + y**4", strict(1, 1), "determinant −2 − 9/4 of the quadratic part"),
+    Base("-x**2 - y**2 - z**2 + u**2", strict(3, 0), SIGNS),
+    Base("z**2 - x**2/10**12", strict(1, 0), SIGNS, open=True),
+    Base("10**6*z**2 - x**2 + y**2", strict(1, 0), SIGNS),
+    Base("z**2 - (x**2 + y**2 - 1)**2", strict(1, 1), "falls on both sides of a circle", at=("3/5", "4/5", "0")),
+    Base(RANK_TWO, strict(1, 1), "2(x² + u² − 4xu) beside one mode", at=("0", "1", "0", "1")),
+    Base(RANK_TWO, strict(2, 0), "−4xu − 2yv to second order"),
 ]
 
 CUBIC = [
@@ -74,6 +83,10 @@ CUBIC = [
     Base("x*y*u + z**2", degenerate(3, 3), PARITY, near=0.0),
     Base("x**3 + z**2", degenerate(3, 2), PARITY, flat=1),
     Base(chain(3), degenerate(3, 3), "−xyz to lowest order", straight=True),
+    Base("10**6*z**2 + x**3 + y**2", degenerate(3, 1), PARITY),
+    Base("(x**2 + y**2 - 1)**3 + z**2", degenerate(3, 2), "across a circle", at=("3/5", "4/5", "0")),
+    Base("(x*y - 1)**3 + z**2", degenerate(3, 2), "across a hyperbola", at=("1", "1", "0")),
+    Base("(z + x**2)**2 + y**3", degenerate(3, 2), "across a valley"),
 ]
 
 QUARTIC = [
@@ -102,6 +115,14 @@ QUARTIC = [
     Base("z**2/4 + z*x**2 + x**4/2", degenerate(4, 1), SQUARES + ": −x⁴/2"),
     Base("x*y*u*v", degenerate(4, 4), LINE, near=0.0),
     Base(chain(4), degenerate(4, 4), "−xyzu to lowest order", straight=True),
+    Base("10**6*z**2 - x**4 + y**2", degenerate(4, 1), LINE),
+    Base("x**4 + y**4 + u**4 - 21*x**2*y**2/10", degenerate(4, 3), "−1/10 at (1, 1, 0)"),
+    Base("(x**2 + y**2 + u**2)**2 - 2*(x**4 + y**4 + u**4) + z**2", degenerate(4, 3), "−1 on the axes", near=0.0),
+    Base("z**2 - (x**2 + y**2 - 1)**4", degenerate(4, 2), "across a circle", at=("3/5", "4/5", "0")),
+    Base("(z + x**2)**2 - y**4", degenerate(4, 2), "across a valley"),
+    Base("z**2 - z*x**2", degenerate(4, 1), SQUARES + ": −x⁴/4"),
+    Base("(z - x**2 - y**2)*(z - 2*x**2 - 2*y**2)", degenerate(4, 2), SQUARES + ": −(x² + y²)²/4"),
+    Base("100*z**2 + w**2/100 + 20*z*x**2 + w*x**2/5 + 19*x**4/10", degenerate(4, 1), SQUARES + " and w: −x⁴/10"),
 ]
 
 HIGHER = [
@@ -121,6 +142,10 @@ HIGHER = [
     Base("x**6 - y**6", degenerate(6, 2), LINE),
     Base(harmonic(6) + " + z**2", degenerate(6, 2), "a harmonic function has mean zero on circles"),
     Base(chain(6), degenerate(6, 6), "minus the product to lowest order", straight=True),
+    Base("(z + x**2)**2 + z*x**3", degenerate(5, 1), "−x⁵ in the valley z = −x²"),
+    Base("(z + x**2)**2 + x*z**2", degenerate(5, 1), "x⁵ in the valley z = −x²"),
+    Base("(z + x**2)**2 + z*x**4", degenerate(6, 1), "−x⁶ in the valley z = −x²"),
+    Base("(z - x**3)*(z - 2*x**3)", degenerate(6, 1), SQUARES + ": −x⁶/4"),
     Base("z**2 + x**7", degenerate(7, 1), PARITY, open=True),
     Base("z**2 + 2*z*x**2 + x**4 + x**7", degenerate(7, 1), SQUARES + ": x⁷", open=True),
     Base(harmonic(7), degenerate(7, 2), PARITY, open=True),
