@@ -8,7 +8,6 @@ from typing import Any, ClassVar
 
 import diffrax as dfx
 import equinox as eqx
-import equinox.internal as eqxi
 import jax
 import jax.numpy as jnp
 import optimistix as optx
@@ -19,7 +18,7 @@ from ..flat_field import FlatField, Jacobian, flat_field
 from ..flat_solver import FlatSolver
 from ..tolerances import CONTROLLER_TOLERANCES
 from .chord import MAX_ITERATIONS, Chord, correct, no_chord, with_implicit_derivative
-from .differences import ERROR, HIGHEST, DifferenceInterpolation, append, predict, start
+from .differences import ERROR, HIGHEST, ROWS, DifferenceInterpolation, append, predict
 from .newton import System
 from .newton_krylov import NewtonKrylov, correct_without_matrix, no_memory, with_implicit_derivative_matrix_free
 
@@ -127,7 +126,7 @@ class BDF(dfx.AbstractImplicitSolver, FlatSolver):
         """Differences of order 1 that the first step will replace."""
         newton = no_memory(x.dtype) if self.matrix_free else no_chord(x.size, x.dtype)
         return State(
-            differences=start(x, jnp.zeros_like(x)),
+            differences=jnp.zeros((ROWS, x.size), x.dtype),
             # Any step is so much shorter than an infinite one that it restarts, as it does after many failures.
             h=jnp.asarray(jnp.inf, x.dtype),
             order=jnp.asarray(1),
@@ -142,13 +141,8 @@ class BDF(dfx.AbstractImplicitSolver, FlatSolver):
         ratio = h / solver_state.h
         begins = (ratio < RESTART) | jnp.asarray(made_jump)
         state = _onto(solver_state, h, ratio, begins)
-        # Nothing as large as the differences passes through the conditional, which would copy it.
-        increment = lax.cond(
-            eqxi.unvmap_any(begins),
-            lambda: jnp.where(begins, h * field(t0, x), 0),
-            lambda: jnp.zeros_like(x),
-        )
-        prediction = predict(state.differences, increment, state.order, ratio, begins)
+        first = lambda: jnp.stack([x, h * field(t0, x)])  # noqa: E731
+        prediction = predict(state.differences, state.order, ratio, begins, first)
         size = self._size(y0, field.unravel(prediction.p), field.unravel)
         system = System(field, t1, prediction.p, prediction.psi, h / prediction.leading, self.jacobian)
         constant = jnp.asarray(ERROR / SHARE, x.dtype)

@@ -4,13 +4,16 @@ A step of length h keeps $D_j = \nabla^j y_n$ on the times $t_n - ih$: the polyn
 $y(t_n + sh) = \sum_j D_j \prod_{m<j} (s + m)/(m + 1)$.
 """
 
+from collections.abc import Callable
 from math import comb, factorial
 from typing import Any
 
 import equinox as eqx
+import equinox.internal as eqxi
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
 from ..flat_field import combine
@@ -35,8 +38,8 @@ def _rescaling(order: int) -> Float[np.ndarray, "8 8 8"]:
     r"""W such that W D are the differences on the spacing r h, as polynomials in r.
 
     $\nabla^i = \sum_m (-1)^m \binom{i}{m} y(t_n - m r h)$, where
-    $y(t_n - m r h) = \sum_j D_j \prod_{l<j} (l - m r)/(l + 1)$. Differences beyond the order are only estimates: they are
-    multiplied by the power of the ratio with which they grow.
+    $y(t_n - m r h) = \sum_j D_j \prod_{l<j} (l - m r)/(l + 1)$. Differences beyond the order are only estimates: they
+    are multiplied by the power of the ratio with which they grow.
 
     Args:
         order: the order q up to which differences are exact.
@@ -77,20 +80,10 @@ def _sums(order: int) -> Float[np.ndarray, "10 8"]:
 
 
 _SUMS = [_sums(order) for order in range(1, HIGHEST + 1)]
-# By order from 1, with the axes of `_rescaling`. In place of order 0, where an integration begins: the weights of y,
-# with those of the increment hf beside them.
-_WEIGHTS = np.stack(
-    [
-        np.tensordot(_SUMS[0], np.eye(ROWS)[0][:, None, None] * np.eye(ROWS)[0][:, None] * np.eye(ROWS)[0], 1),
-        *(np.tensordot(sums, _rescaling(order), 1) for order, sums in enumerate(_SUMS, 1)),
-    ]
-)
-_OF_INCREMENT = _SUMS[0][:, 1]
-
-
-def start(y: Float[Array, " n"], increment: Float[Array, " n"]) -> Float[Array, "8 n"]:
-    """The differences that begin an integration at order 1: y and its increment $hf$."""
-    return jnp.zeros((ROWS, y.size), y.dtype).at[0].set(y).at[1].set(increment)
+# By order from 1, with the axes of `_rescaling`.
+_WEIGHTS = np.stack([np.tensordot(sums, _rescaling(order), 1) for order, sums in enumerate(_SUMS, 1)])
+# Those of y and its increment hf, where an integration begins.
+_FIRST = _SUMS[0][:, :2]
 
 
 class Prediction(eqx.Module):
@@ -111,10 +104,10 @@ class Prediction(eqx.Module):
 
 def predict(
     differences: Float[Array, "8 n"],
-    increment: Float[Array, " n"],
     order: Int[Array, ""],
     ratio: Float[Array, ""],
     begins: Bool[Array, ""],
+    first: Callable[[], Float[Array, "2 n"]],
 ) -> Prediction:
     """The prediction for the next point, and all that its correction will be added to.
 
@@ -122,28 +115,30 @@ def predict(
 
     Args:
         differences: the backward differences on the kept spacing.
-        increment: hf where an integration begins, else zero.
         order: the order of the formula, 1 where an integration begins.
         ratio: the step over the kept spacing.
-        begins: whether an integration begins, for which the differences beyond y do not count.
+        begins: whether an integration begins, for which no differences count.
+        first: makes y and its increment hf, from which an integration begins.
 
     Returns:
         The prediction.
     """
     dtype = differences.dtype
-    coefficients = jnp.asarray(_WEIGHTS, dtype)[jnp.where(begins, 0, order)]
-    ratio = jnp.where(begins, 0, ratio)
+    coefficients = jnp.asarray(_WEIGHTS, dtype)[order - 1]
     # Horner's rule, number by number: the compiler makes one loop of all.
     weights = coefficients[..., ROWS - 1]
     for power in reversed(range(ROWS - 1)):
         weights = weights * ratio + coefficients[..., power]
-    rows = combine(weights, differences) + jnp.asarray(_OF_INCREMENT, dtype)[:, None] * increment
+    # Not a conditional between the differences, which it would copy.
+    rows = lax.cond(
+        eqxi.unvmap_any(begins),
+        lambda: jnp.where(begins, combine(jnp.asarray(_FIRST, dtype), first()), combine(weights, differences)),
+        lambda: combine(weights, differences),
+    )
     return Prediction(p=rows[0], psi=rows[1], leading=jnp.asarray(LEADING, dtype)[order], differences=rows[2:])
 
 
-def append(
-    predicted: Float[Array, "8 n"], order: Int[Array, ""], d: Float[Array, " n"]
-) -> Float[Array, "8 n"]:
+def append(predicted: Float[Array, "8 n"], order: Int[Array, ""], d: Float[Array, " n"]) -> Float[Array, "8 n"]:
     r"""The differences at the next point, whose difference of order `order` + 1 is d.
 
     Args:
