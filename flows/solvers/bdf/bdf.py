@@ -123,11 +123,11 @@ class BDF(dfx.AbstractImplicitSolver, FlatSolver):
         return ERROR_ORDER
 
     def initial_memory(self, field: FlatField, t0: Any, x: Float[Array, " n"]) -> State:
-        """Differences of order 1 that the first step will replace."""
+        """Differences that do not count, since the first step begins an integration."""
         newton = no_memory(x.dtype) if self.matrix_free else no_chord(x.size, x.dtype)
         return State(
             differences=jnp.zeros((ROWS, x.size), x.dtype),
-            # Any step is so much shorter than an infinite one that it restarts, as it does after many failures.
+            # Any step is so much shorter than an infinite one that it begins again, as it does after many failures.
             h=jnp.asarray(jnp.inf, x.dtype),
             order=jnp.asarray(1),
             equal_steps=jnp.asarray(0),
