@@ -223,7 +223,7 @@ def _reproduce(command: Reproduce) -> int:
             complain(f"interrupted in figure {names[len(passed)]}; those before it are written.")
     if passed:
         written = bool(_keep(page, lambda path: write_page(command.out))) and written
-        tell(f"{len(passed)} figures, {len(passed) - sum(passed)} with failed checks; see {page}")
+        tell(f"figures: {len(passed)}, with failed checks: {passed.count(False)}; see {page}")
     return BY_SIGNAL + signals[0] if signals else 0 if written else NOT_WRITTEN
 
 

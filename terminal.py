@@ -7,7 +7,7 @@ import signal
 import sys
 import threading
 import unicodedata
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any
@@ -75,7 +75,7 @@ def silence(stream: Any) -> None:
 
 
 @contextmanager
-def ending_on_signals(exception: type[BaseException]) -> Iterator[list[int]]:
+def ending_on_signals(exception: type[BaseException]) -> Generator[list[int], None, None]:
     """Has SIGINT (Ctrl-C), SIGTERM and SIGHUP raise an exception; what was set to be ignored stays so.
 
     Args:
@@ -110,7 +110,7 @@ def ending_on_signals(exception: type[BaseException]) -> Iterator[list[int]]:
 
 
 @contextmanager
-def progress_bar(horizon: float) -> Iterator[tuple[Callable[[float, float], None], Callable[[str], None]]]:
+def progress_bar(horizon: float) -> Generator[tuple[Callable[[float, float], None], Callable[[str], None]], None, None]:
     """A progress bar, where standard error is a terminal.
 
     Args:

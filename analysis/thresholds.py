@@ -40,16 +40,21 @@ class Thresholds(eqx.Module):
             along a flat channel the gradient vanishes at infinity.
         narrow_curvature: eigenvalues of the narrow Hessian above minus this share of the largest count as not
             negative. The square root of what double precision resolves, rounded up.
-        eigenvalue_safety: |λ| below this many times curvature·√accuracy count as zero, accuracy being that of the
-            gradient: where the loss is of third order a gradient of g leaves the point uncertain by √g, and its
-            eigenvalues as much. A safety factor.
-        form_zero: a leading-order form weaker than this share of the largest speed is zero to rounding, the point being
-            known to about the square root of double precision.
-        loss_zero: a loss below this share of the initial one is zero, to rounding of a sum of squares.
+        rounding_safety: a number is zero if it is within this many times its error of rounding, which is measured on a
+            few changed copies of the landscape: the largest of four normal errors is their size within a factor of
+            three, and a decade is left for errors that are not independent.
+        sign_certain: an eigenvalue has a certain sign if moving the point by its uncertainty, in either direction,
+            changes it by less than this share.
+        centred: a form of order p is one of the critical point's if $F_{p-1} F_{p+1} / F_p^2$, with the factors of
+            derivatives, is below this: beside a point of a higher order m it is (m − p)/(m − p + 1), at least a half.
+        equally_strong: maximisers of a form whose values are within this share of the largest are equally strong: a
+            search ends within 1e-9 of a stationary point, where the value is good to the square of that, but on kinks
+            only within the 1e-10 of a simplex search.
+        same_maximiser: two maximisers are one if the cosine between them falls short of one by less than this.
+        loss_zero: a lower bound is attained where the loss exceeds it by less than this share of the loss's own size:
+            the square of `gradient_zero`, as residuals are known as well as the gradient is.
         loss_silent: changes of the loss below this share of the initial loss are rounding: a thousand units in the
             last place, since a loss is a sum over samples.
-        flat_gradient: ‖∇L‖ along the null space, relative to the largest speed, below which the null space is tangent
-            to a manifold of critical points. Ten times `gradient_zero`, the accuracy of the point itself.
         inside_null_space: a direction lies in the null space if all of it except this share does. A critical point
             known to $10^{-10}$ has its null space to within about the square root, with a decade to spare.
         channel_growth: in a flat channel each decade of time moves the weights by at least this share of the decade
@@ -58,6 +63,12 @@ class Thresholds(eqx.Module):
         ghost_curvature: at a ghost the Hessian maps the unit gradient to a vector shorter than this share of the
             largest curvature: the gradient is stationary in size.
         steady: share by which a local growth rate may vary over a phase of growth from which a rate is measured.
+        left_growth: e-folds by which the speed grows from closest approach to departure where a flow has left a
+            critical point: one, as what grows less may have changed otherwise.
+        rate_agreement: a negative eigenvalue explains a departure if it is the rate, measured over an e-fold, to within
+            this factor or its inverse: as the flow leaves the linear range rates change by as much.
+        dwell_error: a predicted dwell time is given if the error estimated for it is less than this share of it. With a
+            larger one the next order is not small, and says no more how large the error is.
         seeded: an unstable coordinate below this share of ‖θ‖ was made by rounding, not by the flow: four units in the
             last place.
     """
@@ -74,15 +85,20 @@ class Thresholds(eqx.Module):
     near: float = 1e-3
     far: float = 2.0
     narrow_curvature: float = 1e-7
-    eigenvalue_safety: float = 10.0
-    form_zero: float = 1e-8
-    loss_zero: float = 1e-14
+    rounding_safety: float = 30.0
+    sign_certain: float = 0.5
+    centred: float = 0.1
+    equally_strong: float = 1e-6
+    same_maximiser: float = 1e-4
+    loss_zero: float = 1e-20
     loss_silent: float = 1e3 * EPS
-    flat_gradient: float = 1e-9
     inside_null_space: float = 1e-4
     channel_growth: float = 0.9
     ghost_curvature: float = 1e-4
     steady: float = 0.01
+    left_growth: float = 1.0
+    rate_agreement: float = 0.5
+    dwell_error: float = 0.1
     seeded: float = 4 * EPS
 
     def __str__(self) -> str:

@@ -1,7 +1,7 @@
 """Files that are written whole or not at all: arrays with a JSON header, without pickles, and whatever else."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from jaxtyping import Shaped
 
 
 @contextmanager
-def replacing(path: str | Path) -> Iterator[Path]:
+def replacing(path: str | Path) -> Generator[Path, None, None]:
     """Yields a temporary path beside `path`, which takes its place once the block has ended without an error.
 
     Args:

@@ -106,16 +106,18 @@ def _stated(name: str, function: Callable[[Array], Array], *, law: UnitLaw, kern
     return Activation(name, function, law=law, kernel=kernel, check=False)
 
 
-linear = _stated("linear", _identity, law=UnitLaw(zero=True, degree=1, linear=True), kernel=linear_kernel)
-relu = _stated(
+linear: Activation = _stated("linear", _identity, law=UnitLaw(zero=True, degree=1, linear=True), kernel=linear_kernel)
+relu: Activation = _stated(
     "relu", jax.nn.relu, law=UnitLaw(zero=True, degree=1, field="nonnegative", smooth=False), kernel=relu_kernel
 )
-quadratic = _stated("quadratic", jnp.square, law=UnitLaw(zero=True, degree=2, order=2), kernel=quadratic_kernel)
-cubic = _stated("cubic", _cube, law=UnitLaw(zero=True, degree=3, order=3), kernel=cubic_kernel)
-tanh = _stated("tanh", jnp.tanh, law=UnitLaw(zero=True))
-sine = _stated("sine", jnp.sin, law=UnitLaw(zero=True), kernel=sine_kernel)
-erf = _stated("erf", _error_function, law=UnitLaw(zero=True), kernel=erf_kernel)
-gelu = _stated("gelu", _gelu, law=UnitLaw(zero=True))
-x_tanh_x = _stated("x-tanh-x", _x_tanh_x, law=UnitLaw(zero=True, order=2))
-sigmoid = _stated("sigmoid", jax.nn.sigmoid, law=UnitLaw(zero=False, order=0))
-softplus = _stated("softplus", jax.nn.softplus, law=UnitLaw(zero=False, order=0))
+quadratic: Activation = _stated(
+    "quadratic", jnp.square, law=UnitLaw(zero=True, degree=2, order=2), kernel=quadratic_kernel
+)
+cubic: Activation = _stated("cubic", _cube, law=UnitLaw(zero=True, degree=3, order=3), kernel=cubic_kernel)
+tanh: Activation = _stated("tanh", jnp.tanh, law=UnitLaw(zero=True))
+sine: Activation = _stated("sine", jnp.sin, law=UnitLaw(zero=True), kernel=sine_kernel)
+erf: Activation = _stated("erf", _error_function, law=UnitLaw(zero=True), kernel=erf_kernel)
+gelu: Activation = _stated("gelu", _gelu, law=UnitLaw(zero=True))
+x_tanh_x: Activation = _stated("x-tanh-x", _x_tanh_x, law=UnitLaw(zero=True, order=2))
+sigmoid: Activation = _stated("sigmoid", jax.nn.sigmoid, law=UnitLaw(zero=False, order=0))
+softplus: Activation = _stated("softplus", jax.nn.softplus, law=UnitLaw(zero=False, order=0))

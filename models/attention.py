@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from .architecture import Architecture, check_sizes
-from .features import Features, outer_features
+from .features import Features, number_of_units, outer_features
 from .unit_law import UnitLaw
 from .units import array_namespace
 
@@ -22,7 +22,7 @@ class _Head(Architecture):
     rank: int = eqx.field(static=True, default=1)
     outputs: int = eqx.field(static=True, default=1)
 
-    def __check_init__(self):
+    def __check_init__(self) -> None:
         check_sizes(inputs=self.inputs, rank=self.rank, outputs=self.outputs)
 
     @property
@@ -103,7 +103,7 @@ class MergedAttention(Architecture):
     inputs: int = eqx.field(static=True)
     outputs: int = eqx.field(static=True, default=1)
 
-    def __check_init__(self):
+    def __check_init__(self) -> None:
         check_sizes(inputs=self.inputs, outputs=self.outputs)
 
     @property
@@ -134,7 +134,7 @@ class MergedAttention(Architecture):
     @property
     def features(self) -> Features | None:
         r"""$\beta \otimes x_q$."""
-        return Features(of_input=outer_features, coefficients=_merged_coefficients)
+        return Features(of_input=outer_features, coefficients=_merged_coefficients, rank=number_of_units)
 
 
 class SoftmaxAttention(_Head):

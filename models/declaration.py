@@ -43,6 +43,8 @@ class Units(eqx.Module):
         products: pairs of incoming slots that hold matrices A and B of every unit, with the same number of rows, which
             enter through $A^\top B$ alone; by default none.
         name: of the layer, for tables; by default empty.
+        additive: whether the model's output is this sum itself, $g_{out} = 1$, up to an offset that is added to it; by
+            default not.
 
     Source: Zhang, Saxe & Latham (2025), Eq. 1.
     """
@@ -53,6 +55,7 @@ class Units(eqx.Module):
     law: UnitLaw = eqx.field(static=True)
     products: tuple[tuple[Slot, Slot], ...] = eqx.field(static=True, default=())
     name: str = eqx.field(static=True, default="")
+    additive: bool = eqx.field(static=True, default=False)
 
     def __str__(self) -> str:
         lines = [f"{self.name or 'units'}: {self.law}"]

@@ -7,11 +7,11 @@ import equinox as eqx
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from .activation import Activation, linear
-from .architecture import Architecture, check_scale, check_sizes
+from .architecture import Architecture, check_sizes
 from .declaration import Slot, Units
 from .features import Features
-from .initialisation import normal_array, normal_arrays, split_key
-from .unit_layer import Parameter, UnitLayer, first_units, unit_shapes
+from .initialisation import normal_array, split_key
+from .unit_layer import Parameter, UnitLayer, first_units
 
 
 class Deep(UnitLayer):
@@ -54,11 +54,10 @@ class Deep(UnitLayer):
         if not widths:
             raise ValueError("a network needs a width for each layer of units; got none.")
         check_sizes(**{f"width {k}": width for k, width in enumerate(widths)})
-        check_scale(scale)
         sizes = (*widths[1:], architecture.outputs)
-        self.architecture = dataclasses.replace(architecture, outputs=sizes[0])
         first, *keys = split_key(key, 2 * len(sizes))
-        self.parameters = normal_arrays(first, unit_shapes(self.architecture, widths[0]), scale)
+        below = dataclasses.replace(architecture, outputs=sizes[0])
+        super().__init__(below, width=widths[0], scale=scale, key=first)
         pairs, biased = zip(sizes, sizes[1:], strict=False), sizes[:-1] if bias else ()
         self.connections = tuple(normal_array(k, pair, scale) for k, pair in zip(keys[::2], pairs, strict=False))
         self.biases = tuple(normal_array(k, (size,), scale) for k, size in zip(keys[1::2], biased, strict=False))
@@ -68,7 +67,7 @@ class Deep(UnitLayer):
     @property
     def units(self) -> tuple[Units, ...]:
         """The units of every layer; the matrix between two layers belongs to both."""
-        layers = [first_units(self.architecture, name="layer 1")]
+        layers = [first_units(self.architecture, name="layer 1", additive=not self.connections)]
         below = Slot(Parameter(len(self.parameters) - 1), axis=-1)
         for k, activation in enumerate(self.activations):
             bias = (Slot(Parameter(k, "biases")),) if self.biases else ()
@@ -86,7 +85,7 @@ class Deep(UnitLayer):
         affine = bool(self.biases) or self.offset is not None
         if first is None or affine or not all(activation.law.linear for activation in self.activations):
             return None
-        return Features(of_input=first.of_input, coefficients=_coefficients)
+        return Features(of_input=first.of_input, coefficients=_coefficients, rank=_rank)
 
     def __call__(self, x: Any) -> Float[Array, " outputs"]:
         """The output for one input (no batch axis)."""
@@ -113,3 +112,10 @@ def _coefficients(model: Deep) -> Float[Array, "outputs F"]:
     for activation, connection in zip(model.activations, model.connections, strict=True):
         product = connection.T @ activation(product)
     return product
+
+
+def _rank(model: Deep) -> int:
+    """The width of the narrowest layer, except where the first layer's maps have no rank."""
+    first = model.architecture.features
+    below = () if first is None or first.rank is None else (first.rank(model),)
+    return min((*below, *(min(connection.shape) for connection in model.connections), model.parameters[-1].shape[-1]))

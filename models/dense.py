@@ -10,7 +10,7 @@ from jaxtyping import Array, Float
 
 from .activation import Activation
 from .architecture import Architecture, check_sizes
-from .features import Features, identity_features, product_features, symmetric_coefficients
+from .features import Features, identity_features, number_of_units, product_features, symmetric_coefficients
 from .unit_law import UnitLaw
 
 
@@ -33,7 +33,7 @@ class Dense(Architecture):
     outputs: int = eqx.field(static=True, default=1)
     bias: bool = eqx.field(static=True, default=False)
 
-    def __check_init__(self):
+    def __check_init__(self) -> None:
         check_sizes(inputs=self.inputs, outputs=self.outputs)
 
     @property
@@ -61,7 +61,7 @@ class Dense(Architecture):
         """The input for a linear σ, products of two of its entries for a quadratic σ; none with bias."""
         law = self.activation.law
         if law.linear and not self.bias:
-            return Features(of_input=identity_features, coefficients=_linear_coefficients)
+            return Features(of_input=identity_features, coefficients=_linear_coefficients, rank=number_of_units)
         if law.degree == 2 and law.field == "real" and not self.bias:
             return Features(of_input=product_features, coefficients=_quadratic_coefficients)
         return None
@@ -91,7 +91,7 @@ class Convolution(Architecture):
     stride: int = eqx.field(static=True, default=1)
     outputs: int = eqx.field(static=True, default=1)
 
-    def __check_init__(self):
+    def __check_init__(self) -> None:
         check_sizes(inputs=self.inputs, kernel=self.kernel, stride=self.stride, outputs=self.outputs)
         if self.kernel > self.inputs:
             raise ValueError(f"the kernel must fit the signal: kernel={self.kernel} > inputs={self.inputs}.")

@@ -19,11 +19,13 @@ class Features(eqx.Module):
     Attributes:
         of_input: $Z(x) \in R^F$ of one input x.
         coefficients: $A(\theta) \in R^{outputs \times F}$ of a model.
+        rank: the rank that A(θ) of a model cannot exceed, whatever θ; by default none is known.
     """
 
     _: KW_ONLY
     of_input: Callable[[Any], Any] = eqx.field(static=True)
     coefficients: Callable[[Any], Any] = eqx.field(static=True)
+    rank: Callable[[Any], int] | None = eqx.field(static=True, default=None)
 
     def __str__(self) -> str:
         z, a = (getattr(f, "__name__", type(f).__name__) for f in (self.of_input, self.coefficients))
@@ -46,6 +48,11 @@ def features_of(model: Any) -> Features | None:
     if features is not None and not isinstance(features, Features):
         raise ValueError(f"model.features must be a saddlescope.models.Features; got {type(features).__name__}.")
     return features
+
+
+def number_of_units(model: Any) -> int:
+    r"""The number of units of a layer that is linear in them: the rank of $\sum_i v_i u_i^\top$ at most."""
+    return model.parameters[0].shape[0]
 
 
 def identity_features(x: Float[Any, " D"]) -> Float[Any, " D"]:

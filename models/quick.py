@@ -2,17 +2,18 @@
 
 import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import jax
 from jax.core import Tracer
 
+Function = TypeVar("Function", bound=Callable[..., Any])
 # For XLA's CPU compiler: its newer loop emitters double the compilation time, and LLVM's optimisation doubles it again;
 # both pay off in loops over some 10⁴ numbers and more.
 _OPTIONS: Any = {"xla_cpu_use_fusion_emitters": False, "xla_backend_optimization_level": 0}
 
 
-def quickly_compiled(function: Callable, by: Callable = jax.jit, **options: Any) -> Callable:
+def quickly_compiled(function: Function, by: Callable[..., Any] = jax.jit, **options: Any) -> Function:
     """Compiles a function for small arrays: a third of the compilation time, a longer run time on long arrays.
 
     Within other compiled functions, on devices other than a CPU, and where the compiler does not know the options, the
@@ -33,7 +34,7 @@ def quickly_compiled(function: Callable, by: Callable = jax.jit, **options: Any)
         traced = any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(arguments))
         return plain(*arguments) if traced or not _understood() else quick(*arguments)
 
-    return call
+    return cast(Function, call)
 
 
 @functools.cache

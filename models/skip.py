@@ -81,7 +81,9 @@ class SkipConnected(eqx.Module):
     @property
     def features(self) -> Features | None:
         """The input itself, if σ is linear."""
-        return Features(of_input=identity_features, coefficients=_product) if self.activation.law.linear else None
+        if not self.activation.law.linear:
+            return None
+        return Features(of_input=identity_features, coefficients=_product, rank=_rank)
 
     def __call__(self, x: Float[Array, " inputs"]) -> Float[Array, " outputs"]:
         """The output for one input (no batch axis)."""
@@ -104,3 +106,8 @@ def _apply(model: SkipConnected, h: Array) -> Array:
 
 def _product(model: SkipConnected) -> Float[Array, "outputs inputs"]:
     return _apply(model, jnp.eye(model.weights[0].shape[1], dtype=model.weights[0].dtype))
+
+
+def _rank(model: SkipConnected) -> int:
+    """The width, which all hidden layers share."""
+    return model.weights[0].shape[0]

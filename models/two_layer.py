@@ -4,11 +4,10 @@ from typing import Any
 
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from .architecture import Architecture, check_scale, check_sizes
+from .architecture import Architecture, check_sizes
 from .declaration import Units
 from .features import Features
-from .initialisation import normal_arrays
-from .unit_layer import UnitLayer, first_units, unit_shapes
+from .unit_layer import UnitLayer, first_units
 
 
 class TwoLayer(UnitLayer):
@@ -26,14 +25,12 @@ class TwoLayer(UnitLayer):
 
     def __init__(self, architecture: Architecture, *, width: int, scale: float, key: PRNGKeyArray):
         check_sizes(width=width)
-        check_scale(scale)
-        self.parameters = normal_arrays(key, unit_shapes(architecture, width), scale)
-        self.architecture = architecture
+        super().__init__(architecture, width=width, scale=scale, key=key)
 
     @property
     def units(self) -> Units:
         """Every parameter array is a slot with the units on its first axis; the last one is outgoing."""
-        return first_units(self.architecture)
+        return first_units(self.architecture, additive=True)
 
     @property
     def features(self) -> Features | None:

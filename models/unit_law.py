@@ -37,7 +37,7 @@ class UnitLaw(eqx.Module):
     smooth: bool = eqx.field(static=True, default=True)
     order: int = eqx.field(static=True, default=1)
 
-    def __check_init__(self):
+    def __check_init__(self) -> None:
         if self.linear and (self.degree != 1 or self.field != "real" or not self.zero):
             raise ValueError("a linear unit law must state zero=True, degree=1 and field='real'.")
         if self.degree is not None and self.degree < 1:

@@ -4,11 +4,12 @@ import abc
 from typing import Any
 
 import equinox as eqx
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, PRNGKeyArray
 
-from .architecture import Architecture, form
+from .architecture import Architecture, check_scale, form
 from .declaration import Slot, Units
 from .description import description
+from .initialisation import normal_arrays
 
 
 class UnitLayer(eqx.Module):
@@ -21,6 +22,11 @@ class UnitLayer(eqx.Module):
 
     parameters: tuple[Float[Array, "H ..."], ...]
     architecture: Architecture = eqx.field(static=True)
+
+    def __init__(self, architecture: Architecture, *, width: int, scale: float, key: PRNGKeyArray):
+        check_scale(scale)
+        self.parameters = normal_arrays(key, unit_shapes(architecture, width), scale)
+        self.architecture = architecture
 
     @property
     def u(self) -> Any:
@@ -61,8 +67,15 @@ def unit_shapes(architecture: Architecture, width: int) -> tuple[tuple[int, ...]
     return tuple((width, *shape) for shape in architecture.shapes)
 
 
-def first_units(architecture: Architecture, name: str = "") -> Units:
+def first_units(architecture: Architecture, name: str = "", *, additive: bool = False) -> Units:
     """The declaration of the units whose arrays are a model's `parameters`."""
     slots = tuple(Slot(Parameter(k), axis=0, degree=degree) for k, degree in enumerate(architecture.slot_degrees))
     products = tuple((slots[a], slots[b]) for a, b in architecture.products)
-    return Units(incoming=slots[:-1], outgoing=slots[-1:], law=architecture.law, products=products, name=name)
+    return Units(
+        incoming=slots[:-1],
+        outgoing=slots[-1:],
+        law=architecture.law,
+        products=products,
+        name=name,
+        additive=additive,
+    )

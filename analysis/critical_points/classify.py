@@ -1,20 +1,29 @@
 """Classification of critical points: strict, degenerate and non-smooth saddles, minima, flat channels, ghosts."""
 
+import dataclasses
+from typing import Any
+
+import equinox as eqx
 import numpy as np
 from diffrax import AbstractSolver
 from jaxtyping import Float
 
+from ...flows import flatten, unflatten
 from ...models.units import units_of
+from ..curvature.rounding import perturbed
 from ..curvature.scales import Scales
 from ..curvature.spectrum import DENSE_HESSIAN_LIMIT
 from ..embeddings.embedded_curvature import EmbeddedSpectrum, embedded_spectrum
 from ..embeddings.embedding import Embedding, LayeredEmbedding
+from ..embeddings.narrow_landscape import spare_units
 from ..leading_order.added_unit import AddedUnitForm
+from ..leading_order.sphere import STARTS, normal_vectors
+from ..leading_order.unit_effect import unit_effect
 from ..threads import in_one_thread
 from ..thresholds import STANDARD, Thresholds
 from .classify_by_hessian import classify_by_hessian
 from .critical_point import CriticalPoint
-from .evidence import NO_UNIT_HELPS, Evidence, gather
+from .evidence import Evidence, gather
 from .kind import Kind
 from .slow_point import flat_channel, ghost
 
@@ -28,20 +37,30 @@ def classify(
     *,
     scales: Scales | None = None,
     starts: Float[np.ndarray, "k Nu"] | None = None,
-    solver: AbstractSolver | None = None,
+    solver: AbstractSolver[Any] | None = None,
     thresholds: Thresholds = STANDARD,
     follow_channels: bool = True,
 ) -> Kind:
     r"""The kind of a critical point.
 
-    In this order: where units that are zero have a kink there is no Hessian, and the positively homogeneous form of
-    an added unit decides; a negative eigenvalue makes a strict saddle; a positive semidefinite Hessian with a
-    dormant unit that can lower the loss at order p ≥ 3, or with a null direction along which the leading-order form of
-    the loss is negative, makes a degenerate saddle. A point without such a descent is a minimum if its loss is zero; if
-    its Hessian is positive definite; if the loss's derivative in the output is orthogonal to every unit (then no
-    network of any width does better, provided that the loss is convex in the sum of units, as squared errors are); if
-    its null space is tangent to a manifold of critical points (Morse–Bott); or if the leading-order form is positive on
-    all of the null space, as far as a search can tell. Anything else stays undetermined.
+    The first of these that holds decides.
+
+    - *Strict saddle*: a negative eigenvalue of the Hessian beyond its uncertainty or, without a Hessian, of a block of
+      it, or a small unit that lowers the loss at second order. *Non-smooth saddle*: the same where units that are zero
+      have a kink, by the positively homogeneous form of an added unit.
+    - *Degenerate saddle*: units to spare that lower the loss at an order p ≥ 3, or a null direction along which the
+      leading-order form of the loss falls.
+    - *Minimum*, for one of these reasons:
+      (1) the loss attains a lower bound: one that it declares, or that of all maps of the model's rank;
+      (2) the Hessian is positive definite beyond the uncertainty of the point;
+      (3) no unit helps: the loss is declared convex in the sum of units, and its derivative is orthogonal to all units,
+      so that no network of any width does better;
+      (4) the null space is tangent to orbits of symmetries or to an embedding's family of its dimension (Morse–Bott);
+      (5) the leading-order form is positive on all of the null space, as far as a search can tell;
+      (6) a family of critical points is followed in as many directions as the null space has.
+    - *Undetermined*, with what was established.
+
+    Without a Hessian, for large networks and at kinks, only reasons (1) and (3) remain.
 
     Where the gradient has no zero nearby, the flow is integrated for three decades of time: it is in a flat channel if
     it diverges along a channel to infinity. Failing that, a nonzero minimum of the speed is a ghost.
@@ -72,7 +91,11 @@ def classify(
 
 
 def _without_point(
-    point: CriticalPoint, scales: Scales, solver: AbstractSolver | None, thresholds: Thresholds, follow_channels: bool
+    point: CriticalPoint,
+    scales: Scales,
+    solver: AbstractSolver[Any] | None,
+    thresholds: Thresholds,
+    follow_channels: bool,
 ) -> Kind | None:
     """The kind where there is no critical point, or none nearby."""
     far = point.distance > thresholds.far * float(np.linalg.norm(point.start))
@@ -96,51 +119,68 @@ def _without_point(
 
 def _without_hessian(known: Evidence) -> Kind:
     """The kind from blocks as large as the narrow network, the form of an added unit, and the loss alone."""
-    point, form, blocks = known.point, known.form, _blocks(known)
+    form, blocks = known.form, _blocks(known)
     order = form.order if isinstance(form, AddedUnitForm) else None
     if blocks is not None and blocks.index:
         evidence = f"{LARGE}; by blocks of the embedding {blocks}"
         return Kind(name="strict saddle", order=2, added_unit_form=form, evidence=evidence, blocks=blocks)
-    if isinstance(form, AddedUnitForm) and known.lowers and order == 2 and _has_spare_unit(point):
+    if known.spare_lowers and order == 2 and isinstance(form, AddedUnitForm):
         evidence = f"{LARGE}; a small unit lowers the loss at second order, with curvature −{form.strength:.6g}"
         return Kind(name="strict saddle", order=2, added_unit_form=form, evidence=evidence)
     if known.spare_lowers and blocks is not None:
         evidence = f"{LARGE}; by blocks of the embedding {blocks}, but a small unit lowers the loss"
         return Kind(name="degenerate saddle", order=order, added_unit_form=form, evidence=evidence, blocks=blocks)
-    reason = _minimum_without_hessian(known)
-    if reason is None:
-        return Kind(name="undetermined", added_unit_form=form, evidence=LARGE, blocks=blocks)
-    return Kind(name="minimum", added_unit_form=form, evidence=f"{LARGE}; {reason}", blocks=blocks)
+    higher = None if known.lowers or known.lower_bound_attained is not None else _higher_order(known)
+    if higher is not None:
+        evidence = f"{LARGE}; a small unit lowers the loss at order {higher}"
+        return Kind(name="degenerate saddle", order=higher, evidence=evidence, blocks=blocks)
+    return _minimum_or_undetermined(known, LARGE, blocks)
+
+
+def _higher_order(known: Evidence) -> int | None:
+    """The order at which a unit to spare lowers the loss where its lowest-order form vanishes, as for tanh units."""
+    embedding, landscape = known.point.embedding, known.point.landscape
+    units = units_of(landscape.model)
+    if units is None or units.law.degree is not None or not isinstance(embedding, Embedding):
+        return None
+    if not units.law.zero or not any(spare_units(embedding)):
+        return None
+    effect = unit_effect(landscape, embedding)
+    q = effect.first_order(normal_vectors(STARTS, effect.u.size), safety=known.thresholds.rounding_safety)
+    return None if q is None else q + 1
 
 
 def _blocks(known: Evidence) -> EmbeddedSpectrum | None:
-    """The inertia of a point that was found as an embedding of a narrow network."""
-    embedding = known.point.embedding
-    if not isinstance(embedding, Embedding) or units_of(known.point.landscape.model) is None:
+    """The inertia of a point that was found as an embedding of a narrow network; what rounding makes counts as zero."""
+    embedding, landscape = known.point.embedding, known.point.landscape
+    if not isinstance(embedding, Embedding) or units_of(landscape.model) is None:
         return None
-    return embedded_spectrum(known.point.landscape, embedding, zero_threshold=known.zero_threshold)
+    found, errors = embedded_spectrum(landscape, embedding), []
+    for copy, theta in perturbed(landscape, flatten(embedding.narrow)):
+        other = embedded_spectrum(copy, eqx.tree_at(lambda e: e.narrow, embedding, unflatten(embedding.narrow, theta)))
+        pairs = zip(found.blocks, other.blocks, strict=True)
+        errors += [np.max(np.abs(a.eigenvalues - b.eigenvalues), initial=0.0) for a, b in pairs]
+    zero = max(found.zero_threshold, known.thresholds.rounding_safety * float(max(errors)))
+    return dataclasses.replace(found, zero_threshold=zero)
 
 
-def _minimum_without_hessian(known: Evidence) -> str | None:
-    """Why a point without a Hessian is a minimum, if it is one."""
-    if known.zero_loss:
-        return "the loss is zero to rounding"
-    return NO_UNIT_HELPS if known.homogeneous and not known.lowers else None
-
-
-def _has_spare_unit(point: CriticalPoint) -> bool:
-    """Whether the wide network has more units than the narrow one needs."""
-    embedding = point.embedding
-    return isinstance(embedding, Embedding) and embedding.p_in.shape[0] > embedding.p_in.shape[1]
+def _minimum_or_undetermined(known: Evidence, why: str, blocks: EmbeddedSpectrum | None = None) -> Kind:
+    """The kind without a Hessian where no descent was found: a minimum for one of two reasons, or undetermined."""
+    reason = known.lower_bound_attained or known.no_unit_helps
+    established = known.added if blocks is None else f"by blocks of the embedding {blocks}, and {known.added}"
+    return Kind(
+        name="undetermined" if reason is None else "minimum",
+        added_unit_form=known.form,
+        evidence=f"{why}; {established if reason is None else reason}",
+        blocks=blocks,
+    )
 
 
 def _several_layers(known: Evidence) -> Kind:
-    """Units in several layers without a Hessian: whether the loss falls when one is added to each layer."""
+    """Units in several layers without a Hessian: whether the loss falls when one is added to each with room."""
     why, form = LARGE if known.smooth else KINKED, known.form
-    if known.zero_loss:
-        return Kind(name="minimum", evidence=f"{why}; the loss is zero to rounding")
-    if form is None or form.order is None:
-        return Kind(name="undetermined", added_unit_form=form, evidence=f"{why}; {known.added}")
+    if form is None or form.order is None or not known.spare_lowers:
+        return _minimum_or_undetermined(known, why)
     name = "degenerate saddle" if form.order > 2 else "strict saddle" if known.smooth else "non-smooth saddle"
     evidence = f"{why}; {known.added}, at order {form.order}"
     return Kind(name=name, order=form.order, added_unit_form=form, evidence=evidence)
@@ -149,11 +189,7 @@ def _several_layers(known: Evidence) -> Kind:
 def _kinked(known: Evidence) -> Kind:
     """Zero units with a kink: the positively homogeneous form of an added unit decides."""
     form = known.form
-    if isinstance(form, AddedUnitForm) and known.lowers:
+    if isinstance(form, AddedUnitForm) and known.spare_lowers:
         evidence = f"{KINKED}; a small unit lowers the loss, s = {form.strength:.6g}"
         return Kind(name="non-smooth saddle", order=2, added_unit_form=form, evidence=evidence)
-    reason = _minimum_without_hessian(known)
-    if reason is not None:
-        return Kind(name="minimum", added_unit_form=form, evidence=f"{KINKED}; {reason}")
-    evidence = f"{KINKED}; no added unit lowers the loss to second order"
-    return Kind(name="undetermined", added_unit_form=form, evidence=evidence)
+    return _minimum_or_undetermined(known, KINKED)

@@ -1,14 +1,15 @@
 """Kinds where there is a Hessian: strict, degenerate, minimum, or undetermined, with the null space explained."""
 
+import functools
 from typing import NamedTuple
 
-import numpy as np
-
-from ..curvature.spectrum import Spectrum, spectrum
+from ..curvature.signs import critical_spectrum
+from ..curvature.spectrum import Spectrum
 from ..embeddings.embedding import Embedding
-from ..leading_order.null_space_form import NullSpaceForm, null_space_form
-from ..leading_order.null_space_probe import probe_null_space
-from .evidence import NO_UNIT_HELPS, Evidence
+from ..leading_order.critical_family import critical_family
+from ..leading_order.null_space_form import ORDERS, NullSpaceForm, null_space_form
+from ..leading_order.zero_directions import beyond_the_form
+from .evidence import Evidence
 from .kind import Kind, KindName, OnRequest
 from .null_space import NullSpace, null_space
 
@@ -32,11 +33,11 @@ def classify_by_hessian(known: Evidence) -> Kind:
         The kind, with its spectrum and with the null space explained.
     """
     point = known.point
-    found = spectrum(point.landscape, point.theta, zero_threshold=known.zero_threshold)
+    found = critical_spectrum(point.landscape, point.theta, moved=point.distance, thresholds=known.thresholds)
     embedding = point.embedding if isinstance(point.embedding, Embedding) else None
     inside = known.thresholds.inside_null_space
     explained = null_space(found, point.model, point.landscape.data, embedding, inside=inside)
-    decision = _by_eigenvalues(known, found)
+    decision = _by_eigenvalues(known, found, explained)
     decision = _along_null_space(known, found, explained) if decision is None else decision
     evidence = f"{decision.reason}; {explained.summary}"
     if decision.along is not None and decision.name != "degenerate saddle":
@@ -54,12 +55,12 @@ def classify_by_hessian(known: Evidence) -> Kind:
             theta=point.theta,
             spectrum=found,
             null_space=explained,
-            scales=known.scales,
+            moved=point.distance,
         ),
     )
 
 
-def _by_eigenvalues(known: Evidence, found: Spectrum) -> _Decision | None:
+def _by_eigenvalues(known: Evidence, found: Spectrum, explained: NullSpace) -> _Decision | None:
     """The decision by eigenvalues, added units and the loss; `None` if the null space has to be searched."""
     if found.index > 0:
         lowest = f"{found.index} negative eigenvalues, the lowest {found.eigenvalues[0]:.6g}"
@@ -69,28 +70,55 @@ def _by_eigenvalues(known: Evidence, found: Spectrum) -> _Decision | None:
         return _Decision(
             "degenerate saddle", order, f"degenerate, order {order}: no negative eigenvalue, but {known.added}"
         )
-    if known.zero_loss:
-        return _Decision("minimum", None, "the loss is zero to rounding")
+    if known.lower_bound_attained is not None:
+        return _Decision("minimum", None, known.lower_bound_attained)
     if found.nullity == 0:
-        return _Decision("minimum", None, "the Hessian is positive definite")
-    if known.homogeneous:
-        return _Decision("minimum", None, f"positive semidefinite; {NO_UNIT_HELPS}")
+        return _Decision("minimum", None, "the Hessian is positive definite beyond the uncertainty of the point")
+    if known.no_unit_helps is not None:
+        return _Decision("minimum", None, f"positive semidefinite; {known.no_unit_helps}")
+    if explained.unexplained == 0:
+        orbits = "the null space is tangent to orbits of symmetries and to the embedding's family, all of it"
+        return _Decision("minimum", None, f"positive semidefinite, and {orbits} (Morse–Bott)")
     return None
 
 
 def _along_null_space(known: Evidence, found: Spectrum, explained: NullSpace) -> _Decision:
-    """A positive semidefinite Hessian whose null space no unit explains: follows the loss along it."""
-    landscape, theta, scales, thresholds = known.point.landscape, known.point.theta, known.scales, known.thresholds
-    probed = probe_null_space(landscape, theta, found, weight_scale=scales.weight)
-    flat = bool(np.all(np.abs(probed.changes) <= thresholds.loss_silent * scales.loss))
-    if flat and probed.gradient <= thresholds.flat_gradient * scales.gradient:
-        manifold = "the null space tangent to a manifold of critical points (numerical evidence)"
-        return _Decision("minimum", None, f"positive semidefinite, {manifold}")
-    lowest = null_space_form(landscape, theta, found, basis=explained.directions, scales=scales)
-    if lowest.falls:
-        reason = f"degenerate, order {lowest.order}: along a null direction of the Hessian {lowest}"
-        return _Decision("degenerate saddle", lowest.order, reason, lowest)
-    if lowest.rises:
-        return _Decision("minimum", None, "positive semidefinite", lowest)
-    reason = "positive semidefinite; along the null space the loss is neither flat nor seen to fall or rise everywhere"
-    return _Decision("undetermined", None, reason, lowest)
+    """A positive semidefinite Hessian whose null space nothing explains: follows the loss along it."""
+    point, basis = known.point, explained.directions
+    moved, thresholds = point.distance, known.thresholds
+    form = _first_form(known, found, explained)
+    if form.falls:
+        reason = f"degenerate, order {form.order}: along a null direction of the Hessian {form}"
+        return _Decision("degenerate saddle", form.order, reason, form)
+    if form.rises:
+        return _Decision("minimum", None, "positive semidefinite, and the leading-order form is positive", form)
+    if form.order is None:
+        family = critical_family(point.landscape, point.theta, found, basis=basis, thresholds=thresholds)
+        if family.confirmed:
+            return _Decision("minimum", None, f"positive semidefinite, {family}")
+        return _Decision("undetermined", None, f"positive semidefinite, but {family.reason}", form)
+    beyond = beyond_the_form(point.landscape, point.theta, found, form, basis=basis, moved=moved, thresholds=thresholds)
+    if beyond.order is not None:
+        return _Decision("degenerate saddle", beyond.order, f"degenerate, order {beyond.order}: {beyond.reason}", form)
+    return _Decision(
+        "minimum" if beyond.rises else "undetermined", None, f"positive semidefinite; {beyond.reason}", form
+    )
+
+
+def _first_form(known: Evidence, found: Spectrum, explained: NullSpace) -> NullSpaceForm:
+    """The leading-order form along the null directions that nothing explains, of as low an order as decides."""
+    low, high = (
+        functools.partial(
+            null_space_form,
+            known.point.landscape,
+            known.point.theta,
+            found,
+            basis=explained.directions,
+            moved=known.point.distance,
+            max_order=order,
+            thresholds=known.thresholds,
+        )
+        for order in ORDERS
+    )
+    form = low()
+    return high() if form.order is None else form

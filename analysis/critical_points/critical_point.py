@@ -1,5 +1,6 @@
 """The critical point behind a visit: solve in the narrow network, embed back, certify in the wide one."""
 
+import dataclasses
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -16,7 +17,15 @@ from ..embeddings.reduction import reduce_layers
 from ..embeddings.width import EffectiveWidth, effective_widths
 from ..threads import in_one_thread
 from ..thresholds import STANDARD, Thresholds
-from .refine import descend_to_critical_point, solve_gradient
+from .refine import RANK, descend_to_critical_point, is_critical, solve_gradient
+
+# Units that are equal, parallel or zero to half the digits are so at a critical point that is taken as it stands.
+SAME = 1e-7
+# A critical point explains a start if it lies no farther away than so many Newton steps, or its loss differs by no more
+# than so many times what a step changes: a point of order p lies p − 1 steps away.
+EXPLAINED = 10.0
+# Networks of more parameters are not examined for it: it takes a Hessian and its decomposition at each visit.
+WHOLE_LIMIT = 1000
 
 
 class CriticalPoint(eqx.Module):
@@ -86,18 +95,61 @@ def _candidates(
     thresholds: Thresholds,
 ) -> Iterator[_Candidate]:
     """Points of the wide network that may be the critical point, each computed when it is asked for."""
+    if is_critical(landscape, start):
+        yield _as_it_stands(landscape, start, thresholds)
     if not layers_of(landscape.model):
         # A wide network's saddle is met first; slow convergence to a minimum shows in descent.
-        yield _Candidate(solve_gradient(landscape, start), None, start.size)
+        yield _as_it_stands(landscape, solve_gradient(landscape, start), thresholds)
         descended = descend_to_critical_point(landscape, start)
-        yield _Candidate(solve_gradient(landscape, descended), None, start.size)
+        yield _as_it_stands(landscape, solve_gradient(landscape, descended), thresholds)
         return
     model = landscape.at(start)
     effective = effective_widths(model, thresholds=thresholds) if effective is None else effective
     embedding = reduce_layers(model, effective)
-    for point in _narrow_candidates(narrow_landscape(landscape, embedding), thresholds):
+    for number, point in enumerate(_narrow_candidates(narrow_landscape(landscape, embedding), thresholds)):
         solved = eqx.tree_at(lambda e: e.narrow, embedding, unflatten(embedding.narrow, point))
-        yield _Candidate(flatten(solved.wide()), solved, point.size)
+        wide = flatten(solved.wide())
+        if number == 0 and not _explains(landscape, start, wide, thresholds):
+            yield _as_it_stands(landscape, solve_gradient(landscape, start), thresholds)
+        yield _Candidate(wide, solved, point.size)
+
+
+def _as_it_stands(landscape: Landscape, theta: Float[np.ndarray, " n"], thresholds: Thresholds) -> _Candidate:
+    """A point that is not moved: of its units only those count as one that are equal."""
+    if not layers_of(landscape.model):
+        return _Candidate(theta, None, theta.size)
+    exact = dataclasses.replace(thresholds, unit_share=SAME**2, ray_angle=SAME, copy_distance=SAME)
+    model = landscape.at(theta)
+    return _Candidate(theta, reduce_layers(model, effective_widths(model, thresholds=exact)), theta.size)
+
+
+def _explains(
+    landscape: Landscape, start: Float[np.ndarray, " n"], theta: Float[np.ndarray, " n"], thresholds: Thresholds
+) -> bool:
+    """Whether a reduced network's critical point is what the start is near, as far as Newton's step there tells.
+
+    A flow may have converged with units that are almost but not exactly equal: the critical point at which they are
+    equal is then another one.
+
+    Args:
+        landscape: of the wide network.
+        start: the wide network at the closest approach.
+        theta: the reduced network's critical point, embedded.
+        thresholds: `near`.
+
+    Returns:
+        Whether it is: not if Newton's step at the start is short, the point far away and its loss another one.
+    """
+    distance, near = float(np.linalg.norm(theta - start)), thresholds.near * float(np.linalg.norm(start))
+    if distance <= near or start.size > WHOLE_LIMIT:
+        return True
+    (value, gradient), matrix = landscape.value_and_gradient(start), landscape.hessian(start)
+    if not (np.all(np.isfinite(gradient)) and np.all(np.isfinite(matrix))):
+        return True
+    step = float(np.linalg.norm(np.linalg.lstsq(matrix, gradient, rcond=RANK)[0]))
+    change = abs(float(landscape.value(theta) - value))
+    expected = float(np.linalg.norm(gradient)) * step + np.finfo(start.dtype).eps * abs(float(value))
+    return step > near or distance <= EXPLAINED * step or change <= EXPLAINED * expected
 
 
 def _narrow_candidates(narrow: NarrowLandscape, thresholds: Thresholds) -> Iterator[Float[np.ndarray, " m"]]:
@@ -129,18 +181,21 @@ def critical_point(
     theta: Float[Any, " n"] | None = None,
     *,
     effective: EffectiveWidth | tuple[EffectiveWidth, ...] | None = None,
-    gradient_scale: float = 1.0,
+    gradient_scale: float | None = None,
     drop: float | None = None,
     thresholds: Thresholds = STANDARD,
 ) -> CriticalPoint:
     """The critical point next to θ, found in the narrow network of its effective width.
+
+    A point whose gradient is zero to rounding stays where it is.
 
     Args:
         landscape: the loss of the wide network.
         theta: the wide network at the closest approach, by default the landscape's own parameters.
         effective: its effective width, of each layer where several have units; computed if not given. Models without
             units are solved as they are.
-        gradient_scale: characteristic scale of the gradient, against which its zero is certified.
+        gradient_scale: characteristic scale of the gradient, against which its zero is certified; by default the
+            gradient at θ.
         drop: the smaller drop of the loss beside the plateau; `None` if the loss need not agree.
         thresholds: what counts as zero and as near.
 
@@ -148,24 +203,34 @@ def critical_point(
         The first candidate that converged, or else the nearest one, with `converged` false.
     """
     start = landscape.theta if theta is None else np.asarray(theta)
-    level = float("inf") if drop is None else thresholds.plateau_share * drop
-    plateau, points = float(landscape.value(start)), []
+    value, gradient = landscape.value_and_gradient(start)
+    scale = float(np.max(np.abs(gradient), initial=0.0)) if gradient_scale is None else gradient_scale
+    points = []
     for candidate in _candidates(landscape, start, effective, thresholds):
-        value, gradient = landscape.value_and_gradient(candidate.theta)
-        norm = float(np.max(np.abs(gradient), initial=0.0))
-        zero = bool(np.isfinite(norm) and norm <= thresholds.gradient_zero * gradient_scale)
-        point = CriticalPoint(
-            landscape=landscape,
-            theta=candidate.theta,
-            loss=float(value),
-            gradient_norm=norm,
-            distance=float(np.linalg.norm(candidate.theta - start)),
-            converged=zero and abs(float(value) - plateau) <= level,
-            refined=candidate.size <= DENSE_HESSIAN_LIMIT,
-            embedding=candidate.embedding,
-            start=start,
-        )
+        point = _certified(landscape, start, candidate, thresholds.gradient_zero * scale)
+        level = np.inf if drop is None else thresholds.plateau_share * drop
+        on_plateau = abs(point.loss - float(value)) <= level
+        point = eqx.tree_at(lambda p: p.converged, point, point.converged and bool(on_plateau))
         if point.converged:
             return point
         points.append(point)
     return min(points, key=lambda point: point.distance)
+
+
+def _certified(
+    landscape: Landscape, start: Float[np.ndarray, " n"], candidate: _Candidate, zero: float
+) -> CriticalPoint:
+    """A candidate with its loss and gradient, converged if that is zero."""
+    value, gradient = landscape.value_and_gradient(candidate.theta)
+    norm, distance = float(np.max(np.abs(gradient), initial=0.0)), float(np.linalg.norm(candidate.theta - start))
+    return CriticalPoint(
+        landscape=landscape,
+        theta=candidate.theta,
+        loss=float(value),
+        gradient_norm=norm,
+        distance=distance,
+        converged=bool(norm <= zero) or is_critical(landscape, candidate.theta, moved=distance),
+        refined=candidate.size <= DENSE_HESSIAN_LIMIT,
+        embedding=candidate.embedding,
+        start=start,
+    )

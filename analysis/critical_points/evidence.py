@@ -1,35 +1,43 @@
-"""The evidence on a critical point other than its Hessian: the effect of small units, and thresholds for zero."""
+"""The evidence on a critical point other than its Hessian: lower bounds of the loss, and the effect of small units."""
+
+from typing import NamedTuple
 
 import equinox as eqx
 import numpy as np
 from jaxtyping import Float
 
+from ...flows.losses.declaration import convex_in_output
 from ...models.units import layers_of, units_of
 from ..curvature.scales import Scales
 from ..embeddings.embedding import Embedding, LayeredEmbedding
+from ..embeddings.narrow_landscape import spare_units
+from ..embeddings.reduction import without_zero_units
 from ..leading_order.added_unit import AddedUnitForm, added_unit_form
 from ..leading_order.added_units import AddedUnitsForm, added_units_form
 from ..thresholds import Thresholds
 from .critical_point import CriticalPoint
+from .lower_bound import declared_bound_attained, rank_bound_attained
 
-NO_UNIT_HELPS = "no unit of any size lowers the loss to first order, so none does if it is convex in the sum of units"
+NO_UNIT_HELPS = (
+    "no unit of any size lowers the loss: its derivative in the output is orthogonal to all, and it is convex"
+)
 
 
 class Evidence(eqx.Module):
     """A critical point with the evidence on it other than its Hessian.
 
     Attributes:
-        point: the critical point, refined and converged.
+        point: the critical point, refined and converged; its embedding without units that are zero.
         scales: characteristic scales of the flow.
         thresholds: what counts as zero.
-        form: the leading-order form of an added unit, or of one in each layer; `None` where none was examined.
+        form: the leading-order form of an added unit, or of one in each layer with room; `None` where none was
+            examined.
         lowers: whether small added units lower the loss.
-        spare_lowers: whether they do so and the network has a dormant unit that can take their place.
+        spare_lowers: whether they do so and the network has units to spare that can take their place.
         added: the same in words.
         smooth: whether the loss is twice differentiable at the point.
-        homogeneous: whether the form is that of added units of any size, as φ is homogeneous.
-        zero_loss: whether the loss is zero to rounding.
-        zero_threshold: |λ| up to which an eigenvalue counts as zero; `None` to decide by the spectrum at hand.
+        lower_bound_attained: the sentence that the loss attains a lower bound, `None` where it is not known to.
+        no_unit_helps: the sentence that no network of any width has a lower loss, `None` where that is not known.
     """
 
     point: CriticalPoint
@@ -40,9 +48,17 @@ class Evidence(eqx.Module):
     spare_lowers: bool
     added: str
     smooth: bool
-    homogeneous: bool
-    zero_loss: bool
-    zero_threshold: float | None
+    lower_bound_attained: str | None
+    no_unit_helps: str | None
+
+
+class _Added(NamedTuple):
+    """What added units do: the fields of `Evidence` of the same names."""
+
+    form: AddedUnitForm | AddedUnitsForm | None
+    lowers: bool
+    spare_lowers: bool
+    added: str
 
 
 def gather(
@@ -59,60 +75,80 @@ def gather(
     Returns:
         The evidence.
     """
-    zero_loss = abs(point.loss) <= thresholds.loss_zero * scales.loss
+    if point.embedding is not None:
+        size = float(max(np.linalg.norm(point.start), np.linalg.norm(point.theta)))
+        point = eqx.tree_at(lambda p: p.embedding, point, without_zero_units(point.embedding, size=size))
+    attained = declared_bound_attained(point.landscape, point.theta, thresholds=thresholds)
     if isinstance(point.embedding, LayeredEmbedding):
-        form, lowers, spare_lowers, added, smooth = _of_several_layers(point, scales, thresholds, zero_loss)
+        added = _in_several_layers(point, thresholds, attained is not None)
     else:
-        form, lowers, spare_lowers, added, smooth = _of_one_layer(point, scales, starts, thresholds)
-    units = units_of(point.landscape.model)
+        added = _in_one_layer(point, starts, thresholds, attained is not None)
+    no_unit = _no_unit_helps(point, added)
+    if attained is None and no_unit is None and not added.spare_lowers:
+        attained = rank_bound_attained(point.landscape, point.theta, thresholds=thresholds)
     return Evidence(
         point=point,
         scales=scales,
         thresholds=thresholds,
-        form=form,
-        lowers=lowers,
-        spare_lowers=spare_lowers,
-        added=added,
-        smooth=smooth,
-        homogeneous=isinstance(form, AddedUnitForm) and units is not None and units.law.degree is not None,
-        zero_loss=zero_loss,
-        zero_threshold=_zero_threshold(point, scales, thresholds),
+        form=added.form,
+        lowers=added.lowers,
+        spare_lowers=added.spare_lowers,
+        added=added.added,
+        smooth=_is_smooth(point),
+        lower_bound_attained=attained,
+        no_unit_helps=no_unit,
     )
 
 
-def _of_one_layer(
-    point: CriticalPoint, scales: Scales, starts: Float[np.ndarray, "k Nu"] | None, thresholds: Thresholds
-) -> tuple[AddedUnitForm | None, bool, bool, str, bool]:
-    """Form, `lowers`, `spare_lowers`, `added` and `smooth` for models with one layer of units, or none."""
-    units, embedding, form = units_of(point.landscape.model), point.embedding, None
+def _in_one_layer(
+    point: CriticalPoint, starts: Float[np.ndarray, "k Nu"] | None, thresholds: Thresholds, attained: bool
+) -> _Added:
+    """What added units do in models with one layer of units, or none. At a lower bound nothing lowers the loss."""
+    units, embedding, form, spare = units_of(point.landscape.model), point.embedding, None, 0
     if units is not None and units.law.zero and isinstance(embedding, Embedding):
-        form = added_unit_form(point.landscape, embedding=embedding, starts=starts)
-    lowers = form is not None and form.strength > thresholds.form_zero * scales.gradient
-    dormant = embedding is not None and bool(np.any(embedding.dormant))
-    smooth = units is None or units.law.smooth or not dormant
-    return form, lowers, lowers and dormant, "a small unit lowers the loss", smooth
+        form = added_unit_form(point.landscape, embedding=embedding, starts=starts, thresholds=thresholds)
+        (spare,) = spare_units(embedding)
+    lowers = form is not None and form.lowers(thresholds) and not attained
+    order = "" if form is None else f" at order {form.order}"
+    added = "a small unit lowers the loss" if lowers else f"no small unit was found that lowers the loss{order}"
+    return _Added(form=form, lowers=lowers, spare_lowers=lowers and spare > 0, added=added)
 
 
-def _of_several_layers(
-    point: CriticalPoint, scales: Scales, thresholds: Thresholds, zero_loss: bool
-) -> tuple[AddedUnitsForm | None, bool, bool, str, bool]:
-    """The same for units in several layers, where one is added to each of them at once."""
+def _in_several_layers(point: CriticalPoint, thresholds: Thresholds, attained: bool) -> _Added:
+    """The same for units in several layers, where one is added to each that has units to spare."""
     embedding, form = point.embedding, None
     assert isinstance(embedding, LayeredEmbedding)
-    if any(p.shape[0] > p.shape[1] for p, _ in embedding.layers) and not zero_loss:
-        silent = thresholds.loss_silent * scales.loss
-        form = added_units_form(point.landscape, embedding, weight_scale=scales.weight, silent=silent)
+    if any(spare_units(embedding)) and not attained:
+        form = added_units_form(point.landscape, embedding, thresholds=thresholds)
     lowers = form is not None and form.order is not None
-    found = "one small unit in every layer lowers the loss"
+    found = "one small unit in each layer with units to spare lowers the loss"
     added = found if lowers else "no small units were found that lower the loss"
-    smooth = all(units.law.smooth for units in layers_of(point.landscape.model)) or not np.any(embedding.dormant)
-    return form, lowers, lowers, added, bool(smooth)
+    return _Added(form=form, lowers=lowers, spare_lowers=lowers, added=added)
 
 
-def _zero_threshold(point: CriticalPoint, scales: Scales, thresholds: Thresholds) -> float | None:
-    """|λ| up to which the sign of an eigenvalue is uncertain, as the point is known only to finite accuracy."""
-    if scales.curvature is None:
+def _is_smooth(point: CriticalPoint) -> bool:
+    """Whether the loss is twice differentiable: kinks of units are met where units are zero."""
+    smooth = all(units.law.smooth for units in layers_of(point.landscape.model))
+    return smooth or point.embedding is None or not bool(np.any(point.embedding.dormant))
+
+
+def _no_unit_helps(point: CriticalPoint, added: _Added) -> str | None:
+    r"""The sentence that no other network of this kind, of any width, has a lower loss, if it is known.
+
+    If $L(f)$ is convex and $f = \sum_i \phi(u_i) v_i$, then $L(f') - L(f) \ge \langle L'(f), f' - f \rangle =
+    \sum_i M(u_i) v_i - \sum_i M(u'_i) v'_i$, which is zero if M vanishes. A form vanishes for units of any size if
+    φ is homogeneous; and everywhere if it does on random directions and φ has no kinks, between which it could hide.
+
+    Args:
+        point: the critical point.
+        added: the form there.
+
+    Returns:
+        The sentence, or `None`.
+    """
+    units = units_of(point.landscape.model)
+    if units is None or not isinstance(added.form, AddedUnitForm) or added.lowers:
         return None
-    # Where the loss is of third order a gradient of g leaves the point uncertain by √g, and its eigenvalues as much.
-    accuracy = max(point.gradient_norm / scales.gradient, np.finfo(float).eps)
-    return thresholds.eigenvalue_safety * scales.curvature * float(np.sqrt(accuracy))
+    homogeneous = units.law.degree is not None and units.law.field == "real" and units.law.smooth
+    convex = units.additive and convex_in_output(point.landscape.loss)
+    return NO_UNIT_HELPS if homogeneous and convex else None

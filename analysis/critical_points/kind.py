@@ -8,7 +8,6 @@ import numpy as np
 from jaxtyping import Float
 
 from ...flows import Landscape
-from ..curvature.scales import Scales
 from ..curvature.spectrum import Spectrum
 from ..embeddings.embedded_curvature import EmbeddedSpectrum
 from ..leading_order.added_unit import AddedUnitForm
@@ -22,6 +21,7 @@ KindName = Literal[
     "strict saddle",
     "degenerate saddle",
     "non-smooth saddle",
+    "saddle (left)",
     "minimum",
     "flat channel",
     "ghost",
@@ -38,14 +38,14 @@ class OnRequest(eqx.Module):
         theta: the point.
         spectrum: of the Hessian there.
         null_space: how its zero eigenvalues are explained.
-        scales: characteristic scales of the flow.
+        moved: the distance by which a search moved to the point.
     """
 
     landscape: Landscape
     theta: Float[np.ndarray, " n"]
     spectrum: Spectrum
     null_space: NullSpace
-    scales: Scales
+    moved: float
 
     def certificate(self) -> Certificate:
         """How far point and index are proven."""
@@ -55,7 +55,7 @@ class OnRequest(eqx.Module):
     def form(self) -> NullSpaceForm:
         """The leading-order form along the null directions that symmetries do not explain, without a search."""
         basis = self.null_space.directions
-        return null_space_form(self.landscape, self.theta, self.spectrum, basis=basis, scales=self.scales, search=False)
+        return null_space_form(self.landscape, self.theta, self.spectrum, basis=basis, moved=self.moved, search=False)
 
 
 class Kind(eqx.Module):

@@ -81,7 +81,7 @@ def null_space(
     coordinates = [_inside(rows, basis, inside) for rows in (symmetry, family)]
     first = _rank(coordinates[0], inside)
     both = np.vstack(coordinates)
-    values, vectors = np.linalg.eigh(both.T @ both) if len(both) else (np.zeros(basis.shape[1]), np.eye(basis.shape[1]))
+    vectors = np.linalg.eigh(both.T @ both).eigenvectors if len(both) else np.eye(basis.shape[1])
     explained = _rank(both, inside)
     remainder = basis @ vectors[:, : basis.shape[1] - explained]
     return NullSpace(

@@ -114,7 +114,7 @@ def flat_channel(
     landscape: Landscape,
     theta: Float[Any, " n"] | None = None,
     *,
-    solver: AbstractSolver | None = None,
+    solver: AbstractSolver[Any] | None = None,
     thresholds: Thresholds = STANDARD,
 ) -> SlowPoint | None:
     """The flat channel that a point is in, if its flow diverges along a channel to infinity.

@@ -7,7 +7,7 @@ class Scales(eqx.Module):
     """Characteristic scales of a flow.
 
     Attributes:
-        loss: of the loss, by default 1.
+        loss: of changes of the loss, its range along the flow, by default 1.
         gradient: of ‖∇L‖.
         curvature: of the Hessian's eigenvalues; `None` where it is unknown, and thresholds follow the spectrum at hand.
         weight: of ‖θ‖, typically its norm after learning.

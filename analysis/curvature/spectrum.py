@@ -111,7 +111,7 @@ class Spectrum(eqx.Module):
 
 
 @eqx.filter_jit
-def _structured(function: Callable, theta: Float[Any, " n"]) -> Float[Array, "n n"]:
+def _structured(function: Callable[[Array], Any], theta: Float[Any, " n"]) -> Float[Array, "n n"]:
     return function(theta)
 
 

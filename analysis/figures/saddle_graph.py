@@ -1,5 +1,7 @@
 """The figure of a saddle graph."""
 
+from typing import Any
+
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
@@ -11,7 +13,7 @@ from .style import COLOURS, FONT, label, legend
 
 # Distance between nodes of one effective width, which the axis counts in ones.
 STEP = 0.26
-BOX = {"boxstyle": "round,pad=0.1", "fc": "white", "ec": "none", "alpha": 0.75}
+BOX: dict[str, Any] = {"boxstyle": "round,pad=0.1", "fc": "white", "ec": "none", "alpha": 0.75}
 SHORT = {"strict saddle": "strict", "degenerate saddle": "degenerate", "non-smooth saddle": "non-smooth"}
 SHADES = {
     "strict saddle": COLOURS[0],
@@ -44,12 +46,12 @@ def plot_saddle_graph(graph: SaddleGraph, *, ax: Axes | None = None) -> Axes:
         style |= {"color": COLOURS[1] if thick else "0.6", "connectionstyle": "arc3,rad=0.06", "mutation_scale": 13}
         ax.annotate("", xy=end, xytext=start, arrowprops=style, zorder=1)
         middle = 0.62 * np.array(start) + 0.38 * np.array(end)
-        style = {"fontsize": 6, "color": "0.35", "ha": "center", "va": "center", "bbox": BOX, "zorder": 2}
-        ax.text(middle[0], middle[1], f"{edge.rate:.3g}", **style)
+        text = f"{edge.rate:.3g}"
+        ax.text(middle[0], middle[1], text, fontsize=6, color="0.35", ha="center", va="center", bbox=BOX, zorder=2)
     for number, (place, kind) in enumerate(zip(places, graph.kinds, strict=True)):
         ax.plot(*place, "o", color=SHADES.get(kind.name, COLOURS[6]), ms=15, zorder=3)
         ax.text(*place, str(number), color="white", fontsize=FONT, ha="center", va="center", zorder=4)
-        below = {"textcoords": "offset points", "ha": "center", "va": "top", "bbox": BOX, "zorder": 2}
+        below: dict[str, Any] = {"textcoords": "offset points", "ha": "center", "va": "top", "bbox": BOX, "zorder": 2}
         ax.annotate(_caption(kind), place, (0, -11), fontsize=6, **below)
     for name in dict.fromkeys(kind.name for kind in graph.kinds):
         ax.plot([], [], "o", color=SHADES.get(name, COLOURS[6]), ms=7, label=name)

@@ -9,14 +9,12 @@ from jaxtyping import Float
 from ...flows import Landscape
 from ...models.units import declared_units
 from ..embeddings.embedding import Embedding
+from ..thresholds import STANDARD, Thresholds
 from .sphere import SIMPLEX_LIMIT, STARTS, minima_on_sphere, normal_vectors, polished_on_sphere
 from .unit_effect import UnitEffect, unit_effect
 
-# Maximisers whose strength is within this share of the largest are equally strong: searches end within 1e-9 of a
-# stationary point, where the value is the square of that, but on kinks only within a simplex search's 1e-10.
-EQUALLY_STRONG = 1e-6
-# Two maximisers are one if the cosine between them falls short of one by less than this.
-SAME_MAXIMISER = 1e-4
+# Maximisers at which the error of rounding is measured, besides the random starts of the search.
+MEASURED = 3
 
 # ‖M(u)‖, u and M(u).
 Maximiser = tuple[float, Float[np.ndarray, " Nu"], Float[np.ndarray, " Nv"]]
@@ -29,11 +27,12 @@ class AddedUnitForm(eqx.Module):
 
     Attributes:
         order: p.
-        strength: $s = \max_{\|u\| = 1} \|M(u)\|$, zero where no small unit lowers the loss.
+        strength: $s = \max_{\|u\| = 1} \|M(u)\|$, zero to rounding where no small unit lowers the loss.
         u: the maximiser, a unit vector; `None` for s = 0.
         v: $M(u) / \|M(u)\|$ there; `None` for s = 0.
-        maximisers: all maximisers $(\hat u, \hat v)$ found whose strength is within 1e-6 of the largest, as directions
-            of steepest descent $[\sqrt{q} \hat u, \hat v] / \sqrt{q + 1}$, one row of N = Nu + Nv numbers each.
+        maximisers: all maximisers $(\hat u, \hat v)$ found that are as strong as the strongest, as directions of
+            steepest descent $[\sqrt{q} \hat u, \hat v] / \sqrt{q + 1}$, one row of N = Nu + Nv numbers each.
+        noise: the error of rounding of $\|M(u)\|$, by default taken for zero.
 
     Source: Zhang, Saxe & Latham (2025), Section 5 and Appendices C, G, H.
     """
@@ -43,6 +42,18 @@ class AddedUnitForm(eqx.Module):
     u: Float[np.ndarray, " Nu"] | None
     v: Float[np.ndarray, " Nv"] | None
     maximisers: Float[np.ndarray, "m N"]
+    noise: float = 0.0
+
+    def lowers(self, thresholds: Thresholds = STANDARD) -> bool:
+        """Whether a small unit lowers the loss by more than rounding.
+
+        Args:
+            thresholds: `rounding_safety`, the number of errors of rounding beyond which the strength is not zero.
+
+        Returns:
+            Whether it does.
+        """
+        return self.strength > thresholds.rounding_safety * self.noise
 
     @property
     def rate(self) -> float:
@@ -55,8 +66,8 @@ class AddedUnitForm(eqx.Module):
         return self.strength * (q / p) ** (q / 2) * p**0.5
 
     def __str__(self) -> str:
-        if self.strength == 0:
-            return f"form of an added unit: zero at order {self.order}, no small unit lowers the loss"
+        if not self.lowers():
+            return f"form of an added unit: zero to rounding at order {self.order}, no small unit lowers the loss"
         count = len(self.maximisers)
         return (
             f"form of an added unit: order {self.order}, strength {self.strength:.6g}, "
@@ -71,6 +82,7 @@ def added_unit_form(
     *,
     embedding: Embedding | None = None,
     starts: Float[Any, "k Nu"] | None = None,
+    thresholds: Thresholds = STANDARD,
 ) -> AddedUnitForm:
     """The lowest-order form of an added unit, and its directions of steepest descent.
 
@@ -79,6 +91,7 @@ def added_unit_form(
         theta: the critical network's parameters, by default the landscape's own.
         embedding: of the critical network in the wide one, instead of `theta`.
         starts: incoming parameters from which to search besides random ones, such as the units of the flow itself.
+        thresholds: `equally_strong`, which maximisers count as equally strong.
 
     Returns:
         The form; for linear M exact, else the best of local searches.
@@ -90,21 +103,25 @@ def added_unit_form(
     if not law.zero:
         raise ValueError("the unit's law has no zero: a unit cannot be added with small effect.")
     effect = unit_effect(landscape, embedding, theta)
+    share, directions = 1 - thresholds.equally_strong, normal_vectors(STARTS, effect.u.size)
     if law.order == 1 and law.smooth:
         left, sizes, right = np.linalg.svd(effect.matrix, full_matrices=False)
-        top = sizes >= sizes[0] * (1 - EQUALLY_STRONG)
+        top = sizes >= sizes[0] * share
         pairs = list(zip(right[top], left.T[top], strict=True))
         strength = float(sizes[0])
     else:
         found = _maximisers(effect, starts)
         strength = found[0][0] if found else 0.0
-        pairs = [(u, v / value) for value, u, v in found if value >= strength * (1 - EQUALLY_STRONG)]
+        pairs = [(u, v / value) for value, u, v in found if value >= strength * share]
+        directions = np.array([*(u for _, u, _ in found[:MEASURED]), *directions])
     p = law.order + 1
     if strength == 0:
         empty = np.zeros((0, effect.u.size + effect.v.size))
         return AddedUnitForm(order=p, strength=0.0, u=None, v=None, maximisers=empty)
+    noise = effect.noise(directions / np.linalg.norm(directions, axis=1, keepdims=True))
     rows = np.stack([_steepest(u, v, law.order) for u, v in pairs])
-    return AddedUnitForm(order=p, strength=strength, u=pairs[0][0], v=pairs[0][1], maximisers=rows)
+    u, v = pairs[0]
+    return AddedUnitForm(order=p, strength=strength, u=u, v=v, maximisers=rows, noise=noise)
 
 
 def _steepest(u: np.ndarray, v: np.ndarray, order: int) -> np.ndarray:
@@ -118,6 +135,7 @@ def local_maximisers(
     *,
     embedding: Embedding | None = None,
     starts: Float[Any, "k Nu"] | None = None,
+    thresholds: Thresholds = STANDARD,
 ) -> list[tuple[float, Float[np.ndarray, " N"]]]:
     r"""All local maximisers of $\|M(u)\|$ on the unit sphere that were found, strongest first.
 
@@ -128,13 +146,15 @@ def local_maximisers(
         theta: the critical network's parameters, by default the landscape's own.
         embedding: of the critical network in the wide one, instead of `theta`.
         starts: incoming parameters from which to search besides random ones.
+        thresholds: `same_maximiser`, which maximisers are one.
 
     Returns:
         Strengths, and directions of steepest descent, N = Nu + Nv numbers each.
     """
     effect = unit_effect(landscape, embedding, theta)
-    distinct = _distinct(_maximisers(effect, starts))
-    distinct = _distinct(_strongest_first(_polished(effect, distinct))) or distinct
+    same = thresholds.same_maximiser
+    distinct = _distinct(_maximisers(effect, starts), same)
+    distinct = _distinct(_strongest_first(_polished(effect, distinct)), same) or distinct
     return [(strength, _steepest(u, v / strength, effect.law.order)) for strength, u, v in distinct]
 
 
@@ -157,12 +177,12 @@ def _strongest_first(found: list[Maximiser]) -> list[Maximiser]:
     return sorted(found, key=lambda item: -item[0])
 
 
-def _distinct(found: list[Maximiser]) -> list[Maximiser]:
+def _distinct(found: list[Maximiser], same: float) -> list[Maximiser]:
     """The maximisers without those that coincide with an earlier one."""
     distinct: list[Maximiser] = []
     for strength, u, v in found:
         cosines = (u @ other + v @ image / (strength * size) for size, other, image in distinct)
-        if all(cosine < 2 - SAME_MAXIMISER for cosine in cosines):
+        if all(cosine < 2 - same for cosine in cosines):
             distinct.append((strength, u, v))
     return distinct
 

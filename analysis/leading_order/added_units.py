@@ -1,36 +1,43 @@
 """How the loss depends on small units added to several layers at once: what governs escape in deep networks."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import equinox as eqx
 import numpy as np
 from jaxtyping import Float, Int
 
-from ...flows import Landscape
-from ...models.units import declared_units
+from ...flows import Landscape, unflatten
+from ...flows.landscapes.taylor import ORDER, gradient_series
+from ...models.units import declared_units, incoming, layers_of, outgoing
+from ..curvature.rounding import perturbed
 from ..embeddings.embedding import Embedding, LayeredEmbedding
-from ..embeddings.narrow_landscape import NarrowLandscape, added_positions, narrow_landscape
+from ..embeddings.narrow_landscape import NarrowLandscape, added_positions, narrow_landscape, spare_units
+from ..thresholds import STANDARD, Thresholds
 from .sphere import minimum_on_sphere, normal_vectors
 
+# Orders up to which the gradient is expanded, the second if all forms of the first are zero; each is a program.
+EXPANSIONS = (ORDER, 11)
+# The highest order of a form.
+HIGHEST = EXPANSIONS[-1] + 1
+# Random directions that tell a form that vanishes from one that does not.
+PROBES = 8
 # Random directions evaluated, and how many of the best are improved by descent.
 DIRECTIONS, IMPROVED = 64, 4
-# The added units' norm relative to that of the weights: its fourth power, 1e-8, stands clear of rounding.
-ADDED_NORM = 1e-2
-# Halving the norm shows the order if its exponent comes as near as this to an integer.
-NEAR_INTEGER = 0.2
 
 
 class AddedUnitsForm(eqx.Module):
-    r"""The leading-order form $F_p$ of the loss in one added unit per layer, where the loss falls along it.
+    r"""The leading-order form $F_p$ of the loss in added units, one in each layer that has any to spare.
 
     Attributes:
         order: p; `None` where no fall was found.
         steepest: $U = \max_{\|d\| = 1} -F_p(d)$ as far as it was found, d the parameters of all added units together,
             including those that connect one to another.
+        examined: the highest order that was examined.
     """
 
     order: int | None
     steepest: float
+    examined: int = HIGHEST
 
     @property
     def rate(self) -> float | None:
@@ -39,7 +46,10 @@ class AddedUnitsForm(eqx.Module):
 
     def __str__(self) -> str:
         if self.order is None:
-            return "form of one added unit per layer: no direction was found along which the loss falls"
+            return (
+                "form of one added unit per layer: no direction was found along which the loss falls, up to order "
+                f"{self.examined}"
+            )
         power = "" if self.order == 2 else f"^{self.order - 1}"
         return (
             f"form of one added unit per layer: order {self.order}, steepest fall {self.steepest:.6g}\n"
@@ -51,69 +61,104 @@ NO_FALL = AddedUnitsForm(order=None, steepest=0.0)
 
 
 @dataclass(frozen=True)
-class _Change:
-    """The change of the loss when the added units have a given norm, as a function of their direction."""
+class _AddedUnits:
+    """The loss along straight lines from a narrow network into parameters of added units, order by order."""
 
     narrow: NarrowLandscape
-    base: Float[np.ndarray, " m"]
+    theta: Float[np.ndarray, " m"]
     positions: Int[np.ndarray, " k"]
-    start: float
 
-    def __call__(self, direction: np.ndarray, norm: float) -> tuple[float, np.ndarray]:
-        """The change and its gradient in the direction, a unit vector."""
-        theta = self.base.copy()
-        theta[self.positions] = norm * direction
-        value, gradient = self.narrow.value_and_gradient(theta)
-        return float(value) - self.start, norm * gradient[self.positions]
+    def gradients(self, direction: np.ndarray, order: int) -> Float[np.ndarray, "p k"]:
+        r"""The coefficients $g_0, \dots$ of the gradient along $s\,d$: $g_k = \nabla F_{k+1}$."""
+        matrix = self.narrow.matrix
+        curve = (matrix[:, self.positions] @ direction)[None]
+        return gradient_series(self.narrow.landscape, matrix @ self.theta, curve, order) @ matrix[:, self.positions]
+
+    def forms(self, directions: np.ndarray, order: int) -> Float[np.ndarray, "m p"]:
+        r"""$F_1, F_2, \dots$ on each of several directions, one row each: $F_{k+1} = g_k \cdot d / (k + 1)$."""
+        shares = 1 / np.arange(1, order + 2)
+        return np.array([self.gradients(d, order) @ d * shares for d in directions])
+
+    def copies(self) -> "list[_AddedUnits]":
+        """The same on landscapes and at points in which every number is changed in its last place."""
+        return [
+            replace(self, narrow=replace(self.narrow, landscape=copy), theta=point)
+            for copy, point in perturbed(self.narrow.landscape, self.theta)
+        ]
 
 
 def added_units_form(
-    landscape: Landscape, embedding: Embedding | LayeredEmbedding, *, weight_scale: float, silent: float
+    landscape: Landscape, embedding: Embedding | LayeredEmbedding, *, thresholds: Thresholds = STANDARD
 ) -> AddedUnitsForm:
     r"""Searches for the direction in which one small unit per layer lowers the loss most.
 
     A unit in one layer alone may have no effect, as at the origin of a deep network, where a path of units through all
-    layers lowers the loss, at the order of the depth. Layers whose law has no zero get no unit.
+    layers lowers the loss, at the order of the depth. Only layers that have units to spare get one, and none whose law
+    has no zero: other units cannot be made by small changes of the network's own.
+
+    The form is the first that does not vanish, of those of all parameters of the added units, and, where that is
+    nowhere negative, of those parameters that do not connect to units that are there already.
 
     Args:
         landscape: of the wide network.
         embedding: of the critical network in it.
-        weight_scale: typical ‖θ‖ after learning, the scale of the added units where the network itself is zero.
-        silent: changes of the loss up to this are rounding.
+        thresholds: `rounding_safety`, the number of errors of rounding up to which a form is zero.
 
     Returns:
         The form. That none was found is numerical evidence only.
     """
-    grown = [layer for *_, layer in embedding.maps if declared_units(embedding.narrow, layer).law.zero]
+    room = zip(embedding.maps, spare_units(embedding), strict=True)
+    grown = [layer for (*_, layer), spare in room if spare and declared_units(embedding.narrow, layer).law.zero]
     if not grown:
         return NO_FALL
     narrow = narrow_landscape(landscape, embedding, spare=grown)
-    base = narrow.theta
-    positions = np.unique(np.concatenate([np.concatenate(added_positions(narrow, layer)) for layer in grown]))
-    start = float(narrow.value_and_gradient(base)[0])
-    change = _Change(narrow=narrow, base=base, positions=positions, start=start)
-    norm = ADDED_NORM * max(float(np.linalg.norm(base)), weight_scale)
-    best = _steepest(change, norm, silent)
-    far, near = change(best, norm)[0], change(best, norm / 2)[0]
-    if not (far < -silent and near < 0):
-        return NO_FALL
-    exponent = float(np.log2(far / near))
-    order = round(exponent)
-    if order < 2 or abs(exponent - order) > NEAR_INTEGER:
-        return NO_FALL
-    # Two distances, so that the next higher order drops out.
-    return AddedUnitsForm(order=order, steepest=-(2 * near / (norm / 2) ** order - far / norm**order))
+    every = np.unique(np.concatenate([np.concatenate(added_positions(narrow, layer)) for layer in grown]))
+    alone = np.setdiff1d(every, _existing(narrow, grown))
+    for positions in (every, alone) if 0 < alone.size < every.size else (every,):
+        added = _AddedUnits(narrow=narrow, theta=narrow.theta, positions=positions)
+        for order in EXPANSIONS:
+            first = _first_form(added, order, thresholds)
+            if first is not None:
+                steepest = _steepest(added, *first)
+                if steepest > thresholds.rounding_safety * first[1]:
+                    return AddedUnitsForm(order=first[0], steepest=steepest)
+                break
+    return NO_FALL
 
 
-def _steepest(change: _Change, norm: float, silent: float) -> Float[np.ndarray, " k"]:
-    """The unit vector with the lowest change that descent from the best of some random ones finds."""
-    directions = normal_vectors(DIRECTIONS, change.positions.size)
+def _existing(narrow: NarrowLandscape, grown: list[int]) -> Int[np.ndarray, " k"]:
+    """The positions of all parameters of units that were there before one was added to each layer in `grown`."""
+    model, positions = narrow.model, []
+    marked = unflatten(model, np.arange(narrow.theta.size, dtype=narrow.theta.dtype))
+    for layer in range(len(layers_of(model))):
+        count = -1 if layer in grown else None
+        positions += [np.ravel(np.asarray(rows(marked, layer))[:count]) for rows in (incoming, outgoing)]
+    return np.unique(np.concatenate(positions)).astype(int)
+
+
+def _first_form(added: _AddedUnits, order: int, thresholds: Thresholds) -> tuple[int, float, int] | None:
+    """Order, error of rounding and expansion of the first form that does not vanish, `None` if all do."""
+    directions = normal_vectors(PROBES, added.positions.size)
     directions /= np.linalg.norm(directions, axis=1, keepdims=True)
-    falls = sorted(directions, key=lambda d: change(d, norm)[0])[:IMPROVED]
-    scale = max(abs(change(falls[0], norm)[0]), silent)
+    forms = added.forms(directions, order)
+    changes = [np.abs(copy.forms(directions, order) - forms) for copy in added.copies()]
+    noise, sizes = np.max(changes, axis=(0, 1)), np.max(np.abs(forms), axis=0)
+    # The first-order form is that of a critical point. Forms that are not known are not compared.
+    for k in range(1, order + 1):
+        if sizes[k] > thresholds.rounding_safety * noise[k]:
+            return k + 1, float(noise[k]), order
+    return None
+
+
+def _steepest(added: _AddedUnits, form: int, noise: float, order: int) -> float:
+    """The largest fall on the unit sphere that descent from the best of some random directions finds."""
+    directions = normal_vectors(DIRECTIONS, added.positions.size)
+    directions /= np.linalg.norm(directions, axis=1, keepdims=True)
+    values = added.forms(directions, order)[:, form - 1]
+    scale = max(float(np.max(np.abs(values))), noise)
 
     def objective(direction: np.ndarray) -> tuple[float, np.ndarray]:
-        value, gradient = change(direction, norm)
-        return value / scale, gradient / scale
+        slope = added.gradients(direction, order)[form - 1] / scale
+        return float(slope @ direction) / form, slope
 
-    return minimum_on_sphere(objective, np.array(falls))[1]
+    return -scale * minimum_on_sphere(objective, directions[np.argsort(values)[:IMPROVED]])[0]

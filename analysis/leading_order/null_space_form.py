@@ -1,29 +1,21 @@
 """The lowest order at which the loss changes along the null space of a Hessian, and its steepest descent."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
-
 import equinox as eqx
 import numpy as np
 from jaxtyping import Float
 
 from ...flows import Landscape
-from ...flows.landscapes.taylor import ORDER, gradient_series
-from ..curvature.scales import Scales
+from ...flows.landscapes.taylor import gradient_series
 from ..curvature.spectrum import Spectrum
+from ..thresholds import STANDARD, Thresholds
+from .reduction import Reduction, noise_of_forms, reduction
 from .sphere import STARTS, minimum_on_sphere, normal_vectors
 
 # Random directions that distinguish a form that vanishes from one that does not.
 PROBES = 8
-# The highest order of a form that the gradient's expansion gives.
-HIGHEST = ORDER + 1
-# A form below this share of its natural size L/‖θ‖ᵖ is zero: derivatives by differentiation are exact to rounding.
-VANISHING_SHARE = 1e-9
-# A position known to δ, with a true quartic, shows eigenvalues 12 F₄ δ² and a third-order form 4 F₄ δ; four times that
-# is still no cubic.
-OFF_CENTRE = 4.0
-# The search ends within 1e-6 of a zero of a semidefinite form; relative to its largest value this is still zero.
-SEMIDEFINITE_SHARE = 1e-6
+# Orders to which forms are examined: the first program is compiled in a second or two, the second, if the first leaves
+# the question open, in several.
+ORDERS = (6, 12)
 
 
 class NullSpaceForm(eqx.Module):
@@ -39,6 +31,7 @@ class NullSpaceForm(eqx.Module):
         direction: the unit vector with the lowest value, the direction of steepest escape where that is negative.
         examined: the highest order that was examined.
         dimension: of the null space.
+        noise: values of $F_p$ up to this are rounding.
 
     Source: the reduction of Lyapunov and Schmidt; the escape from degenerate saddles is that of Jacot et al. (2021).
     """
@@ -49,20 +42,22 @@ class NullSpaceForm(eqx.Module):
     direction: Float[np.ndarray, " n"] | None
     examined: int
     dimension: int
+    noise: float = 0.0
 
     @property
     def falls(self) -> bool:
         """Whether the loss falls along some null direction at the lowest order."""
-        return self.order is not None and self.lowest < -self._small
+        return self.order is not None and self.lowest < -self.small
 
     @property
     def rises(self) -> bool:
         """Whether the loss rises at the lowest order along every null direction that the search examined."""
-        return self.order is not None and self.lowest > self._small
+        return self.order is not None and self.lowest > self.small
 
     @property
-    def _small(self) -> float:
-        return SEMIDEFINITE_SHARE * max(abs(self.lowest), abs(self.highest))
+    def small(self) -> float:
+        """Values up to this are zero: rounding, or as near to a zero of the form as the search ends."""
+        return max(self.noise, SEMIDEFINITE_SHARE * max(abs(self.lowest), abs(self.highest)))
 
     @property
     def rate(self) -> float | None:
@@ -76,52 +71,17 @@ class NullSpaceForm(eqx.Module):
         return f"the loss changes at order {self.order}, {values} dimension{'s' if self.dimension > 1 else ''}"
 
 
-@dataclass(frozen=True)
-class _Reduction:
-    """The loss along curves through a critical point that are relaxed off the null space, order by order.
-
-    `inverse` is the Hessian's pseudo-inverse; the columns of `basis` span the part of the null space examined.
-    """
-
-    landscape: Landscape
-    theta: Float[np.ndarray, " n"]
-    inverse: Callable[[np.ndarray], np.ndarray]
-    basis: Float[np.ndarray, "n k"]
-
-    def gradient_coefficient(self, d: Float[np.ndarray, " n"], order: int) -> Float[np.ndarray, " n"]:
-        r"""The coefficient $g_{p-1}$ of the gradient along $\theta + s d + s^2 a_2 + \dots$, each $a_k$ relaxed.
-
-        With all $a_k$ up to k = p - 2 the gradient is orthogonal to each up to the order at which it would count.
-
-        Args:
-            d: a null direction.
-            order: p.
-
-        Returns:
-            The coefficient.
-        """
-        curve = np.zeros((max(order - 2, 1), d.size))
-        curve[0] = d
-        for k in range(2, order - 1):
-            curve[k - 1] = -self.inverse(gradient_series(self.landscape, self.theta, curve[: k - 1])[k])
-        return gradient_series(self.landscape, self.theta, curve)[order - 1]
-
-    def form(self, c: Float[np.ndarray, " k"], order: int) -> tuple[float, Float[np.ndarray, " k"]]:
-        r"""$F_p(d) = g_{p-1} \cdot d / p$ at coefficients c of d in the basis, and its gradient there, $g_{p-1}$."""
-        d = self.basis @ c
-        slope = self.gradient_coefficient(d, order)
-        return float(slope @ d) / order, self.basis.T @ slope
-
-    def size(self, directions: Float[np.ndarray, "m k"], order: int) -> float:
-        """The largest |F_p| met."""
-        return max(abs(self.form(c, order)[0]) for c in directions)
+# The search ends within 1e-6 of a zero of a semidefinite form; relative to its largest value this is still zero.
+SEMIDEFINITE_SHARE = 1e-6
 
 
 def form_along(
     landscape: Landscape, theta: Float[np.ndarray, " n"], direction: Float[np.ndarray, " n"], order: int
 ) -> float:
     r"""The form of order p along a direction, not relaxed: $\frac{1}{p!} \frac{d^p}{ds^p} L(\theta + s d)$ at s = 0."""
-    return float(gradient_series(landscape, theta, direction[None])[order - 1] @ direction) / order
+    examined = next(highest for highest in ORDERS if highest >= order)
+    series = gradient_series(landscape, theta, direction[None], order=examined - 1)
+    return float(series[order - 1] @ direction) / order
 
 
 def third_order_form(
@@ -149,11 +109,17 @@ def null_space_form(
     spectral: Spectrum,
     *,
     basis: Float[np.ndarray, "n k"] | None = None,
-    scales: Scales | None = None,
-    max_order: int = HIGHEST,
+    moved: float = 0.0,
+    max_order: int = ORDERS[0],
     search: bool = True,
+    thresholds: Thresholds = STANDARD,
 ) -> NullSpaceForm:
-    """The first form of the loss that does not vanish on the null space, with its extreme values.
+    r"""The first form of the loss that does not vanish on the null space, with its extreme values.
+
+    A form is zero if it is not larger than the errors of rounding, as measured, or if it can come from the point's not
+    being quite the critical point: at a distance δ from a point of order m there are forms $F_p \sim \delta^{m-p}$ of
+    all lower orders, for which $F_{p-1} F_{p+1} / F_p^2$ is about a half or more; at a critical point of order p it is
+    as small as δ.
 
     Args:
         landscape: loss and data.
@@ -161,9 +127,10 @@ def null_space_form(
         spectral: its spectrum.
         basis: orthonormal columns that span the part of the null space to examine, by default all of it; along orbits
             of symmetries the loss does not change, so that these may be left out.
-        scales: characteristic scales of the flow, by default 1.
-        max_order: the highest order examined, from 3 to 6.
+        moved: the distance by which a search moved to the point, to the last place of which it is known at best.
+        max_order: the highest order examined, from 3 to 12.
         search: whether to search for the extreme values; else they are those of a few random directions.
+        thresholds: `rounding_safety` and `centred`.
 
     Returns:
         The form. Its extremes are the best of 24 local searches, without a certificate.
@@ -171,62 +138,87 @@ def null_space_form(
     Raises:
         ValueError: for a `max_order` that the gradient's expansion does not give.
     """
-    if not 3 <= max_order <= HIGHEST:
-        raise ValueError(f"forms are examined from order 3 up to {HIGHEST}; got max_order={max_order}.")
-    scales = Scales() if scales is None else scales
+    if not 3 <= max_order <= ORDERS[-1]:
+        raise ValueError(f"forms are examined from order 3 up to {ORDERS[-1]}; got max_order={max_order}.")
+    highest = next(order for order in ORDERS if order >= max_order)
     basis = spectral.null_space if basis is None else basis
-    dimension, starts = basis.shape[1], normal_vectors(STARTS, basis.shape[1])
-    order, lowest, highest, direction = None, 0.0, 0.0, None
-    if dimension > 0:
-        reduction = _Reduction(landscape=landscape, theta=theta, inverse=spectral.pseudo_inverse(), basis=basis)
-        order, size = _first_order(reduction, starts[:PROBES], scales, spectral.largest_zero, max_order)
-        if order is not None:
-            lowest, highest, best = _extremes_met(reduction, starts[:PROBES], order)
-            if search and dimension > 1:
-                lowest, highest, best = _extremes(reduction, starts, order, size)
-            direction = basis @ best
+    dimension = basis.shape[1]
+    nothing = NullSpaceForm(
+        order=None, lowest=0.0, highest=0.0, direction=None, examined=max_order, dimension=dimension
+    )
+    if dimension == 0:
+        return nothing
+    reduced = reduction(landscape, theta, spectral, basis, highest)
+    probes = unit_rows(normal_vectors(STARTS, dimension))[: PROBES if dimension > 1 else 1]
+    noise = thresholds.rounding_safety * noise_of_forms(reduced, probes, spectral, moved=moved)
+    values = np.array([reduced.forms(c) for c in probes])[:, :max_order]
+    known = int(np.argmin([*np.all(np.isfinite(values), axis=0), False]))
+    order = first_order(np.max(np.abs(values[:, :known]), axis=0), noise[:known], thresholds.centred)
+    if order is None:
+        return eqx.tree_at(lambda form: form.examined, nothing, known)
+    lowest, where, top = _extremes(reduced, probes, values[:, order - 1], order, search)
     return NullSpaceForm(
-        order=order, lowest=lowest, highest=highest, direction=direction, examined=max_order, dimension=dimension
+        order=order,
+        lowest=lowest,
+        highest=top,
+        direction=basis @ where,
+        examined=known,
+        dimension=dimension,
+        noise=float(noise[order - 1]),
     )
 
 
-def _first_order(
-    reduction: _Reduction, probes: np.ndarray, scales: Scales, largest_zero: float, max_order: int
-) -> tuple[int | None, float]:
-    """The order of the first form that does not vanish, `None` if all do up to the highest, and its size."""
-    directions = probes / np.linalg.norm(probes, axis=1, keepdims=True)
-    for order in range(3, max_order + 1):
-        size, zero = reduction.size(directions, order), VANISHING_SHARE * scales.loss / scales.weight**order
-        if order == 3 and size > zero and largest_zero > 0:
-            # Beside a quartic critical point, as well as it can be located, the third form is not quite zero.
-            zero = max(zero, OFF_CENTRE * np.sqrt(reduction.size(directions, 4) * largest_zero))
-        if size > zero:
-            return order, size
-    return None, 0.0
+def unit_rows(rows: Float[np.ndarray, "m k"]) -> Float[np.ndarray, "m k"]:
+    """The rows, normalised."""
+    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
 
 
-def _extremes_met(
-    reduction: _Reduction, probes: np.ndarray, order: int
-) -> tuple[float, float, Float[np.ndarray, " k"]]:
-    """The lowest and highest value at some random directions and their opposites, and where the lowest is."""
-    directions = [sign * c / np.linalg.norm(c) for c in probes for sign in (1, -1)]
-    values = [reduction.form(c, order)[0] for c in directions]
-    return min(values), max(values), directions[int(np.argmin(values))]
+def first_order(sizes: Float[np.ndarray, " P"], noise: Float[np.ndarray, " P"], centred: float) -> int | None:
+    r"""The lowest order p ≥ 3 of a form that is neither rounding nor due to the point's not being the critical one.
+
+    With derivatives $\phi^{(p)} = p!\,F_p$ the criterion is that of Newton and Kantorovich for the zero of
+    $\phi^{(p-1)}$: $h = |\phi^{(p-1)} \phi^{(p+1)}| / (\phi^{(p)})^2$ is small.
+
+    Args:
+        sizes: of $F_1, \dots, F_P$.
+        noise: what of them is rounding.
+        centred: up to which h is small.
+
+    Returns:
+        The order, `None` if there is none.
+    """
+    for p in range(3, len(sizes) + 1):
+        if not sizes[p - 1] > noise[p - 1]:
+            continue
+        below = sizes[p - 2] + noise[p - 2]
+        # Of the last order the next one is not known: then nothing may be left of the one before.
+        if p == len(sizes) and sizes[p - 2] > noise[p - 2]:
+            continue
+        above = sizes[p] if p < len(sizes) else 0.0
+        if (p + 1) / p * below * above <= centred * sizes[p - 1] ** 2:
+            return p
+    return None
 
 
 def _extremes(
-    reduction: _Reduction, starts: np.ndarray, order: int, scale: float
-) -> tuple[float, float, Float[np.ndarray, " k"]]:
-    """The lowest and highest value on the unit sphere, and where the lowest is, by local searches."""
+    reduced: Reduction, probes: Float[np.ndarray, "m k"], values: Float[np.ndarray, " m"], order: int, search: bool
+) -> tuple[float, Float[np.ndarray, " k"], float]:
+    """The lowest value on the unit sphere, where it is, and the highest, among the probes or by local searches."""
+    signed = np.concatenate([values, values * (-1) ** order])
+    both = np.concatenate([probes, -probes])
+    lowest, where, highest = float(np.min(signed)), both[int(np.argmin(signed))], float(np.max(signed))
+    if not search or probes.shape[1] == 1:
+        return lowest, where, highest
+    starts, scale = normal_vectors(STARTS, probes.shape[1]), float(np.max(np.abs(values)))
 
-    def search(sign: float) -> tuple[float, np.ndarray]:
+    def extreme(sign: float) -> tuple[float, np.ndarray]:
         def objective(c: np.ndarray) -> tuple[float, np.ndarray]:
-            value, slope = reduction.form(c, order)
+            value, slope = reduced.form(c, order)
             return sign * value / scale, sign * slope / scale
 
         value, best = minimum_on_sphere(objective, starts, gradient_tolerance=1e-10)
         return sign * scale * value, best
 
-    lowest, where = search(1.0)
+    lowest, where = extreme(1.0)
     # Forms of odd order change sign with the direction.
-    return lowest, -lowest if order % 2 else search(-1.0)[0], where
+    return lowest, where, -lowest if order % 2 else extreme(-1.0)[0]

@@ -1,6 +1,7 @@
 """What a small unit added to a network does to the loss, to first order in its outgoing parameters."""
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -10,11 +11,14 @@ from ...flows import Landscape
 from ...flows.landscapes.taylor import ORDER, gradient_series
 from ...models import UnitLaw
 from ...models.units import declared_units, width
+from ..curvature.rounding import perturbed
 from ..embeddings.embedding import Embedding
 from ..embeddings.narrow_landscape import NarrowLandscape, added_positions, narrow_landscape
 
 # A displacement far below rounding of the weights that decides on which side of a kink at zero a unit is.
 BESIDE_ZERO = 1e-30
+# The order to which M is expanded where its lowest orders vanish.
+HIGHEST = 11
 
 
 # A plain dataclass: searches call its methods thousands of times, and Equinox makes a module of each bound method.
@@ -69,6 +73,58 @@ class UnitEffect:
         wide = self.narrow.matrix
         products = self.narrow.landscape.hessian_products(wide @ self._at(np.zeros(self.u.size)), wide @ directions)
         return -(wide.T @ products)[self.v]
+
+    def _copies(self) -> Iterator["UnitEffect"]:
+        """The same on landscapes and at points in which every number is changed in its last place."""
+        for copy, point in perturbed(self.narrow.landscape, self.theta):
+            yield replace(self, narrow=replace(self.narrow, landscape=copy), theta=point)
+
+    def noise(self, directions: Float[np.ndarray, "k Nu"]) -> float:
+        r"""The error of rounding of $\|M(u)\|$.
+
+        Args:
+            directions: unit vectors u at which it is measured; not used where M is a matrix.
+
+        Returns:
+            The largest $\|\Delta M(u)\|$ on them, or on the whole sphere, when numbers are changed in their last place.
+        """
+        if self.law.order == 1 and self.law.smooth:
+            matrix = self.matrix
+            errors = [float(np.linalg.norm(copy.matrix - matrix, 2)) for copy in self._copies()]
+        else:
+            images = [self.lowest(u) for u in directions]
+            errors = [
+                float(np.linalg.norm(copy.lowest(u) - image))
+                for copy in self._copies()
+                for u, image in zip(directions, images, strict=True)
+            ]
+        return max(errors, default=0.0)
+
+    def first_order(self, directions: Float[np.ndarray, "k Nu"], *, safety: float) -> int | None:
+        r"""The lowest order in s at which $M(s u)$ is not zero, for smooth laws.
+
+        If it is q, a small unit lowers the loss at order q + 1: v along M(u), small enough for its square not to count.
+
+        Args:
+            directions: some u.
+            safety: errors of rounding up to which a coefficient is zero.
+
+        Returns:
+            q, `None` where M vanishes up to order 11.
+        """
+        for order in (ORDER, HIGHEST):
+            series = self._coefficients(directions, order)
+            noise = [np.abs(copy._coefficients(directions, order) - series) for copy in self._copies()]
+            seen = np.any(np.abs(series) > safety * np.max(noise, axis=(0, 1, 3))[None, :, None], axis=(0, 2))
+            if np.any(seen[1:]):
+                return 1 + int(np.argmax(seen[1:]))
+        return None
+
+    def _coefficients(self, directions: np.ndarray, order: int) -> np.ndarray:
+        """The coefficients of M(su) on each of several directions u, by order in s."""
+        start, matrix = self.narrow.matrix @ self.theta, self.narrow.matrix[:, self.v]
+        curves = [self._displacement(self.u, u)[None] for u in directions]
+        return -np.array([gradient_series(self.narrow.landscape, start, curve, order) @ matrix for curve in curves])
 
     def image_and_slope(self, u: Float[np.ndarray, " Nu"]) -> tuple[Float[np.ndarray, " Nv"], Float[np.ndarray, " Nu"]]:
         r"""M(u) to its lowest order q, and the gradient of $\|M\|^2 / 2$ in u.

@@ -15,7 +15,6 @@ from ..critical_points.critical_point import CriticalPoint
 from ..critical_points.kind import Kind
 from ..embeddings.embedding import Embedding
 from ..leading_order.added_unit import AddedUnitForm, local_maximisers
-from ..thresholds import STANDARD
 
 # A form with a continuum of maximisers is left along at most this number of them.
 MOST_MAXIMISERS = 4
@@ -162,7 +161,7 @@ def _small_units(point: CriticalPoint, kind: Kind) -> Iterator[EscapeDirection]:
     form, embedding = kind.added_unit_form, point.embedding
     if kind.order is None or not isinstance(form, AddedUnitForm) or not isinstance(embedding, Embedding):
         return
-    if not np.any(embedding.dormant) or form.strength <= STANDARD.form_zero:
+    if not np.any(embedding.dormant) or not form.lowers():
         return
     if form.order == 2 and declared_units(point.landscape.model).law.smooth:
         return

@@ -117,7 +117,7 @@ def _brackets(outputs: Traced, theta: Any, weights: Float[Any, "k depth P"]) -> 
     return jax.vmap(lambda combinations: _bracket(outputs, theta, combinations))(weights)
 
 
-def _bracket(outputs: Callable, theta: Any, combinations: Float[Array, "depth P"]) -> Float[Array, " D"]:
+def _bracket(outputs: Callable[[Any], Array], theta: Any, combinations: Float[Array, "depth P"]) -> Float[Array, " D"]:
     def field(combination: Array) -> Callable[[Array], Array]:
         return jax.grad(lambda point: outputs(point) @ combination)
 
@@ -127,7 +127,7 @@ def _bracket(outputs: Callable, theta: Any, combinations: Float[Array, "depth P"
     return inner(theta)
 
 
-def _commutator(x: Callable, y: Callable) -> Callable:
+def _commutator(x: Callable[[Array], Array], y: Callable[[Array], Array]) -> Callable[[Array], Array]:
     def commutator(point: Array) -> Array:
         # The value of y, itself a bracket, comes with its derivative, so that it is evaluated once at each depth.
         value, along_x = jax.jvp(y, (point,), (x(point),))

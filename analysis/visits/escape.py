@@ -17,6 +17,7 @@ from ..embeddings.width import ray_direction
 from ..leading_order.added_unit import AddedUnitForm, steepness
 from ..leading_order.null_space_form import NullSpaceForm, form_along
 from ..thresholds import STANDARD, Thresholds
+from .dwell import Dwell, predicted_dwell, said_share
 from .passages import Passage
 
 # Norms below this are zero: it keeps logarithms and quotients finite.
@@ -37,9 +38,9 @@ class Escape(eqx.Module):
             between the direction of the growing ray and the maximiser of the form; degenerate: the share of the
             steepest descent that the direction of the winning unit, or of the whole displacement, attains,
             $F_p(d) / F_p(d_{max})$, since equally steep directions are the rule there.
-        dwell_predicted: time from arrival to departure by $\dot r = c r^{p-1}$ from r at arrival; for p ≥ 3 this takes
-            the unit to be on the steepest direction already, so that at the saddle itself it is the shortest time
-            possible.
+        dwell_predicted: time from arrival to departure by the leading-order form's flow from the state at arrival, see
+            `predicted_dwell`; `None` where no prediction holds to within `dwell_error` of the thresholds.
+        dwell_error: the error of the prediction as a share of it, estimated from the next order; `None` without one.
         direction: the displacement from closest approach to departure, normalised.
         seeded_by_rounding: whether r was at rounding level of the weights, so that the time of escape means nothing.
     """
@@ -50,6 +51,7 @@ class Escape(eqx.Module):
     e_folds: float
     overlap: float | None
     dwell_predicted: float | None
+    dwell_error: float | None
     direction: Float[np.ndarray, " n"]
     seeded_by_rounding: bool
 
@@ -63,7 +65,9 @@ class Escape(eqx.Module):
 
     def __str__(self) -> str:
         overlap = "unknown" if self.overlap is None else f"{self.overlap:.5f}"
-        dwell = "not predicted" if self.dwell_predicted is None else f"{self.dwell_predicted:.5g} predicted"
+        dwell = "no prediction holds"
+        if self.dwell_predicted is not None and self.dwell_error is not None:
+            dwell = f"{self.dwell_predicted:.5g} predicted, to within {said_share(self.dwell_error)}"
         seed = "rounding: the time of escape means nothing" if self.seeded_by_rounding else "the flow's own weights"
         return (
             f"escape: {self.summary}\n"
@@ -98,7 +102,7 @@ def escape(
         point: the saddle.
         kind: of the saddle.
         drop: fall of the loss between this visit and the next.
-        thresholds: `steady`, `seeded` and `drop_fraction`.
+        thresholds: `steady`, `seeded`, `drop_fraction` and `dwell_error`.
 
     Returns:
         The escape; `None` where the flow did not leave or the point is not a saddle.
@@ -114,9 +118,8 @@ def escape(
     measured, e_folds = steady_rate(ts, amplitude, kind.order, steady=thresholds.steady)
     displacement = thetas[-1] - trajectory.thetas[passage.index]
     norm = np.linalg.norm(displacement)
-    dwell = None
-    if rate is not None:
-        dwell = _dwell(float(amplitude[0]), rate, kind.order, thresholds.drop_fraction * drop)
+    dwell = _dwell(trajectory, passage, first, point, kind, thresholds.drop_fraction * drop)
+    vouched = dwell is not None and dwell.error <= thresholds.dwell_error
     below_rounding = bool(np.any(amplitude < thresholds.seeded * np.linalg.norm(thetas, axis=1)))
     return Escape(
         order=kind.order,
@@ -124,7 +127,8 @@ def escape(
         rate_measured=measured,
         e_folds=e_folds,
         overlap=overlap,
-        dwell_predicted=dwell,
+        dwell_predicted=dwell.time if dwell is not None and vouched else None,
+        dwell_error=dwell.error if dwell is not None and vouched else None,
         direction=displacement / norm if norm > 0 else displacement,
         seeded_by_rounding=kind.name == "strict saddle" and below_rounding,
     )
@@ -227,11 +231,14 @@ def steady_rate(
     return best
 
 
-def _dwell(r: float, rate: float, order: int, fall: float) -> float | None:
-    """Time in which r grows until the loss has fallen by $(c/p) r^p$ = `fall`; `None` where it cannot."""
-    if not (r > 0 and rate > 0 and fall > 0):
+def _dwell(
+    trajectory: Trajectory, passage: Passage, first: int, point: CriticalPoint, kind: Kind, fall: float
+) -> Dwell | None:
+    """The predicted time from arrival until the loss is lower by `fall` than at the closest approach."""
+    # The first saved state after arrival is a step or less later.
+    level = float(trajectory.losses[passage.index]) - fall
+    later = predicted_dwell(trajectory.landscape, trajectory.thetas[first], point, kind, level)
+    if later is None:
         return None
-    end = (order * fall / rate) ** (1 / order)
-    if order == 2:
-        return float(np.log(end / r) / rate)
-    return float((r ** (2 - order) - end ** (2 - order)) / ((order - 2) * rate))
+    time = float(trajectory.ts[first]) - passage.arrival + later.time
+    return Dwell(time=time, error=later.error * later.time / time)

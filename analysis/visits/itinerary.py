@@ -1,21 +1,28 @@
 """The itinerary of a flow: the critical points that it visited, in order."""
 
+import time
 import warnings
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
 
 from ...flows import Trajectory
+from ...flows.simulation.patience import OutOfTime, Patience
 from ...models import incoming
 from ...models.units import layers_of
 from ..critical_points.classify import classify
-from ..critical_points.critical_point import critical_point
+from ..critical_points.critical_point import CriticalPoint, critical_point
+from ..critical_points.kind import Kind
 from ..curvature.scales import Scales
 from ..embeddings.width import EffectiveWidth, effective_width, leading_size
 from ..tables import html_table, plain_text
 from ..thresholds import STANDARD, Thresholds
 from .escape import escape
+from .left import unless_left
 from .passages import Passage, passages, scales_of
+from .precision import coarse, in_double_precision
+from .reached import unless_out_of_reach
 from .report import COLUMNS, WIDTH, remarks, rows, table
 from .visit import Visit
 
@@ -33,14 +40,16 @@ class Itinerary(tuple[Visit, ...]):
         return html_table(COLUMNS, rows(self), *remarks(self))
 
 
-def itinerary(trajectory: Trajectory, *, thresholds: Thresholds = STANDARD) -> Itinerary:
+def itinerary(trajectory: Trajectory, *, thresholds: Thresholds = STANDARD, budget: float | None = None) -> Itinerary:
     """The critical points that a flow visited.
 
-    Warns where an escape was seeded by rounding instead of by the flow.
+    Warns where an escape was seeded by rounding instead of by the flow. Weights in single precision are analysed in
+    double precision; where JAX has none the kinds stay undetermined.
 
     Args:
         trajectory: a flow, by `simulate`.
         thresholds: what counts as a visit, a unit and a zero; the defaults are explained in `Thresholds`.
+        budget: wall-clock seconds after which no further critical point is sought; kinds then stay undetermined.
 
     Returns:
         The visits in order of time.
@@ -48,23 +57,57 @@ def itinerary(trajectory: Trajectory, *, thresholds: Thresholds = STANDARD) -> I
     Raises:
         ValueError: for a flow without a single step.
     """
+    began = time.monotonic()
     if len(trajectory.ts) < 2:
         raise ValueError(f"there is nothing to analyse: the flow took no step ({trajectory.result.value}).")
-    scales = scales_of(trajectory)
+    trajectory = in_double_precision(trajectory)
+    scales = scales_of(trajectory, thresholds=thresholds)
     visited = passages(trajectory, thresholds=thresholds, curvature=scales.curvature)
     layers = range(len(layers_of(trajectory.initial_model)))
     models = [trajectory.model_at_index(passage.index) for passage in visited]
     # The end counts as well: a flow cut short on its way from the first plateau has grown beyond what it visited.
     grown = (*models, trajectory.final_model)
     sizes = [max(leading_size(model, layer, thresholds=thresholds) for model in grown) for layer in layers]
-    drops = -np.diff(trajectory.losses[[passage.index for passage in visited]])
-    visits = []
-    for k, (passage, model) in enumerate(zip(visited, models, strict=True)):
-        effective = tuple(effective_width(model, scale=sizes[k], layer=k, thresholds=thresholds) for k in layers)
-        starts = _largest(np.asarray(incoming(model))) if effective else None
-        beside = drops[max(k - 1, 0) : k + 1]
-        visits.append(_visit(trajectory, passage, effective, starts, beside, scales, thresholds))
+    with Patience() as patience:
+        patience.end = began + budget if budget is not None else patience.end
+        visits = []
+        for k, model in enumerate(models):
+            effective = tuple(effective_width(model, scale=sizes[n], layer=n, thresholds=thresholds) for n in layers)
+            about = _About(trajectory, visited, k, effective, scales, thresholds)
+            try:
+                point, kind = _critical_point(about) if budget is None else patience.wait(_critical_point, about)
+            except OutOfTime:
+                point, kind = _closest_approach(about, f"the budget of {budget:g} seconds was spent")
+            visits.append(_visit(about, point, kind))
     return Itinerary(visits)
+
+
+class _About(NamedTuple):
+    """What is known of visit number `number` before its critical point."""
+
+    trajectory: Trajectory
+    visited: tuple[Passage, ...]
+    number: int
+    effective: tuple[EffectiveWidth, ...]
+    scales: Scales
+    thresholds: Thresholds
+
+    @property
+    def passage(self) -> Passage:
+        """Its passage."""
+        return self.visited[self.number]
+
+    @property
+    def neighbours(self) -> tuple[int, int]:
+        """The closest approaches before and after, or the flow's ends."""
+        indices = [0, *(passage.index for passage in self.visited), len(self.trajectory.ts) - 1]
+        return indices[self.number], indices[self.number + 2]
+
+    @property
+    def drops(self) -> Float[np.ndarray, " d"]:
+        """The falls of the loss from the visit before and to the next, as far as there are such visits."""
+        drops = -np.diff(self.trajectory.losses[[passage.index for passage in self.visited]])
+        return drops[max(self.number - 1, 0) : self.number + 1]
 
 
 def _largest(units: Float[np.ndarray, "H Nu"]) -> Float[np.ndarray, "k Nu"]:
@@ -72,30 +115,51 @@ def _largest(units: Float[np.ndarray, "H Nu"]) -> Float[np.ndarray, "k Nu"]:
     return units[np.argsort(-np.linalg.norm(units, axis=1))[:FEW]]
 
 
-def _visit(
-    trajectory: Trajectory,
-    passage: Passage,
-    effective: tuple[EffectiveWidth, ...],
-    starts: Float[np.ndarray, "k Nu"] | None,
-    drops: Float[np.ndarray, " d"],
-    scales: Scales,
-    thresholds: Thresholds,
-) -> Visit:
-    """One visit; `drops` are the falls of the loss on either side of it."""
+def _critical_point(about: _About) -> tuple[CriticalPoint, Kind]:
+    """The critical point of a visit, and its kind in the light of what the flow did."""
+    trajectory, passage, scales, thresholds = about.trajectory, about.passage, about.scales, about.thresholds
+    if (why := coarse(trajectory)) is not None:
+        return _closest_approach(about, why)
+    start = trajectory.thetas[passage.index]
     point = critical_point(
         trajectory.landscape,
-        trajectory.thetas[passage.index],
-        effective=effective or None,
+        start,
+        effective=about.effective or None,
         gradient_scale=scales.gradient,
-        drop=float(np.min(drops)) if len(drops) else None,
+        drop=float(np.min(about.drops)) if len(about.drops) else None,
         thresholds=thresholds,
     )
+    starts = _largest(np.asarray(incoming(trajectory.landscape.at(start)))) if about.effective else None
     # A stiff solver that the flow has ended with is compiled already.
     solver = trajectory.solver if trajectory.stats.get("reason") else None
     kind = classify(point, scales=scales, starts=starts, solver=solver, thresholds=thresholds)
-    departure = None
-    if len(drops):
-        departure = escape(trajectory, passage, point, kind, float(drops[-1]), thresholds=thresholds)
+    kind = unless_out_of_reach(trajectory, passage, about.neighbours, point, kind, thresholds=thresholds)
+    return point, unless_left(trajectory, passage, point, kind, thresholds=thresholds)
+
+
+def _closest_approach(about: _About, why: str) -> tuple[CriticalPoint, Kind]:
+    """The closest approach itself, where no critical point is sought from it."""
+    theta, landscape = about.trajectory.thetas[about.passage.index], about.trajectory.landscape
+    value, gradient = landscape.value_and_gradient(theta)
+    point = CriticalPoint(
+        landscape=landscape,
+        theta=theta,
+        loss=float(value),
+        gradient_norm=float(np.max(np.abs(gradient))),
+        distance=0.0,
+        converged=False,
+        refined=False,
+        embedding=None,
+        start=theta,
+    )
+    return point, Kind(name="undetermined", evidence=why)
+
+
+def _visit(about: _About, point: CriticalPoint, kind: Kind) -> Visit:
+    """One visit, with the escape from it."""
+    trajectory, passage, departure = about.trajectory, about.passage, None
+    if len(about.drops):
+        departure = escape(trajectory, passage, point, kind, float(about.drops[-1]), thresholds=about.thresholds)
     if departure is not None and departure.seeded_by_rounding:
         warnings.warn(
             f"the escape at t = {passage.time:.4g} was seeded by rounding: the dormant direction was below roundoff of "
@@ -106,7 +170,7 @@ def _visit(
         passage=passage,
         loss=float(trajectory.losses[passage.index]),
         speed=float(trajectory.speeds[passage.index]),
-        effective_widths=effective,
+        effective_widths=about.effective,
         critical_point=point,
         kind=kind,
         escape=departure,

@@ -19,6 +19,8 @@ class Passage(eqx.Module):
         arrival: when 90 % of the drop from the visit before were done (0 for the first).
         departure: when 10 % of the drop to the next visit were done; `None` for the last.
         at_noise: whether the speed at closest approach was below the integrator's noise floor.
+        leaving: of the last: whether the flow ended while it was leaving, its speed having grown by as much as stands
+            out.
     """
 
     index: int
@@ -26,15 +28,21 @@ class Passage(eqx.Module):
     arrival: float
     departure: float | None
     at_noise: bool
+    leaving: bool = False
 
     @property
     def dwell(self) -> float | None:
         """Dwell time: departure − arrival, or `None` where the flow did not leave."""
         return None if self.departure is None else self.departure - self.arrival
 
+    @property
+    def stay(self) -> str:
+        """Of the last passage: whether the flow stays there or was leaving when it ended."""
+        return "leaving" if self.leaving else "stays"
+
     def __str__(self) -> str:
         left = "never within the flow" if self.departure is None else f"t = {self.departure:.5g}"
-        dwell = "stays" if self.dwell is None else f"dwell time {self.dwell:.5g}"
+        dwell = self.stay if self.dwell is None else f"dwell time {self.dwell:.5g}"
         noise = ", below the noise floor of the integrator" if self.at_noise else ""
         return (
             f"passage at t = {self.time:.5g}: {dwell}\n"
@@ -49,26 +57,29 @@ def largest_curvature(trajectory: Trajectory, index: int = -1) -> float:
     return float(trajectory.landscape.sharpness(trajectory.thetas[index]))
 
 
-def scales_of(trajectory: Trajectory) -> Scales:
-    """The largest loss, speed and weights along a flow, and the curvature at its end.
+def scales_of(trajectory: Trajectory, *, thresholds: Thresholds = STANDARD) -> Scales:
+    r"""How far the loss ranges along a flow, its largest speed and weights, and the curvature c at its end.
 
-    A flow that stays at a critical point has no scale of the gradient, and at zero weights none of the weights: these
-    are then the defaults of `Scales`.
+    A constant added to the loss changes nothing. A flow that stays at a critical point has the loss $c\|\theta\|^2$ and
+    the gradient $c\|\theta\|$ that its curvature and weights would make, and at zero weights those of `Scales`.
 
     Args:
         trajectory: the flow.
+        thresholds: `loss_silent`, the share of these, and of the loss, below which range and speed are rounding.
 
     Returns:
         The characteristic scales.
     """
-    weights = float(np.max(np.linalg.norm(trajectory.thetas, axis=1)))
-    loss, speed = float(trajectory.losses[0]), float(np.max(trajectory.speeds))
-    unknown = Scales()
+    weight = float(np.max(np.linalg.norm(trajectory.thetas, axis=1)))
+    curvature, unknown = largest_curvature(trajectory), Scales()
+    loss, gradient = float(np.ptp(trajectory.losses)), float(np.max(trajectory.speeds))
+    rounding = thresholds.loss_silent * curvature * weight
+    level = max(rounding * weight, thresholds.loss_silent * float(np.max(np.abs(trajectory.losses))))
     return Scales(
-        loss=loss or unknown.loss,
-        gradient=speed or unknown.gradient,
-        curvature=largest_curvature(trajectory) or unknown.curvature,
-        weight=weights or unknown.weight,
+        loss=loss if loss > level else curvature * weight**2 or unknown.loss,
+        gradient=gradient if gradient > rounding else curvature * weight or unknown.gradient,
+        curvature=curvature or unknown.curvature,
+        weight=weight or unknown.weight,
     )
 
 
@@ -95,8 +106,10 @@ def noise_floor(
         rtol, atol = float(np.finfo(trajectory.thetas.dtype).eps), 0.0
     error = rtol * np.linalg.norm(trajectory.thetas, axis=1) + atol * np.sqrt(trajectory.thetas.shape[1])
     floor = np.maximum(safety * curvature * error, np.finfo(np.float64).tiny)
-    # Rounded up to a tenth of a decade, so that it is flat where ‖θ‖ is and the first time below it is well defined.
-    return 10 ** (np.ceil(10 * np.log10(floor)) / 10)
+    # Rounded up to a tenth of a decade of the flow's own speed, whatever its unit, so that it is flat where ‖θ‖ is and
+    # the first time below it is well defined.
+    largest = float(np.max(trajectory.speeds)) or 1.0
+    return largest * 10 ** (np.ceil(10 * np.log10(floor / largest)) / 10)
 
 
 def closest_approaches(
@@ -165,16 +178,16 @@ def passages(
     """
     floor = noise_floor(trajectory, curvature=curvature, safety=thresholds.noise_safety)
     indices = closest_approaches(trajectory.speeds, floor, thresholds.prominence).tolist()
-    losses, fraction = trajectory.losses[indices], thresholds.drop_fraction
+    losses, fraction, beyond = trajectory.losses[indices], thresholds.drop_fraction, 10**thresholds.prominence
     result = []
     for k, index in enumerate(indices):
-        arrival, departure = float(trajectory.ts[0]), None
+        arrival, departure, speed = float(trajectory.ts[0]), None, trajectory.speeds[index]
         if k > 0:
             level = losses[k] + fraction * (losses[k - 1] - losses[k])
-            arrival = _crossing(trajectory, level, indices[k - 1], index)
+            arrival = _crossing(trajectory, float(level), indices[k - 1], index)
         if k + 1 < len(indices):
             level = losses[k] - fraction * (losses[k] - losses[k + 1])
-            departure = _crossing(trajectory, level, index, indices[k + 1])
+            departure = _crossing(trajectory, float(level), index, indices[k + 1])
         result.append(
             Passage(
                 index=index,
@@ -182,6 +195,7 @@ def passages(
                 arrival=arrival,
                 departure=departure,
                 at_noise=bool(trajectory.speeds[index] <= floor[index]),
+                leaving=departure is None and bool(trajectory.speeds[-1] >= beyond * max(speed, floor[index])),
             )
         )
     return tuple(result)

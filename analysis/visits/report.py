@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ..tables import new_table
+from .dwell import said_share
+from .escape import Escape
 from .visit import Visit
 
 if TYPE_CHECKING:
@@ -35,7 +37,7 @@ def remarks(visits: Sequence[Visit]) -> list[str]:
             if grown > 1:
                 together = f"{grown} units{where} grew together, with no plateau between."
                 lines.append(f"Visits {number - 1} to {number}: {together}")
-        if visit.kind.name in ("no critical point", "undetermined", "ghost", "flat channel"):
+        if visit.kind.name in ("no critical point", "undetermined", "ghost", "flat channel", "saddle (left)"):
             lines.append(f"Visit {number}: {visit.kind.name}: {visit.kind.evidence}.")
         explained, form = visit.kind.null_space, visit.kind.null_space_form
         if explained and explained.unexplained and visit.kind.name != "degenerate saddle":
@@ -63,9 +65,9 @@ def _cells(visit: Visit) -> list[str]:
     passage, point, kind, escape = visit.passage, visit.critical_point, visit.kind, visit.escape
     widths = [f"{effective.width}{'' if effective.clear else '?'}" for effective in visit.effective_widths]
     types = [effective.embedding for effective in visit.effective_widths]
-    dwell = "stays" if passage.dwell is None else f"{passage.dwell:.4g}"
-    if escape is not None and escape.dwell_predicted is not None:
-        dwell += f" ({escape.dwell_predicted:.4g})"
+    dwell = passage.stay if passage.dwell is None else f"{passage.dwell:.4g}"
+    if escape is not None:
+        dwell += f" ({_predicted_dwell(escape)})"
     found = point.converged
     rate = "–"
     if escape is not None:
@@ -88,3 +90,10 @@ def _cells(visit: Visit) -> list[str]:
         f"{point.gradient_norm:.0e}",
         f"{point.distance:.1e}",
     ]
+
+
+def _predicted_dwell(escape: Escape) -> str:
+    """The predicted dwell time with its error, a dash where no prediction holds."""
+    if escape.dwell_predicted is None or escape.dwell_error is None:
+        return "–"
+    return f"{escape.dwell_predicted:.4g} ± {said_share(escape.dwell_error)}"

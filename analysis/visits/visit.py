@@ -42,7 +42,7 @@ class Visit(eqx.Module):
 
     def __str__(self) -> str:
         widths = ", ".join(str(effective.width) for effective in self.effective_widths)
-        dwell = "stays" if self.passage.dwell is None else f"dwell time {self.passage.dwell:.4g}"
+        dwell = self.passage.stay if self.passage.dwell is None else f"dwell time {self.passage.dwell:.4g}"
         point, departure = self.critical_point, "no escape" if self.escape is None else self.escape.summary
         return (
             f"visit at t = {self.time:.4g}: {self.kind.name}" + (f", effective width {widths}" if widths else "") + "\n"

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -31,7 +32,7 @@ def seed_keys(seed: int) -> tuple[PRNGKeyArray, PRNGKeyArray]:
 
 
 @quickly_compiled
-def _seed_keys(seed: Int[Array, ""]) -> tuple[PRNGKeyArray, PRNGKeyArray]:
+def _seed_keys(seed: Int[Any, ""]) -> tuple[PRNGKeyArray, PRNGKeyArray]:
     data, model = jax.random.split(jax.random.key(seed))
     return data, model
 

@@ -68,7 +68,7 @@ class Plan(eqx.Module):
     architecture: Architecture = eqx.field(static=True)
     widths: tuple[int, ...] = eqx.field(static=True)
     scale: float = eqx.field(static=True)
-    loss: Callable = eqx.field(static=True)
+    loss: Callable[[Any, Any], Any] = eqx.field(static=True)
     data: Callable[[], Any] = eqx.field(static=True)
     levels: tuple[float, ...] = eqx.field(static=True)
     effective: tuple[int, ...] = eqx.field(static=True)

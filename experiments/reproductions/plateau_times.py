@@ -6,6 +6,7 @@ import equinox as eqx
 import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
+from ...analysis.visits.levels import first_time_below
 from ...analysis.visits.passages import closest_approaches
 from ...flows import Ensemble
 from ...models import TwoLayer, incoming, outgoing
@@ -38,13 +39,9 @@ def crossings(
     ts: Float[np.ndarray, "B T"], losses: Float[np.ndarray, "B T"], level: float | Float[np.ndarray, " B"]
 ) -> Float[np.ndarray, " B"]:
     """When each curve first falls to a level, linearly between its times; NaN where it does not."""
-    below = losses <= np.broadcast_to(level, losses.shape[:1])[:, None]
-    k = np.maximum(np.argmax(below, axis=1), 1)
-    rows = np.arange(len(losses))
-    before, after = losses[rows, k - 1], losses[rows, k]
-    weight = (before - level) / np.where(before == after, 1.0, before - after)
-    found = ts[rows, k - 1] + np.clip(weight, 0.0, 1.0) * (ts[rows, k] - ts[rows, k - 1])
-    return np.where(below.any(axis=1), found, np.nan)
+    levels = np.broadcast_to(level, losses.shape[:1])
+    times = [first_time_below(*curve) for curve in zip(ts, losses, levels, strict=True)]
+    return np.array([np.nan if time is None else time for time in times])
 
 
 class PlateauTimes(eqx.Module):

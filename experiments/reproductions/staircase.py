@@ -79,7 +79,13 @@ class Staircase(eqx.Module):
 
 
 def staircase(
-    model: Any, loss: Callable, data: Any, t1: float, *, layer: int = 0, save_times: Iterable[float] | None = None
+    model: Any,
+    loss: Callable[[Any, Any], Any],
+    data: Any,
+    t1: float,
+    *,
+    layer: int = 0,
+    save_times: Iterable[float] | None = None,
 ) -> Staircase:
     """Integrates a flow and finds its visits.
 

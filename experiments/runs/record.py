@@ -48,7 +48,8 @@ def visit_record(visit: Visit) -> dict[str, Any]:
     """One visit as plain values."""
     passage, kind, effective = visit.passage, visit.kind, visit.effective_width
     null_space = ("symmetry", "families", "unexplained")
-    escape = ("rate_predicted", "rate_measured", "e_folds", "overlap", "dwell_predicted", "seeded_by_rounding")
+    escape = ("rate_predicted", "rate_measured", "e_folds", "overlap", "seeded_by_rounding")
+    dwell = ("dwell_predicted", "dwell_error")
     return {
         **_fields(passage, "time", "arrival", "departure", "dwell"),
         **_fields(visit, "loss", "speed"),
@@ -63,7 +64,7 @@ def visit_record(visit: Visit) -> dict[str, Any]:
         "order": kind.order,
         "null_space": kind.null_space and _fields(kind.null_space, *null_space),
         "proof": "numerical evidence only" if kind.certificate is None else kind.certificate.summary,
-        "escape": visit.escape and _fields(visit.escape, *escape),
+        "escape": visit.escape and _fields(visit.escape, *escape, *dwell),
     }
 
 

@@ -4,7 +4,7 @@ import functools
 import math
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import equinox as eqx
 import jax
@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.extend.core import ClosedJaxpr, Jaxpr, jaxpr_as_fun
 
-from ...models.quick import quickly_compiled
+from ...models.quick import Function, quickly_compiled
 
 # Programs that read and write fewer numbers run for microseconds, ten thousand times for less than a second, also
 # without optimisation.
@@ -25,6 +25,10 @@ class Program:
     The text contains every operation with all its parameters, but of functions with custom derivatives only the name of
     the rule. Where there are such functions, the text of the gradient, which contains the rules' operations, is added.
     """
+
+    jaxpr: Any
+    structure: Any
+    text: str
 
     def __init__(self, jaxpr: Any, structure: Any, rules: str):
         self.jaxpr, self.structure = jaxpr, structure
@@ -102,7 +106,7 @@ class Traced(eqx.Module):
         return self.program.small
 
 
-def compiled(function: Callable) -> Callable:
+def compiled(function: Function) -> Function:
     """`eqx.filter_jit`, without optimisation where the first argument's property `small` is true."""
     plain, quick = eqx.filter_jit(function), quickly_compiled(function, eqx.filter_jit)
 
@@ -110,7 +114,7 @@ def compiled(function: Callable) -> Callable:
     def call(first: Any, *arguments: Any) -> Any:
         return (quick if first.small else plain)(first, *arguments)
 
-    return call
+    return cast(Function, call)
 
 
 @compiled
@@ -119,7 +123,7 @@ def evaluate(traced: Traced, *arguments: Any) -> Any:
     return traced(*arguments)
 
 
-def trace(function: Callable, *arguments: Any) -> Traced:
+def trace(function: Callable[..., Any], *arguments: Any) -> Traced:
     """The function as a program, for arguments of the shapes of those given.
 
     Args:
@@ -147,7 +151,7 @@ def _is_shape_or_array(leaf: Any) -> bool:
     return eqx.is_array(leaf) or isinstance(leaf, jax.ShapeDtypeStruct)
 
 
-def _text_of_derivatives(flat: Callable, examples: list[Any]) -> str:
+def _text_of_derivatives(flat: Callable[..., Any], examples: list[Any]) -> str:
     """The text of the gradient of all that the function returns, with the operations of custom derivatives."""
 
     def total(*values: Any) -> Any:

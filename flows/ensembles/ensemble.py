@@ -105,11 +105,11 @@ def _curves(
 ) -> tuple[Float[Array, "B T"], Float[Array, "B T"]]:
     """Losses and speeds along flows on a landscape with each one's own data."""
 
-    def record(landscape: Landscape, theta: Array):
+    def record(landscape: Landscape, theta: Array) -> Any:
         loss, gradient = landscape.value_and_gradient(theta)
         return loss, jnp.linalg.norm(gradient)
 
-    def curve(theta: Array, data: Any, ts: Any, atol: Array):
+    def curve(theta: Array, data: Any, ts: Any, atol: Array) -> Any:
         landscape = eqx.tree_at(lambda each: each.data, whole, data)
         done = None
         if until is not None:

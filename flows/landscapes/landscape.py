@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import equinox as eqx
 import jax
@@ -11,7 +11,7 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, Float
 
-from ...models.quick import quickly_compiled
+from ...models.quick import Function, quickly_compiled
 from ...models.units import as_jax
 from ..compilation.traced import Traced, trace
 from ..solvers.stabilised.spectral_radius import cold_start, power_iteration
@@ -57,6 +57,9 @@ def is_traced(tree: Any) -> bool:
 class Origin:
     """The model and the loss that a landscape was made of; all are equal, since compiled functions do not see them."""
 
+    model: Any
+    loss: Callable[[Any, Any], Any]
+
     def __init__(self, model: Any, loss: Callable[[Any, Any], Any]):
         self.model, self.loss = model, loss
 
@@ -72,7 +75,7 @@ def _inlined(landscape: "Landscape", *arguments: Any) -> bool:
     return landscape.traced or any(isinstance(argument, Tracer) for argument in arguments)
 
 
-def _compiled(function: Callable) -> Callable:
+def _compiled(function: Function) -> Function:
     """A function of a landscape, compiled where its arguments are known, returning NumPy arrays; else inlined."""
 
     # Not a method: Equinox builds a module at each access to a method, which takes longer than a small gradient.
@@ -90,7 +93,7 @@ def _compiled(function: Callable) -> Callable:
         leaves, structure = landscape.parts
         return jax.tree.map(np.asarray, (quick if landscape.small else plain)(structure, leaves, *arguments))
 
-    return call
+    return cast(Function, call)
 
 
 class Landscape(eqx.Module):
@@ -225,7 +228,7 @@ def _value_and_gradient(landscape: Landscape, theta: Array) -> tuple[Float[Array
 
 
 @_compiled
-def _values_and_gradients(landscape: Landscape, thetas: Array) -> tuple[Float[Array, " k"], Float[Array, "k n"]]:
+def _values_and_gradients(landscape: Landscape, thetas: Any) -> tuple[Float[Array, " k"], Float[Array, "k n"]]:
     return jax.vmap(landscape.value_and_gradient)(thetas)
 
 
@@ -235,7 +238,7 @@ def _hessian_product(landscape: Landscape, theta: Array, direction: Float[Array,
 
 
 @_compiled
-def _hessian_products(landscape: Landscape, theta: Array, directions: Float[Array, "n k"]) -> Float[Array, "n k"]:
+def _hessian_products(landscape: Landscape, theta: Array, directions: Float[Any, "n k"]) -> Float[Array, "n k"]:
     product = jax.linearize(landscape.gradient, theta)[1]
     return jax.vmap(product, in_axes=1, out_axes=1)(directions)
 

@@ -6,49 +6,105 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.experimental import jet
 from jaxtyping import Array, Float
 
 from ..compilation.traced import compiled
-from .landscape import Landscape
+from .landscape import BLOCK, Landscape
+from .power_series import constant
+from .taylor_rules import Series, evaluate
 
-# Order to which the gradient is expanded; the loss is then known to one more.
+# Order to which the gradient is expanded unless another is asked for; the loss is then known to one more.
 ORDER = 5
 
 
 def gradient_series(
-    landscape: Landscape, theta: Float[np.ndarray, " n"], curve: Float[np.ndarray, "k n"]
-) -> Float[np.ndarray, "6 n"]:
-    r"""The coefficients $g_0, \ldots, g_5$ of $\nabla L(\theta + \sum_k s^k c_k) = \sum_k s^k g_k + O(s^6)$.
+    landscape: Landscape, theta: Float[np.ndarray, " n"], curve: Float[np.ndarray, "k n"], order: int = ORDER
+) -> Float[np.ndarray, "p n"]:
+    r"""The coefficients $g_0, \ldots, g_p$ of $\nabla L(\theta + \sum_k s^k c_k) = \sum_k s^k g_k + O(s^{p+1})$.
 
-    By Taylor arithmetic (`jax.experimental.jet`), in which all orders cost little more than the last; where the loss
-    has operations or rules of differentiation that it does not know, by nested forward derivatives.
+    By Taylor arithmetic on the program of the gradient. It knows sums, products (of arrays, of all elements,
+    cumulative), quotients, powers, roots, exponential, logarithmic, trigonometric and hyperbolic functions and their
+    inverses, the error function, the logistic function, absolute values, maxima, comparisons, selections, slices,
+    indexing, convolutions, branches and loops, with the derivatives that a loss defines for itself. At a kink it gives
+    the series for s > 0. Where the loss has another operation (sorting, linear systems, Bessel functions), or the
+    series is not finite (a root of zero), orders up to 5 are found by nested forward derivatives; higher ones are not
+    known.
 
     Args:
         landscape: the landscape of the loss L.
         theta: θ.
-        curve: $c_1, c_2, \ldots$, at most five rows.
+        curve: $c_1, c_2, \ldots$, at most p rows.
+        order: p; each order is a program of its own.
 
     Returns:
-        $g_0, \ldots, g_5$, one row each.
+        $g_0, \ldots, g_p$, one row each; rows of NaN from the first that is not known.
     """
-    padded = np.zeros((ORDER, theta.size), theta.dtype)
+    padded = np.zeros((order, theta.size), theta.dtype)
     padded[: len(curve)] = curve
-    return np.asarray(_series(landscape, theta, padded))
+    return _known(landscape, theta, padded, np.asarray(_series(landscape, theta, padded)))
+
+
+def gradient_series_batch(
+    landscape: Landscape, theta: Float[np.ndarray, " n"], curves: Float[np.ndarray, "m k n"], order: int = ORDER
+) -> Float[np.ndarray, "m p n"]:
+    """`gradient_series` along several curves through one point.
+
+    Args:
+        landscape: the landscape of the loss L.
+        theta: θ.
+        curves: their coefficients, at most p rows each.
+        order: p.
+
+    Returns:
+        The coefficients along each curve.
+    """
+    # In blocks of one size, padded with the curve that stays, so that one program serves any number.
+    count, rows, n = curves.shape
+    padded = np.zeros((count + -count % BLOCK, order, n), theta.dtype)
+    padded[:count, :rows] = curves
+    found = np.zeros((len(padded), order + 1, n), theta.dtype)
+    for k in range(0, count, BLOCK):
+        found[k : k + BLOCK] = _series_batch(landscape, theta, padded[k : k + BLOCK])
+    for k in range(count):
+        found[k] = _known(landscape, theta, padded[k], found[k])
+    return found[:count]
+
+
+def _known(landscape: Landscape, theta: np.ndarray, curve: np.ndarray, rows: np.ndarray) -> Float[np.ndarray, "p n"]:
+    """The series as far as it is finite, by nested derivatives where Taylor arithmetic did not reach."""
+    if np.all(np.isfinite(rows)) or not np.all(np.isfinite(landscape.gradient(theta))):
+        return rows
+    nested = np.asarray(_nested_series(landscape, theta, curve[:ORDER]))
+    rows = np.full_like(rows, np.nan)
+    rows[: len(nested)] = nested
+    rows[int(np.sum(np.logical_and.accumulate(np.all(np.isfinite(rows), axis=1)))) :] = np.nan
+    return rows
 
 
 @compiled
-def _series(landscape: Landscape, theta: Any, curve: Float[Any, "5 n"]) -> Float[Array, "6 n"]:
-    factorials = np.array([math.factorial(k) for k in range(1, ORDER + 1)])
-    derivatives = [factorial * row for factorial, row in zip(factorials, curve, strict=True)]
+def _series(landscape: Landscape, theta: Any, curve: Float[Any, "k n"]) -> Float[Array, "p n"]:
+    return _expanded(landscape, theta, curve)
+
+
+@compiled
+def _series_batch(landscape: Landscape, theta: Any, curves: Float[Any, "m k n"]) -> Float[Array, "m p n"]:
+    return jax.vmap(lambda curve: _expanded(landscape, theta, curve))(curves)
+
+
+def _expanded(landscape: Landscape, theta: Any, curve: Float[Any, "k n"]) -> Float[Array, "p n"]:
+    """The series by Taylor arithmetic; NaN where the loss has an operation without a rule."""
+    closed = jax.make_jaxpr(landscape.gradient)(theta)
+    rows = jnp.concatenate([theta[None], curve])
     try:
-        value, series = jet.jet(landscape.gradient, (theta,), (derivatives,))
-    except Exception:  # jet has half a dozen ways to report that it does not know an operation
-        return _nested(landscape, theta, curve)
-    return jnp.stack([value, *(row / factorial for row, factorial in zip(series, factorials, strict=True))])
+        (gradient,) = evaluate(closed.jaxpr, closed.consts, Series(rows))
+    except NotImplementedError:
+        return jnp.full_like(rows, jnp.nan)
+    # The gradient of a linear loss does not depend on θ, and is no series.
+    return gradient.rows if isinstance(gradient, Series) else constant(gradient, len(rows))
 
 
-def _nested(landscape: Landscape, theta: Any, curve: Float[Any, "5 n"]) -> Float[Array, "6 n"]:
+@compiled
+def _nested_series(landscape: Landscape, theta: Any, curve: Float[Any, "k n"]) -> Float[Array, "p n"]:
     def along(s: Any) -> Any:
         displacement = jnp.zeros_like(theta)
         # By Horner's rule: derivatives of powers are not finite at zero.
@@ -57,7 +113,7 @@ def _nested(landscape: Landscape, theta: Any, curve: Float[Any, "5 n"]) -> Float
         return landscape.gradient(theta + displacement)
 
     function, zero, rows = along, jnp.zeros((), theta.dtype), []
-    for k in range(ORDER + 1):
+    for k in range(len(curve) + 1):
         rows.append(function(zero) / math.factorial(k))
         function = lambda s, inner=function: jax.jvp(inner, (s,), (jnp.ones_like(s),))[1]  # noqa: E731
     return jnp.stack(rows)

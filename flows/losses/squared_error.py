@@ -1,6 +1,6 @@
 """Squared errors in the normalisations that the literature uses; the choice only rescales time."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import equinox as eqx
 import jax
@@ -19,7 +19,12 @@ class SquaredError(eqx.Module):
         name: the loss's name.
         halved: whether there is a factor 1/2.
         averages_outputs: whether the error is averaged over the outputs as well as over the samples.
+        lower_bound: zero.
+        convex: whether it is convex in the model's output: it is.
     """
+
+    lower_bound: ClassVar[float] = 0.0
+    convex: ClassVar[bool] = True
 
     name: str = eqx.field(static=True)
     halved: bool = eqx.field(static=True)
@@ -50,10 +55,10 @@ def _residuals(model: Any, data: Data) -> Float[Array, "P *outputs"]:
     return prediction - y
 
 
-mean_squared_error = SquaredError(name="mean squared error", halved=False, averages_outputs=True)
+mean_squared_error: SquaredError = SquaredError(name="mean squared error", halved=False, averages_outputs=True)
 r"""The squared error averaged over samples and outputs, $L = \frac{1}{P N_v} \sum_\mu \|y_\mu - f(x_\mu)\|^2$."""
 
-half_squared_error = SquaredError(name="half squared error", halved=True, averages_outputs=False)
+half_squared_error: SquaredError = SquaredError(name="half squared error", halved=True, averages_outputs=False)
 r"""Half the squared error, averaged over samples only, $L = \frac{1}{2P} \sum_\mu \|y_\mu - f(x_\mu)\|^2$.
 
 The normalisation of most theory; $N_v/2$ times `mean_squared_error`, so its flow is $N_v/2$ times as fast.

@@ -14,6 +14,7 @@ from ...models.features import Features, features_of
 from ...models.units import as_jax
 from ..compilation.traced import Traced, trace
 from ..landscapes.landscape import Landscape
+from .declaration import declares
 from .squared_error import SquaredError
 
 
@@ -44,6 +45,12 @@ class SufficientStatistics(eqx.Module):
         )
 
 
+def _least_loss(data: SufficientStatistics) -> Any:
+    """The loss of the best coefficients, which no model undercuts."""
+    return data.constant
+
+
+@declares(lower_bound=_least_loss, convex=True)
 def statistics_loss(model: Any, data: SufficientStatistics) -> Float[Array, ""]:
     """The squared error of a model that declares its features, from `SufficientStatistics` instead of a sample."""
     return jnp.sum(residual_matrix(model, data) ** 2) + data.constant
@@ -121,7 +128,7 @@ def _statistics(factor: np.ndarray, target: np.ndarray, constant: Any) -> Suffic
     return SufficientStatistics(factor=as_jax(factor), target=as_jax(target), constant=as_jax(constant))
 
 
-def reduced_data(model: Any, loss: Callable, data: Any) -> tuple[Callable, Any]:
+def reduced_data(model: Any, loss: Callable[[Any, Any], Any], data: Any) -> tuple[Callable[[Any, Any], Any], Any]:
     """(`statistics_loss`, statistics) where these can replace the sample, else loss and data as they are."""
     statistics = sufficient_statistics(model, loss, data)
     return (loss, data) if statistics is None else (statistics_loss, statistics)
@@ -144,7 +151,7 @@ def _features(of_input: Traced, x: Any) -> Float[Array, "P F"]:
     return jax.vmap(of_input)(x)
 
 
-def sufficient_statistics(model: Any, loss: Callable, data: Any) -> SufficientStatistics | None:
+def sufficient_statistics(model: Any, loss: Callable[[Any, Any], Any], data: Any) -> SufficientStatistics | None:
     """Exact statistics that can replace a sample.
 
     Args:

@@ -7,8 +7,10 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from ...models import Activation, Committee, Dense, TwoLayer
+from .declaration import declares
 
 
+@declares(lower_bound=0.0, convex=True)
 def gaussian_loss(model: Any, teacher: Any) -> Float[Array, ""]:
     r"""$L = \frac{1}{2} E \|f(x) - f^*(x)\|^2$ over $x \sim N(0, 1)$, exactly.
 

@@ -58,11 +58,11 @@ class _Descent(eqx.Module):
     optimiser: Optimiser
     batches: Minibatches | None
 
-    def begin(self, theta: Float[Any, " n"]) -> tuple:
+    def begin(self, theta: Float[Any, " n"]) -> tuple[Any, ...]:
         order = jnp.arange(0 if self.batches is None else self.batches.count)
         return jnp.zeros((), int), theta, self.optimiser.transformation.init(theta), order
 
-    def step(self, state: tuple, sample: Any, key: PRNGKeyArray) -> tuple:
+    def step(self, state: tuple[Any, ...], sample: Any, key: PRNGKeyArray) -> tuple[Any, ...]:
         number, theta, memory, order = state
         if self.batches is None or self.sampled is None:
             gradient = self.landscape.gradient(theta)
@@ -73,7 +73,7 @@ class _Descent(eqx.Module):
         return number + 1, theta + update, memory, order
 
     @eqx.filter_jit
-    def rows(self, state: tuple, strides: Any, sample: Any, key: PRNGKeyArray):
+    def rows(self, state: tuple[Any, ...], strides: Any, sample: Any, key: PRNGKeyArray) -> tuple[tuple[Any, ...], Any]:
         """Takes each stride of steps in turn; the last state, and the records (θ, L, ‖∇L‖) after each stride."""
 
         def row(state: Any, stride: Any) -> Any:
@@ -140,7 +140,7 @@ def descend(
     return trajectory
 
 
-def _check(model: Any, loss: Callable, data: Any, t1: float, records: int) -> None:
+def _check(model: Any, loss: Callable[[Any, Any], Any], data: Any, t1: float, records: int) -> None:
     check_model(model)
     check_data(data)
     check_loss(loss, model, data)
@@ -200,7 +200,7 @@ def _run(
             done = numbers[sum(len(rows[1]) for rows in parts) - 1]
             progress(float(done * descent.optimiser.time), float(parts[-1][1][-1]))
 
-    def rows_of(state: tuple, chunk: np.ndarray) -> tuple[tuple, list[np.ndarray]]:
+    def rows_of(state: tuple[Any, ...], chunk: np.ndarray) -> tuple[tuple[Any, ...], list[np.ndarray]]:
         state, rows = descent.rows(state, chunk, *arguments)
         return state, [np.asarray(column) for column in rows]
 

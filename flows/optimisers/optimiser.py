@@ -25,7 +25,7 @@ class Optimiser(eqx.Module):
     time: float = eqx.field(static=True)
     follows_flow: bool = eqx.field(static=True, default=True)
 
-    def __check_init__(self):
+    def __check_init__(self) -> None:
         if not (math.isfinite(self.time) and self.time > 0):
             raise ValueError(f"the time per step must be positive and finite; got {self.time}.")
 

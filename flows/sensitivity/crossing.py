@@ -49,7 +49,7 @@ class _Below(eqx.Module):
         return (self.landscape.value(y[0]) - self.level).astype(jnp.result_type(float))
 
 
-class _Halving(optx.Bisection):
+class _Halving(optx.Bisection[Any]):
     """Bisection that stops at a short interval, whereas its parent also bounds the function by the tolerance."""
 
     def terminate(self, fn: Any, y: Any, args: Any, options: Any, state: Any, tags: Any) -> tuple[Any, optx.RESULTS]:

@@ -31,7 +31,7 @@ class Problem(eqx.Module):
     """
 
     landscape: Landscape
-    solver: dfx.AbstractSolver
+    solver: dfx.AbstractSolver[Any]
     controller: dfx.PIDController
     adjoint: dfx.AbstractAdjoint
     max_steps: int = eqx.field(static=True)
@@ -65,7 +65,7 @@ def problem_of(
     loss: Callable[[Any, Any], Any],
     data: Any,
     *,
-    solver: dfx.AbstractSolver | None = None,
+    solver: dfx.AbstractSolver[Any] | None = None,
     rtol: float | None = None,
     atol: Any = None,
     adjoint: dfx.AbstractAdjoint | None = None,
@@ -103,7 +103,7 @@ def problem_of(
     return problem, theta
 
 
-def _check(model: Any, loss: Callable, data: Any, adjoint: Any, max_steps: int) -> None:
+def _check(model: Any, loss: Callable[[Any, Any], Any], data: Any, adjoint: Any, max_steps: int) -> None:
     # Under `jax.jit`, operations on known values would be traced.
     with jax.ensure_compile_time_eval():
         if known(model):

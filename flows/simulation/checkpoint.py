@@ -17,7 +17,7 @@ from .. import files
 from ..compilation.traced import Traced
 from ..landscapes.landscape import Landscape
 
-FORMAT = 4
+FORMAT = 5
 # Seconds between two checkpoints: what a kill costs at most.
 INTERVAL = 60.0
 # Addresses of objects differ from one process to the next.
@@ -72,6 +72,9 @@ class Checkpoint:
     Raises:
         ValueError: when the path is a folder, or in none.
     """
+
+    path: Path
+    identity: dict[str, str]
 
     def __init__(self, path: str | Path, identity: dict[str, str]):
         self.path, self.identity = Path(path), identity

@@ -50,7 +50,7 @@ def check_data(data: Any) -> None:
             raise ValueError("the data hold NaN or infinite values.")
 
 
-def check_loss(loss: Callable, model: Any, data: Any) -> None:
+def check_loss(loss: Callable[[Any, Any], Any], model: Any, data: Any) -> None:
     """Checks that a loss is a real scalar function of this model and these data.
 
     Args:

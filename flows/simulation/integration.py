@@ -57,11 +57,25 @@ class Integration:
         patience: runs the calls.
     """
 
+    landscape: Landscape
+    tolerances: tuple[float, float]
+    patience: Patience
+    stops: Float[np.ndarray, " S"]
+    limits: Limits
+    recorder: Recorder
+    sign_changes: SignChangeRecorder
+    stalls: StallDetector
+    solver: dfx.AbstractSolver[Any]
+    replaceable: bool
+    history: list[tuple[float, str]]
+    reason: str
+    tried: int
+
     def __init__(
         self,
         landscape: Landscape,
         tolerances: tuple[float, float],
-        solver: dfx.AbstractSolver | None,
+        solver: dfx.AbstractSolver[Any] | None,
         dt: float,
         start: Steps,
         stops: Float[np.ndarray, " S"],
@@ -74,9 +88,8 @@ class Integration:
         self.recorder, self.sign_changes = Recorder(start, stops), sign_changes
         self.stalls = StallDetector(start, stops, tolerances[0])
         self.solver, self.replaceable = (dfx.Tsit5(), True) if solver is None else (solver, False)
-        self.history: list[tuple[float, str]] = [(0.0, type(self.solver).__name__)]
-        self.reason = ""
-        self.tried, self._dt = 0, dt
+        self.history = [(0.0, type(self.solver).__name__)]
+        self.reason, self.tried, self._dt = "", 0, dt
         self._solver_state: SolverState | None = None
         self._seconds_per_step = SPAN
 
@@ -116,11 +129,15 @@ class Integration:
         chunk = self.patience.wait(advance, self.landscape, self.solver, *arguments)
         self._seconds_per_step = (time.monotonic() - began) / chunk.tried
         steps, result = _ended(last, chunk, self.limits.convergence)
-        found = self.sign_changes.found
-        if len(steps):
-            found = self.patience.wait(self.sign_changes.search, last, steps, self.solver)
+        progress = self.sign_changes.progress
+        if len(steps) and self.sign_changes.functions:
+            progress = self.patience.wait(self.sign_changes.search, last, steps, self.solver)
         # All at once: an interruption leaves what whole calls have found.
-        self._solver_state, self.tried, self.sign_changes.found = chunk.solver_state, self.tried + chunk.tried, found
+        self._solver_state, self.tried, self.sign_changes.progress = (
+            chunk.solver_state,
+            self.tried + chunk.tried,
+            progress,
+        )
         if len(steps):
             self.recorder.extend(steps)
         return steps, result
@@ -206,7 +223,7 @@ def integrate(
         if saved is not None and (result := integration.restore(*saved)) is not None:
             return integration.outcome(result)
         restored = True
-        for stop in integration.stops:
+        for stop in integration.stops.tolist():
             while integration.now < stop and result is None:
                 result = integration.call(stop)
                 tell()

@@ -34,7 +34,7 @@ class Patience:
         # Contexts like `jax.enable_x64` hold in their own thread only; within one, everything runs in this thread.
         self._alone = self._executor.submit(_settings).result() != _settings()
 
-    def wait(self, function: Callable, *arguments: Any) -> Any:
+    def wait(self, function: Callable[..., Any], *arguments: Any) -> Any:
         """Runs a computation.
 
         Args:

@@ -23,6 +23,9 @@ class Recorder:
         limit: how many numbers of the parameters' history to record at most.
     """
 
+    last: Steps
+    accepted: int
+
     def __init__(self, first: Steps, stops: Float[np.ndarray, " S"], limit: int = KEPT_NUMBERS):
         self.last = first
         self.accepted = 0

@@ -1,6 +1,7 @@
 """What an integration has computed, and why it ended."""
 
 import enum
+from typing import Any
 
 import diffrax as dfx
 import equinox as eqx
@@ -45,7 +46,7 @@ class Outcome(eqx.Module):
     result: Result
     num_steps: int
     num_accepted_steps: int
-    solver: dfx.AbstractSolver
+    solver: dfx.AbstractSolver[Any]
     solver_history: list[tuple[float, str]]
     reason: str
     sign_changes: dict[str, SignChanges]

@@ -1,24 +1,28 @@
 """Sign changes of quantities along a flow, recorded without stopping it."""
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import diffrax as dfx
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-import scipy
 from jaxtyping import Array, Bool, Float, Int, Shaped
 
 from ..compilation.traced import Traced, compiled, evaluate, trace
 from ..landscapes.landscape import Landscape
+from .approach import zero_from_before
 from .stepping import CHUNK, step_onto
+from .steps import FIELDS as STEP_FIELDS
 from .steps import Steps, join
 
 FIELDS = ("times", "entries", "directions")
 # What `str` lists of them at most.
 SHOWN = 5
+# Accepted steps before the one with the change of sign from which its time is approached. A step across a kink mixes
+# the fields of both sides and is accepted where it ends within its tolerance, on either side: the sign changes later.
+BEHIND = 2
 
 
 class SignChanges(eqx.Module):
@@ -51,11 +55,24 @@ class SignChanges(eqx.Module):
         return cls(times=np.zeros(0, dtype), entries=np.zeros(0, int), directions=np.zeros(0, int))
 
 
+class Progress(NamedTuple):
+    """What a recorder has found up to a time.
+
+    Attributes:
+        found: the sign changes by name.
+        recent: the last accepted steps, from which the next ones are approached; `None` before the first.
+    """
+
+    found: dict[str, SignChanges]
+    recent: Steps | None
+
+
 class SignChangeRecorder:
     """Finds the sign changes of functions of the model between accepted steps.
 
-    Each is located by a root-finder on the flow itself, stepped onto from the accepted step before it, so that its
-    time is as accurate as the flow. An entry that changes its sign twice within one step is missed.
+    Each is approached on the flow itself, stepped onto from an accepted step before it and never across it, so that its
+    time is as accurate as the flow, also where the field has a kink there. An entry that changes its sign twice within
+    one step is missed.
 
     Args:
         landscape: the landscape of the flow.
@@ -63,60 +80,74 @@ class SignChangeRecorder:
         tolerances: rtol and atol.
     """
 
-    def __init__(self, landscape: Landscape, functions: Mapping[str, Callable], tolerances: tuple[float, float]):
+    landscape: Landscape
+    tolerances: tuple[float, float]
+    functions: dict[str, Traced]
+    progress: Progress
+
+    def __init__(
+        self, landscape: Landscape, functions: Mapping[str, Callable[..., Any]], tolerances: tuple[float, float]
+    ):
         self.landscape, self.tolerances = landscape, tolerances
         self.functions = {name: traced_quantity(landscape, function) for name, function in functions.items()}
-        self.found = {name: SignChanges.none() for name in self.functions}
+        self.progress = Progress(found={name: SignChanges.none() for name in self.functions}, recent=None)
 
-    def search(self, last: Steps, steps: Steps, solver: dfx.AbstractSolver) -> dict[str, SignChanges]:
-        """All sign changes found so far and on the accepted steps (one or more) that follow the record `last`."""
-        run = join([last, steps])
-        return {name: self._search(name, run, solver) for name in self.functions}
+    @property
+    def found(self) -> dict[str, SignChanges]:
+        """The sign changes found so far, by name."""
+        return self.progress.found
 
-    def _search(self, name: str, run: Steps, solver: dfx.AbstractSolver) -> SignChanges:
+    def search(self, last: Steps, steps: Steps, solver: dfx.AbstractSolver[Any]) -> Progress:
+        """Searches the accepted steps (one or more) that follow the record `last`; changes nothing."""
+        run = join([last if self.progress.recent is None else self.progress.recent, steps])
+        found = {name: self._search(name, run, len(steps), solver) for name in self.functions}
+        return Progress(found=found, recent=run[-1 - BEHIND :])
+
+    def _search(self, name: str, run: Steps, count: int, solver: dfx.AbstractSolver[Any]) -> SignChanges:
+        """The sign changes found so far and on the last `count` of some steps, in order of time."""
         function = self.functions[name]
         # Padded to one shape, so that it is compiled once.
-        thetas = np.pad(run.thetas, ((0, CHUNK + 1 - len(run)), (0, 0)))
+        thetas = np.pad(run.thetas, ((0, CHUNK + 1 + BEHIND - len(run)), (0, 0)))
         positive = np.asarray(_positive(function, thetas, np.asarray(len(run))))[: len(run)]
-        before, entries = np.nonzero(positive[1:] != positive[:-1])
+        changed = positive[1:] != positive[:-1]
+        first = len(run) - 1 - count
+        before, entries = np.nonzero(changed[first:])
         if len(before) == 0:
             return self.found[name]
-        times = [self._locate(function, run[k : k + 2], int(e), solver) for k, e in zip(before, entries, strict=True)]
+        before += first
+        # As far back as the sign is the same.
+        earlier = [
+            max([k - BEHIND, 0, *(np.nonzero(changed[:k, e])[0] + 1)]) for k, e in zip(before, entries, strict=True)
+        ]
+        ends = [run[np.array([j, k + 1])] for j, k in zip(earlier, before, strict=True)]
+        times = [self._locate(function, pair, int(e), solver) for pair, e in zip(ends, entries, strict=True)]
         directions = np.where(positive[before + 1, entries], 1, -1)
         new = SignChanges(times=np.array(times), entries=entries, directions=directions)
-        return join([self.found[name], _in_order(new)])
+        return _in_order(join([self.found[name], new]))
 
-    def _locate(self, function: Traced, pair: Steps, entry: int, solver: dfx.AbstractSolver) -> float:
+    def _locate(self, function: Traced, pair: Steps, entry: int, solver: dfx.AbstractSolver[Any]) -> float:
         """The time between two accepted steps at which one entry passes zero."""
-        start, end = (float(t) for t in pair.ts)
 
-        def at(theta: np.ndarray) -> float:
-            return float(evaluate(function, theta)[entry])
+        def value(record: Steps) -> float:
+            return float(evaluate(function, record.thetas[-1])[entry])
 
-        known = {start: at(pair.thetas[0]), end: at(pair.thetas[1])}
-        if (known[start] > 0) == (known[end] > 0):
-            # Programs round differently, and one end is zero up to rounding.
-            return min(known, key=lambda t: abs(known[t]))
+        def onto(record: Steps, time: float) -> Steps:
+            return step_onto(self.landscape, solver, record, time, self.tolerances)
 
-        def value(t: float) -> float:
-            if t in known:
-                return known[t]
-            return at(step_onto(self.landscape, solver, pair[:1], t, self.tolerances).thetas[-1])
-
-        resolution = 4 * float(np.finfo(pair.ts.dtype).eps)
-        try:
-            return float(scipy.optimize.brentq(value, start, end, xtol=resolution * end, rtol=resolution))  # pyright: ignore
-        except FloatingPointError:
-            # No step shorter than the accepted one succeeds, as may be at a kink: only the step's end is known.
-            return end
+        return zero_from_before(value, onto, pair)
 
     def state(self) -> dict[str, Shaped[np.ndarray, "..."]]:
         """The arrays that `restore` needs."""
-        return pack(self.found)
+        recent = self.progress.recent
+        kept = {} if recent is None else {f"recent-{field}": getattr(recent, field) for field in STEP_FIELDS}
+        return pack(self.found) | kept
 
     def restore(self, arrays: Mapping[str, Shaped[np.ndarray, "..."]]) -> None:
         """Continues after the sign changes that another recorder found."""
-        self.found = unpack(arrays, self.functions)
+        recent = None
+        if "recent-ts" in arrays:
+            recent = Steps(**{field: arrays[f"recent-{field}"] for field in STEP_FIELDS})
+        self.progress = Progress(found=unpack(arrays, self.functions), recent=recent)
 
 
 def _in_order(changes: SignChanges) -> SignChanges:

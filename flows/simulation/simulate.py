@@ -29,7 +29,7 @@ def simulate(
     data: Any,
     *,
     t1: float,
-    solver: dfx.AbstractSolver | None = None,
+    solver: dfx.AbstractSolver[Any] | None = None,
     rtol: float | None = None,
     atol: float | None = None,
     save_times: Iterable[float] | None = None,
@@ -101,7 +101,7 @@ def simulate(
     with Patience() as patience:
         start = patience.wait(_first_record, landscape)
         patience.end = began + budget if budget is not None else patience.end
-        limits, dt = Limits(convergence=convergence, max_steps=max_steps), _first_step(start, stops[-1])
+        limits, dt = Limits(convergence=convergence, max_steps=max_steps), _first_step(start, float(stops[-1]))
         integration = Integration(landscape, tolerances, solver, dt, start, stops, limits, recorder, patience)
         outcome = integrate(integration, saving, progress)
     if outcome.result.failed:

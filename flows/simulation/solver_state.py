@@ -54,7 +54,7 @@ def controller_of(tolerances: Float[Array, " 2"]) -> ResumableController:
 _CONTROLLERS = dfx.with_stepsize_controller_tols(optx.Newton)().rtol
 
 
-def with_tolerances(solver: dfx.AbstractSolver, controller: ResumableController) -> dfx.AbstractSolver:
+def with_tolerances(solver: dfx.AbstractSolver[Any], controller: ResumableController) -> dfx.AbstractSolver[Any]:
     """The solver, iterating to the controller's tolerances where it has none of its own, as in `diffeqsolve`."""
     if not isinstance(solver, dfx.AbstractImplicitSolver):
         return solver
@@ -65,7 +65,7 @@ def with_tolerances(solver: dfx.AbstractSolver, controller: ResumableController)
 
 def initial_state(
     landscape: Landscape,
-    solver: dfx.AbstractSolver,
+    solver: dfx.AbstractSolver[Any],
     state: tuple[Float[Any, " n"], Float[Any, ""]],
     t0: Float[Any, ""],
     end: Float[Any, ""],
@@ -88,7 +88,7 @@ def strongly_typed(tree: Any) -> Any:
 
 
 def fresh_state(
-    landscape: Landscape, solver: dfx.AbstractSolver, start: Steps, dt: float, tolerances: tuple[float, float]
+    landscape: Landscape, solver: dfx.AbstractSolver[Any], start: Steps, dt: float, tolerances: tuple[float, float]
 ) -> SolverState:
     """The state of a solver that starts from a single record.
 

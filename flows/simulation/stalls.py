@@ -30,6 +30,13 @@ class StallDetector:
         stalled: the number of stalled rounds in a row.
     """
 
+    stops: Float[np.ndarray, " S"]
+    share: float
+    time_scale: float
+    number: int
+    began: float
+    stalled: int
+
     def __init__(self, start: Steps, stops: Float[np.ndarray, " S"], rtol: float):
         self.stops, self.share = stops, min(1e4 * rtol, 1e-6)
         self.time_scale = _shortest_time_scale(start) if start.thetas.any() else float("inf")

@@ -156,7 +156,7 @@ def _where(condition: Array, yes: Any, no: Any) -> Any:
 
 
 def step_onto(
-    landscape: Landscape, solver: dfx.AbstractSolver, start: Steps, t: float, tolerances: tuple[float, float]
+    landscape: Landscape, solver: dfx.AbstractSolver[Any], start: Steps, t: float, tolerances: tuple[float, float]
 ) -> Steps:
     """Steps onto a time from a single record.
 
@@ -186,7 +186,7 @@ def step_onto(
 
 def advance(
     landscape: Landscape,
-    solver: dfx.AbstractSolver,
+    solver: dfx.AbstractSolver[Any],
     start: Steps,
     t1: float,
     solver_state: SolverState,

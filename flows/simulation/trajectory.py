@@ -43,7 +43,7 @@ class Trajectory(eqx.Module):
     result: Result
     stats: dict[str, Any]
     landscape: Landscape
-    solver: dfx.AbstractSolver | None
+    solver: dfx.AbstractSolver[Any] | None
     sign_changes: dict[str, SignChanges] = eqx.field(default_factory=dict)
 
     @property
@@ -180,7 +180,11 @@ def read_header(path: str | Path) -> dict[str, Any]:
 
 
 def load(
-    path: str | Path, model: Any, loss: Callable, data: Any, solver: dfx.AbstractSolver | None = None
+    path: str | Path,
+    model: Any,
+    loss: Callable[[Any, Any], Any],
+    data: Any,
+    solver: dfx.AbstractSolver[Any] | None = None,
 ) -> Trajectory:
     """Reads back a trajectory that `Trajectory.save` wrote.
 

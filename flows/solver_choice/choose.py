@@ -41,7 +41,7 @@ class Choice(NamedTuple):
     """
 
     name: str
-    solver: dfx.AbstractSolver
+    solver: dfx.AbstractSolver[Any]
     reason: str
 
     def __str__(self) -> str:
@@ -56,7 +56,7 @@ class Candidate(NamedTuple):
         time: the stiffness λ_max T of a flow ↦ nanoseconds.
     """
 
-    solver: dfx.AbstractSolver
+    solver: dfx.AbstractSolver[Any]
     time: Callable[[float], float]
 
 
@@ -151,7 +151,7 @@ def first_choice(landscape: Landscape, horizon: float, rtol: float) -> Choice:
     return Choice(name=name, solver=solver, reason=f"{reason}: some {expected / 1e9:.2g} s")
 
 
-def _fastest(offers: dict[str, Candidate], stiffness: float) -> tuple[str, dfx.AbstractSolver, float]:
+def _fastest(offers: dict[str, Candidate], stiffness: float) -> tuple[str, dfx.AbstractSolver[Any], float]:
     name = min(offers, key=lambda name: offers[name].time(stiffness))
     return name, offers[name].solver, offers[name].time(stiffness)
 

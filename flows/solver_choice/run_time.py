@@ -152,7 +152,7 @@ def _counted_times(structure: Any, shapes: tuple[jax.ShapeDtypeStruct, ...]) -> 
     return CALL + arithmetic + transcendental, CALL + _counted(product, *shapes)[0] - arithmetic
 
 
-def _counted(function: Callable, *arguments: Any) -> tuple[float, float]:
+def _counted(function: Callable[..., Any], *arguments: Any) -> tuple[float, float]:
     """Nanoseconds of arithmetic and of transcendental functions, as the compiler counts them before optimisation."""
     lowered: Any = jax.jit(function).lower(*arguments)
     cost = lowered.cost_analysis() or {}

@@ -6,7 +6,7 @@ import diffrax as dfx
 import jax.numpy as jnp
 
 
-class ResumableController(dfx.AbstractAdaptiveStepSizeController):
+class ResumableController(dfx.AbstractAdaptiveStepSizeController[Any, Any]):
     """Wraps a step-size controller and remembers the step that it proposed.
 
     A step that is cut to end at t1 does not shorten the next: the step proposed before the cut is tried again. The
@@ -18,9 +18,9 @@ class ResumableController(dfx.AbstractAdaptiveStepSizeController):
         controller: the wrapped controller, such as `diffrax.PIDController`.
     """
 
-    controller: dfx.AbstractAdaptiveStepSizeController
+    controller: dfx.AbstractAdaptiveStepSizeController[Any, Any]
 
-    def __init__(self, controller: dfx.AbstractAdaptiveStepSizeController) -> None:
+    def __init__(self, controller: dfx.AbstractAdaptiveStepSizeController[Any, Any]) -> None:
         self.controller = controller
 
     @property

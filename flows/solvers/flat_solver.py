@@ -9,7 +9,7 @@ from jaxtyping import Array, Float
 from .flat_field import FlatField, check_quadratures, flat_field
 
 
-class FlatSolver(dfx.AbstractAdaptiveSolver):
+class FlatSolver(dfx.AbstractAdaptiveSolver[Any]):
     """A Diffrax solver of one ordinary differential equation whose formulas are written for flat vectors.
 
     A subclass declares `quadratures` and `interpolation_cls` and defines `order` and `step`; `flat_field` in its `step`
@@ -22,7 +22,7 @@ class FlatSolver(dfx.AbstractAdaptiveSolver):
 
     quadratures: eqx.AbstractVar[int]
 
-    term_structure: ClassVar = dfx.AbstractTerm
+    term_structure: ClassVar[Any] = dfx.AbstractTerm
 
     def init(self, terms: Any, t0: Any, t1: Any, y0: Any, args: Any) -> Any:
         """The solver state before the first step, as Diffrax asks for it."""

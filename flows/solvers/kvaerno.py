@@ -6,65 +6,53 @@ stop; 0.1.0 reads it after every iteration and gives up, so that nearly every im
 is so short that two iterations suffice.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import diffrax as dfx
 import optimistix as optx
 
 
-class PatientChord(optx.AbstractRootFinder):
+class PatientChord(optx.AbstractRootFinder[Any, Any, Any, Any]):
     """Wraps `diffrax.VeryChord` and reports divergence only when the iteration stops.
 
     Attributes:
-        root_finder: the wrapped iteration.
+        rtol: relative tolerance of a correction.
+        atol: absolute tolerance.
+        norm: norm of a correction divided by its tolerance.
     """
 
-    root_finder: dfx.VeryChord
-
-    def __init__(self, root_finder: dfx.VeryChord) -> None:
-        self.root_finder = root_finder
-
-    @property
-    def rtol(self) -> Any:  # pyright: ignore[reportIncompatibleVariableOverride]
-        """The relative tolerance."""
-        return self.root_finder.rtol
+    rtol: Any
+    atol: Any
+    norm: Callable[[Any], Any]
 
     @property
-    def atol(self) -> Any:  # pyright: ignore[reportIncompatibleVariableOverride]
-        """The absolute tolerance."""
-        return self.root_finder.atol
-
-    @property
-    def norm(self) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """The norm of a correction divided by its tolerance."""
-        return self.root_finder.norm
+    def chord(self) -> dfx.VeryChord:
+        """The wrapped iteration."""
+        return dfx.VeryChord(rtol=self.rtol, atol=self.atol, norm=self.norm)
 
     def init(self, *args: Any, **kwargs: Any) -> Any:
         """The state before the first iteration, as Optimistix asks for it."""
-        return self.root_finder.init(*args, **kwargs)
+        return self.chord.init(*args, **kwargs)
 
     def step(self, *args: Any, **kwargs: Any) -> Any:
         """One iteration, as Optimistix asks for it."""
-        return self.root_finder.step(*args, **kwargs)
+        return self.chord.step(*args, **kwargs)
 
     def terminate(
         self, fn: Any, y: Any, args: Any, options: dict[str, Any], state: Any, tags: frozenset[object]
     ) -> tuple[Any, optx.RESULTS]:
         """Whether to stop, and the result, which is a failure only then or when a linear system could not be solved."""
-        stop, result = self.root_finder.terminate(fn, y, args, options, state, tags)
+        stop, result = self.chord.terminate(fn, y, args, options, state, tags)
         linear_failure = state.result != optx.RESULTS.successful
         return stop, optx.RESULTS.where(stop | linear_failure, result, optx.RESULTS.successful)
 
     def postprocess(self, *args: Any, **kwargs: Any) -> Any:
         """The solution as Optimistix returns it."""
-        return self.root_finder.postprocess(*args, **kwargs)
+        return self.chord.postprocess(*args, **kwargs)
 
 
-def _patient_chord(**tolerances: Any) -> PatientChord:
-    return PatientChord(dfx.VeryChord(**tolerances))
-
-
-def kvaerno5() -> dfx.AbstractSolver:
+def kvaerno5() -> dfx.AbstractSolver[Any]:
     """Kvaerno's L-stable method of order 5 with `PatientChord` at the controller's tolerances.
 
     Its steps are not limited by the fastest rate and cost one Jacobian (a Hessian) each: for long plateaus beside large
@@ -75,5 +63,5 @@ def kvaerno5() -> dfx.AbstractSolver:
 
     Source: Kværnø (2004), ESDIRK 5/4.
     """
-    make: Any = dfx.with_stepsize_controller_tols(_patient_chord)  # pyright: ignore[reportArgumentType]
+    make: Any = dfx.with_stepsize_controller_tols(PatientChord)  # pyright: ignore[reportArgumentType]
     return dfx.Kvaerno5(root_finder=make())

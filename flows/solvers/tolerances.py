@@ -7,7 +7,7 @@ import diffrax as dfx
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PyTree
+from jaxtyping import Array, Float
 
 
 class Tolerances(eqx.Module):
@@ -21,13 +21,13 @@ class Tolerances(eqx.Module):
 
     rtol: Any
     atol: Any
-    norm: Callable[[PyTree], Any]
+    norm: Callable[[Any], Any]
 
-    def tolerated(self, y0: PyTree, y1: PyTree) -> PyTree:
+    def tolerated(self, y0: Any, y1: Any) -> Any:
         """The tolerated error of each component in a step from y0 to y1, as `diffrax.PIDController` defines it."""
         return jax.tree.map(lambda a, b: self.atol + self.rtol * jnp.maximum(jnp.abs(a), jnp.abs(b)), y0, y1)
 
-    def scaled_norm(self, error: PyTree, tolerated: PyTree) -> Float[Array, ""]:
+    def scaled_norm(self, error: Any, tolerated: Any) -> Float[Array, ""]:
         """The norm of an error in units of the tolerated one: 1 is just acceptable."""
         return self.norm(jax.tree.map(jnp.divide, error, tolerated))
 

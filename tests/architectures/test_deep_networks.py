@@ -111,6 +111,13 @@ ORIGINS = {
         Deep(Dense(linear, inputs=2, outputs=2), widths=(2, 2, 2), scale=0.0, key=jax.random.key(0)),
         4,
     ),
+    **{
+        f"a chain of {layers}": (
+            Deep(Dense(linear, inputs=1), widths=(layers - 1) * (1,), scale=0.0, key=jax.random.key(0)),
+            layers,
+        )
+        for layers in (5, 8, 10)
+    },
     "three ReLU layers": (Deep(Dense(relu, inputs=2, outputs=2), widths=(3, 3), scale=0.0, key=jax.random.key(0)), 3),
     "a convolution and a dense layer": (
         Deep(Convolution(linear, inputs=2, kernel=1), widths=(3, 3), scale=0.0, key=jax.random.key(0)),
@@ -126,7 +133,7 @@ ORIGINS = {
 
 
 # Each compiles for seconds; these have the orders of the others, and units of the same laws.
-ALIKE = {"four linear layers", "a convolution and a dense layer"}
+ALIKE = {"four linear layers", "a chain of 8", "a chain of 10", "a convolution and a dense layer"}
 
 
 @pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow) if n in ALIKE else n for n in ORIGINS])
@@ -134,7 +141,8 @@ def test_order_of_the_origin(name):
     """The number of factors on the shortest path of small weights from input to output: skips make it shorter."""
     model, order = ORIGINS[name]
     x, y = white_data()
-    data = x, y[:, :1] if name.startswith("a convolution") else y + x**2
+    data = (x, y[:, :1]) if name.startswith("a convolution") else (x, y + x**2)
+    data = (x[:, :1], y[:, :1]) if name.startswith("a chain") else data
     kind = classify(critical_point(Landscape(model, half_squared_error, data)))
     assert kind.order == order
     assert kind.name == ("strict saddle" if order == 2 else "degenerate saddle")
@@ -150,15 +158,32 @@ def test_steepest_descent_from_the_origin_of_deep_linear_networks(layers, rate):
         nothing = map_units(nothing, np.zeros((0, 1)), np.zeros((0, 1)), layer)
     embedding = LayeredEmbedding(nothing, (layers - 1) * ((np.zeros((1, 0)), np.zeros((1, 0))),))
     landscape = Landscape(single, half_squared_error, white_data())
-    form = added_units_form(landscape, embedding, weight_scale=1.0, silent=1e-13)
+    form = added_units_form(landscape, embedding)
     assert form.order == layers
     assert form.rate == pytest.approx(rate, rel=1e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("layers", "units"), [(5, 1e-9), (5, 1e9), (6, 1.0), (8, 1.0)])
+def test_the_order_of_a_deep_network_at_rank_one_is_its_depth(layers, units):
+    """Its form of fourth order is a square, nowhere negative, where added units connect to those there already."""
+    strengths = [3.0, 2.0]
+    model = Deep(Dense(linear, inputs=2, outputs=2), widths=(layers - 1) * (2,), scale=0.0, key=jax.random.key(0))
+    one = jnp.diag(jnp.array([strengths[0] ** (1 / layers), 0.0]))
+    model = eqx.tree_at(lambda m: (*m.parameters, *m.connections), model, layers * [one])
+    # The target in other units, and the last layer with it: the rate is then another, the order is not.
+    model = eqx.tree_at(lambda m: m.connections[-1], model, units * one)
+    x, y = white_data(units * np.array(strengths))
+    landscape = Landscape(model, half_squared_error, (x, y))
+    assert np.max(np.abs(landscape.gradient(landscape.theta))) < 1e-14 * max(units, units**2)
+    form = added_units_form(landscape, reduce_layers(model))
+    assert form.order == layers
 
 
 def test_a_minimum_lets_no_small_units_fall():
     model = balanced(np.cbrt(STRENGTHS))
     landscape = Landscape(model, half_squared_error, white_data())
-    form = added_units_form(landscape, reduce_layers(model), weight_scale=1.0, silent=1e-13)
+    form = added_units_form(landscape, reduce_layers(model))
     assert form.order is None and form.rate is None
 
 

@@ -126,7 +126,7 @@ def test_the_command(tmp_path, capsys):
     printed = capsys.readouterr()
     assert "end of the first plateau, rank 1" in printed.out and "FAIL" not in printed.out
     assert {path.name for path in out.iterdir()} == {"2C.png", "2C.npz", "2C.json"}
-    assert "1 figures, 0 with failed checks" in printed.err and (tmp_path / "figures.md").exists()
+    assert "figures: 1, with failed checks: 0" in printed.err and (tmp_path / "figures.md").exists()
     assert main(["reproduce", "nothing", "--out", str(out)]) == 2
     assert main(["reproduce", "2C", "--seeds", "0", "--out", str(out)]) == 2
 

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from ....flows.losses.statistics import SufficientStatistics
 
 # Starts that end in a flat valley would spend thousands of steps on its last digits.
-LEAST_SQUARES = {"xtol": 1e-15, "ftol": 1e-15, "gtol": 1e-15, "max_nfev": 200}
+LEAST_SQUARES: dict[str, Any] = {"xtol": 1e-15, "ftol": 1e-15, "gtol": 1e-15, "max_nfev": 200}
 
 
 def lemma6_modes(

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import optimistix as optx
 from jax import lax
-from jaxtyping import Array, Float, Int, PyTree
+from jaxtyping import Array, Float, Int
 
 from ..flat_field import FlatField, Jacobian, flat_field
 from ..flat_solver import FlatSolver
@@ -67,7 +67,7 @@ class State(eqx.Module):
         return f"BDF of order {self.order} at steps of {self.h:.3g}\n{work} in the accepted steps"
 
 
-class BDF(dfx.AbstractImplicitSolver, FlatSolver):
+class BDF(dfx.AbstractImplicitSolver[Any], FlatSolver):
     r"""Numerical differentiation formulas of orders 1–5 on quasi-constant steps, for stiff problems.
 
     With the differences $D_j = \nabla^j y_n$ the formula of order q is
@@ -106,7 +106,7 @@ class BDF(dfx.AbstractImplicitSolver, FlatSolver):
 
     interpolation_cls: ClassVar[Callable[..., DifferenceInterpolation]] = DifferenceInterpolation
 
-    def __check_init__(self):
+    def __check_init__(self) -> None:
         if not 1 <= self.max_order <= HIGHEST:
             raise ValueError(f"max_order must be between 1 and {HIGHEST}; got {self.max_order}.")
         if self.root_find_max_steps < 2:
@@ -165,17 +165,17 @@ class BDF(dfx.AbstractImplicitSolver, FlatSolver):
         state = State(differences=differences, h=h, order=order, equal_steps=equal_steps, newton=newton)
         return y1, y_error, dense_info, state, dfx.RESULTS.promote(result)
 
-    def _corrected(self, system: System, newton: Any, tolerated: Callable) -> tuple[Array, Array, Any]:
+    def _corrected(self, system: System, newton: Any, tolerated: Callable[..., Any]) -> tuple[Array, Array, Any]:
         if self.matrix_free:
             return correct_without_matrix(system, newton, tolerated, self.root_find_max_steps, self.quadratures)
         return correct(system, newton, tolerated, self.root_find_max_steps)
 
-    def _size(self, y0: PyTree, y1: PyTree, unravel: Callable) -> Callable[[Array], Float[Array, ""]]:
+    def _size(self, y0: Any, y1: Any, unravel: Callable[..., Any]) -> Callable[[Array], Float[Array, ""]]:
         """The norm of a flat error in a step from y0 to y1, divided by what is tolerated."""
         tolerated = self.root_finder.tolerated(y0, y1)
         return lambda error: self.root_finder.scaled_norm(unravel(error), tolerated)
 
-    def _announce(self, factor: Float[Array, ""], y0: PyTree, y1: PyTree) -> PyTree:
+    def _announce(self, factor: Float[Array, ""], y0: Any, y1: Any) -> Any:
         """An error estimate that makes the controller multiply the step by the factor, and reject it if below 1."""
         tolerated = self.root_finder.tolerated(y0, y1)
         unit = self.root_finder.norm(jax.tree.map(jnp.ones_like, tolerated))

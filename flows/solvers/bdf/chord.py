@@ -150,7 +150,7 @@ def correct(
 def with_implicit_derivative(system: System, d: Float[Array, " n"]) -> Float[Array, " n"]:
     """The solution d itself, with the derivatives that the implicit function theorem gives the exact solution."""
 
-    def solve_linear(linear: Callable, right: Array) -> Array:
+    def solve_linear(linear: Callable[[Array], Array], right: Array) -> Array:
         del linear
         minus = system.c * system.jacobian(d) - jnp.eye(d.size, dtype=d.dtype)
         return jnp.linalg.solve(minus, right)

@@ -162,7 +162,7 @@ def with_implicit_derivative_matrix_free(system: System, d: Float[Array, " n"]) 
     """The solution d itself, with the derivatives that the implicit function theorem gives the exact solution."""
     tolerance = max(DERIVATIVE_SHARE, 10 * float(jnp.finfo(d.dtype).eps))
 
-    def solve_linear(linear: Callable, right: Array) -> Array:
+    def solve_linear(linear: Callable[[Array], Array], right: Array) -> Array:
         operator = lx.FunctionLinearOperator(linear, jax.eval_shape(lambda: right))
         return lx.linear_solve(operator, right, lx.GMRES(tolerance, 0.0, restart=min(20, d.size))).value
 

@@ -33,7 +33,7 @@ class KrylovState(eqx.Module):
         return f"{self.evaluations} evaluations of the field, {self.products} products with its Jacobian"
 
 
-class KrylovRosenbrock(dfx.AbstractImplicitSolver, FlatSolver):
+class KrylovRosenbrock(dfx.AbstractImplicitSolver[Any], FlatSolver):
     r"""Exponential Rosenbrock method of order 4 or 5 for symmetric Jacobians of any size.
 
     The same methods as `ExponentialRosenbrock`; each $\varphi_k(hJ)b$ is approximated in the Krylov space of J and b,

@@ -196,14 +196,14 @@ TERMS = ("b²", "b³", "b⁴", "c²", "c⁴", "c⁸", "ab²", "b²c²")
         ({"b⁴": 1, "c²": 1}, "minimum", None),
         # Flat at second order, but relaxing a makes it fall: (a + b²)² − 2b⁴.
         ({"ab²": 2, "b⁴": -1, "c²": 1}, "degenerate saddle", 4),
-        # A curved valley floor, flat for ever, a manifold of minima: (a + b²)².
+        # A curved valley floor, flat to all orders, a manifold of minima: (a + b²)².
         ({"ab²": 2, "b⁴": 1, "c²": 1}, "minimum", None),
         ({}, "minimum", None),
         ({"b⁴": 1, "c⁴": 1}, "minimum", None),
         # A cone of descent between directions of ascent.
         ({"b⁴": 1, "b²c²": -3, "c⁴": 1}, "degenerate saddle", 4),
-        # Flat along one of two null directions, up to a high order.
-        ({"b⁴": 1, "c⁸": -1}, "undetermined", None),
+        # Flat along one of two null directions, up to a high order, at which it falls.
+        ({"b⁴": 1, "c⁸": -1}, "degenerate saddle", 8),
     ],
     ids=str,
 )

@@ -48,7 +48,7 @@ def test_the_time_of_a_kink_is_the_exact_one():
     flow = simulate(network([start], [weight]), half_squared_error, data, t1=12.0, **settings)
     found = flow.sign_changes["kinks"]
     assert (list(found.entries), list(found.directions)) == ([1], [-1])
-    assert found.times[0] == pytest.approx(kink, abs=1e-9)
+    assert found.times[0] == pytest.approx(kink, abs=1e-12)
     # From there on it is alone with its first sample.
     w, a = theory.orthogonal_unit(np.array([kink]) / 2, start, weight, targets)
     w, a = theory.orthogonal_unit(np.array([12.0 - kink]) / 2, w[0, :1], a[0], targets[:1])

@@ -29,7 +29,7 @@ def test_the_noise_floor_in_closed_form(curvature, rtol, atol):
 
 
 def test_scales_are_those_of_the_whole_flow():
-    """Loss at the start, largest speed and weights anywhere, curvature at the end, where a well has 2."""
+    """Range of the loss, largest speed and weights anywhere, curvature at the end, where a well has 2."""
     ts = np.linspace(0, 20, 400)
     flow = recorded(ts, leaving(ts, 0.01, 1.0)[:, None] * [1.0, 0, 0], well(1.0))
     scales = scales_of(flow)

@@ -20,7 +20,7 @@ from saddlescope.flows import (
     unflatten,
 )
 from saddlescope.flows.compilation.traced import trace
-from saddlescope.flows.landscapes.taylor import _nested, gradient_series, third_products
+from saddlescope.flows.landscapes.taylor import _nested_series, gradient_series, third_products
 from saddlescope.flows.losses.statistics import SufficientStatistics, reduced_data
 from saddlescope.models import Activation, Deep, Dense, TwoLayer, linear, quadratic, relu, tanh
 from saddlescope.models.features import features_of
@@ -200,12 +200,12 @@ def test_gradient_series_of_a_polynomial():
     expected = np.stack([(2 * x * y**3).coef[:6], (3 * x**2 * y**2).coef[:6]], axis=1)
     series = gradient_series(landscape, landscape.theta, curve)
     np.testing.assert_allclose(series, expected, atol=1e-12)
-    nested = _nested(landscape, jnp.asarray(landscape.theta), jnp.asarray(np.pad(curve, ((0, 2), (0, 0)))))
+    nested = _nested_series(landscape, landscape.theta, np.pad(curve, ((0, 2), (0, 0))))
     np.testing.assert_allclose(nested, expected, atol=1e-12)
 
 
-def test_gradient_series_where_taylor_arithmetic_does_not_reach():
-    """ReLU has a rule of its own: nested derivatives serve, and on one side of all kinks agree with differences."""
+def test_gradient_series_of_a_network_with_kinks():
+    """ReLU has a derivative of its own: on one side of all kinks the series is the gradient to the last term."""
     landscape = Landscape(network(activation=relu), mean_squared_error, sample())
     theta, direction = landscape.theta, np.random.default_rng(1).standard_normal(landscape.theta.size)
     series, s = gradient_series(landscape, theta, direction[None]), 1e-4

@@ -1,15 +1,21 @@
 """Sign changes along a flow: against closed forms, independent searches, and over interruptions."""
 
+import diffrax as dfx
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from saddlescope.analysis.theory import orthogonal_unit
+from saddlescope.experiments import orthogonal_points
 from saddlescope.flows import Result, crossing_time, half_squared_error, load, mean_squared_error, simulate
+from saddlescope.flows.simulation.approach import zero_from_before
 from saddlescope.flows.simulation.sign_changes import SignChanges, check_sign_changes
-from saddlescope.flows.solvers import BDF
+from saddlescope.flows.simulation.steps import Steps
+from saddlescope.flows.solvers import BDF, ExtrapolatedRKC, KrylovRosenbrock, Rodas5P
 from saddlescope.models import Dense, TwoLayer, incoming, linear, relu
 from saddlescope.models.units import with_units
+from scipy.optimize import brentq
 
 STRENGTHS, SCALE = np.array([2.0, 1.0]), 1e-2
 
@@ -101,6 +107,71 @@ def test_sign_changes_survive_interruption(kinked, tmp_path):
     np.testing.assert_array_equal(resumed.sign_changes["kinks"].times, whole.sign_changes["kinks"].times)
     with pytest.raises(ValueError, match="another flow: sign_changes differ"):
         simulate(model, mean_squared_error, (x, y), checkpoint=path, **(settings | {"sign_changes": None}))
+
+
+SOLVERS = {
+    "Tsit5": dfx.Tsit5(),
+    "BDF": BDF(),
+    "MatrixFreeBDF": BDF(matrix_free=True, quadratures=1),
+    "Rodas5P": Rodas5P(symmetric=True, quadratures=1),
+    "ExtrapolatedRKC": ExtrapolatedRKC(quadratures=1),
+    "KrylovRosenbrock": KrylovRosenbrock(quadratures=1),
+}
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=() if name == "Tsit5" else pytest.mark.slow) for name in SOLVERS]
+)
+def test_the_time_of_a_kink_is_as_accurate_as_the_flow_before_it(name):
+    """A unit loses its second sample at w₂ = 0; until then it is solved exactly.
+
+    The error of the time is that of w₂ at the last step before it, over the slope of w₂. Steps across the kink, in
+    which the slope jumps to zero, tell it to a few per cent of their length only, or not before the next one.
+    """
+    targets, start, weight = np.array([1.0, -1.0]), np.array([0.02, 0.05]), 0.06
+    data = orthogonal_points(np.ones(2), targets)
+    base = TwoLayer(Dense(relu, inputs=2), width=1, scale=1.0, key=jax.random.key(0))
+    model = with_units(base, jnp.asarray(start[None]), jnp.asarray([[weight]]))
+
+    def exact(t):
+        return orthogonal_unit(np.atleast_1d(t) / 2, start, weight, targets)[0][:, 1]
+
+    kink = brentq(lambda t: exact(t)[0], 0.1, 3.0, xtol=1e-15)
+    slope = (exact(kink + 1e-6) - exact(kink - 1e-6))[0] / 2e-6
+    for rtol in (1e-6, 1e-8, 1e-10):
+        settings = {"sign_changes": {"kinks": lambda model: incoming(model)[0]}, "solver": SOLVERS[name], "rtol": rtol}
+        flow = simulate(model, half_squared_error, data, t1=3.0, **settings)
+        found = flow.sign_changes["kinks"]
+        assert (list(found.entries), list(found.directions)) == ([1], [-1])
+        before = flow.ts < min(found.times[0], kink)
+        error = np.max(np.abs(flow.thetas[before, 1] - exact(flow.ts[before])))
+        assert abs(found.times[0] - kink) <= 2 * error / abs(slope) + 1e-14
+
+
+@pytest.mark.parametrize("after", [0.0, 0.3, 3.0])
+@pytest.mark.parametrize("zero", [1 + 1e-9, 1.1, 1.5, 1.999, 2 - 1e-9])
+def test_a_zero_is_found_from_before_whatever_follows_it(zero, after):
+    """g = sin(zero − t) up to the zero; then its slope is `after` times what it was: zero, smaller or larger."""
+
+    def record(t):
+        rest = {name: np.array([t]) for name in ("ts", "energies", "losses", "speeds")}
+        return Steps(thetas=np.array([[t]]), **rest)
+
+    def value(steps):
+        t = float(steps.ts[-1])
+        return np.sin(zero - t) if t < zero else after * (zero - t) - 1e-12
+
+    pair = jax.tree.map(lambda *arrays: np.concatenate(arrays), record(1.0), record(2.0))
+    asked = []
+
+    def onto(start, t):
+        asked.append(t)
+        return record(t)
+
+    assert zero_from_before(value, onto, pair) == pytest.approx(zero, abs=4e-15)
+    assert len(asked) < 60
+    # Both signs, and at the ends.
+    assert zero_from_before(lambda steps: -value(steps), onto, pair) == pytest.approx(zero, abs=4e-15)
 
 
 @pytest.mark.parametrize(

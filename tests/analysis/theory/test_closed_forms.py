@@ -107,61 +107,6 @@ def test_a_unit_may_turn_round():
     assert theory.unit_escape_time(np.eye(1), np.ones(1), -2.0) == math.inf
 
 
-def random_design(seed, n=4, inputs=3):
-    random = np.random.default_rng(seed)
-    return random.standard_normal((n, inputs)), random.standard_normal(n)
-
-
-def test_jump_process_of_an_orthonormal_design_is_one_sign_after_the_other():
-    x = np.sqrt(3) * np.linalg.qr(np.random.default_rng(0).standard_normal((3, 3)))[0]
-    target = np.array([2.0, -0.5, 1.0])
-    process = theory.jump_process(x, x @ target)
-    np.testing.assert_allclose(process.times, 1 / np.array([2.0, 1.0, 0.5]), rtol=1e-12)
-    expected = [[0, 0, 0], [2, 0, 0], [2, 0, 1], [2, -0.5, 1]]
-    np.testing.assert_allclose(process.saddles, expected, atol=1e-12)
-    np.testing.assert_array_equal(process.indices(), [3, 2, 1, 0])
-
-
-@given(seed=st.integers(0, 10**6))
-def test_jump_process_ends_at_the_least_squares_solution(seed):
-    x, y = random_design(seed)
-    process = theory.jump_process(x, y)
-    np.testing.assert_allclose(process.saddles[-1], np.linalg.lstsq(x, y, rcond=None)[0], atol=1e-8)
-    assert np.all(np.diff(process.losses) < 0) and np.all(np.diff(process.times) >= 0)
-    # At every saddle the gradient vanishes on the active coordinates.
-    assert np.max(np.abs(process.gradients * (process.saddles != 0))) < 1e-8
-
-
-@given(seed=st.integers(0, 10**6), alpha=st.sampled_from([1e-6, 1e-2, 1.0, 30.0]))
-def test_implicit_bias_satisfies_its_two_equations(seed, alpha):
-    x, y = random_design(seed, n=2, inputs=4)
-    beta = theory.implicit_bias(x, y, alpha)
-    np.testing.assert_allclose(x @ beta, y, atol=1e-9)
-    kernel = np.linalg.svd(x)[2][2:]
-    state = theory.mirror_state(beta, alpha)
-    assert np.max(np.abs(kernel @ state)) < 1e-9 * max(1.0, np.max(np.abs(state)))
-
-
-@pytest.mark.parametrize(("seed", "alpha"), [(32, 30.0), (42, 10.0), (42, 1.0), (52, 30.0)])
-def test_implicit_bias_is_solved_to_rounding(seed, alpha):
-    """Where sums of cosh are flat: steps that are halved until they go uphill stop at 1e-7."""
-    x, y = random_design(seed, n=2, inputs=4)
-    np.testing.assert_allclose(x @ theory.implicit_bias(x, y, alpha), y, rtol=0, atol=1e-13)
-
-
-def test_implicit_bias_goes_from_l2_to_l1():
-    x, y = random_design(3, n=2, inputs=4)
-    np.testing.assert_allclose(theory.implicit_bias(x, y, 1e4), np.linalg.pinv(x) @ y, atol=1e-7)
-    # The smallest ℓ1 norm is attained at a vertex: two of four coordinates.
-    sparse = theory.implicit_bias(x, y, 1e-60)
-    assert np.sum(np.abs(sparse) > 1e-6) == 2
-    vertices = [(i, j) for i in range(4) for j in range(i)]
-    norms = [np.sum(np.abs(np.linalg.solve(x[:, list(pair)], y))) for pair in vertices]
-    assert np.sum(np.abs(sparse)) == pytest.approx(min(norms), rel=1e-9)
-    with pytest.raises(ValueError, match="no β fits"):
-        theory.implicit_bias(np.ones((2, 1)), np.array([1.0, 2.0]), 0.1)
-
-
 @pytest.mark.parametrize("degree", [2, 3, 4])
 def test_activation_time_solves_its_equation(degree):
     time = theory.activation_time(0.7, 0.05, degree)
@@ -176,13 +121,6 @@ def test_linear_schedule_of_white_inputs_is_one_over_the_singular_values():
     target = random.standard_normal((2, 3))
     times = theory.linear_schedule(x, x @ target.T)
     np.testing.assert_allclose(times, 1 / np.linalg.svd(target, compute_uv=False), rtol=1e-10)
-
-
-def test_diagonal_times_tend_to_the_jump_process():
-    for alpha in (1e-3, 1e-8):
-        assert theory.diagonal_times(np.ones(1), alpha)[0] == pytest.approx(math.log(1 / alpha), rel=1e-9)
-    with pytest.raises(ValueError, match="between 0 and 1/√2"):
-        theory.diagonal_times(np.ones(1), 0.8)
 
 
 @pytest.mark.parametrize(("p", "frequency"), [(7, 1), (7, 2), (9, 2), (10, 3)])
@@ -209,51 +147,3 @@ def test_half_times_of_heads_solve_their_equation():
         by_quadrature = quad(lambda v, a=value**2, c=second: 1 / (a * v**2 - c * v**5), 0.02, end, epsrel=1e-12)[0]
         assert time == pytest.approx(by_quadrature, rel=1e-9)
         assert time == pytest.approx(1 / (value**2 * 0.02), rel=0.02)
-
-
-def test_early_alignment_follows_the_field():
-    """From a fine grid of directions, the field of a small unit leads to the predicted ones and no others."""
-    x = np.stack([[-1.0, -0.4, 0.3, 1.2], np.ones(4)], axis=1)
-    y = np.array([0.8, -0.6, 0.5, -0.3])
-    for sign in (1, -1):
-        predicted = theory.early_alignment(x, y, sign)
-        angles = np.linspace(0, 2 * np.pi, 97)[:-1] + 0.01
-        for _ in range(20_000):
-            u = np.stack([np.cos(angles), np.sin(angles)])
-            pulls = sign * x.T @ (y[:, None] * (x @ u > 0)) / 4
-            angles = angles + 2e-3 * (pulls[1] * u[0] - pulls[0] * u[1])
-        moved = np.abs(pulls[1] * u[0] - pulls[0] * u[1]) > 0
-        ends = angles[moved] % (2 * np.pi)
-        distances = np.abs(ends[:, None] - predicted.angles)
-        assert np.max(np.min(distances, axis=1)) < 2e-3
-        assert set(np.argmin(distances, axis=1)) == set(range(len(predicted.angles)))
-        assert np.all(predicted.boundary)
-
-
-def test_early_alignment_on_orthogonal_inputs_is_towards_the_samples():
-    """No sliding: units of each sign turn to the sample whose target has it."""
-    x, y = np.array([[1.0, 0.5], [-1.0, 2.0]]), np.array([1.0, -1.0])
-    for sign, sample in ((1, x[0]), (-1, x[1])):
-        found = theory.early_alignment(x, y, sign)
-        np.testing.assert_allclose(found.angles, [np.arctan2(sample[1], sample[0])])
-        assert not np.any(found.boundary)
-    with pytest.raises(ValueError, match="two inputs"):
-        theory.early_alignment(np.ones((2, 3)), y, 1)
-    with pytest.raises(ValueError, match="must be 1 or -1"):
-        theory.early_alignment(x, y, 2)
-
-
-def test_records_say_what_was_found():
-    """Three jumps of an orthonormal design; two samples that attract, and a line with two sliding modes."""
-    x = np.sqrt(3) * np.eye(3)
-    lines = str(theory.jump_process(x, x @ np.array([2.0, -0.5, 1.0]))).splitlines()
-    assert lines[0] == "jump process of 3 coordinates: 3 jumps"
-    assert lines[1] == "start: loss 2.625, active [], index 3"
-    assert lines[2] == "t/ln(1/α) = 0.5: loss 0.625, active [0], index 2"
-    assert lines[4] == "t/ln(1/α) = 2: loss 0, active [0, 1, 2], index 0"
-    one = theory.early_alignment(np.array([[1.0, 0.5], [-1.0, 2.0]]), np.array([1.0, -1.0]), 1)
-    assert str(one).splitlines() == ["small units turn to 1 direction", "angle 0.46365: an extremal vector"]
-    line = np.stack([[-1.0, -0.4, 0.3, 1.2], np.ones(4)], axis=1), np.array([0.8, -0.6, 0.5, -0.3])
-    first, *rest = str(theory.early_alignment(*line, 1)).splitlines()
-    assert first == "small units turn to 2 directions"
-    assert len(rest) == 2 and all(text.endswith(": a kink, along which units slide") for text in rest)

@@ -1,0 +1,116 @@
+"""Whether the loss attains a lower bound: one that it declares, or that of all maps of the model's rank."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from ...flows import Landscape, SquaredError, statistics_loss
+from ...flows.losses.declaration import lower_bound_of
+from ...flows.losses.statistics import SufficientStatistics, features_on, from_sample
+from ...models.features import features_of
+from ..curvature.rounding import perturbed
+from ..thresholds import Thresholds
+
+# A loss below its bound by more than this share of its size is no error of rounding, also where terms cancel as in
+# kernels near coincident arguments, which are good to the square root of double precision.
+BELOW = 1e-7
+
+
+@dataclass(frozen=True)
+class _Bound:
+    """A lower bound of a landscape, as a function of the data, and what it is."""
+
+    value: Callable[[Any], float]
+    name: str
+
+    def excess(self, landscape: Landscape, theta: Float[np.ndarray, " n"]) -> float:
+        """The loss above the bound."""
+        return float(landscape.value(theta)) - self.value(landscape.data)
+
+
+def declared_bound_attained(
+    landscape: Landscape, theta: Float[np.ndarray, " n"], *, thresholds: Thresholds
+) -> str | None:
+    r"""Whether the loss attains the lower bound that it declares.
+
+    Its excess over the bound is zero if it is within its error of rounding, or negligible beside the smaller of the
+    excesses at zero weights and at twice the weights: this does not depend on the loss's units.
+
+    Args:
+        landscape: the loss.
+        theta: a critical point.
+        thresholds: `rounding_safety` and `loss_zero`.
+
+    Returns:
+        The sentence, `None` where no bound is declared or the loss is above it.
+    """
+    if lower_bound_of(landscape.loss, landscape.data) is None:
+        return None
+    loss = landscape.loss
+    bound = _Bound(value=lambda data: lower_bound_of(loss, data) or 0.0, name="the loss attains its lower bound")
+    return _attained(bound, landscape, theta, thresholds)
+
+
+def rank_bound_attained(landscape: Landscape, theta: Float[np.ndarray, " n"], *, thresholds: Thresholds) -> str | None:
+    r"""Whether a squared error is the lowest of all maps of the rank that the model's cannot exceed.
+
+    For $f = A Z$ with A of rank r at most, $L = \|(A - A^*) R^\top\|^2 + L^* \ge L^* + \sum_{k > r} \sigma_k^2$ with
+    the singular values σ of $A^* R^\top$.
+
+    Args:
+        landscape: the loss.
+        theta: a critical point.
+        thresholds: `rounding_safety` and `loss_zero`.
+
+    Returns:
+        The sentence, `None` where the loss is no squared error, the model declares no features, or the loss is above
+        that of the best map.
+
+    Source: Eckart & Young (1936); Baldi & Hornik (1989) for linear networks.
+    """
+    features = features_of(landscape.model)
+    squared = isinstance(landscape.loss, SquaredError) or landscape.loss is statistics_loss
+    if features is None or not squared:
+        return None
+    rank = None if features.rank is None else features.rank(landscape.model)
+
+    def least(data: Any) -> float:
+        statistics = _statistics(landscape, data)
+        values = np.linalg.svd(np.asarray(statistics.target) @ np.asarray(statistics.factor).T, compute_uv=False)
+        return float(statistics.constant) + (0.0 if rank is None else float(np.sum(values[rank:] ** 2)))
+
+    name = "the loss is the lowest of any coefficients of the features" + ("" if rank is None else f" of rank {rank}")
+    return _attained(_Bound(value=least, name=name), landscape, theta, thresholds)
+
+
+def _statistics(landscape: Landscape, data: Any) -> SufficientStatistics:
+    """The sufficient statistics of data, also where they are no smaller than the sample."""
+    if isinstance(data, SufficientStatistics):
+        return data
+    features = features_of(landscape.model)
+    assert features is not None and isinstance(landscape.loss, SquaredError)
+    x, y = data
+    outputs = np.asarray(y).reshape(len(y), -1)
+    return from_sample(features_on(features, x), outputs, landscape.loss.weight(y))
+
+
+def _attained(
+    bound: _Bound, landscape: Landscape, theta: Float[np.ndarray, " n"], thresholds: Thresholds
+) -> str | None:
+    """The sentence if the excess over a bound is zero; a loss below the bound is an error."""
+    excess, level = bound.excess(landscape, theta), bound.value(landscape.data)
+    changes = [abs(bound.excess(copy, point) - excess) for copy, point in perturbed(landscape, theta)]
+    # Beside what changes with the numbers there is the difference's own rounding.
+    noise = max(changes) + float(np.finfo(theta.dtype).eps) * abs(level)
+    size = min(abs(bound.excess(landscape, point)) for point in (0 * theta, 2 * theta))
+    size = size if np.isfinite(size) else 0.0
+    zero = max(thresholds.rounding_safety * noise, thresholds.loss_zero * size)
+    if excess < -max(zero, BELOW * size):
+        raise ValueError(
+            f"the loss is {level + excess:.8g}, below its lower bound {level:.8g}: what the loss declares as its "
+            "lower_bound, or the model as its features, is wrong; correct it or leave it out."
+        )
+    return f"{bound.name}, {level:.6g}" if abs(excess) <= zero else None

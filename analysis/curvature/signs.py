@@ -1,0 +1,77 @@
+"""Which eigenvalues of a Hessian have a sign, the critical point being known to finite accuracy."""
+
+import numpy as np
+from jaxtyping import Float
+
+from ...flows import Landscape
+from ..thresholds import STANDARD, Thresholds
+from .rounding import gradient_noise, hessian_noise
+from .spectrum import Spectrum, hessian
+
+# The point moves by this multiple of Newton's step: at a distance δ from a degenerate point of order p Newton's step is
+# δ / (p − 1), so that four of them lead to it or past it up to order 5, and beyond that change an eigenvalue by more
+# than half all the same.
+STEPS = 4.0
+# Eigenvalues examined, the smallest: what is uncertain is small.
+EXAMINED = 100
+# A step that changes an eigenvalue by more than this factor has nothing to do with the distance from a critical point:
+# it is rounding over rounding, as along orbits of symmetries.
+WILD = 1e3
+# Directions of such steps are left out from the smallest eigenvalue up, those within this factor of it together.
+GROWTH = 2.0
+
+
+def critical_spectrum(
+    landscape: Landscape, theta: Float[np.ndarray, " n"], *, moved: float = 0.0, thresholds: Thresholds = STANDARD
+) -> Spectrum:
+    r"""The spectrum at a critical point, in which eigenvalues count as zero whose sign is uncertain.
+
+    The sign of λ is uncertain where λ is below the errors of rounding in the Hessian, or where it could change within
+    the uncertainty of the point: beside a degenerate critical point of order p, at a distance δ, Newton's step is
+    $\delta / (p - 1)$ and λ is of size $\delta^{p-2}$, so that moving by some such steps changes λ by as much as it
+    is. Of the gradient as much is added to each component as rounding leaves open. All eigenvalues up to the largest
+    uncertain one count as zero.
+
+    Args:
+        landscape: the loss.
+        theta: the critical point, as well as it is known.
+        moved: the distance by which a search moved to it, to the last place of which the point is known at best.
+        thresholds: `rounding_safety` and `sign_certain`.
+
+    Returns:
+        The spectrum, with that threshold.
+    """
+    values, vectors = np.linalg.eigh(hessian(landscape, theta))
+    safety, sizes = thresholds.rounding_safety, np.abs(values)
+    slopes = vectors.T @ landscape.gradient(theta)
+    errors = gradient_noise(landscape, theta, values, vectors, moved=moved) @ vectors
+    steps = np.where(slopes < 0, -1.0, 1.0) * (np.abs(slopes) + safety * np.max(np.abs(errors), axis=0))
+    zero = safety * hessian_noise(landscape, theta, values, vectors, moved=moved)
+    while np.any(open_signs := sizes > zero):
+        step = vectors[:, open_signs] @ (steps[open_signs] / values[open_signs])
+        examined = np.flatnonzero(open_signs)
+        examined = examined[np.argsort(sizes[examined])[:EXAMINED]]
+        changes = _changes(landscape, theta, values[examined], vectors[:, examined], STEPS * step) / sizes[examined]
+        if np.any(wild := ~(changes < WILD)):
+            zero = GROWTH * float(np.min(sizes[examined][wild]))
+            continue
+        zero = max(zero, float(np.max(sizes[examined], where=changes >= thresholds.sign_certain, initial=0.0)))
+        break
+    return Spectrum(eigenvalues=values, eigenvectors=vectors, zero_threshold=zero)
+
+
+def _changes(
+    landscape: Landscape,
+    theta: Float[np.ndarray, " n"],
+    values: Float[np.ndarray, " m"],
+    vectors: Float[np.ndarray, "n m"],
+    displacement: Float[np.ndarray, " n"],
+) -> Float[np.ndarray, " m"]:
+    """By how much eigenvalues change when the point moves to either side; not a number where there is no Hessian."""
+    if not np.any(displacement):
+        return np.zeros(len(values))
+    moved = [
+        np.sum(vectors * landscape.hessian_products(point, vectors), axis=0)
+        for point in (theta + displacement, theta - displacement)
+    ]
+    return np.max(np.abs(np.array(moved) - values), axis=0)

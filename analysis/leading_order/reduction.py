@@ -1,0 +1,119 @@
+"""The loss along curves through a critical point that are relaxed off the null space of the Hessian, order by order."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+
+from ...flows import Landscape
+from ...flows.landscapes.taylor import gradient_series
+from ..curvature.rounding import perturbed
+from ..curvature.spectrum import Spectrum
+
+# Directions in which errors of rounding are measured.
+MEASURED = 3
+
+
+@dataclass(frozen=True)
+class Reduction:
+    r"""The reduction of Lyapunov and Schmidt: the loss on the null space, all other coordinates relaxed.
+
+    Along $\gamma(s) = \theta + s d + s^2 a_2 + \dots$, d a null direction and each $a_k$ such that $\nabla L$ has no
+    component outside the null space, $L = L^* + \sum_p s^p F_p(d)$.
+
+    Attributes:
+        landscape: the loss.
+        theta: the critical point.
+        inverse: the pseudo-inverse of its Hessian.
+        basis: orthonormal columns that span the part of the null space to examine.
+        highest: P, the highest order.
+    """
+
+    landscape: Landscape
+    theta: Float[np.ndarray, " n"]
+    inverse: Callable[[np.ndarray], np.ndarray]
+    basis: Float[np.ndarray, "n k"]
+    highest: int
+
+    def curve(self, d: Float[np.ndarray, " n"], order: int) -> Float[np.ndarray, "q n"]:
+        r"""The coefficients $d, a_2, \dots, a_{p-2}$ of the relaxed curve, on which forms up to order p depend."""
+        curve = np.zeros((max(order - 2, 1), d.size))
+        curve[0] = d
+        for k in range(2, order - 1):
+            curve[k - 1] = -self.inverse(self.series(curve[: k - 1])[k])
+        return curve
+
+    def series(self, curve: Float[np.ndarray, "q n"]) -> Float[np.ndarray, "P n"]:
+        """The coefficients of the gradient along a curve."""
+        return gradient_series(self.landscape, self.theta, curve, order=self.highest - 1)
+
+    def forms(self, c: Float[np.ndarray, " k"]) -> Float[np.ndarray, " P"]:
+        r"""The forms at coefficients c of d in the basis, $F_p(d) = g_{p-1} \cdot d / p$."""
+        d = self.basis @ c
+        return self.series(self.curve(d, self.highest)) @ d / np.arange(1, self.highest + 1)
+
+    def form(self, c: Float[np.ndarray, " k"], order: int) -> tuple[float, Float[np.ndarray, " k"]]:
+        r"""The form $F_p$ and its gradient in the coefficients, which is $g_{p-1}$."""
+        d = self.basis @ c
+        slope = self.series(self.curve(d, order))[order - 1]
+        return float(slope @ d) / order, self.basis.T @ slope
+
+
+def reduction(
+    landscape: Landscape,
+    theta: Float[np.ndarray, " n"],
+    spectral: Spectrum,
+    basis: Float[np.ndarray, "n k"],
+    highest: int,
+) -> Reduction:
+    """The reduction at a critical point.
+
+    Args:
+        landscape: the loss.
+        theta: the critical point.
+        spectral: its spectrum.
+        basis: orthonormal columns that span the part of the null space to examine.
+        highest: the highest order.
+
+    Returns:
+        The reduction.
+    """
+    inverse = spectral.pseudo_inverse()
+    return Reduction(landscape=landscape, theta=theta, inverse=inverse, basis=basis, highest=highest)
+
+
+def noise_of_forms(
+    reduced: Reduction, probes: Float[np.ndarray, "m k"], spectral: Spectrum, *, moved: float
+) -> Float[np.ndarray, " P"]:
+    """How much the forms change when every number is changed in its last place, the largest change at each order.
+
+    Null directions change with the rest: eigenvectors are known to the rounding of the largest eigenvalue over the
+    smallest that is not zero.
+
+    Args:
+        reduced: the reduction.
+        probes: directions, in coefficients.
+        spectral: the spectrum at the point.
+        moved: the distance by which a search moved to the point.
+
+    Returns:
+        The changes, without a factor of safety.
+    """
+    random, chosen = np.random.default_rng(2), probes[:MEASURED]
+    largest = float(np.max(np.abs(spectral.eigenvalues), initial=0.0))
+    ratio = largest / spectral.smallest_nonzero if np.isfinite(spectral.smallest_nonzero) else 1.0
+    exact = np.array([reduced.forms(c) for c in chosen])
+    changes = np.zeros(reduced.highest)
+    for landscape, theta in perturbed(reduced.landscape, reduced.theta, moved=moved):
+        tilt = np.finfo(theta.dtype).eps * max(ratio, 1.0) * random.standard_normal(reduced.basis.shape)
+        copy = Reduction(
+            landscape=landscape,
+            theta=theta,
+            inverse=reduced.inverse,
+            basis=reduced.basis + tilt / np.sqrt(theta.size),
+            highest=reduced.highest,
+        )
+        changed = np.array([copy.forms(c) for c in chosen])
+        changes = np.maximum(changes, np.max(np.abs(changed - exact), axis=0))
+    return changes

@@ -1,0 +1,129 @@
+"""How long a flow will stay near a saddle, predicted from its state at arrival, and within which error."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+from scipy.integrate import RK45
+from scipy.optimize import brentq
+
+from ...flows import Landscape
+from ..critical_points.critical_point import CriticalPoint
+from ..critical_points.kind import Kind
+from ..embeddings.embedding import Embedding
+from .coordinates_flow import coordinates_flow
+from .reduced_flow import ReducedFlow
+from .units_flow import units_flow
+
+# Relative tolerance of a step, and of the tens of steps that a departure takes.
+TOLERANCE, ACCUMULATED = 1e-4, 3e-4
+# The first step moves the state by this share of itself. SciPy's choice has a unit of time.
+FIRST_STEP = 0.01
+# Logarithms of ratios closer to one than this are left to the arithmetic mean, which is as good there.
+FLAT = 1e-3
+# Steps after which the search is given up: stiff, or a loss that never falls. Departures take thirty to a hundred.
+STEPS = 300
+
+
+class Dwell(NamedTuple):
+    """A predicted time, and its error as a share of it, estimated from the next order."""
+
+    time: float
+    error: float
+
+
+def said_share(share: float) -> str:
+    """A share in per cent, rounded up to one digit: the bound stays one."""
+    percent = 100 * share
+    unit = 10.0 ** np.floor(np.log10(percent)) if percent > 0 else 1.0
+    return f"{np.ceil(percent / unit - 1e-9) * unit:.3g} %"
+
+
+def predicted_dwell(
+    landscape: Landscape, theta: Float[np.ndarray, " n"], point: CriticalPoint, kind: Kind, level: float
+) -> Dwell | None:
+    r"""The time in which the loss falls from θ near a saddle to a level, by the saddle's leading-order form.
+
+    The form's own flow is integrated, see `UnitsFlow` and `CoordinatesFlow`: all growing coordinates, from where they
+    are and in whatever direction, while the others relax. Its error is estimated by the full gradient along the
+    predicted path θ(t), T being the predicted time. With the defect $d = \dot x + \nabla_x L(\theta)$ of the growing
+    coordinates x, the full flow loses the time $\int d \cdot \dot x / \|\dot x\|^2\,dt$ on the way, to first order, and
+    needs $(L(\theta(T)) - L) / \|\nabla L\|^2$ more at its end. The integrand's size is integrated.
+
+    Args:
+        landscape: of the wide network.
+        theta: θ.
+        point: the saddle.
+        kind: of the saddle.
+        level: L, the loss at departure.
+
+    Returns:
+        Time and error; `None` where there is no such form or its flow does not reach the level.
+    """
+    if kind.order is None:
+        return None
+    flow: ReducedFlow | None = None
+    embedding = point.embedding
+    if isinstance(embedding, Embedding):
+        flow = units_flow(landscape, theta, embedding, kind)
+    if flow is None and kind.spectrum is not None:
+        flow = coordinates_flow(landscape, theta, point.theta, point.loss, kind.spectrum, kind.order)
+    return None if flow is None else _time_to(landscape, flow, level)
+
+
+def _time_to(landscape: Landscape, flow: ReducedFlow, level: float) -> Dwell | None:
+    """The time in which a reduced flow comes to a level of the loss, and the share of it by which the full one lags."""
+    if not np.all(flow.scale > 0) or flow.loss(0.0, flow.start) <= level:
+        return None
+    elapsed, lag, solver = 0.0, 0.0, _solver(flow)
+    rate = 0.0 if solver is None else _lag_rate(landscape, flow, 0.0, flow.start, solver.f)
+    for _ in range(STEPS):
+        if solver is None or solver.step() is not None or not np.all(np.isfinite(solver.y)):
+            return None
+        start, end, y, velocity = solver.t_old, solver.t, solver.y, solver.f
+        arrived = flow.loss(end, y) <= level
+        if arrived:
+            path = solver.dense_output()
+            end = _crossing(lambda t, path=path, flow=flow: flow.loss(t, path(t)) - level, start, end)
+            y, velocity = path(end), flow.velocity(end, path(end))
+        before, rate = rate, _lag_rate(landscape, flow, end, y, velocity)
+        lag += (end - start) * _mean(before, rate)
+        if arrived:
+            left, gradient = landscape.value_and_gradient(flow.parameters(end, y))
+            time = float(elapsed + end)
+            lag += abs(float(left) - level) / float(gradient @ gradient)
+            return Dwell(time=time, error=float(lag) / time + ACCUMULATED)
+        simpler = flow.relaxed(solver.y)
+        if simpler is not None:
+            elapsed, flow, solver = elapsed + solver.t, simpler, _solver(simpler)
+    return None
+
+
+def _crossing(function: Callable[[float], float], start: float, end: float) -> float:
+    """Where a function of time changes sign between two times."""
+    # In shares of the step, since the search has an absolute tolerance.
+    return start + (end - start) * float(brentq(lambda share: function(start + (end - start) * share), 0.0, 1.0))
+
+
+def _solver(flow: ReducedFlow) -> RK45 | None:
+    """An integration of the flow, which ends with a level of the loss; `None` where nothing moves."""
+    speed = float(np.linalg.norm(flow.velocity(0.0, flow.start) / flow.scale))
+    if not speed > 0:
+        return None
+    first = FIRST_STEP * float(np.linalg.norm(flow.start / flow.scale)) / speed
+    absolute = TOLERANCE * flow.scale
+    return RK45(flow.velocity, 0.0, flow.start, np.inf, rtol=TOLERANCE, atol=absolute, first_step=first)
+
+
+def _lag_rate(landscape: Landscape, flow: ReducedFlow, t: float, y: np.ndarray, velocity: np.ndarray) -> float:
+    """The share of time that the full flow loses, whatever its sign: errors that cancel are still errors."""
+    velocity = flow.growing(velocity)
+    defect = velocity + flow.seen(landscape.gradient(flow.parameters(t, y)))
+    square = float(velocity @ velocity)
+    return abs(float(defect @ velocity)) / square if square > 0 else 0.0
+
+
+def _mean(a: float, b: float) -> float:
+    """The mean over a step on which a quantity goes from a to b exponentially."""
+    return (a + b) / 2 if min(a, b) <= 0 or abs(np.log(b / a)) < FLAT else (b - a) / float(np.log(b / a))

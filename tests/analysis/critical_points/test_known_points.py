@@ -1,0 +1,179 @@
+"""No false minimum, no false saddle: hundreds of critical points whose truth is known, in any units and coordinates."""
+
+import numpy as np
+import pytest
+import sympy
+
+from known_points.deep_networks import DEPTHS, origin_of_chain
+from known_points.exact import decided, leading_form, sign
+from known_points.family import BASES, family, of_base, of_function, warped
+from known_points.functions import FLAT, FUNCTIONS, series
+from known_points.minima import MINIMA
+from known_points.networks import network_family
+from known_points.polynomials import Base, polynomial, polynomial_point
+from known_points.record import UNDETERMINED, Judgement, KnownPoint, judge
+from known_points.saddles import SADDLES, degenerate
+from known_points.written import written_points
+
+JUDGED: dict[str, Judgement] = {}
+# The share of points of order six or less that may stay undetermined.
+SILENT = 0.1
+
+
+def told(case: KnownPoint) -> Judgement:
+    """What is said of a point; each is judged once."""
+    if case.name not in JUDGED:
+        JUDGED[case.name] = judge(case)
+    return JUDGED[case.name]
+
+
+def check(cases):
+    """Nothing wrong is said of any of them."""
+    wrong = {case.name: told(case) for case in cases if told(case).verdict.startswith("wrong")}
+    assert not wrong, "\n".join(f"{name}: {said.verdict}, {said.evidence}" for name, said in wrong.items())
+
+
+def names(bases):
+    return [f"{base.formula} at {','.join(base.at)}" if base.at else base.formula for base in bases]
+
+
+def agrees(base, poly=None):
+    said = decided(base, poly)
+    return said == base.truth or said._replace(nullity=None) == base.truth
+
+
+@pytest.mark.parametrize("base", BASES, ids=names(BASES))
+def test_the_truth_by_hand_is_that_of_exact_arithmetic(base):
+    assert agrees(base)
+
+
+@pytest.mark.parametrize(("terms", "base"), FUNCTIONS + FLAT[2:], ids=names(base for _, base in FUNCTIONS + FLAT[2:]))
+def test_the_truth_of_functions_is_that_of_their_series(terms, base):
+    assert agrees(base, series(base))
+
+
+def test_exact_arithmetic_can_tell_a_wrong_truth():
+    assert not agrees(Base("z**2 + 2*z*x**2 + 11*x**4/10", degenerate(4, 1), "a minimum"))
+    assert not agrees(Base("z**2 + 2*z*x**2 + x**4 - x**6", degenerate(4, 1), "of order six"))
+    assert decided(Base("x**4 - y**6", degenerate(6, 2), "no curve is given")).name == "undetermined"
+    assert decided(Base("x**4 - y**6", degenerate(6, 2), "", curve=("t", "t"))).name == "undetermined"
+    assert decided(Base("x**4*y**2 + x**2*y**4 + z**6 - 3*x**2*y**2*z**2", degenerate(6, 3), "")).name == "undetermined"
+
+
+@pytest.mark.parametrize(
+    ("formula", "order", "form"),
+    [
+        ("z**2 + 2*z*x**2 + x**4/2", 4, "-u0**4/2"),
+        ("z**2 + w**2 + 2*z*x**2 + 2*w*x*y + x**4 + y**4", 4, "u1**4 - u0**2*u1**2"),
+        # The null direction is x = −2z.
+        ("z**2 + z*x + x**2/4 + x**3", 3, "-8*u0**3"),
+        ("(z + x**2)**2 + x**9", 9, "u0**9"),
+    ],
+)
+def test_the_reduction_of_lyapunov_and_schmidt(formula, order, form):
+    found = leading_form(polynomial(formula))
+    assert found[0] == order
+    assert sympy.expand(found[1].as_expr() - sympy.sympify(form)) == 0
+
+
+@pytest.mark.parametrize(
+    ("formula", "expected"),
+    [
+        ("x**4 - 2*x**2*y**2 + y**4", "semidefinite"),
+        ("x**4 - 2*x**2*y**2 + y**4 + x*y**3/100", "falls"),
+        ("x**4 - 199*x**2*y**2/100 + y**4", "definite"),
+        ("x**2*y**2", "semidefinite"),
+        ("x**2*y**2 - y**4/10**6", "falls"),
+        ("x**4*y**2 + x**6", "semidefinite"),
+        ("x**4 + y**4 + z**4 + x**2*y**2", "definite"),
+        ("x**4 + y**4 + z**4 - 3*x**2*y**2", "falls"),
+    ],
+)
+def test_signs_of_forms(formula, expected):
+    assert sign(polynomial(formula)) == expected
+
+
+BENDABLE = [
+    base for base in BASES if len(polynomial(base.formula).gens) <= 2 and not (base.at or base.flat or base.curve)
+]
+
+
+@pytest.mark.parametrize("base", BENDABLE[::3], ids=names(BENDABLE[::3]))
+def test_bent_coordinates_change_no_truth(base):
+    """Exactly: y + T(y, y) is a change of coordinates."""
+    poly = polynomial(base.formula)
+    bends = [sum((k + 1) * a * b for k, b in enumerate(poly.gens)) / 7 for a in poly.gens]
+    bent = {v: v + bend for v, bend in zip(poly.gens, bends, strict=True)}
+    assert agrees(base, sympy.Poly(poly.as_expr().subs(bent, simultaneous=True), *poly.gens))
+
+
+def test_the_program_computes_the_polynomial():
+    """Against SymPy, at the start of every polynomial that is not bent, and with a gradient of zero at the point."""
+    for base in BASES[::7]:
+        case = polynomial_point(base, seed=2, loss_unit=3.0, weight_unit=0.5, constant=0.25, distance=0.7)
+        landscape, poly = case.make(), polynomial(base.formula, tuple(base.at))
+        coordinates = landscape.data[0]
+        y = coordinates.rotation.T @ (landscape.theta - case.point) / 0.5
+        expected = 3 * (0.25 + float(poly.eval(list(y[: len(poly.gens)]))))
+        assert float(landscape.value(landscape.theta)) == pytest.approx(expected, rel=1e-13)
+        assert np.max(np.abs(landscape.gradient(case.point))) < 1e-14
+
+
+@pytest.mark.parametrize("base", SADDLES, ids=names(SADDLES))
+def test_saddles(base):
+    check(of_base(base))
+
+
+@pytest.mark.parametrize("base", MINIMA, ids=names(MINIMA))
+def test_minima(base):
+    check(of_base(base))
+
+
+@pytest.mark.parametrize(("terms", "base"), FUNCTIONS + FLAT, ids=names(base for _, base in FUNCTIONS + FLAT))
+def test_functions_that_are_no_polynomials(terms, base):
+    check(of_function(terms, base))
+
+
+@pytest.mark.parametrize("base", BASES[::4], ids=names(BASES[::4]))
+def test_polynomials_of_functions(base):
+    check(warped(base))
+
+
+@pytest.mark.slow  # each is compiled by itself
+@pytest.mark.parametrize("case", written_points(), ids=lambda case: case.name)
+def test_points_as_a_user_writes_them(case):
+    check([case])
+
+
+def by_title(cases):
+    """Cases of networks by their name without distance and declaration."""
+    titles: dict[str, list[KnownPoint]] = {}
+    for case in cases:
+        titles.setdefault(case.name.split(" from ")[0].split(", declared")[0].split(", undeclared")[0], []).append(case)
+    return [pytest.param(cases, id=title) for title, cases in titles.items()]
+
+
+@pytest.mark.parametrize("cases", by_title(network_family(depths=())))
+def test_networks(cases):
+    check(cases)
+
+
+# Compilation is what the tests cost: two depths within reach of Taylor arithmetic and one beyond.
+QUICK_DEPTHS = (2, 3, 5, 8)
+
+
+@pytest.mark.parametrize(
+    "depth", [pytest.param(k, marks=() if k in QUICK_DEPTHS else pytest.mark.slow) for k in DEPTHS]
+)
+def test_the_order_at_the_origin_of_a_deep_network_is_its_depth(depth):
+    """As one array, and as a deep network with units and without, from the origin and from 0.1 away."""
+    cases = origin_of_chain(depth, 0.0, 0.1)
+    check(cases)
+    assert all(told(case).verdict != UNDETERMINED for case in cases)
+
+
+def test_few_points_that_can_be_decided_stay_undetermined():
+    """Of orders up to six, at most a tenth."""
+    cases = [case for case in family() if case.name in JUDGED and not case.open]
+    silent = [case.name for case in cases if told(case).verdict == UNDETERMINED]
+    assert len(silent) <= SILENT * len(cases), "\n".join(silent)

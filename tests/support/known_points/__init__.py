@@ -1,0 +1,1 @@
+"""Critical points whose kind, order, index and nullity are known by hand or by exact arithmetic."""
