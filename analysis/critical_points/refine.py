@@ -218,10 +218,21 @@ def _split(values: Float[np.ndarray, " n"], relaxed: bool) -> tuple[Int[np.ndarr
 def descend_to_critical_point(
     landscape: Landscape | NarrowLandscape, theta: Float[np.ndarray, " n"]
 ) -> Float[np.ndarray, " n"]:
-    """The end of a descent by BFGS; θ itself beyond 3000 parameters."""
+    """The end of a descent by BFGS, whatever the units of loss and weights; θ itself beyond 3000 parameters."""
     if theta.size == 0 or theta.size > DENSE_HESSIAN_LIMIT:
         return theta
-    scale = np.max(np.abs(landscape.gradient(theta)))
-    options = {"gtol": DESCENDED * max(scale, np.finfo(float).tiny), "maxiter": MAX_DESCENT}
+    slope = float(np.linalg.norm(landscape.gradient(theta)))
+    curvature = float(np.max(np.abs(np.linalg.eigvalsh(landscape.hessian(theta)))))
+    if not (slope > 0 and curvature > 0 and np.isfinite(slope + curvature)):
+        return theta
+    # Its first step is one along the gradient: as long as Newton's, in this unit of length.
+    length = slope / curvature
+
+    def scaled(z: Float[np.ndarray, " n"]) -> tuple[float, Float[np.ndarray, " n"]]:
+        value, gradient = landscape.value_and_gradient(theta + length * z)
+        return float(value) / (slope * length), gradient / slope
+
     with np.errstate(all="ignore"):
-        return scipy.optimize.minimize(landscape.value_and_gradient, theta, jac=True, method="BFGS", options=options).x
+        options = {"gtol": DESCENDED, "maxiter": MAX_DESCENT}
+        found = scipy.optimize.minimize(scaled, np.zeros_like(theta), jac=True, method="BFGS", options=options)
+    return theta + length * found.x
