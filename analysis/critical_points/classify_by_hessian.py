@@ -67,6 +67,8 @@ def _by_eigenvalues(known: Evidence, found: Spectrum, explained: NullSpace) -> _
         return _Decision("strict saddle", 2, lowest)
     if known.spare_lowers and known.form is not None:
         order = known.form.order
+        if order == 2:
+            return _Decision("strict saddle", 2, f"{known.added} at second order; no eigenvalue is negative to rounding")
         return _Decision(
             "degenerate saddle", order, f"degenerate, order {order}: no negative eigenvalue, but {known.added}"
         )

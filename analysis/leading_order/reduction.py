@@ -1,6 +1,7 @@
 """The loss along curves through a critical point that are relaxed off the null space of the Hessian, order by order."""
 
-from collections.abc import Callable
+import dataclasses
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -83,21 +84,12 @@ def reduction(
     return Reduction(landscape=landscape, theta=theta, inverse=inverse, basis=basis, highest=highest)
 
 
-def _last_place(reduced: Reduction, random: np.random.Generator) -> Float[np.ndarray, " P"]:
-    """The last place of the loss's derivatives of each order in general directions, of which the forms are a part."""
-    directions = random.standard_normal((MEASURED, reduced.theta.size))
-    directions /= np.linalg.norm(directions, axis=1, keepdims=True)
-    values = [np.abs(reduced.series(d[None]) @ d) / np.arange(1, reduced.highest + 1) for d in directions]
-    return np.finfo(reduced.theta.dtype).eps * np.max(values, axis=0)
-
-
 def noise_of_forms(
     reduced: Reduction, probes: Float[np.ndarray, "m k"], spectral: Spectrum, *, moved: float
 ) -> Float[np.ndarray, " P"]:
     """How much the forms change when every number is changed in its last place, the largest change at each order.
 
-    It is at least the last place of the derivatives of that order. Null directions change with the rest: eigenvectors are known to the rounding of the largest eigenvalue over the
-    smallest that is not zero.
+    It is at least the last place of the derivatives of that order.
 
     Args:
         reduced: the reduction.
@@ -108,20 +100,39 @@ def noise_of_forms(
     Returns:
         The changes, without a factor of safety.
     """
-    random, chosen = np.random.default_rng(2), probes[:MEASURED]
-    largest = float(np.max(np.abs(spectral.eigenvalues), initial=0.0))
-    ratio = largest / spectral.smallest_nonzero if np.isfinite(spectral.smallest_nonzero) else 1.0
-    exact = np.array([reduced.forms(c) for c in chosen])
-    changes = _last_place(reduced, random)
-    for landscape, theta in perturbed(reduced.landscape, reduced.theta, moved=moved):
-        tilt = np.finfo(theta.dtype).eps * max(ratio, 1.0) * random.standard_normal(reduced.basis.shape)
-        copy = Reduction(
-            landscape=landscape,
-            theta=theta,
-            inverse=reduced.inverse,
-            basis=reduced.basis + tilt / np.sqrt(theta.size),
-            highest=reduced.highest,
-        )
+    chosen = probes[:MEASURED]
+    exact, changes = np.array([reduced.forms(c) for c in chosen]), last_place(reduced)
+    for copy in changed_copies(reduced, spectral, moved=moved):
         changed = np.array([copy.forms(c) for c in chosen])
         changes = np.maximum(changes, np.max(np.abs(changed - exact), axis=0))
     return changes
+
+
+def changed_copies(reduced: Reduction, spectral: Spectrum, *, moved: float) -> Iterator[Reduction]:
+    """Reductions of the landscape, at the point and on the null directions with numbers changed in their last place.
+
+    Eigenvectors are known to the rounding of the largest eigenvalue over the smallest that is not zero.
+
+    Args:
+        reduced: the reduction.
+        spectral: the spectrum at the point.
+        moved: the distance by which a search moved to the point.
+
+    Yields:
+        The reductions.
+    """
+    random = np.random.default_rng(2)
+    largest = float(np.max(np.abs(spectral.eigenvalues), initial=0.0))
+    ratio = max(largest / spectral.smallest_nonzero, 1.0) if np.isfinite(spectral.smallest_nonzero) else 1.0
+    for landscape, theta in perturbed(reduced.landscape, reduced.theta, moved=moved):
+        tilt = np.finfo(theta.dtype).eps * ratio * random.standard_normal(reduced.basis.shape)
+        basis = reduced.basis + tilt / np.sqrt(theta.size)
+        yield dataclasses.replace(reduced, landscape=landscape, theta=theta, basis=basis)
+
+
+def last_place(reduced: Reduction) -> Float[np.ndarray, " P"]:
+    """The last place of the loss's derivatives of each order in general directions, of which the forms are a part."""
+    directions = np.random.default_rng(3).standard_normal((MEASURED, reduced.theta.size))
+    directions /= np.linalg.norm(directions, axis=1, keepdims=True)
+    values = [np.abs(reduced.series(d[None]) @ d) / np.arange(1, reduced.highest + 1) for d in directions]
+    return np.finfo(reduced.theta.dtype).eps * np.max(values, axis=0)

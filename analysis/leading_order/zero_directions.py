@@ -9,7 +9,7 @@ from ...flows import Landscape
 from ..curvature.spectrum import Spectrum
 from ..thresholds import STANDARD, Thresholds
 from .null_space_form import ORDERS, NullSpaceForm, first_order
-from .reduction import Reduction, noise_of_forms, reduction
+from .reduction import Reduction, changed_copies, last_place, reduction
 from .sphere import STARTS, minima_on_sphere, normal_vectors
 
 # Two directions are one if the cosine between them differs from one by less than this: minima of a form are found to
@@ -73,12 +73,16 @@ def beyond_the_form(
     assert form.order is not None
     reduced = reduction(landscape, theta, spectral, basis, ORDERS[-1] + 1)
     zeros, rises = _zero_directions(reduced, form), True
+    falls: list[tuple[int, np.ndarray]] = []
     for c in zeros:
         order, sign, isolated = _along(reduced, c, form, spectral, moved, thresholds)
         if order is not None and (sign < 0 or order % 2):
-            reason = f"where F_{form.order} vanishes the loss falls at order {order}"
-            return Beyond(order=order, rises=False, direction=basis @ c, reason=reason)
+            falls.append((order, c))
         rises = rises and isolated and order is not None
+    if falls:
+        order, c = min(falls, key=lambda fall: fall[0])
+        reason = f"where F_{form.order} vanishes the loss falls at order {order}"
+        return Beyond(order=order, rises=False, direction=basis @ c, reason=reason)
     if rises and len(zeros):
         reason = f"where F_{form.order} vanishes, in {len(zeros)} isolated directions, the loss rises at higher order"
         return Beyond(order=None, rises=True, direction=None, reason=reason)
@@ -128,15 +132,17 @@ def _along(
     ).reshape(len(across), len(across)) / (2 * DISPLACEMENT)
     values, vectors = np.linalg.eigh((second + second.T) / 2)
     positive = values > FLAT_SHARE * max(abs(form.highest), abs(form.lowest))
-    # In the basis of the whole space: the part of the null space in which the form has a second derivative.
-    stiff, curvatures = reduced.basis @ across.T @ vectors[:, positive], values[positive]
+    # In coefficients of the basis: the part of the null space in which the form has a second derivative.
+    stiff, curvatures = across.T @ vectors[:, positive], values[positive]
     coefficients = _relaxed(reduced, c, p, stiff, curvatures)
-    noise = thresholds.rounding_safety * noise_of_forms(reduced, c[None], spectral, moved=moved)
-    # The direction is known to the accuracy of the search, and so is the zero of the form.
-    noise[: p + 1] = np.maximum(noise[: p + 1], np.abs(coefficients[: p + 1]))
-    known = int(np.argmin([*np.isfinite(coefficients), False]))
-    sizes = np.where(np.arange(known) < p, 0.0, np.abs(coefficients[:known]))
-    order = first_order(sizes, np.where(np.arange(known) < p, 0.0, noise[:known]), thresholds.centred)
+    noise = last_place(reduced)
+    for copy in changed_copies(reduced, spectral, moved=moved):
+        noise = np.maximum(noise, np.abs(_relaxed(copy, c, p, stiff, curvatures) - coefficients))
+    known = int(np.argmin([*np.isfinite(coefficients + noise), False]))
+    # Up to the form's own order the loss vanishes along a zero direction, as well as that is known.
+    beyond = np.arange(known) >= p
+    sizes, noise = np.abs(coefficients[:known]) * beyond, thresholds.rounding_safety * noise[:known] * beyond
+    order = first_order(sizes, noise, thresholds.centred)
     sign = 0.0 if order is None else float(np.sign(coefficients[order - 1]))
     return order, sign, bool(np.all(positive))
 
@@ -145,7 +151,7 @@ def _relaxed(
     reduced: Reduction,
     c: Float[np.ndarray, " k"],
     p: int,
-    stiff: Float[np.ndarray, "n m"],
+    stiff: Float[np.ndarray, "k m"],
     curvatures: Float[np.ndarray, " m"],
 ) -> Float[np.ndarray, " P"]:
     r"""The coefficients of the loss along $s d + s^2 (a_2 + w_2) + \dots$, both relaxed, order by order.
@@ -156,13 +162,13 @@ def _relaxed(
         reduced: the reduction.
         c: the zero direction, in coefficients of the basis.
         p: order of the form.
-        stiff: orthonormal directions of the null space in which the form has a second derivative, as columns.
+        stiff: orthonormal directions in which the form has a second derivative, as columns of coefficients.
         curvatures: these second derivatives.
 
     Returns:
         The coefficients.
     """
-    highest, d = reduced.highest, reduced.basis @ c
+    highest, d, stiff = reduced.highest, reduced.basis @ c, reduced.basis @ stiff
     curve = np.zeros((highest - 1, d.size))
     curve[0] = d
     # Each sweep settles one further order of both; terms of lower order do not change any more.
