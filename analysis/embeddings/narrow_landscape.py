@@ -58,8 +58,10 @@ class NarrowLandscape:
             The narrow landscape and the point.
         """
         random, matrix = np.random.default_rng(0), self.matrix
+        # Columns are orthogonal to the last place of one, however small an entry is.
+        last_place = np.finfo(matrix.dtype).eps * (matrix != 0)
         for copy, point in perturbed(self.landscape, theta):
-            changed = matrix * (1 + np.finfo(matrix.dtype).eps * random.standard_normal(matrix.shape))
+            changed = matrix + last_place * random.standard_normal(matrix.shape)
             yield NarrowLandscape(landscape=copy, matrix=changed, model=self.model), point
 
 

@@ -188,15 +188,15 @@ def test_a_minimum_lets_no_small_units_fall():
 
 
 def test_units_that_mix_are_rounded():
-    """A bottleneck of one unit below two that mix: what rounding makes of the second is no fall, whatever the mixture."""
-    random, (x, y) = np.random.default_rng(0), white_data(np.array([20.0, 14.0]))
-    empty = Deep(Dense(linear, inputs=2, outputs=2), widths=(1, 2), scale=0.0, key=jax.random.key(0))
-    for _ in range(20):
-        left, right, mixed = (np.linalg.qr(random.standard_normal((2, 2)))[0] for _ in range(3))
-        root = np.cbrt(20.0)
+    """A bottleneck of one unit below two that mix: whatever the mixture, rounding makes no fall of the second."""
+    random, strengths, root = np.random.default_rng(0), np.array([20.0, 14.0, 10.0]), np.cbrt(20.0)
+    empty = Deep(Dense(linear, inputs=3, outputs=3), widths=(1, 2), scale=0.0, key=jax.random.key(0))
+    for _ in range(60):
+        left, right, mixed = (np.linalg.qr(random.standard_normal((size, size)))[0] for size in (3, 3, 2))
         arrays = root * right[:1], root * mixed[:1], root * mixed[0][:, None] * left[:1]
         model = eqx.tree_at(lambda m: (*m.parameters, *m.connections), empty, tuple(map(jnp.asarray, arrays)))
-        landscape = Landscape(model, half_squared_error, (x @ right, x @ np.diag([20.0, 14.0]) @ left))
+        x = np.sqrt(3) * np.eye(3)
+        landscape = Landscape(model, half_squared_error, (x @ right, x @ np.diag(strengths) @ left))
         assert added_units_form(landscape, reduce_layers(model)).order is None
 
 
