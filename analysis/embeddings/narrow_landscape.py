@@ -1,6 +1,6 @@
 """The landscape of a narrow network as a part of a wide one, so that all widths share what is compiled for one."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +10,7 @@ from jaxtyping import Float, Int
 from ...flows import Landscape, flatten, unflatten
 from ...models import UnitLaw, incoming, outgoing
 from ...models.units import declared_units, layers_of, map_units, units_matrix, width
+from ..curvature.rounding import perturbed
 from ..curvature.spectrum import DENSE_HESSIAN_LIMIT
 from .embedding import Embedding, LayeredEmbedding, LayerMap
 
@@ -46,6 +47,22 @@ class NarrowLandscape:
         """The Hessian in θ'."""
         matrix = self.matrix.T @ self.landscape.hessian_products(self.matrix @ theta, self.matrix)
         return (matrix + matrix.T) / 2
+
+    def perturbed(self, theta: Float[np.ndarray, " m"]) -> "Iterator[tuple[NarrowLandscape, Float[np.ndarray, ' m']]]":
+        """Copies in which every number is changed in its last place, those of E too: where units mix they are rounded.
+
+        Args:
+            theta: a point θ'.
+
+        Yields:
+            The narrow landscape and the point.
+        """
+        random, matrix = np.random.default_rng(0), self.matrix
+        # Columns are orthogonal to the last place of one, however small an entry is.
+        last_place = np.finfo(matrix.dtype).eps * (matrix != 0)
+        for copy, point in perturbed(self.landscape, theta):
+            changed = matrix + last_place * random.standard_normal(matrix.shape)
+            yield NarrowLandscape(landscape=copy, matrix=changed, model=self.model), point
 
 
 def narrow_landscape(

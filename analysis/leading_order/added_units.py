@@ -9,7 +9,6 @@ from jaxtyping import Float, Int
 from ...flows import Landscape, unflatten
 from ...flows.landscapes.taylor import ORDER, gradient_series
 from ...models.units import declared_units, incoming, layers_of, outgoing
-from ..curvature.rounding import perturbed
 from ..embeddings.embedding import Embedding, LayeredEmbedding
 from ..embeddings.narrow_landscape import NarrowLandscape, added_positions, narrow_landscape, spare_units
 from ..thresholds import STANDARD, Thresholds
@@ -81,10 +80,7 @@ class _AddedUnits:
 
     def copies(self) -> "list[_AddedUnits]":
         """The same on landscapes and at points in which every number is changed in its last place."""
-        return [
-            replace(self, narrow=replace(self.narrow, landscape=copy), theta=point)
-            for copy, point in perturbed(self.narrow.landscape, self.theta)
-        ]
+        return [replace(self, narrow=narrow, theta=point) for narrow, point in self.narrow.perturbed(self.theta)]
 
 
 def added_units_form(

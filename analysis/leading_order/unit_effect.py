@@ -11,7 +11,6 @@ from ...flows import Landscape
 from ...flows.landscapes.taylor import ORDER, gradient_series
 from ...models import UnitLaw
 from ...models.units import declared_units, width
-from ..curvature.rounding import perturbed
 from ..embeddings.embedding import Embedding
 from ..embeddings.narrow_landscape import NarrowLandscape, added_positions, narrow_landscape
 
@@ -76,8 +75,8 @@ class UnitEffect:
 
     def _copies(self) -> Iterator["UnitEffect"]:
         """The same on landscapes and at points in which every number is changed in its last place."""
-        for copy, point in perturbed(self.narrow.landscape, self.theta):
-            yield replace(self, narrow=replace(self.narrow, landscape=copy), theta=point)
+        for narrow, point in self.narrow.perturbed(self.theta):
+            yield replace(self, narrow=narrow, theta=point)
 
     def noise(self, directions: Float[np.ndarray, "k Nu"]) -> float:
         r"""The error of rounding of $\|M(u)\|$.

@@ -187,6 +187,19 @@ def test_a_minimum_lets_no_small_units_fall():
     assert form.order is None and form.rate is None
 
 
+def test_units_that_mix_are_rounded():
+    """A bottleneck of one unit below two that mix: whatever the mixture, rounding makes no fall of the second."""
+    random, strengths, root = np.random.default_rng(0), np.array([20.0, 14.0, 10.0]), np.cbrt(20.0)
+    empty = Deep(Dense(linear, inputs=3, outputs=3), widths=(1, 2), scale=0.0, key=jax.random.key(0))
+    for _ in range(60):
+        left, right, mixed = (np.linalg.qr(random.standard_normal((size, size)))[0] for size in (3, 3, 2))
+        arrays = root * right[:1], root * mixed[:1], root * mixed[0][:, None] * left[:1]
+        model = eqx.tree_at(lambda m: (*m.parameters, *m.connections), empty, tuple(map(jnp.asarray, arrays)))
+        x = np.sqrt(3) * np.eye(3)
+        landscape = Landscape(model, half_squared_error, (x @ right, x @ np.diag(strengths) @ left))
+        assert added_units_form(landscape, reduce_layers(model)).order is None
+
+
 def test_a_saddle_with_a_negative_eigenvalue_is_strict():
     """The second mode without the first: index 1 for depth 3 as well, the pair of modes in the wrong order."""
     model = balanced([0.0, 1.0])
