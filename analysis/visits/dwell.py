@@ -73,7 +73,7 @@ def predicted_dwell(
 
 def _time_to(landscape: Landscape, flow: ReducedFlow, level: float) -> Dwell | None:
     """The time in which a reduced flow comes to a level of the loss, and the share of it by which the full one lags."""
-    if not np.all(flow.scale > 0) or flow.loss(0.0, flow.start) <= level:
+    if flow.loss(0.0, flow.start) <= level:
         return None
     elapsed, lag, solver = 0.0, 0.0, _solver(flow)
     rate = 0.0 if solver is None else _lag_rate(landscape, flow, 0.0, flow.start, solver.f)
@@ -101,7 +101,9 @@ def _time_to(landscape: Landscape, flow: ReducedFlow, level: float) -> Dwell | N
 
 
 def _crossing(function: Callable[[float], float], start: float, end: float) -> float:
-    """Where a function of time changes sign between two times."""
+    """Where a function of time falls to zero between two times; the first of them if it is there already."""
+    if function(start) <= 0:
+        return start
     # In shares of the step, since the search has an absolute tolerance.
     found = scipy.optimize.root_scalar(lambda share: function(start + (end - start) * share), bracket=(0.0, 1.0))
     return start + (end - start) * float(found.root)
@@ -109,6 +111,8 @@ def _crossing(function: Callable[[float], float], start: float, end: float) -> f
 
 def _solver(flow: ReducedFlow) -> "scipy.integrate.RK45 | None":
     """An integration of the flow, which ends with a level of the loss; `None` where nothing moves."""
+    if not np.all(flow.scale > 0):
+        return None
     speed = float(np.linalg.norm(flow.velocity(0.0, flow.start) / flow.scale))
     if not speed > 0:
         return None
