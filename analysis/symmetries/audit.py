@@ -57,7 +57,7 @@ def conservation_audit(trajectory: Trajectory) -> ConservationAudit:
 
     Source: Marcotte, Gribonval & Peyré (2023), "Abide by the law and follow the flow".
     """
-    model, outputs = trajectory.initial_model, outputs_on(trajectory.data)
+    model, outputs = trajectory.initial_model, outputs_on(trajectory.initial_model, trajectory.data)
     size, count = trajectory.thetas.shape[1], None
     if outputs is not None and size <= COUNT_LIMIT:
         count = count_of_outputs(model, outputs)

@@ -33,17 +33,23 @@ class Outputs(eqx.Module):
         return jnp.ravel(features.coefficients(model))
 
 
-def outputs_on(data: Any) -> Outputs | None:
+def outputs_on(model: Any, data: Any) -> Outputs | None:
     """What the data determine of a model.
 
     Args:
-        data: a pair (x, y), `SufficientStatistics`, or anything else.
+        model: the model.
+        data: a pair (x, y) with inputs of the model, `SufficientStatistics`, or anything else.
 
     Returns:
         The outputs on the first inputs of a pair, the coefficients for statistics; else `None`.
     """
     if isinstance(data, SufficientStatistics):
         return Outputs(inputs=None)
-    if isinstance(data, tuple) and len(data) == 2:
-        return Outputs(inputs=jax.tree.map(lambda x: x[:INPUTS], data[0]))
+    if isinstance(data, tuple) and len(data) == 2 and callable(model):
+        try:
+            outputs = Outputs(inputs=jax.tree.map(lambda x: x[:INPUTS], data[0]))
+            eqx.filter_eval_shape(outputs, model)
+        except Exception:  # whatever a model raises for what is not an input of it
+            return None
+        return outputs
     return None

@@ -102,7 +102,7 @@ def unit_symmetries(model: Any, data: Any) -> Float[np.ndarray, "k d m"]:
     Raises:
         ValueError: for data of another kind.
     """
-    outputs, u, v = outputs_on(data), incoming(model), outgoing(model)
+    outputs, u, v = outputs_on(model, data), incoming(model), outgoing(model)
     if outputs is None:
         raise ValueError(f"symmetries are sought on data (x, y) or statistics; got {type(data).__name__}.")
     # One zero unit: only shapes matter, and these do not depend on the number of units.
@@ -125,7 +125,7 @@ def symmetry_directions(model: Any, data: Any) -> Float[np.ndarray, "k n"] | Non
         The tangents, one row each, linearly dependent ones included; `None` where none were sought: for more parameters
         without units, and for data of another kind.
     """
-    outputs, theta = outputs_on(data), np.asarray(flatten(model))
+    outputs, theta = outputs_on(model, data), np.asarray(flatten(model))
     if outputs is None:
         return None
     if units_of(model) is None:

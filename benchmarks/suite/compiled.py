@@ -78,20 +78,35 @@ def with_diffrax(
             limit makes it too slow.
     """
 
+    def program(problem):
+        return _called(make(problem), explicit, problem)
+
     def run(problem, rtol, atol):
-        solver = prepared(make, problem)
         if explicit:
             require_within_limit(problem, prepared(least_gradients, problem))
-        numbers = jnp.asarray(rtol), jnp.asarray(atol), jnp.asarray(problem.times)
-        solution = _solve(problem.landscape, problem.theta, solver, *numbers, explicit)
-        steps = int(solution.stats["num_steps"])
-        good = bool(solution.result == dfx.RESULTS.successful)
-        return Work(np.asarray(solution.ys) if good else None, steps, **count(solution.solver_state, steps))
+        states, steps, good, memory = prepared(program, problem)(np.asarray(rtol), np.asarray(atol), problem.times)
+        return Work(np.asarray(states) if good else None, int(steps), **count(memory, int(steps)))
 
     return run
 
 
-@eqx.filter_jit
+def _called(solver, explicit, problem):
+    """The compiled solve of a problem as a function of rtol, atol and times, with its arrays on the device already.
+
+    Plain `jax.jit`, whose calls from Python cost the least, as for the gradients that other libraries call.
+    """
+    arrays, static = eqx.partition((problem.landscape, problem.theta, solver), eqx.is_array)
+    arrays = jax.device_put(arrays)
+
+    @jax.jit
+    def of_arrays(arrays, rtol, atol, times):
+        solution = _solve(*eqx.combine(arrays, static), rtol, atol, times, explicit)
+        good = solution.result == dfx.RESULTS.successful
+        return solution.ys, solution.stats["num_steps"], good, eqx.filter(solution.solver_state, eqx.is_array)
+
+    return lambda rtol, atol, times: of_arrays(arrays, rtol, atol, times)
+
+
 def _solve(landscape, theta, solver, rtol, atol, times, onto):
     controller: Any = dfx.PIDController(rtol=rtol, atol=atol)
     if onto:

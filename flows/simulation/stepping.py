@@ -12,6 +12,7 @@ from jaxtyping import Array, Bool, Float, Int
 from ..compilation.traced import compiled
 from ..landscapes.field import GradientFlow
 from ..landscapes.landscape import Landscape
+from ..solvers.controller import ResumableController
 from .solver_state import SolverState, controller_of, fresh_state, initial_state, strongly_typed, with_tolerances
 from .steps import FIELDS, Steps
 
@@ -50,6 +51,55 @@ class _Loop(eqx.Module):
     records: tuple[Array, ...]
 
 
+class _Stepper(eqx.Module):
+    """What every step of a call needs; `near` is the first time that is too close to t1 to end a step at."""
+
+    landscape: Landscape
+    terms: Any
+    solver: Any
+    controller: ResumableController
+    t1: Float[Array, ""]
+    near: Float[Array, ""]
+    convergence: Float[Array, ""]
+
+    def step(self, loop: _Loop) -> _Loop:
+        """Tries a step and records it where it is accepted."""
+        t, state, solver_state, failed = self._tried(loop)
+        accepted = solver_state.accepted
+        value, gradient = self.landscape.value_and_gradient(state[0])
+        speed = jnp.linalg.norm(gradient)
+        converged = (speed < self.convergence) & (loop.speed >= self.convergence)
+        over = converged | ~jnp.isfinite(value) | ~jnp.isfinite(speed)
+        # A rejected step's record is written beyond the end, that is nowhere.
+        row = jnp.where(accepted, loop.accepted, CHUNK)
+        record = (t, *state, value, speed)
+        return _Loop(
+            t=t,
+            state=state,
+            speed=speed,
+            solver_state=solver_state,
+            tried=loop.tried + 1,
+            accepted=loop.accepted + accepted,
+            ended=accepted & over | failed,
+            records=tuple(rows.at[row].set(new, mode="drop") for rows, new in zip(loop.records, record, strict=True)),
+        )
+
+    def _tried(self, loop: _Loop) -> tuple[Array, tuple[Array, Array], SolverState, Bool[Array, ""]]:
+        """Time, (θ, E) and solver state after a step, those before it if it is rejected; whether the flow fails."""
+        old, end = loop.solver_state, loop.solver_state.end
+        end = jnp.where(end > self.near, jnp.where(old.accepted, self.t1, loop.t + 0.5 * (self.t1 - loop.t)), end)
+        y, error, _, solver, outcome = self.solver.step(self.terms, loop.t, end, loop.state, None, old.solver, False)
+        error = jax.tree.map(lambda x: jnp.where(jnp.isnan(x), jnp.inf, x), error)
+        order = self.solver.error_order(self.terms)
+        accepted, t, next_end, _, controller, failure = self.controller.adapt_step_size(
+            loop.t, end, loop.state, y, None, error, order, old.controller
+        )
+        y, solver = _where(accepted, (y, solver), (loop.state, old.solver))
+        new = SolverState(solver=solver, controller=controller, end=next_end, accepted=accepted, fresh=old.fresh)
+        failed = accepted & (outcome != dfx.RESULTS.successful) | (failure != dfx.RESULTS.successful)
+        return t, y, new, failed
+
+
 @compiled
 def _advance(
     landscape: Landscape,
@@ -63,50 +113,33 @@ def _advance(
     convergence: Any,
     limit: Any,
 ) -> Any:
-    terms, controller = dfx.ODETerm(GradientFlow(landscape)), controller_of(tolerances)
+    controller = controller_of(tolerances)
     solver_state = jax.lax.cond(
         solver_state.fresh,
         lambda: initial_state(landscape, solver, state, t0, solver_state.end, tolerances),
         lambda: solver_state,
     )
-    solver = with_tolerances(solver, controller)
-    near = t1 - CLOSE * jnp.finfo(t1.dtype).eps * jnp.abs(t1)
-
-    def step(loop: _Loop) -> _Loop:
-        old, end = loop.solver_state, loop.solver_state.end
-        end = jnp.where(end > near, jnp.where(old.accepted, t1, loop.t + 0.5 * (t1 - loop.t)), end)
-        y, error, _, new_solver, outcome = solver.step(terms, loop.t, end, loop.state, None, old.solver, False)
-        error = jax.tree.map(lambda x: jnp.where(jnp.isnan(x), jnp.inf, x), error)
-        accepted, t, next_end, _, new_controller, failure = controller.adapt_step_size(
-            loop.t, end, loop.state, y, None, error, solver.error_order(terms), old.controller
-        )
-        y, new_solver = _where(accepted, (y, new_solver), (loop.state, old.solver))
-        new = SolverState(
-            solver=new_solver, controller=new_controller, end=next_end, accepted=accepted, fresh=old.fresh
-        )
-        value, gradient = landscape.value_and_gradient(y[0])
-        speed = jnp.linalg.norm(gradient)
-        over = (speed < convergence) & (loop.speed >= convergence) | ~jnp.isfinite(value) | ~jnp.isfinite(speed)
-        ended = accepted & (over | (outcome != dfx.RESULTS.successful)) | (failure != dfx.RESULTS.successful)
-        # A rejected step's record is written beyond the end, that is nowhere.
-        row = jnp.where(accepted, loop.accepted, CHUNK)
-        records = tuple(
-            rows.at[row].set(new, mode="drop") for rows, new in zip(loop.records, (t, *y, value, speed), strict=True)
-        )
-        return _Loop(
-            t=t,
-            state=y,
-            speed=speed,
-            solver_state=new,
-            tried=loop.tried + 1,
-            accepted=loop.accepted + accepted,
-            ended=ended,
-            records=records,
-        )
-
-    rows = lambda like: jnp.zeros((CHUNK, *like.shape), like.dtype)  # noqa: E731
+    stepper = _Stepper(
+        landscape=landscape,
+        terms=dfx.ODETerm(GradientFlow(landscape)),
+        solver=with_tolerances(solver, controller),
+        controller=controller,
+        t1=t1,
+        near=t1 - CLOSE * jnp.finfo(t1.dtype).eps * jnp.abs(t1),
+        convergence=convergence,
+    )
     # The first step has the length that was proposed, also where the former end cut it short.
-    first = _Loop(
+    first = _begin(state, speed, t0, solver_state)
+    more = lambda loop: (loop.t < t1) & (loop.tried < limit) & ~loop.ended  # noqa: E731
+    # JAX hashes a loop's functions, which a method that holds arrays does not allow.
+    last = jax.lax.while_loop(more, lambda loop: stepper.step(loop), first)
+    return last.records, strongly_typed(last.solver_state), (last.tried, last.accepted, last.ended)
+
+
+def _begin(state: tuple[Array, Array], speed: Array, t0: Array, solver_state: SolverState) -> _Loop:
+    """The loop before the first step of a call."""
+    rows = lambda like: jnp.zeros((CHUNK, *like.shape), like.dtype)  # noqa: E731
+    return _Loop(
         t=t0,
         state=state,
         speed=speed,
@@ -116,8 +149,6 @@ def _advance(
         ended=jnp.asarray(False),
         records=(*map(rows, (t0, *state, speed, speed)),),
     )
-    last = jax.lax.while_loop(lambda loop: (loop.t < t1) & (loop.tried < limit) & ~loop.ended, step, first)
-    return last.records, strongly_typed(last.solver_state), (last.tried, last.accepted, last.ended)
 
 
 def _where(condition: Array, yes: Any, no: Any) -> Any:

@@ -8,7 +8,6 @@ from typing import Any, ClassVar
 
 import diffrax as dfx
 import equinox as eqx
-import equinox.internal as eqxi
 import jax
 import jax.numpy as jnp
 import optimistix as optx
@@ -19,7 +18,7 @@ from ..flat_field import FlatField, Jacobian, flat_field
 from ..flat_solver import FlatSolver
 from ..tolerances import CONTROLLER_TOLERANCES
 from .chord import MAX_ITERATIONS, Chord, correct, no_chord, with_implicit_derivative
-from .differences import ERROR, HIGHEST, DifferenceInterpolation, append, predict, rescaling, start
+from .differences import ERROR, HIGHEST, ROWS, DifferenceInterpolation, append, predict
 from .newton import System
 from .newton_krylov import NewtonKrylov, correct_without_matrix, no_memory, with_implicit_derivative_matrix_free
 
@@ -124,11 +123,11 @@ class BDF(dfx.AbstractImplicitSolver[Any], FlatSolver):
         return ERROR_ORDER
 
     def initial_memory(self, field: FlatField, t0: Any, x: Float[Array, " n"]) -> State:
-        """Differences of order 1 that the first step will replace."""
+        """Differences that do not count, since the first step begins an integration."""
         newton = no_memory(x.dtype) if self.matrix_free else no_chord(x.size, x.dtype)
         return State(
-            differences=start(x, jnp.zeros_like(x)),
-            # Any step is so much shorter than an infinite one that it restarts, as it does after many failures.
+            differences=jnp.zeros((ROWS, x.size), x.dtype),
+            # Any step is so much shorter than an infinite one that it begins again, as it does after many failures.
             h=jnp.asarray(jnp.inf, x.dtype),
             order=jnp.asarray(1),
             equal_steps=jnp.asarray(0),
@@ -139,20 +138,23 @@ class BDF(dfx.AbstractImplicitSolver[Any], FlatSolver):
         """One step from t0 to t1, as Diffrax asks for it."""
         field, x = flat_field(terms, y0, args)
         h = jnp.asarray(t1 - t0, x.dtype)
-        state, weights = _onto(solver_state, x, h, made_jump, lambda: field(t0, x))
-        p, psi, leading = predict(state.differences, state.order, weights)
-        size = self._size(y0, field.unravel(p), field.unravel)
-        system = System(field, t1, p, psi, h / leading, self.jacobian)
+        ratio = h / solver_state.h
+        begins = (ratio < RESTART) | jnp.asarray(made_jump)
+        state = _onto(solver_state, h, ratio, begins)
+        first = lambda: jnp.stack([x, h * field(t0, x)])  # noqa: E731
+        prediction = predict(state.differences, state.order, ratio, begins, first)
+        size = self._size(y0, field.unravel(prediction.p), field.unravel)
+        system = System(field, t1, prediction.p, prediction.psi, h / prediction.leading, self.jacobian)
         constant = jnp.asarray(ERROR / SHARE, x.dtype)
         tolerated = lambda v: size(constant[state.order] * v)  # noqa: E731
         d, converged, newton = self._corrected(system, state.newton, tolerated)
         # A failed step must not spoil derivatives, which exist at its start.
-        system = eqx.tree_at(lambda system: system.p, system, jnp.where(converged, p, x))
+        system = eqx.tree_at(lambda system: system.p, system, jnp.where(converged, system.p, x))
         d = (with_implicit_derivative_matrix_free if self.matrix_free else with_implicit_derivative)(system, d)
         x1 = system.p + d
         y1 = field.unravel(x1)
 
-        differences = append(state.differences, state.order, weights, d).at[0].set(x1)
+        differences = append(prediction.differences, state.order, d).at[0].set(x1)
         size = self._size(y0, y1, field.unravel)
         around = state.order + jnp.arange(-1, 2)
         errors = jax.vmap(size)(constant[around.clip(1, HIGHEST)][:, None] * differences[around + 1])
@@ -181,22 +183,12 @@ class BDF(dfx.AbstractImplicitSolver[Any], FlatSolver):
         return lax.stop_gradient(jax.tree.map(lambda leaf: leaf * (scaled / unit), tolerated))
 
 
-def _onto(
-    state: State, x: Array, h: Array, made_jump: Any, rate: Callable[[], Array]
-) -> tuple[State, Float[Array, "8 8"]]:
-    """The state, restarted after a jump or many failures, and the weights of differences on steps of length h."""
-    ratio = h / state.h
-    restart = (ratio < RESTART) | jnp.asarray(made_jump)
-    differences = lax.cond(
-        eqxi.unvmap_any(restart),
-        lambda: jnp.where(restart, start(x, h * rate()), state.differences),
-        lambda: state.differences,
-    )
-    order = jnp.where(restart, 1, state.order)
-    equal_steps = jnp.where(restart | (jnp.abs(ratio - 1) > EQUAL), 0, state.equal_steps)
-    weights = rescaling(order, jnp.where(restart, 1, ratio))
-    newton = state.newton.restarted(restart)
-    return State(differences=differences, h=h, order=order, equal_steps=equal_steps, newton=newton), weights
+def _onto(state: State, h: Array, ratio: Array, begins: Array) -> State:
+    """The state for a step of length h, of order 1 again where an integration begins, as after many failures."""
+    order = jnp.where(begins, 1, state.order)
+    equal_steps = jnp.where(begins | (jnp.abs(ratio - 1) > EQUAL), 0, state.equal_steps)
+    newton = state.newton.restarted(begins)
+    return State(differences=state.differences, h=h, order=order, equal_steps=equal_steps, newton=newton)
 
 
 def _choose(

@@ -4,13 +4,17 @@ A step of length h keeps $D_j = \nabla^j y_n$ on the times $t_n - ih$: the polyn
 $y(t_n + sh) = \sum_j D_j \prod_{m<j} (s + m)/(m + 1)$.
 """
 
+from collections.abc import Callable
 from math import comb, factorial
 from typing import Any
 
+import equinox as eqx
+import equinox.internal as eqxi
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jax import lax
+from jaxtyping import Array, Bool, Float, Int
 
 from ..flat_field import combine
 from ..interpolation import StepInterpolation, fraction
@@ -30,17 +34,23 @@ LEADING = (1 - _KAPPA) * _HARMONIC[: HIGHEST + 1]
 ERROR = _KAPPA * _HARMONIC[: HIGHEST + 1] + 1 / np.arange(1, HIGHEST + 2)
 
 
-def _rescalings() -> Float[np.ndarray, "8 8 6"]:
-    r"""The differences of a polynomial on the spacing r h, as polynomials in r.
+def _rescaling(order: int) -> Float[np.ndarray, "8 8 8"]:
+    r"""W such that W D are the differences on the spacing r h, as polynomials in r.
 
     $\nabla^i = \sum_m (-1)^m \binom{i}{m} y(t_n - m r h)$, where
-    $y(t_n - m r h) = \sum_j D_j \prod_{l<j} (l - m r)/(l + 1)$.
+    $y(t_n - m r h) = \sum_j D_j \prod_{l<j} (l - m r)/(l + 1)$. Differences beyond the order are only estimates: they
+    are multiplied by the power of the ratio with which they grow.
+
+    Args:
+        order: the order q up to which differences are exact.
 
     Returns:
         The coefficients of $D_j r^k$ in $\nabla^i$, with the axes i, j, k.
+
+    Source: Shampine & Reichelt (1997), section 2.2.
     """
-    coefficients = np.zeros((ROWS, ROWS, HIGHEST + 1))
-    for i, j in np.ndindex(HIGHEST + 1, HIGHEST + 1):
+    coefficients = np.zeros((ROWS, ROWS, ROWS))
+    for i, j in np.ndindex(order + 1, order + 1):
         # Ascending powers of r, in integers, so that what vanishes does so exactly.
         total = np.zeros(j + 1, int)
         for m in range(i + 1):
@@ -49,79 +59,97 @@ def _rescalings() -> Float[np.ndarray, "8 8 6"]:
                 product = np.convolve(product, [l, -m])
             total += product
         coefficients[i, j, : j + 1] = total / factorial(j)
+    beyond = np.arange(order + 1, ROWS)
+    coefficients[beyond, beyond, beyond] = 1.0
     return coefficients
 
 
-_RESCALINGS = _rescalings()
-
-
-def start(y: Float[Array, " n"], increment: Float[Array, " n"]) -> Float[Array, "8 n"]:
-    """The differences that begin an integration at order 1: y and its increment $hf$."""
-    return jnp.zeros((ROWS, y.size), y.dtype).at[0].set(y).at[1].set(increment)
-
-
-def rescaling(order: Int[Array, ""], ratio: Float[Array, ""]) -> Float[Array, "8 8"]:
-    """W such that W D are the differences on another spacing.
-
-    Differences beyond the order are only estimates: they are multiplied by the power of the ratio with which they grow.
+def _sums(order: int) -> Float[np.ndarray, "10 8"]:
+    r"""What the formula of an order makes of the differences on the step's spacing.
 
     Args:
-        order: the order q up to which differences are exact.
-        ratio: the new spacing over the present one.
+        order: the order q of the formula.
 
     Returns:
-        The matrix W.
-
-    Source: Shampine & Reichelt (1997), section 2.2.
+        The weights of $D_j$ in p, in ψ and in the differences at the next point for d = 0, of which the one of order
+        q + 2 is $-D_{q+1}$ and those below are $D_j \leftarrow D_j + D_{j+1}$ from the top.
     """
-    powers = jnp.cumprod(jnp.full(ROWS - 1, ratio))
-    powers = jnp.concatenate([jnp.ones(1, powers.dtype), powers])
-    weights = combine(jnp.asarray(_RESCALINGS, powers.dtype), powers[: HIGHEST + 1])
-    low = jnp.arange(ROWS) <= order
-    return jnp.where(low & low[:, None], weights, jnp.diag(powers))
+    i, j = np.arange(ROWS)[:, None], np.arange(ROWS)
+    appended = 1.0 * ((i <= j) & (j <= order)) - ((i == order + 2) & (j == order + 1))
+    return np.stack([1.0 * (j <= order), np.where(j <= order, _HARMONIC, 0) / LEADING[order], *appended])
+
+
+_SUMS = [_sums(order) for order in range(1, HIGHEST + 1)]
+# By order from 1, with the axes of `_rescaling`.
+_WEIGHTS = np.stack([np.tensordot(sums, _rescaling(order), 1) for order, sums in enumerate(_SUMS, 1)])
+# Those of y and its increment hf, where an integration begins.
+_FIRST = _SUMS[0][:, :2]
+
+
+class Prediction(eqx.Module):
+    r"""The formula of an order for the next point: $y = p + d$ with $d + \psi = f(t, p + d) h / \alpha$.
+
+    Attributes:
+        p: the extrapolated polynomial.
+        psi: ψ.
+        leading: α.
+        differences: what the differences at the next point would be for d = 0.
+    """
+
+    p: Float[Array, " n"]
+    psi: Float[Array, " n"]
+    leading: Float[Array, ""]
+    differences: Float[Array, "8 n"]
 
 
 def predict(
-    differences: Float[Array, "8 n"], order: Int[Array, ""], weights: Float[Array, "8 8"]
-) -> tuple[Float[Array, " n"], Float[Array, " n"], Float[Array, ""]]:
-    r"""The formula of an order for the next point: $y = p + d$ with $d + \psi = f(t, p + d) h / \alpha$.
+    differences: Float[Array, "8 n"],
+    order: Int[Array, ""],
+    ratio: Float[Array, ""],
+    begins: Bool[Array, ""],
+    first: Callable[[], Float[Array, "2 n"]],
+) -> Prediction:
+    """The prediction for the next point, and all that its correction will be added to.
+
+    One matrix product does all of it, since each row is as long as the state.
 
     Args:
         differences: the backward differences on the kept spacing.
-        order: the order q of the formula.
-        weights: W of `rescaling`: the differences on the step's spacing are W D.
+        order: the order of the formula, 1 where an integration begins.
+        ratio: the step over the kept spacing.
+        begins: whether an integration begins, for which no differences count.
+        first: makes y and its increment hf, from which an integration begins.
 
     Returns:
-        p, the extrapolated polynomial; ψ; α.
+        The prediction.
     """
-    inside = jnp.arange(ROWS) <= order
-    leading = jnp.asarray(LEADING, differences.dtype)[order]
-    harmonic = jnp.where(inside, jnp.asarray(_HARMONIC, differences.dtype), 0)
-    sums = jnp.stack([inside.astype(differences.dtype), harmonic / leading])
-    p, psi = combine(combine(sums, weights), differences)
-    return p, psi, leading
+    dtype = differences.dtype
+    coefficients = jnp.asarray(_WEIGHTS, dtype)[order - 1]
+    # Horner's rule, number by number: the compiler makes one loop of all.
+    weights = coefficients[..., ROWS - 1]
+    for power in reversed(range(ROWS - 1)):
+        weights = weights * ratio + coefficients[..., power]
+    # Not a conditional between the differences, which it would copy.
+    rows = lax.cond(
+        eqxi.unvmap_any(begins),
+        lambda: jnp.where(begins, combine(jnp.asarray(_FIRST, dtype), first()), combine(weights, differences)),
+        lambda: combine(weights, differences),
+    )
+    return Prediction(p=rows[0], psi=rows[1], leading=jnp.asarray(LEADING, dtype)[order], differences=rows[2:])
 
 
-def append(
-    differences: Float[Array, "8 n"], order: Int[Array, ""], weights: Float[Array, "8 8"], d: Float[Array, " n"]
-) -> Float[Array, "8 n"]:
+def append(predicted: Float[Array, "8 n"], order: Int[Array, ""], d: Float[Array, " n"]) -> Float[Array, "8 n"]:
     r"""The differences at the next point, whose difference of order `order` + 1 is d.
 
-    $\nabla^{q+2} = d - D_{q+1}$, and below $D_j \leftarrow D_j + D_{j+1}$ from the top. One matrix product does all of
-    it, since each row is as long as the state.
-
     Args:
-        differences: the backward differences at the last point, on the kept spacing.
+        predicted: the differences at the next point for d = 0.
         order: the order q of the formula.
-        weights: W of `rescaling`: the differences on the step's spacing are W D.
         d: the correction of the prediction, $\nabla^{q+1} y$ at the next point.
 
     Returns:
         The differences at the next point, on the step's spacing.
     """
-    i, j = jnp.arange(ROWS)[:, None], jnp.arange(ROWS)
-    sums = ((i <= j) & (j <= order)).astype(d.dtype) - ((i == order + 2) & (j == order + 1))
-    return combine(combine(sums, weights), differences) + jnp.where(i <= order + 2, d, 0)
+    return predicted + jnp.where(jnp.arange(ROWS)[:, None] <= order + 2, d, 0)
 
 
 class DifferenceInterpolation(StepInterpolation):

@@ -18,7 +18,6 @@ from saddlescope.flows.solvers.bdf.differences import (
     DifferenceInterpolation,
     append,
     predict,
-    rescaling,
 )
 from saddlescope.flows.solvers.tolerances import Tolerances
 
@@ -89,15 +88,20 @@ def test_order_of_convergence_at_constant_steps(order):
     assert np.log2(errors[0] / errors[1]) == pytest.approx(order, abs=0.1)
 
 
+def predicted(differences, order, ratio):
+    """The prediction of an integration under way."""
+    return predict(differences, order, jnp.asarray(ratio), jnp.asarray(False), lambda: jnp.zeros((2, 1)))
+
+
 @pytest.mark.parametrize("order", [1, 2, 3, 4, 5])
 def test_error_constants(order):
     # One step from an exact past misses the solution by ERROR ∇^(q+1) y / LEADING.
     h = 1e-2
     state, end = exact_state(order, h), logistic_solution(h)
-    p, psi, leading = predict(state.differences, jnp.asarray(order), jnp.eye(ROWS))
-    residual = (h / leading) * end * (1 - end) - psi - (end - p)
-    difference = end - p
-    assert leading == pytest.approx(LEADING[order])
+    here = predicted(state.differences, jnp.asarray(order), 1.0)
+    residual = (h / here.leading) * end * (1 - end) - here.psi - (end - here.p)
+    difference = end - here.p
+    assert here.leading == pytest.approx(LEADING[order])
     assert float(residual[0] / difference[0]) == pytest.approx(ERROR[order] / LEADING[order], rel=0.1)
 
 
@@ -115,15 +119,27 @@ def test_differences_of_a_polynomial(order):
         return jnp.asarray(np.stack(rows)).at[order + 1 :].set(0.0)
 
     q, here = jnp.asarray(order), differences(1.0, 0.5)
-    closer, farther = rescaling(q, jnp.asarray(0.3)), rescaling(q, jnp.asarray(4.0))
-    np.testing.assert_allclose(closer @ here, differences(1.0, 0.15), atol=1e-12)
-    np.testing.assert_allclose(farther @ here, differences(1.0, 2.0), rtol=1e-9, atol=1e-9)
-    np.testing.assert_allclose(append(here, q, jnp.eye(ROWS), jnp.zeros(1)), differences(1.5, 0.5), atol=1e-12)
-    np.testing.assert_allclose(append(here, q, closer, jnp.zeros(1)), differences(1.15, 0.15), atol=1e-12)
-    np.testing.assert_allclose(predict(here, q, jnp.eye(ROWS))[0], differences(1.5, 0.5)[0], atol=1e-12)
-    np.testing.assert_allclose(predict(here, q, closer)[0], differences(1.15, 0.15)[0], atol=1e-12)
+    for ratio, tolerance in ((1.0, 1e-12), (0.3, 1e-12), (4.0, 1e-9)):
+        step = 0.5 * ratio
+        next_one = predicted(here, q, ratio)
+        expected = differences(1.0 + step, step)
+        np.testing.assert_allclose(
+            append(next_one.differences, q, jnp.zeros(1)), expected, rtol=tolerance, atol=tolerance
+        )
+        np.testing.assert_allclose(next_one.p, expected[0], rtol=tolerance, atol=tolerance)
     dense = DifferenceInterpolation(jnp.asarray(0.5), jnp.asarray(1.0), here, q)
     np.testing.assert_allclose(dense.evaluate(jnp.asarray(0.7))[0], np.polyval(coefficients, 0.7), atol=1e-12)
+
+
+def test_an_integration_begins_with_eulers_formula():
+    # Whatever the differences are, p = y + hf, and the formula's derivative at the next point is f: ψ = hf / LEADING.
+    rng = np.random.default_rng(0)
+    past, (y, increment) = jnp.asarray(rng.standard_normal((ROWS, 3))), jnp.asarray(rng.standard_normal((2, 3)))
+    first = predict(past, jnp.asarray(1), jnp.asarray(0.7), jnp.asarray(True), lambda: jnp.stack([y, increment]))
+    np.testing.assert_allclose(first.p, y + increment, rtol=1e-14)
+    np.testing.assert_allclose(first.psi, increment / LEADING[1], rtol=1e-14)
+    np.testing.assert_allclose(first.differences[:2], [y + increment, increment], rtol=1e-14)
+    assert not first.differences[2:].any()
 
 
 @eqx.filter_jit

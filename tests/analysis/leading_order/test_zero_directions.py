@@ -1,0 +1,65 @@
+"""Where a semidefinite form vanishes: the loss along curves, against reductions by hand."""
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jaxtyping import Array
+from saddlescope.analysis import classify, critical_point
+from saddlescope.analysis.curvature.signs import critical_spectrum
+from saddlescope.analysis.leading_order.null_space_form import null_space_form
+from saddlescope.analysis.leading_order.zero_directions import beyond_the_form
+from saddlescope.flows import Landscape
+
+
+class Point(eqx.Module):
+    x: Array
+
+
+TERMS = ("x²y²", "x⁴", "x⁴y", "x⁶", "y⁶", "y⁸", "zx⁴")
+
+
+def polynomial(model, data):
+    """z² and further terms, in turned coordinates."""
+    rotation, coefficients = data
+    x, y, z = rotation @ model.x
+    terms = jnp.stack([x**2 * y**2, x**4, x**4 * y, x**6, y**6, y**8, z * x**4])
+    return z**2 + coefficients @ terms
+
+
+def landscape(terms):
+    rotation = np.linalg.qr(np.random.default_rng(3).standard_normal((3, 3)))[0]
+    coefficients = np.array([float(terms.get(name, 0.0)) for name in TERMS])
+    return Landscape(Point(jnp.zeros(3)), polynomial, (rotation, coefficients))
+
+
+@pytest.mark.parametrize(
+    ("terms", "order", "rises"),
+    [
+        # Zero on both axes: what happens there is of sixth order.
+        ({"x²y²": 1, "x⁶": 1, "y⁶": 1}, None, True),
+        ({"x²y²": 1, "x⁶": -1, "y⁶": 1}, 6, False),
+        # Along the first axis y answers, y = −c x²/2, and leaves (a − c²/4) x⁶.
+        ({"x²y²": 1, "x⁴y": 1.9, "x⁶": 1, "y⁶": 1}, None, True),
+        ({"x²y²": 1, "x⁴y": 2.1, "x⁶": 1, "y⁶": 1}, 6, False),
+        # z answers at eighth order only: it does not change the sixth.
+        ({"x²y²": 1, "x⁶": 1, "y⁶": 1, "zx⁴": 9.0}, None, True),
+        # No second derivative across the zero direction: a fall is a fall, a rise proves nothing.
+        ({"x⁴": 1, "y⁸": -1}, 8, False),
+        ({"x⁴": 1, "y⁸": 1}, None, False),
+        # Two lines of zeros.
+        ({"x²y²": 1}, None, False),
+    ],
+    ids=str,
+)
+def test_the_loss_along_zero_directions(terms, order, rises):
+    here = landscape(terms)
+    found = critical_spectrum(here, here.theta)
+    form = null_space_form(here, here.theta, found)
+    assert (form.order, form.falls, form.rises) == (4, False, False)
+    beyond = beyond_the_form(here, here.theta, found, form, basis=found.null_space)
+    assert (beyond.order, beyond.rises) == (order, rises)
+    name = "minimum" if rises else "undetermined" if order is None else "degenerate saddle"
+    kind = classify(critical_point(here))
+    assert (kind.name, kind.order) == (name, order)
+    assert "F_4 vanishes" in kind.evidence
