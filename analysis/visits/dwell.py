@@ -4,9 +4,8 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
+import scipy
 from jaxtyping import Float
-from scipy.integrate import RK45
-from scipy.optimize import root_scalar
 
 from ...flows import Landscape
 from ..critical_points.critical_point import CriticalPoint
@@ -74,7 +73,7 @@ def predicted_dwell(
 
 def _time_to(landscape: Landscape, flow: ReducedFlow, level: float) -> Dwell | None:
     """The time in which a reduced flow comes to a level of the loss, and the share of it by which the full one lags."""
-    if not np.all(flow.scale > 0) or flow.loss(0.0, flow.start) <= level:
+    if flow.loss(0.0, flow.start) <= level:
         return None
     elapsed, lag, solver = 0.0, 0.0, _solver(flow)
     rate = 0.0 if solver is None else _lag_rate(landscape, flow, 0.0, flow.start, solver.f)
@@ -102,20 +101,24 @@ def _time_to(landscape: Landscape, flow: ReducedFlow, level: float) -> Dwell | N
 
 
 def _crossing(function: Callable[[float], float], start: float, end: float) -> float:
-    """Where a function of time changes sign between two times."""
+    """Where a function of time falls to zero between two times; the first of them if it is there already."""
+    if function(start) <= 0:
+        return start
     # In shares of the step, since the search has an absolute tolerance.
-    found = root_scalar(lambda share: function(start + (end - start) * share), bracket=(0.0, 1.0))
+    found = scipy.optimize.root_scalar(lambda share: function(start + (end - start) * share), bracket=(0.0, 1.0))
     return start + (end - start) * float(found.root)
 
 
-def _solver(flow: ReducedFlow) -> RK45 | None:
+def _solver(flow: ReducedFlow) -> "scipy.integrate.RK45 | None":
     """An integration of the flow, which ends with a level of the loss; `None` where nothing moves."""
+    if not np.all(flow.scale > 0):
+        return None
     speed = float(np.linalg.norm(flow.velocity(0.0, flow.start) / flow.scale))
     if not speed > 0:
         return None
     first = FIRST_STEP * float(np.linalg.norm(flow.start / flow.scale)) / speed
     absolute: Any = TOLERANCE * flow.scale  # SciPy's stubs know one number only
-    return RK45(flow.velocity, 0.0, flow.start, np.inf, rtol=TOLERANCE, atol=absolute, first_step=first)
+    return scipy.integrate.RK45(flow.velocity, 0.0, flow.start, np.inf, rtol=TOLERANCE, atol=absolute, first_step=first)
 
 
 def _lag_rate(landscape: Landscape, flow: ReducedFlow, t: float, y: np.ndarray, velocity: np.ndarray) -> float:

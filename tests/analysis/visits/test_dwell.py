@@ -130,6 +130,19 @@ def test_dormant_units_have_no_unit_of_time(dormant):
             assert 1e3 * other.escape.dwell_predicted == pytest.approx(usual.escape.dwell_predicted, rel=1e-4)
 
 
+@pytest.mark.parametrize("factor", [1e-3, 10.0])
+def test_a_form_of_order_three_is_homogeneous(dormant, factor):
+    """From s θ the loss falls by s³ F in the time T / s in which it falls by F from θ."""
+    visit = dormant[0][0]
+    point, fall = visit.critical_point, 1e-3
+    start = point.start * 0.01 / np.linalg.norm(point.start)
+    usual, other = (
+        predicted_dwell(point.landscape, s * start, point, visit.kind, point.loss - s**3 * fall) for s in (1.0, factor)
+    )
+    assert usual is not None and other is not None
+    assert factor * other.time == pytest.approx(usual.time, rel=1e-3)
+
+
 def test_no_prediction_where_the_next_order_is_not_small():
     """From 0.08 on the cubic is late by ln(0.29/0.08) in 9: nothing is said unless it is asked for."""
     flow = cubic_flow(start=0.08)
