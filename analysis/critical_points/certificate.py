@@ -1,4 +1,4 @@
-"""How far a critical point and the signs of its Hessian's eigenvalues are proven."""
+"""How far a critical point and its index are established, given an estimate of the largest third derivative."""
 
 import equinox as eqx
 import numpy as np
@@ -27,11 +27,13 @@ class Certificate(eqx.Module):
         residual: $\|\nabla L\|_2$.
         step: η.
         gap: $1/\beta$.
-        lipschitz: K, the largest $|D^3 L(d, d, d)|$ on unit vectors d that a search found, at the point: this one
-            number is evidence, not a bound.
-        kantorovich: h.
-        radius: within which the zero lies; infinite for h above ½.
-        negative: number of negative eigenvalues whose sign neither rounding nor moving by `radius` can change.
+        lipschitz: K, estimated: the largest $|D^3 L(d, d, d)|$ on unit vectors d that a search found, at the point.
+            The one number that is no bound, unless the third derivative is constant; what follows from it, h, `radius`
+            and the signs, is estimated too.
+        kantorovich: h, estimated with K.
+        radius: within which the zero lies, estimated with K; infinite for h above ½.
+        negative: number of negative eigenvalues whose sign, as estimated with K, neither rounding nor moving by
+            `radius` changes.
         positive: number of such positive eigenvalues.
         complete: whether symmetries explain the null space.
 
@@ -50,32 +52,33 @@ class Certificate(eqx.Module):
 
     @property
     def exists(self) -> bool:
-        """Whether there is a critical point within `radius`, provided that K is a Lipschitz constant within it."""
+        """Whether there is a critical point within `radius`, if the estimated K is a Lipschitz constant there."""
         return self.complete and self.kantorovich <= KANTOROVICH
 
     @property
     def summary(self) -> str:
-        """What is proven, in one line."""
-        signs = f"{self.negative} negative and {self.positive} positive eigenvalues certain"
+        """What is established, in one line."""
+        method = f"Newton–Kantorovich, K estimated as {self.lipschitz:.3g}"
+        signs = f"estimated signs: {self.negative} negative, {self.positive} positive"
         if self.exists:
-            return f"a critical point within {self.radius:.1e} (Newton–Kantorovich, K = {self.lipschitz:.3g}), {signs}"
+            return f"a critical point within {self.radius:.1e} ({method}), {signs}"
         if self.kantorovich <= KANTOROVICH:
-            return f"a zero of the gradient beside the null space within {self.radius:.1e}, {signs}"
+            return f"a zero of the gradient beside the null space within {self.radius:.1e} ({method}), {signs}"
         return f"numerical evidence only: ‖∇L‖ = {self.residual:.1e}, h = {self.kantorovich:.1e}"
 
     def __str__(self) -> str:
-        proven = "proven" if self.exists else "not proven" if self.kantorovich > KANTOROVICH else "proven in part"
+        holds = "holds" if self.exists else "does not hold" if self.kantorovich > KANTOROVICH else "holds in part"
         return (
-            f"certificate: {proven}\n"
+            f"certificate: {holds}, with an estimated third derivative\n"
             f"  claim: {self.summary}\n"
-            f"  Newton–Kantorovich: h = βKη = {self.kantorovich:.1e}, at most {KANTOROVICH} for a proof\n"
+            f"  Newton–Kantorovich: h = βKη = {self.kantorovich:.1e}, at most {KANTOROVICH} if it holds\n"
             f"  measured: ‖∇L‖ = {self.residual:.1e}, step η = {self.step:.1e}, gap 1/β = {self.gap:.3g}\n"
             f"  null space: {'explained by symmetries' if self.complete else 'not explained by symmetries'}"
         )
 
 
 def largest_third_derivative(landscape: Landscape, theta: Float[np.ndarray, " n"]) -> float:
-    r"""The largest $|D^3 L(d, d, d)|$ on unit vectors d that power iteration from several starts finds."""
+    r"""The largest $|D^3 L(d, d, d)|$ on unit vectors d that power iteration from several starts finds: an estimate."""
     directions = np.random.default_rng(0).standard_normal((theta.size, STARTS))
     directions /= np.linalg.norm(directions, axis=0)
     best = 0.0
@@ -90,7 +93,7 @@ def largest_third_derivative(landscape: Landscape, theta: Float[np.ndarray, " n"
 def certificate(
     landscape: Landscape, theta: Float[np.ndarray, " n"], spectrum: Spectrum, *, explained: bool
 ) -> Certificate:
-    """How far the critical point and its index are proven.
+    """How far the critical point and its index are established.
 
     Args:
         landscape: the loss.
@@ -101,26 +104,26 @@ def certificate(
     Returns:
         The certificate.
     """
-    gradient, bound = landscape.gradient(theta), largest_third_derivative(landscape, theta)
+    gradient, estimate = landscape.gradient(theta), largest_third_derivative(landscape, theta)
     values = spectrum.eigenvalues
     nonzero = np.abs(values) > spectrum.zero_threshold
     components = spectrum.eigenvectors[:, nonzero].T @ gradient
     step = float(np.linalg.norm(components / values[nonzero]))
     gap = spectrum.smallest_nonzero
-    h = bound * step / gap if np.isfinite(gap) else 0.0
+    h = estimate * step / gap if np.isfinite(gap) else 0.0
     # (1 - √(1 - 2h)) / (βK), written without cancellation for small h.
     radius = 2 * step / (1 + np.sqrt(1 - 2 * h)) if h <= KANTOROVICH else float("inf")
     # Ten errors of a backward stable eigenvalue solver, n ε ‖H‖.
     rounding = 10 * np.finfo(values.dtype).eps * theta.size * np.max(np.abs(values), initial=0.0)
-    certain = np.abs(values) > rounding + bound * radius if np.isfinite(radius) else np.zeros(values.shape, bool)
+    change = rounding + estimate * radius if np.isfinite(radius) else np.inf
     return Certificate(
         residual=float(np.linalg.norm(gradient)),
         step=step,
         gap=gap,
-        lipschitz=bound,
+        lipschitz=estimate,
         kantorovich=h,
         radius=float(radius),
-        negative=int(np.sum(certain & nonzero & (values < 0))),
-        positive=int(np.sum(certain & nonzero & (values > 0))),
+        negative=int(np.sum(nonzero & (values < -change))),
+        positive=int(np.sum(nonzero & (values > change))),
         complete=explained,
     )

@@ -149,7 +149,7 @@ def _explains(
     step = float(np.linalg.norm(np.linalg.lstsq(matrix, gradient, rcond=RANK)[0]))
     change = abs(float(landscape.value(theta) - value))
     expected = float(np.linalg.norm(gradient)) * step + np.finfo(start.dtype).eps * abs(float(value))
-    return step > near or distance <= EXPLAINED * step or change <= EXPLAINED * expected
+    return bool(step > near or distance <= EXPLAINED * step or change <= EXPLAINED * expected)
 
 
 def _narrow_candidates(narrow: NarrowLandscape, thresholds: Thresholds) -> Iterator[Float[np.ndarray, " m"]]:

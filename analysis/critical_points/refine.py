@@ -22,11 +22,13 @@ MAX_NEWTON = 40
 MAX_SINGULAR = 80
 # Steps with a constant Hessian across a valley, each of which leaves about the length of the step along it.
 RELAXATIONS = 3
+# Between curvatures that differ by a decade there is a gap: what is degenerate lies below the lowest one.
+WIDE = 10.0
 # Newton's steps have left the neighbourhood when one is this many times as long as the first.
 ASTRAY = 10.0
-# Newton's steps have led straight to their end if the distance is at least this share of the path: coordinates may be
-# bent.
-STRAIGHT = 0.8
+# Newton's steps have led straight to their end if the distance is at least this share of the path: directions of finite
+# curvature are left in one step, at a right angle to the rest of the path, and coordinates may be bent.
+STRAIGHT = 0.65
 # They may lead this many times as far as the nearest critical point: of ten factors with random values the two
 # smallest, which are zero at the nearest critical point of their product, are together a tenth of all.
 BESIDE = 30.0
@@ -202,23 +204,35 @@ def singular_newton(
 
 
 def _split(values: Float[np.ndarray, " n"], relaxed: bool) -> tuple[Int[np.ndarray, " k"], Int[np.ndarray, " m"]]:
-    """Positions of the small and the large eigenvalues beside the widest gap; what is rounding is neither."""
+    """Positions of the small and the large eigenvalues, beside the lowest wide gap; what is rounding is neither."""
     sizes = np.abs(values)
     order = np.argsort(sizes)
     order = order[sizes[order] > len(values) * np.finfo(values.dtype).eps * np.max(sizes, initial=0.0)]
     if len(order) < 2 or not relaxed:
         return order, order[:0]
-    gap = int(np.argmax(sizes[order][1:] / sizes[order][:-1])) + 1
+    ratios = sizes[order][1:] / sizes[order][:-1]
+    gap = int(np.argmax(ratios >= WIDE) if np.any(ratios >= WIDE) else np.argmax(ratios)) + 1
     return order[:gap], order[gap:]
 
 
 def descend_to_critical_point(
     landscape: Landscape | NarrowLandscape, theta: Float[np.ndarray, " n"]
 ) -> Float[np.ndarray, " n"]:
-    """The end of a descent by BFGS; θ itself beyond 3000 parameters."""
+    """The end of a descent by BFGS, whatever the units of loss and weights; θ itself beyond 3000 parameters."""
     if theta.size == 0 or theta.size > DENSE_HESSIAN_LIMIT:
         return theta
-    scale = np.max(np.abs(landscape.gradient(theta)))
-    options = {"gtol": DESCENDED * max(scale, np.finfo(float).tiny), "maxiter": MAX_DESCENT}
+    slope = float(np.linalg.norm(landscape.gradient(theta)))
+    curvature = float(np.max(np.abs(np.linalg.eigvalsh(landscape.hessian(theta)))))
+    if not (slope > 0 and curvature > 0 and np.isfinite(slope + curvature)):
+        return theta
+    # Its first step is one along the gradient: as long as Newton's, in this unit of length.
+    length = slope / curvature
+
+    def scaled(z: Float[np.ndarray, " n"]) -> tuple[float, Float[np.ndarray, " n"]]:
+        value, gradient = landscape.value_and_gradient(theta + length * z)
+        return float(value) / (slope * length), gradient / slope
+
     with np.errstate(all="ignore"):
-        return scipy.optimize.minimize(landscape.value_and_gradient, theta, jac=True, method="BFGS", options=options).x
+        options = {"gtol": DESCENDED, "maxiter": MAX_DESCENT}
+        found = scipy.optimize.minimize(scaled, np.zeros_like(theta), jac=True, method="BFGS", options=options)
+    return theta + length * found.x

@@ -20,7 +20,7 @@ FAR = np.geomspace(1e-6, 1e6, 13)
 # At half the size of the weights some of them may vanish, where families end or cross, hardly before.
 SHARE = 0.5
 # Weights this much smaller than the landscape's own length are as good as zero.
-TINY = 0.1
+TINY = 0.01
 # A decomposition of a Hessian of n parameters takes some 10 n³ operations: paths for a few seconds.
 WORK = 1e8
 # Newton's method with one Hessian for as long as each step is this much shorter than the one before; where three
@@ -74,14 +74,7 @@ def _point(landscape: Landscape, theta: Float[np.ndarray, " n"]) -> _Point:
     matrix = hessian(landscape, theta)
     eigenvalues, eigenvectors = np.linalg.eigh(np.where(np.isfinite(matrix), matrix, 0.0))
     order = np.argsort(np.abs(eigenvalues))
-    return _Point(
-        theta=theta,
-        value=float(value),
-        gradient=gradient,
-        hessian=matrix,
-        eigenvalues=eigenvalues[order],
-        eigenvectors=eigenvectors[:, order],
-    )
+    return _Point(theta, float(value), gradient, matrix, eigenvalues[order], eigenvectors[:, order])
 
 
 def critical_family(
@@ -169,13 +162,14 @@ class _Walk:
     def follow(self, start: _Point, direction: Float[np.ndarray, " n"]) -> tuple[float, float, str]:
         """The largest change of the loss and the largest gradient on one path, and what was wrong where it ended."""
         point, tangent, covered, change, size = start, direction, 0.0, 0.0, 0.0
+        loss_noise = _noise(self.landscape, start)[0]
         for arc in self.arcs:
             ahead = self.advanced(point, tangent, float(arc) - covered)
             if ahead is None:
                 return change, size, f"no critical point at a distance of {arc:.2g} (Newton's method does not converge)"
             change = max(change, abs(ahead.value - start.value))
             size = max(size, float(np.linalg.norm(ahead.gradient)))
-            if objection := self.objection(start, point, ahead):
+            if objection := self.objection(start, loss_noise, point, ahead):
                 return change, size, f"at a distance of {arc:.2g} {objection}"
             point, tangent, covered = ahead, ahead.theta - point.theta, float(arc)
         return change, size, ""
@@ -214,14 +208,15 @@ class _Walk:
                 theta, last = theta - step, size
         return None
 
-    def objection(self, start: _Point, before: _Point, point: _Point) -> str:
+    def objection(self, start: _Point, start_noise: float, before: _Point, point: _Point) -> str:
         """What speaks against a point's being of the family, empty if nothing does."""
         values, vectors, null = point.eigenvalues, point.eigenvectors, slice(None, self.nullity)
         rest, position = slice(self.nullity, None), EPS * float(np.linalg.norm(point.theta))
         loss_noise, errors = _noise(self.landscape, point)
         slopes = vectors.T @ point.gradient
         # How far the point may be off, and the change of the Hessian over that, as fast as on the last step.
-        off = position + float(np.linalg.norm(slopes[rest] / values[rest]))
+        steps = np.divide(slopes[rest], values[rest], out=np.zeros(len(values[rest])), where=values[rest] != 0)
+        off = position + float(np.linalg.norm(steps))
         bent = off * float(np.linalg.norm(point.hessian - before.hessian) / np.linalg.norm(point.theta - before.theta))
         bounds = np.max(np.abs(errors @ vectors), axis=0) + np.abs(values) * position + bent * off
         for part in (null, rest):
@@ -247,4 +242,6 @@ def _noise(landscape: Landscape, point: _Point) -> tuple[float, Float[np.ndarray
         value, gradient = copy.value_and_gradient(theta)
         losses.append(abs(float(value) - point.value))
         rows.append(gradient - point.gradient - point.hessian @ (theta - point.theta))
-    return max(losses), np.array(rows)
+    # To it comes the last place of the loss, and what the last place of the point makes of it.
+    position = EPS * float(np.linalg.norm(point.theta))
+    return max(losses) + EPS * abs(point.value) + abs(point.eigenvalues[-1]) * position**2, np.array(rows)

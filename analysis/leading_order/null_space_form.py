@@ -13,8 +13,8 @@ from .sphere import STARTS, minimum_on_sphere, normal_vectors
 
 # Random directions that distinguish a form that vanishes from one that does not.
 PROBES = 8
-# Orders to which forms are examined: the first program is compiled in a second or two, the second, if the first leaves
-# the question open, in several.
+# Orders to which forms are examined, one less than are computed: the first program is compiled in a second or two, the
+# second, if the first leaves the question open, in several.
 ORDERS = (6, 12)
 
 
@@ -80,7 +80,7 @@ def form_along(
 ) -> float:
     r"""The form of order p along a direction, not relaxed: $\frac{1}{p!} \frac{d^p}{ds^p} L(\theta + s d)$ at s = 0."""
     examined = next(highest for highest in ORDERS if highest >= order)
-    series = gradient_series(landscape, theta, direction[None], order=examined - 1)
+    series = gradient_series(landscape, theta, direction[None], order=examined)
     return float(series[order - 1] @ direction) / order
 
 
@@ -148,21 +148,21 @@ def null_space_form(
     )
     if dimension == 0:
         return nothing
-    reduced = reduction(landscape, theta, spectral, basis, highest)
+    reduced = reduction(landscape, theta, spectral, basis, highest + 1)
     probes = unit_rows(normal_vectors(STARTS, dimension))[: PROBES if dimension > 1 else 1]
     noise = thresholds.rounding_safety * noise_of_forms(reduced, probes, spectral, moved=moved)
-    values = np.array([reduced.forms(c) for c in probes])[:, :max_order]
+    values = np.array([reduced.forms(c) for c in probes])[:, : max_order + 1]
     known = int(np.argmin([*np.all(np.isfinite(values), axis=0), False]))
     order = first_order(np.max(np.abs(values[:, :known]), axis=0), noise[:known], thresholds.centred)
     if order is None:
-        return eqx.tree_at(lambda form: form.examined, nothing, known)
+        return eqx.tree_at(lambda form: form.examined, nothing, known - 1)
     lowest, where, top = _extremes(reduced, probes, values[:, order - 1], order, search)
     return NullSpaceForm(
         order=order,
         lowest=lowest,
         highest=top,
         direction=basis @ where,
-        examined=known,
+        examined=known - 1,
         dimension=dimension,
         noise=float(noise[order - 1]),
     )
@@ -187,14 +187,11 @@ def first_order(sizes: Float[np.ndarray, " P"], noise: Float[np.ndarray, " P"], 
     Returns:
         The order, `None` if there is none.
     """
-    for p in range(3, len(sizes) + 1):
+    # Of the last one the next is not known.
+    for p in range(3, len(sizes)):
         if not sizes[p - 1] > noise[p - 1]:
             continue
-        below = sizes[p - 2] + noise[p - 2]
-        # Of the last order the next one is not known: then nothing may be left of the one before.
-        if p == len(sizes) and sizes[p - 2] > noise[p - 2]:
-            continue
-        above = sizes[p] if p < len(sizes) else 0.0
+        below, above = sizes[p - 2] + noise[p - 2], sizes[p]
         if (p + 1) / p * below * above <= centred * sizes[p - 1] ** 2:
             return p
     return None

@@ -83,12 +83,20 @@ def reduction(
     return Reduction(landscape=landscape, theta=theta, inverse=inverse, basis=basis, highest=highest)
 
 
+def _last_place(reduced: Reduction, random: np.random.Generator) -> Float[np.ndarray, " P"]:
+    """The last place of the loss's derivatives of each order in general directions, of which the forms are a part."""
+    directions = random.standard_normal((MEASURED, reduced.theta.size))
+    directions /= np.linalg.norm(directions, axis=1, keepdims=True)
+    values = [np.abs(reduced.series(d[None]) @ d) / np.arange(1, reduced.highest + 1) for d in directions]
+    return np.finfo(reduced.theta.dtype).eps * np.max(values, axis=0)
+
+
 def noise_of_forms(
     reduced: Reduction, probes: Float[np.ndarray, "m k"], spectral: Spectrum, *, moved: float
 ) -> Float[np.ndarray, " P"]:
     """How much the forms change when every number is changed in its last place, the largest change at each order.
 
-    Null directions change with the rest: eigenvectors are known to the rounding of the largest eigenvalue over the
+    It is at least the last place of the derivatives of that order. Null directions change with the rest: eigenvectors are known to the rounding of the largest eigenvalue over the
     smallest that is not zero.
 
     Args:
@@ -104,7 +112,7 @@ def noise_of_forms(
     largest = float(np.max(np.abs(spectral.eigenvalues), initial=0.0))
     ratio = largest / spectral.smallest_nonzero if np.isfinite(spectral.smallest_nonzero) else 1.0
     exact = np.array([reduced.forms(c) for c in chosen])
-    changes = np.zeros(reduced.highest)
+    changes = _last_place(reduced, random)
     for landscape, theta in perturbed(reduced.landscape, reduced.theta, moved=moved):
         tilt = np.finfo(theta.dtype).eps * max(ratio, 1.0) * random.standard_normal(reduced.basis.shape)
         copy = Reduction(

@@ -71,7 +71,7 @@ def beyond_the_form(
     (1985), Section 6.
     """
     assert form.order is not None
-    reduced = reduction(landscape, theta, spectral, basis, ORDERS[-1])
+    reduced = reduction(landscape, theta, spectral, basis, ORDERS[-1] + 1)
     zeros, rises = _zero_directions(reduced, form), True
     for c in zeros:
         order, sign, isolated = _along(reduced, c, form, spectral, moved, thresholds)

@@ -44,12 +44,12 @@ class CoordinatesFlow:
         vectors = self.spectrum.eigenvectors
         return vectors[:, : self.spectrum.index] if self.order == 2 else self.spectrum.null_space
 
-    @functools.cached_property
+    @property
     def start(self) -> Float[np.ndarray, " k"]:
         """The coordinates at time 0."""
         return self.basis.T @ self.displacement
 
-    @functools.cached_property
+    @property
     def scale(self) -> Float[np.ndarray, " k"]:
         """The largest coordinate."""
         return np.full(self.start.size, np.max(np.abs(self.start), initial=0.0))

@@ -1,12 +1,12 @@
 """How long a flow will stay near a saddle, predicted from its state at arrival, and within which error."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
 from scipy.integrate import RK45
-from scipy.optimize import brentq
+from scipy.optimize import root_scalar
 
 from ...flows import Landscape
 from ..critical_points.critical_point import CriticalPoint
@@ -79,9 +79,10 @@ def _time_to(landscape: Landscape, flow: ReducedFlow, level: float) -> Dwell | N
     elapsed, lag, solver = 0.0, 0.0, _solver(flow)
     rate = 0.0 if solver is None else _lag_rate(landscape, flow, 0.0, flow.start, solver.f)
     for _ in range(STEPS):
+        start = 0.0 if solver is None else solver.t
         if solver is None or solver.step() is not None or not np.all(np.isfinite(solver.y)):
             return None
-        start, end, y, velocity = solver.t_old, solver.t, solver.y, solver.f
+        end, y, velocity = solver.t, solver.y, solver.f
         arrived = flow.loss(end, y) <= level
         if arrived:
             path = solver.dense_output()
@@ -103,7 +104,8 @@ def _time_to(landscape: Landscape, flow: ReducedFlow, level: float) -> Dwell | N
 def _crossing(function: Callable[[float], float], start: float, end: float) -> float:
     """Where a function of time changes sign between two times."""
     # In shares of the step, since the search has an absolute tolerance.
-    return start + (end - start) * float(brentq(lambda share: function(start + (end - start) * share), 0.0, 1.0))
+    found = root_scalar(lambda share: function(start + (end - start) * share), bracket=(0.0, 1.0))
+    return start + (end - start) * float(found.root)
 
 
 def _solver(flow: ReducedFlow) -> RK45 | None:
@@ -112,7 +114,7 @@ def _solver(flow: ReducedFlow) -> RK45 | None:
     if not speed > 0:
         return None
     first = FIRST_STEP * float(np.linalg.norm(flow.start / flow.scale)) / speed
-    absolute = TOLERANCE * flow.scale
+    absolute: Any = TOLERANCE * flow.scale  # SciPy's stubs know one number only
     return RK45(flow.velocity, 0.0, flow.start, np.inf, rtol=TOLERANCE, atol=absolute, first_step=first)
 
 

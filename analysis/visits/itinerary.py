@@ -1,5 +1,6 @@
 """The itinerary of a flow: the critical points that it visited, in order."""
 
+import dataclasses
 import time
 import warnings
 from typing import NamedTuple
@@ -15,9 +16,10 @@ from ..critical_points.classify import classify
 from ..critical_points.critical_point import CriticalPoint, critical_point
 from ..critical_points.kind import Kind
 from ..curvature.scales import Scales
-from ..embeddings.width import EffectiveWidth, effective_width, leading_size
+from ..embeddings.width import EffectiveWidth, effective_width, effective_widths, leading_size
 from ..tables import html_table, plain_text
-from ..thresholds import STANDARD, Thresholds
+from ..threads import SMALL
+from ..thresholds import EPS, STANDARD, Thresholds
 from .escape import escape
 from .left import unless_left
 from .passages import Passage, passages, scales_of
@@ -117,24 +119,42 @@ def _largest(units: Float[np.ndarray, "H Nu"]) -> Float[np.ndarray, "k Nu"]:
 
 def _critical_point(about: _About) -> tuple[CriticalPoint, Kind]:
     """The critical point of a visit, and its kind in the light of what the flow did."""
-    trajectory, passage, scales, thresholds = about.trajectory, about.passage, about.scales, about.thresholds
+    trajectory, passage, thresholds = about.trajectory, about.passage, about.thresholds
     if (why := coarse(trajectory)) is not None:
         return _closest_approach(about, why)
-    start = trajectory.thetas[passage.index]
+    point, found = _classified(about, about.effective)
+    kind = unless_out_of_reach(trajectory, passage, about.neighbours, point, found, thresholds=thresholds)
+    if kind is not found and about.effective and point.theta.size <= SMALL:
+        # Units that are close were taken for one: the network as it is may have a critical point nearby.
+        other, found = _classified(about, _as_it_is(about))
+        within = unless_out_of_reach(trajectory, passage, about.neighbours, other, found, thresholds=thresholds)
+        if other.converged and within is found:
+            point, kind = other, found
+    return point, unless_left(trajectory, passage, point, kind, thresholds=thresholds)
+
+
+def _classified(about: _About, effective: tuple[EffectiveWidth, ...]) -> tuple[CriticalPoint, Kind]:
+    """The critical point by way of the network of some effective width, and its kind by derivatives."""
+    trajectory, scales, thresholds = about.trajectory, about.scales, about.thresholds
+    start = trajectory.thetas[about.passage.index]
     point = critical_point(
         trajectory.landscape,
         start,
-        effective=about.effective or None,
+        effective=effective or None,
         gradient_scale=scales.gradient,
         drop=float(np.min(about.drops)) if len(about.drops) else None,
         thresholds=thresholds,
     )
-    starts = _largest(np.asarray(incoming(trajectory.landscape.at(start)))) if about.effective else None
+    starts = _largest(np.asarray(incoming(trajectory.landscape.at(start)))) if effective else None
     # A stiff solver that the flow has ended with is compiled already.
     solver = trajectory.solver if trajectory.stats.get("reason") else None
-    kind = classify(point, scales=scales, starts=starts, solver=solver, thresholds=thresholds)
-    kind = unless_out_of_reach(trajectory, passage, about.neighbours, point, kind, thresholds=thresholds)
-    return point, unless_left(trajectory, passage, point, kind, thresholds=thresholds)
+    return point, classify(point, scales=scales, starts=starts, solver=solver, thresholds=thresholds)
+
+
+def _as_it_is(about: _About) -> tuple[EffectiveWidth, ...]:
+    """Effective widths for which no two units are taken for one, and only units that are zero for none."""
+    exact = dataclasses.replace(about.thresholds, unit_share=EPS, ray_angle=np.sqrt(EPS), copy_distance=EPS)
+    return effective_widths(about.trajectory.model_at_index(about.passage.index), thresholds=exact)
 
 
 def _closest_approach(about: _About, why: str) -> tuple[CriticalPoint, Kind]:

@@ -1,6 +1,6 @@
 """What a flow near a saddle to leading order is, for whoever integrates it."""
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from jaxtyping import Float
 from numpy import ndarray
@@ -8,6 +8,7 @@ from numpy import ndarray
 Vector = Float[ndarray, " n"]
 
 
+@runtime_checkable
 class ReducedFlow(Protocol):
     r"""An ODE $\dot y = f(t, y)$ that stands for the flow of θ near a saddle, to leading order in what grows there.
 

@@ -7,6 +7,8 @@ two critical points merge and vanish.
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from saddlescope.analysis import certificate, classify, critical_point, spectrum
 
 from separable import rotation, separable, well
@@ -43,7 +45,7 @@ def test_all_numbers_in_closed_form(seed):
     assert found.radius == pytest.approx((1 - np.sqrt(1 - 2 * h)) * gap / bound, rel=1e-9)
     assert (found.negative, found.positive) == (1, 2)
     assert found.exists and "a critical point within" in str(found)
-    assert "1 negative and 2 positive eigenvalues certain" in str(found)
+    assert "K estimated as" in str(found) and "estimated signs: 1 negative, 2 positive" in str(found)
 
 
 @pytest.mark.parametrize(("y", "distance"), [(0.7, 0.7), (-2.4, 0.4), (-0.1, None)])
@@ -106,7 +108,7 @@ def test_quadratic_losses_are_always_proven(seed):
 
 
 def test_no_probe_contradicts_the_truth():
-    """Random cubics at random points: a critical point lies within the radius, and has the signs that were certain."""
+    """Random cubics at random points: a critical point lies within the radius, and has the estimated signs."""
     random, proven = np.random.default_rng(0), 0
     for seed in range(25):
         curvatures, thirds = random.choice([-1, 1], 3) * random.uniform(0.5, 2, 3), random.uniform(-2, 2, 3)
@@ -125,6 +127,43 @@ def test_no_probe_contradicts_the_truth():
         true = np.sign(curvatures + thirds * nearest)
         assert (found.negative, found.positive) == (np.sum(true < 0), np.sum(true > 0))
     assert 5 < proven < 20
+
+
+NONZERO = st.floats(0.3, 3.0) | st.floats(-3.0, -0.3)
+
+
+# Curvature, third derivative and distance from the critical point, for each coordinate.
+ROW = st.tuples(NONZERO, NONZERO, st.floats(-0.2, 0.2))
+
+
+@given(st.tuples(ROW, ROW, ROW), st.sampled_from([None, 1, 2]))
+def test_the_radius_bounds_the_distance(rows, seed):
+    """Cubics, whose third derivatives are constant: with K exact the theorem holds, and wherever it does the radius is
+    no less than the distance to the critical point, whose eigenvalues have the signs."""
+    curvatures, thirds, y = np.array(rows).T
+    found = certified(separable(*map(cubic, curvatures, thirds), at=y, seed=seed))
+    assert found.lipschitz == pytest.approx(np.max(np.abs(thirds)), rel=1e-6)
+    slopes, at_point = curvatures * y + thirds * y**2 / 2, curvatures + thirds * y
+    h = np.max(np.abs(thirds)) * np.linalg.norm(slopes / at_point) / np.min(np.abs(at_point))
+    assert found.kantorovich == pytest.approx(h, rel=1e-5, abs=1e-12)
+    if not found.exists:
+        assert found.radius == np.inf and found.negative == found.positive == 0
+        return
+    others = -2 * curvatures / thirds
+    nearest = np.where(np.abs(y) < np.abs(y - others), 0.0, others)
+    assert np.linalg.norm(y - nearest) <= found.radius * (1 + 1e-5) + 1e-14
+    true = np.sign(curvatures + thirds * nearest)
+    assert found.negative <= np.sum(true < 0) and found.positive <= np.sum(true > 0)
+
+
+def test_what_rests_on_one_third_derivative_is_an_estimate():
+    """P = ay + y²/2 - κy⁴/24 at 0, where P‴ = 0: K is estimated as 0, and the zero of P′ lies beyond the radius |a|."""
+    a, kappa = 0.3, 4.0
+    found = certified(separable([0.0, a, 0.5, 0.0, -kappa / 24], seed=1))
+    assert found.exists and found.lipschitz == pytest.approx(0.0, abs=1e-12)
+    distance = min(abs(root.real) for root in np.roots([-kappa / 6, 0.0, 1.0, a]) if abs(root.imag) < 1e-12)
+    assert found.radius == pytest.approx(a) and distance > 1.05 * found.radius
+    assert "estimated" in found.summary
 
 
 def test_double_wells_around_every_critical_point():
@@ -147,7 +186,7 @@ def test_far_from_a_critical_point_nothing_is_proven():
         assert "numerical evidence only" in str(found)
 
 
-def test_signs_of_rounding_are_not_certain():
+def test_signs_of_rounding_are_not_established():
     """A singular quadratic, rotated: its third eigenvalue is rounding, which no threshold takes for zero here."""
     for seed in range(4):
         found = certified(separable([0, 0, -1.0], [0, 0, 1.0], [0.0], seed=seed), zero_threshold=0.0)

@@ -1,10 +1,19 @@
 """Kind, order, index and nullity are the same in any units and coordinates: laws over the family of known points."""
 
+import jax
+import jax.numpy as jnp
 import numpy as np
+import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from saddlescope.analysis import classify, critical_point
+from saddlescope.flows import Landscape, half_squared_error, simulate
+from saddlescope.flows.losses.declaration import declares
+from saddlescope.models import Dense, TwoLayer, linear, quadratic, tanh
+from saddlescope.models.units import scaled, with_units
 
+from architectures import MODELS, normal, problem
+from architectures import names as architectures
 from known_points.family import BASES
 from known_points.functions import FUNCTIONS, function_point
 from known_points.polynomials import polynomial, polynomial_point
@@ -22,9 +31,13 @@ constants = st.floats(-100, 100)
 seeds = st.integers(0, 10_000)
 
 
-def said(case) -> Truth:
-    kind = classify(critical_point(case.make()))
+def said_of(landscape) -> Truth:
+    kind = classify(critical_point(landscape))
     return Truth(kind.name, kind.order, kind.index, kind.nullity)
+
+
+def said(case) -> Truth:
+    return said_of(case.make())
 
 
 @law
@@ -75,3 +88,48 @@ def test_functions_that_are_no_polynomials(function, loss_unit, weight_unit, con
     assert said(
         function_point(terms, base, seed=seed, loss_unit=loss_unit, weight_unit=weight_unit, constant=constant)
     ) == (plain)
+
+
+# Compilation is what these tests cost: a strict, a non-smooth and a degenerate saddle are fast.
+COSTLY = set(MODELS) - {"linear", "relu-conv", "quadratic"}
+
+
+def rescaled(unit, constant):
+    """c (L + k), the constants as arrays, so that all are one program."""
+    c, k = jnp.asarray(unit), jnp.asarray(constant)
+    declared = declares(lower_bound=unit * constant, convex=True)
+    return declared(lambda model, data: c * (half_squared_error(model, data) + k))
+
+
+def saddle_of(name):
+    """The origin, where flows from small weights begin; the diagonal network's declares no zero."""
+    model, data = problem(name)
+    return scaled(model, 0.0), data
+
+
+@pytest.mark.parametrize("name", architectures(costly=COSTLY))
+def test_the_first_saddle_of_every_architecture(name):
+    model, data = saddle_of(name)
+    plain = said_of(Landscape(model, half_squared_error, data))
+    assert plain.name != "minimum"
+    for unit, constant in ((1e-12, 1.0), (1e-6, 0.0), (1e12, -1.0)):
+        assert said_of(Landscape(model, rescaled(unit, constant), data)) == plain, (unit, constant)
+
+
+@pytest.mark.parametrize("activation", [linear, tanh, quadratic], ids=lambda activation: activation.name)
+def test_a_saddle_between_two_transitions(activation):
+    """One unit at its best, the others dormant; in any order of the units, and in other units of the loss."""
+    x, y = np.asarray(normal(5, 12, 2)), np.asarray(normal(6, 12, 1))
+    dense = Dense(activation, inputs=2)
+    flow = simulate(
+        TwoLayer(dense, width=1, scale=0.1, key=jax.random.key(1)), half_squared_error, (x, y), t1=1e4, rtol=1e-9
+    )
+    narrow = critical_point(Landscape(flow.final_model, half_squared_error, (x, y))).model
+    kinds = []
+    for place, unit in ((0, 1.0), (2, 1.0), (1, 1e-9), (0, 1e9)):
+        u, v = (np.zeros((3, size)) for size in (2, 1))
+        u[place], v[place] = narrow.u[0], narrow.v[0]
+        wide = with_units(TwoLayer(dense, width=3, scale=0.0, key=jax.random.key(0)), u, v)
+        kinds.append(said_of(Landscape(wide, rescaled(unit, 0.0), (x, y))))
+    assert kinds[0].name == "strict saddle" or activation is not tanh
+    assert set(kinds) == {kinds[0]}

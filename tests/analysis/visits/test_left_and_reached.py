@@ -2,6 +2,8 @@
 
 import dataclasses
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from saddlescope.analysis import Thresholds, classify, critical_point, itinerary
@@ -9,7 +11,9 @@ from saddlescope.analysis.critical_points.kind import Kind
 from saddlescope.analysis.visits.left import departure_rate, unless_left
 from saddlescope.analysis.visits.passages import passages
 from saddlescope.analysis.visits.reached import unless_out_of_reach
-from saddlescope.flows import Landscape
+from saddlescope.flows import Landscape, half_squared_error, simulate
+from saddlescope.models import Dense, TwoLayer, relu
+from saddlescope.models.units import with_units
 
 from exact_flows import FAST, SLOW, leaving, recorded, two_wells
 from separable import Point, rotation, well
@@ -125,3 +129,18 @@ def test_a_flow_that_starts_at_its_critical_point_has_reached_it():
     flow = recorded(ts, ys, well(1.0))
     (visit,) = itinerary(flow)
     assert (visit.kind.name, visit.passage.dwell) == ("minimum", None)
+
+
+def test_close_units_are_not_taken_for_one_where_the_flow_has_converged_to_two():
+    """Two ReLU units 0.01 rad apart that fit their data: the network of width one has its minimum elsewhere."""
+    first, angle = np.array([1.0, 0.3]), 0.01
+    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    units, outputs = np.stack([first, turn @ first]), np.array([[1.0], [0.7]])
+    base = TwoLayer(Dense(relu, inputs=2), width=2, scale=1.0, key=jax.random.key(0))
+    x = jnp.asarray(np.random.default_rng(0).standard_normal((10, 2)))
+    data = x, jax.vmap(with_units(base, jnp.asarray(units), jnp.asarray(outputs)))(x)
+    begun = with_units(base, jnp.asarray(1.3 * units), jnp.asarray(0.8 * outputs))
+    flow = simulate(begun, half_squared_error, data, t1=200.0)
+    last = itinerary(flow)[-1]
+    assert last.kind.name == "minimum"
+    assert last.critical_point.distance < 1e-4 and last.critical_point.loss < 1e-20
