@@ -68,7 +68,8 @@ def _by_eigenvalues(known: Evidence, found: Spectrum, explained: NullSpace) -> _
     if known.spare_lowers and known.form is not None:
         order = known.form.order
         if order == 2:
-            return _Decision("strict saddle", 2, f"{known.added} at second order; no eigenvalue is negative to rounding")
+            reason = f"{known.added} at second order; no eigenvalue is negative beyond rounding"
+            return _Decision("strict saddle", 2, reason)
         return _Decision(
             "degenerate saddle", order, f"degenerate, order {order}: no negative eigenvalue, but {known.added}"
         )
