@@ -32,6 +32,8 @@ STRAIGHT = 0.65
 # They may lead this many times as far as the nearest critical point: of ten factors with random values the two
 # smallest, which are zero at the nearest critical point of their product, are together a tenth of all.
 BESIDE = 30.0
+# An eigenvalue is zero beside another one that is a hundred times as large.
+FLATTER = 1e-2
 # A gradient that has fallen to this share of that at the start has come to zero.
 SETTLED = 1e-10
 # Newton's steps end if the gradient has not decreased for so many of them: what is left is rounding.
@@ -80,9 +82,11 @@ def _size(landscape: Landscape | NarrowLandscape, theta: Float[np.ndarray, " n"]
 def _flatter(
     landscape: Landscape | NarrowLandscape, first: Float[np.ndarray, " n"], second: Float[np.ndarray, " n"]
 ) -> bool:
-    """Whether more eigenvalues of the Hessian are zero to rounding at the first point than at the second."""
+    """Whether more eigenvalues of the Hessian are zero, beside those of the second point, at the first point."""
     sizes = [np.abs(np.linalg.eigvalsh(landscape.hessian(point))) for point in (first, second)]
-    zero = len(first) * np.finfo(first.dtype).eps * max(float(np.max(values)) for values in sizes)
+    rounding = len(first) * np.finfo(first.dtype).eps * max(float(np.max(values)) for values in sizes)
+    smallest = float(np.min(sizes[1], where=sizes[1] > rounding, initial=np.inf))
+    zero = max(rounding, FLATTER * smallest) if np.isfinite(smallest) else rounding
     return bool(np.sum(sizes[0] <= zero) > np.sum(sizes[1] <= zero))
 
 

@@ -6,6 +6,7 @@ import numpy as np
 from jaxtyping import Float
 
 from ...flows import Landscape
+from ..curvature.rounding import perturbed
 from ..curvature.spectrum import Spectrum
 from ..thresholds import STANDARD, Thresholds
 from .null_space_form import ORDERS, NullSpaceForm, first_order
@@ -20,6 +21,9 @@ DISPLACEMENT = 1e-4
 # A second derivative of the form across a zero direction is zero if it is below this share of the form's largest value:
 # beside a direction in which a quartic vanishes, found to a hundredth, it is 12 times 1e-4.
 FLAT_SHARE = 1e-3
+# Distances at which a fall is looked for, as shares of that at which it outgrows the form: of the least the eighth power
+# is rounding of a loss of one, at the largest higher orders may outgrow it.
+DISTANCES = (0.01, 0.03, 0.1, 0.2, 0.4)
 
 
 class Beyond(NamedTuple):
@@ -75,10 +79,11 @@ def beyond_the_form(
     zeros, rises = _zero_directions(reduced, form), True
     falls: list[tuple[int, np.ndarray]] = []
     for c in zeros:
-        order, sign, isolated = _along(reduced, c, form, spectral, moved, thresholds)
-        if order is not None and (sign < 0 or order % 2):
+        order, coefficient, curve, isolated = _along(reduced, c, form, spectral, moved, thresholds)
+        falling = order is not None and (coefficient < 0 or order % 2)
+        if falling and _seen_to_fall(reduced, curve, form, order, coefficient, thresholds.rounding_safety):
             falls.append((order, c))
-        rises = rises and isolated and order is not None
+        rises = rises and isolated and order is not None and not falling
     if falls:
         order, c = min(falls, key=lambda fall: fall[0])
         reason = f"where F_{form.order} vanishes the loss falls at order {order}"
@@ -120,8 +125,8 @@ def _along(
     spectral: Spectrum,
     moved: float,
     thresholds: Thresholds,
-) -> tuple[int | None, float, bool]:
-    """Order and sign of the loss along the relaxed curve of a zero direction, and whether the direction is isolated."""
+) -> tuple[int | None, float, Float[np.ndarray, "q n"], bool]:
+    """Order and coefficient of the loss along a zero direction's curve, the curve, and whether the zero is isolated."""
     assert form.order is not None
     p, across = form.order, np.linalg.svd(c[None])[2][1:]
     second = np.array(
@@ -134,17 +139,41 @@ def _along(
     positive = values > FLAT_SHARE * max(abs(form.highest), abs(form.lowest))
     # In coefficients of the basis: the part of the null space in which the form has a second derivative.
     stiff, curvatures = across.T @ vectors[:, positive], values[positive]
-    coefficients = _relaxed(reduced, c, p, stiff, curvatures)
+    coefficients, curve = _relaxed(reduced, c, p, stiff, curvatures)
     noise = last_place(reduced)
     for copy in changed_copies(reduced, spectral, moved=moved):
-        noise = np.maximum(noise, np.abs(_relaxed(copy, c, p, stiff, curvatures) - coefficients))
+        noise = np.maximum(noise, np.abs(_relaxed(copy, c, p, stiff, curvatures)[0] - coefficients))
     known = int(np.argmin([*np.isfinite(coefficients + noise), False]))
-    # Up to the form's own order the loss vanishes along a zero direction, as well as that is known.
-    beyond = np.arange(known) >= p
-    sizes, noise = np.abs(coefficients[:known]) * beyond, thresholds.rounding_safety * noise[:known] * beyond
-    order = first_order(sizes, noise, thresholds.centred)
-    sign = 0.0 if order is None else float(np.sign(coefficients[order - 1]))
-    return order, sign, bool(np.all(positive))
+    sizes, rounding = np.abs(coefficients[:known]), thresholds.rounding_safety * noise[:known]
+    # A direction that is not quite a zero of the form shows as a point does that is not quite critical.
+    order = first_order(sizes, rounding, thresholds.centred, lowest=p + 1)
+    return order, 0.0 if order is None else float(coefficients[order - 1]), curve, bool(np.all(positive))
+
+
+def _seen_to_fall(
+    reduced: Reduction,
+    curve: Float[np.ndarray, "q n"],
+    form: NullSpaceForm,
+    order: int,
+    coefficient: float,
+    safety: float,
+) -> bool:
+    """Whether the loss falls along a curve at some finite distance by as much as its lowest order says."""
+    landscape, theta = reduced.landscape, reduced.theta
+    start = float(landscape.value(theta))
+    # Beyond this distance along the curve the term is larger than the form across it.
+    assert form.order is not None
+    length = (max(abs(form.highest), abs(form.lowest)) / abs(coefficient)) ** (1 / (order - form.order))
+    changes = [float(copy.value(point)) - start for copy, point in perturbed(landscape, theta)]
+    noise = safety * float(np.max(np.abs(changes)))
+    for share in DISTANCES:
+        s = -np.sign(coefficient) * share * length
+        powers = s ** np.arange(1, len(curve) + 1)
+        fall = float(landscape.value(theta + powers @ curve)) - start
+        expected = -abs(coefficient) * abs(s) ** order
+        if fall < -noise and 2 * expected <= fall <= expected / 2:
+            return True
+    return False
 
 
 def _relaxed(
@@ -153,7 +182,7 @@ def _relaxed(
     p: int,
     stiff: Float[np.ndarray, "k m"],
     curvatures: Float[np.ndarray, " m"],
-) -> Float[np.ndarray, " P"]:
+) -> tuple[Float[np.ndarray, " P"], Float[np.ndarray, "q n"]]:
     r"""The coefficients of the loss along $s d + s^2 (a_2 + w_2) + \dots$, both relaxed, order by order.
 
     $w_j$ answers to the gradient of order $p + j - 2$, as the form's second derivative is of order $p - 2$ in s.
@@ -166,7 +195,7 @@ def _relaxed(
         curvatures: these second derivatives.
 
     Returns:
-        The coefficients.
+        The coefficients, and the curve.
     """
     highest, d, stiff = reduced.highest, reduced.basis @ c, reduced.basis @ stiff
     curve = np.zeros((highest - 1, d.size))
@@ -184,4 +213,4 @@ def _relaxed(
         sum(k * float(series[q - k] @ curve[k - 1]) for k in range(1, min(q, highest - 1) + 1))
         for q in range(1, highest + 1)
     ]
-    return np.array(rates) / np.arange(1, highest + 1)
+    return np.array(rates) / np.arange(1, highest + 1), curve
