@@ -21,8 +21,8 @@ DISPLACEMENT = 1e-4
 # A second derivative of the form across a zero direction is zero if it is below this share of the form's largest value:
 # beside a direction in which a quartic vanishes, found to a hundredth, it is 12 times 1e-4.
 FLAT_SHARE = 1e-3
-# Distances at which a fall is looked for, as shares of that at which it outgrows the form: of the least the eighth power
-# is rounding of a loss of one, at the largest higher orders may outgrow it.
+# Distances at which a fall is looked for, as shares of that at which it outgrows the form: the eighth power of the
+# least is rounding of a loss of one, at the largest higher orders may outgrow it.
 DISTANCES = (0.01, 0.03, 0.1, 0.2, 0.4)
 
 
@@ -80,10 +80,12 @@ def beyond_the_form(
     falls: list[tuple[int, np.ndarray]] = []
     for c in zeros:
         order, coefficient, curve, isolated = _along(reduced, c, form, spectral, moved, thresholds)
-        falling = order is not None and (coefficient < 0 or order % 2)
-        if falling and _seen_to_fall(reduced, curve, form, order, coefficient, thresholds.rounding_safety):
+        if order is None or not (coefficient < 0 or order % 2):
+            rises = rises and isolated and order is not None
+            continue
+        rises = False
+        if _seen_to_fall(reduced, curve, form, order, coefficient, thresholds.rounding_safety):
             falls.append((order, c))
-        rises = rises and isolated and order is not None and not falling
     if falls:
         order, c = min(falls, key=lambda fall: fall[0])
         reason = f"where F_{form.order} vanishes the loss falls at order {order}"
