@@ -14,6 +14,8 @@ from .spectrum import Spectrum, hessian
 STEPS = 4.0
 # Eigenvalues examined, the smallest: what is uncertain is small.
 EXAMINED = 100
+# Curvatures below this share of the largest can be due to the point's not being the critical one.
+SMALL = 1e-4
 # A step that changes an eigenvalue by more than this factor has nothing to do with the distance from a critical point:
 # it is rounding over rounding, as along orbits of symmetries.
 WILD = 1e3
@@ -45,7 +47,8 @@ def critical_spectrum(
     safety, sizes = thresholds.rounding_safety, np.abs(values)
     slopes = vectors.T @ landscape.gradient(theta)
     errors = gradient_noise(landscape, theta, values, vectors, moved=moved) @ vectors
-    steps = np.where(slopes < 0, -1.0, 1.0) * (np.abs(slopes) + safety * np.max(np.abs(errors), axis=0))
+    errors = np.maximum(np.max(np.abs(errors), axis=0), _second_differences(landscape, theta, values, vectors, moved))
+    steps = np.where(slopes < 0, -1.0, 1.0) * (np.abs(slopes) + safety * errors)
     zero = safety * hessian_noise(landscape, theta, values, vectors, moved=moved)
     while np.any(open_signs := sizes > zero):
         step = vectors[:, open_signs] @ (steps[open_signs] / values[open_signs])
@@ -58,6 +61,38 @@ def critical_spectrum(
         zero = max(zero, float(np.max(sizes[examined], where=changes >= thresholds.sign_certain, initial=0.0)))
         break
     return Spectrum(eigenvalues=values, eigenvectors=vectors, zero_threshold=zero)
+
+
+def _second_differences(
+    landscape: Landscape,
+    theta: Float[np.ndarray, " n"],
+    values: Float[np.ndarray, " n"],
+    vectors: Float[np.ndarray, "n n"],
+    moved: float,
+) -> Float[np.ndarray, " n"]:
+    """Rounding that hides in a gradient that does not change at all, as of cos x − 1 below x = 1e-8.
+
+    Second differences of the gradient's components along the directions of small curvature, each over a distance at
+    which what is smooth in them is as small as rounding.
+
+    Args:
+        landscape: the loss.
+        theta: the critical point.
+        values: eigenvalues of the Hessian.
+        vectors: its eigenvectors, as columns.
+        moved: as of `critical_spectrum`.
+
+    Returns:
+        Their sizes; zero for directions of larger curvature.
+    """
+    distance = float(np.sqrt(np.finfo(theta.dtype).eps)) * max(float(np.linalg.norm(theta)), moved)
+    differences, sizes = np.zeros(len(values)), np.abs(values)
+    small = np.flatnonzero(sizes <= SMALL * np.max(sizes, initial=0.0))
+    gradient = landscape.gradient(theta)
+    for k in small[np.argsort(sizes[small])[:EXAMINED]] if distance > 0 else ():
+        beside = [landscape.gradient(theta + side * distance * vectors[:, k]) for side in (1, -1)]
+        differences[k] = abs(float(vectors[:, k] @ (beside[0] + beside[1] - 2 * gradient))) / 2
+    return differences
 
 
 def _changes(
