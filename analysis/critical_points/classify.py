@@ -10,7 +10,6 @@ from jaxtyping import Float
 
 from ...flows import flatten, unflatten
 from ...models.units import units_of
-from ..curvature.rounding import perturbed
 from ..curvature.scales import Scales
 from ..curvature.spectrum import DENSE_HESSIAN_LIMIT
 from ..embeddings.embedded_curvature import EmbeddedSpectrum, embedded_spectrum
@@ -19,6 +18,7 @@ from ..embeddings.narrow_landscape import spare_units
 from ..leading_order.added_unit import AddedUnitForm
 from ..leading_order.sphere import STARTS, normal_vectors
 from ..leading_order.unit_effect import unit_effect
+from ..rounding import perturbed
 from ..threads import in_one_thread
 from ..thresholds import STANDARD, Thresholds
 from .classify_by_hessian import classify_by_hessian

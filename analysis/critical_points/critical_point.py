@@ -168,7 +168,9 @@ def _narrow_candidates(narrow: NarrowLandscape, thresholds: Thresholds) -> Itera
         yield nearest
         return
     values = np.linalg.eigvalsh(narrow.hessian(nearest))
-    near = np.linalg.norm(nearest - theta) <= thresholds.near * np.linalg.norm(theta)
+    distance = np.linalg.norm(nearest - theta)
+    # Beside the zero network the weights are no scale: they are the distance from it.
+    near = distance <= thresholds.near * np.linalg.norm(theta) or np.linalg.norm(nearest) <= SAME * distance
     if near or values[0] >= -thresholds.narrow_curvature * np.max(np.abs(values)):
         yield nearest
     yield solve_gradient(narrow, descend_to_critical_point(narrow, theta))

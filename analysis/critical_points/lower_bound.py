@@ -11,7 +11,7 @@ from ...flows import Landscape, SquaredError, statistics_loss
 from ...flows.losses.declaration import lower_bound_of
 from ...flows.losses.statistics import SufficientStatistics, features_on, from_sample
 from ...models.features import features_of
-from ..curvature.rounding import perturbed
+from ..rounding import perturbed
 from ..thresholds import Thresholds
 
 # A loss below its bound by more than this share of its size is no error of rounding, also where terms cancel as in

@@ -5,9 +5,9 @@ import scipy
 from jaxtyping import Float, Int
 
 from ...flows import Landscape
-from ..curvature.rounding import gradient_changes
 from ..curvature.spectrum import DENSE_HESSIAN_LIMIT
 from ..embeddings.narrow_landscape import NarrowLandscape
+from ..rounding import gradient_changes
 from ..thresholds import STANDARD
 
 # Eigenvalues below this share of the largest are taken for zero: the square root of what double precision resolves.

@@ -4,8 +4,8 @@ import numpy as np
 from jaxtyping import Float
 
 from ...flows import Landscape
+from ..rounding import gradient_noise, hessian_noise
 from ..thresholds import STANDARD, Thresholds
-from .rounding import gradient_noise, hessian_noise
 from .spectrum import Spectrum, hessian
 
 # The point moves by this multiple of Newton's step: at a distance δ from a degenerate point of order p Newton's step is

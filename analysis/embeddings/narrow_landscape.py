@@ -10,8 +10,8 @@ from jaxtyping import Float, Int
 from ...flows import Landscape, flatten, unflatten
 from ...models import UnitLaw, incoming, outgoing
 from ...models.units import declared_units, layers_of, map_units, units_matrix, width
-from ..curvature.rounding import perturbed
 from ..curvature.spectrum import DENSE_HESSIAN_LIMIT
+from ..rounding import perturbed
 from .embedding import Embedding, LayeredEmbedding, LayerMap
 
 

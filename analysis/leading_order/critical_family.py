@@ -8,8 +8,8 @@ from jaxtyping import Float
 
 from ...flows import Landscape
 from ...flows.landscapes.taylor import ORDER, gradient_series
-from ..curvature.rounding import hessian_noise, perturbed
 from ..curvature.spectrum import Spectrum, hessian
+from ..rounding import hessian_noise, perturbed
 from ..thresholds import EPS, STANDARD, Thresholds
 from .sphere import normal_vectors
 

@@ -13,6 +13,8 @@ from .sphere import STARTS, minimum_on_sphere, normal_vectors
 
 # Random directions that distinguish a form that vanishes from one that does not.
 PROBES = 8
+# Directions, the best of the probes and their opposites, from which extreme values are searched.
+IMPROVED = 4
 # Orders to which forms are examined, one less than are computed: the first program is compiled in a second or two, the
 # second, if the first leaves the question open, in several.
 ORDERS = (6, 12)
@@ -210,8 +212,12 @@ def _extremes(
     if not search or probes.shape[1] == 1:
         return lowest, where, highest
     starts, scale = normal_vectors(STARTS, probes.shape[1]), float(np.max(np.abs(values)))
+    if lowest < 0:
+        # That the form falls is known: the best of the probes lead to its steepest descent. That it never falls takes
+        # a search from everywhere.
+        starts = both[np.argsort(signed)[:IMPROVED]]
 
-    def extreme(sign: float) -> tuple[float, np.ndarray]:
+    def extreme(sign: float, starts: np.ndarray) -> tuple[float, np.ndarray]:
         def objective(c: np.ndarray) -> tuple[float, np.ndarray]:
             value, slope = reduced.form(c, order)
             return sign * value / scale, sign * slope / scale
@@ -219,6 +225,6 @@ def _extremes(
         value, best = minimum_on_sphere(objective, starts, gradient_tolerance=1e-10)
         return sign * scale * value, best
 
-    lowest, where = extreme(1.0)
+    lowest, where = extreme(1.0, starts)
     # Forms of odd order change sign with the direction.
-    return lowest, where, -lowest if order % 2 else extreme(-1.0)[0]
+    return lowest, where, -lowest if order % 2 else extreme(-1.0, both[np.argsort(-signed)[:IMPROVED]])[0]

@@ -9,8 +9,8 @@ from jaxtyping import Float
 
 from ...flows import Landscape
 from ...flows.landscapes.taylor import gradient_series
-from ..curvature.rounding import perturbed
 from ..curvature.spectrum import Spectrum
+from ..rounding import perturbed
 
 # Directions in which errors of rounding are measured.
 MEASURED = 3

@@ -6,8 +6,8 @@ import numpy as np
 from jaxtyping import Float
 
 from ...flows import Landscape
-from ..curvature.rounding import perturbed
 from ..curvature.spectrum import Spectrum
+from ..rounding import perturbed
 from ..thresholds import STANDARD, Thresholds
 from .null_space_form import ORDERS, NullSpaceForm, first_order
 from .reduction import Reduction, changed_copies, last_place, reduction

@@ -137,7 +137,7 @@ def escape(
 def _growth(trajectory: Trajectory, thetas: Float[np.ndarray, "T n"], point: CriticalPoint, kind: Kind) -> _Growth:
     """The growing amplitude as the flow leaves, by the kind of the saddle."""
     form, embedding = kind.added_unit_form, point.embedding
-    if kind.name == "strict saddle" and kind.spectrum is not None:
+    if kind.name == "strict saddle" and kind.spectrum is not None and kind.spectrum.index:
         return _from_eigenspace(thetas, point, kind.spectrum)
     if isinstance(embedding, LayeredEmbedding):
         along = form or kind.null_space_form

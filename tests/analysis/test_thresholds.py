@@ -119,15 +119,18 @@ def test_a_form_counts_as_zero_below_its_threshold():
     assert classify(point, thresholds=Thresholds(rounding_safety=1e20)).name != "non-smooth saddle"
 
 
+def wells(model, data):
+    """A double well of the incoming weight, and a parabola of the outgoing one."""
+    return (model.u[0, 0] ** 2 - 1) ** 2 / 4 + (model.v[0, 0] - 1) ** 2 / 2
+
+
 @pytest.mark.parametrize(("name", "absurd"), [("near", 2.0), ("narrow_curvature", 1e9)])
 def test_a_saddle_of_the_narrow_network_is_taken_only_nearby(name, absurd):
-    """From a small unit descent leads to the minimum of loss 0; the next zero of the gradient is the origin."""
-    x = np.array([[1.0], [-1.0]])
-    landscape = Landscape(
-        TwoLayer(Dense(linear, inputs=1), width=1, scale=0.05, key=jax.random.key(0)), half_squared_error, (x, x)
-    )
+    """From aside of the ridge descent leads to a minimum of loss 0; the next zero of the gradient is on the ridge."""
+    model = TwoLayer(Dense(linear, inputs=1), width=1, scale=1.0, key=jax.random.key(0))
+    landscape = Landscape(with_units(model, np.array([[0.3]]), np.array([[1.0]])), wells, ())
     assert critical_point(landscape).loss == pytest.approx(0.0, abs=1e-12)
-    assert critical_point(landscape, thresholds=Thresholds(**{name: absurd})).loss == pytest.approx(0.5)
+    assert critical_point(landscape, thresholds=Thresholds(**{name: absurd})).loss == pytest.approx(0.25)
 
 
 def test_dwell_times_and_rates_follow_their_thresholds(flow):

@@ -38,7 +38,7 @@ def no_flow(monkeypatch):
 
 @pytest.mark.parametrize(
     ("settings", "kind"),
-    [("relu --width 1 --t1 10", "minimum"), ("quadratic --scale 0 --t1 5 --width 3", "degenerate saddle")],
+    [("relu --width 1 --t1 10", "undetermined"), ("quadratic --scale 0 --t1 5 --width 3", "degenerate saddle")],
 )
 def test_a_flow_that_starts_at_a_critical_point_has_an_answer(tmp_path, capsys, settings, kind):
     assert main(["run", *settings.split(), "--out", str(tmp_path)]) == 0

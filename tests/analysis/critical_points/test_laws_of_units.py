@@ -40,30 +40,35 @@ def said(case) -> Truth:
     return said_of(case.make())
 
 
+@pytest.mark.slow
 @law
 @given(bases, loss_units)
 def test_the_unit_of_the_loss(base, unit):
     assert said(polynomial_point(base, size=SIZE, loss_unit=unit)) == said(polynomial_point(base, size=SIZE))
 
 
+@pytest.mark.slow
 @law
 @given(bases, weight_units)
 def test_the_unit_of_the_weights(base, unit):
     assert said(polynomial_point(base, size=SIZE, weight_unit=unit)) == said(polynomial_point(base, size=SIZE))
 
 
+@pytest.mark.slow
 @law
 @given(bases, constants)
 def test_a_constant(base, constant):
     assert said(polynomial_point(base, size=SIZE, constant=constant)) == said(polynomial_point(base, size=SIZE))
 
 
+@pytest.mark.slow
 @law
 @given(bases, seeds.map(lambda seed: 2 * seed))
 def test_rotations_and_another_origin(base, seed):
     assert said(polynomial_point(base, size=SIZE, seed=seed)) == said(polynomial_point(base, size=SIZE))
 
 
+@pytest.mark.slow
 @law
 @given(bases, st.permutations(range(SIZE)), st.lists(st.sampled_from([-1.0, 1.0]), min_size=SIZE, max_size=SIZE))
 def test_permutations_and_reflections(base, order, signs):
@@ -80,6 +85,7 @@ def test_all_at_once(base, loss_unit, weight_unit, constant, seed):
     assert said(polynomial_point(base, size=SIZE, seed=seed, **units)) == said(polynomial_point(base, size=SIZE))
 
 
+@pytest.mark.slow
 @law
 @given(st.sampled_from(FUNCTIONS), loss_units, weight_units, constants, seeds)
 def test_functions_that_are_no_polynomials(function, loss_unit, weight_unit, constant, seed):

@@ -9,7 +9,7 @@ import jax
 import numpy as np
 from jaxtyping import Float
 
-from ...flows import Landscape
+from ..flows import Landscape
 
 # Changed copies of a landscape. Of four independent normal errors the largest is a good measure of their size, within a
 # factor of three in all but one case in a thousand; `Thresholds.rounding_safety` leaves ten.
