@@ -24,6 +24,9 @@ SAME = 1e-7
 # A critical point explains a start if it lies no farther away than so many Newton steps, or its loss differs by no more
 # than so many times what a step changes: a point of order p lies p − 1 steps away.
 EXPLAINED = 10.0
+# The weights are the distance from the zero network, or from one of which only some null directions are left, if
+# at least half of them is.
+ALL_OF_IT = 0.5
 # Networks of more parameters are not examined for it: it takes a Hessian and its decomposition at each visit.
 WHOLE_LIMIT = 1000
 
@@ -104,8 +107,7 @@ def _candidates(
         yield _as_it_stands(landscape, solve_gradient(landscape, descended), thresholds)
         return
     model = landscape.at(start)
-    effective = effective_widths(model, thresholds=thresholds) if effective is None else effective
-    embedding = reduce_layers(model, effective)
+    embedding = reduce_layers(model, _clear_widths(model, thresholds) if effective is None else effective)
     for number, point in enumerate(_narrow_candidates(narrow_landscape(landscape, embedding), thresholds)):
         solved = eqx.tree_at(lambda e: e.narrow, embedding, unflatten(embedding.narrow, point))
         wide = flatten(solved.wide())
@@ -114,13 +116,23 @@ def _candidates(
         yield _Candidate(wide, solved, point.size)
 
 
+def _clear_widths(model: Any, thresholds: Thresholds) -> tuple[EffectiveWidth, ...]:
+    """Effective widths if all are clear; else those for which units count as one only if they are equal."""
+    found = effective_widths(model, thresholds=thresholds)
+    return found if all(each.clear for each in found) else _exact_widths(model, thresholds)
+
+
+def _exact_widths(model: Any, thresholds: Thresholds) -> tuple[EffectiveWidth, ...]:
+    exact = dataclasses.replace(thresholds, unit_share=SAME**2, ray_angle=SAME, copy_distance=SAME)
+    return effective_widths(model, thresholds=exact)
+
+
 def _as_it_stands(landscape: Landscape, theta: Float[np.ndarray, " n"], thresholds: Thresholds) -> _Candidate:
     """A point that is not moved: of its units only those count as one that are equal."""
     if not layers_of(landscape.model):
         return _Candidate(theta, None, theta.size)
-    exact = dataclasses.replace(thresholds, unit_share=SAME**2, ray_angle=SAME, copy_distance=SAME)
     model = landscape.at(theta)
-    return _Candidate(theta, reduce_layers(model, effective_widths(model, thresholds=exact)), theta.size)
+    return _Candidate(theta, reduce_layers(model, _exact_widths(model, thresholds)), theta.size)
 
 
 def _explains(
@@ -168,9 +180,9 @@ def _narrow_candidates(narrow: NarrowLandscape, thresholds: Thresholds) -> Itera
         yield nearest
         return
     values = np.linalg.eigvalsh(narrow.hessian(nearest))
-    distance = np.linalg.norm(nearest - theta)
+    distance, size = np.linalg.norm(nearest - theta), np.linalg.norm(theta)
     # Beside the zero network the weights are no scale: they are the distance from it.
-    near = distance <= thresholds.near * np.linalg.norm(theta) or np.linalg.norm(nearest) <= SAME * distance
+    near = distance <= thresholds.near * size or ALL_OF_IT * size <= distance <= size
     if near or values[0] >= -thresholds.narrow_curvature * np.max(np.abs(values)):
         yield nearest
     yield solve_gradient(narrow, descend_to_critical_point(narrow, theta))

@@ -32,6 +32,8 @@ STRAIGHT = 0.65
 # They may lead this many times as far as the nearest critical point: of ten factors with random values the two
 # smallest, which are zero at the nearest critical point of their product, are together a tenth of all.
 BESIDE = 30.0
+# A critical point at less than half the distance is taken instead of another one.
+MUCH_NEARER = 0.5
 # An eigenvalue is zero beside another one that is a hundred times as large.
 FLATTER = 1e-2
 # A gradient that has fallen to this share of that at the start has come to zero.
@@ -48,7 +50,8 @@ def solve_gradient(landscape: Landscape | NarrowLandscape, theta: Float[np.ndarr
     Levenberg–Marquardt on ∇L, then Newton steps with the pseudo-inverse of the Hessian; whichever of start and results
     has the smallest gradient is taken, so that a failure shows in the gradient. A degenerate point may lie on a set of
     less degenerate ones, which the damped steps meet first; where the loss about it is homogeneous, Newton's steps lead
-    straight to it, and if they do and more eigenvalues are zero there, it is returned.
+    straight to it, and if they do and more eigenvalues are zero there, it is returned. It is returned as well if the
+    damped steps have led much farther away.
 
     Args:
         landscape: of the network or of its narrow equivalent.
@@ -69,8 +72,10 @@ def solve_gradient(landscape: Landscape | NarrowLandscape, theta: Float[np.ndarr
     settled = _size(landscape, end) <= max(least, SETTLED * norms[0]) or is_critical(landscape, end)
     distance = np.linalg.norm(end - theta)
     straight = settled and distance >= STRAIGHT * travelled
-    beside = distance <= BESIDE * np.linalg.norm(nearest - theta)
-    return end if straight and beside and _flatter(landscape, end, nearest) else nearest
+    other = np.linalg.norm(nearest - theta)
+    if settled and distance <= MUCH_NEARER * other:
+        return end
+    return end if straight and distance <= BESIDE * other and _flatter(landscape, end, nearest) else nearest
 
 
 def _size(landscape: Landscape | NarrowLandscape, theta: Float[np.ndarray, " n"]) -> float:

@@ -51,7 +51,6 @@ def silent_targets() -> list[KnownPoint]:
     curves = {"open": True, "orders": (4,)}
     return [
         *both("tanh at zero, Hermite 3", origin(tanh), cubic, degenerate(4, 6), fourth),
-        *both("tanh at zero, Hermite 3", origin(tanh), cubic, degenerate(4, 6), fourth, distance=1e-3),
         *both("tanh at zero, Hermite 5", origin(tanh), quintic, degenerate(6, 6), sixth, **curves),
         *both("linear at zero, Hermite 3", origin(linear), cubic, minimum(6), "zero is the best linear map"),
     ]
