@@ -12,6 +12,9 @@ from ..numerical_rank import DERIVATIVE_TOLERANCE, numerical_rank
 from ..symmetries.symmetry import explaining_directions
 from ..thresholds import STANDARD
 
+# Newton's method beside a point of order ten ends at a ten-thousandth of the distance that it has moved.
+ORBIT_SHARE = 1e-3
+
 
 class NullSpace(eqx.Module):
     r"""The null space of a Hessian, explained.
@@ -58,6 +61,7 @@ def null_space(
     data: Any,
     embedding: Embedding | None = None,
     *,
+    moved: float = 0.0,
     inside: float = STANDARD.inside_null_space,
 ) -> NullSpace:
     """Explains the null space of the Hessian at a critical point.
@@ -70,6 +74,8 @@ def null_space(
         model: the network there.
         data: a pair (x, y) with generic inputs, or statistics.
         embedding: by which the point comes from a narrow network, if it does.
+        moved: the distance by which a search moved to the point; orbits that are much shorter may have no length at the
+            critical point itself, as at the origin, and explain nothing.
         inside: a direction lies in the null space if all of it except this share does; see `Thresholds`.
 
     Returns:
@@ -78,7 +84,8 @@ def null_space(
     basis = spectrum.null_space
     symmetry, family = explaining_directions(model, data, embedding)
     searched, symmetry = symmetry is not None, np.zeros((0, len(basis))) if symmetry is None else symmetry
-    coordinates = [_inside(rows, basis, inside) for rows in (symmetry, family)]
+    least = ORBIT_SHARE * moved
+    coordinates = [_inside(rows, basis, inside, least) for rows in (symmetry, family)]
     first = _rank(coordinates[0], inside)
     both = np.vstack(coordinates)
     vectors = np.linalg.eigh(both.T @ both).eigenvectors if len(both) else np.eye(basis.shape[1])
@@ -90,11 +97,11 @@ def null_space(
 
 
 def _inside(
-    rows: Float[np.ndarray, "k n"], basis: Float[np.ndarray, "n nullity"], inside: float
+    rows: Float[np.ndarray, "k n"], basis: Float[np.ndarray, "n nullity"], inside: float, least: float
 ) -> Float[np.ndarray, "m nullity"]:
     """Coordinates, in the null space, of the directions that lie in it."""
     norms = np.linalg.norm(rows, axis=1)
-    rows = rows[norms > DERIVATIVE_TOLERANCE * np.max(norms, initial=0.0)]
+    rows = rows[norms > max(DERIVATIVE_TOLERANCE * float(np.max(norms, initial=0.0)), least)]
     rows = rows / np.linalg.norm(rows, axis=1, keepdims=True)
     coordinates = rows @ basis
     return coordinates[np.linalg.norm(rows - coordinates @ basis.T, axis=1) < inside]

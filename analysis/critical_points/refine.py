@@ -30,8 +30,8 @@ ASTRAY = 10.0
 # curvature are left in one step, at a right angle to the rest of the path, and coordinates may be bent.
 STRAIGHT = 0.65
 # They may lead this many times as far as the nearest critical point: of ten factors with random values the two
-# smallest, which are zero at the nearest critical point of their product, are together a tenth of all.
-BESIDE = 30.0
+# smallest, which are zero at the nearest critical point of their product, are together a tenth or a hundredth of all.
+BESIDE = 100.0
 # A critical point at less than half the distance is taken instead of another one.
 MUCH_NEARER = 0.5
 # An eigenvalue is zero beside another one that is a hundred times as large.

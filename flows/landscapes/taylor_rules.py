@@ -28,7 +28,7 @@ LINEAR = frozenset(
 )
 CALLS = frozenset("jit pjit closed_call core_call checkpoint remat2 custom_jvp_call custom_vjp_call".split())
 # Arithmetic of numbers that are known when the program is traced: of exponents.
-KNOWN = {"add": np.add, "sub": np.subtract, "mul": np.multiply, "neg": np.negative}
+KNOWN: dict[str, Callable[..., Any]] = {"add": np.add, "sub": np.subtract, "mul": np.multiply, "neg": np.negative}
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """Kind, order, index and nullity are the same in any units and coordinates: laws over the family of known points."""
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,7 +11,7 @@ from saddlescope.analysis import classify, critical_point
 from saddlescope.flows import Landscape, half_squared_error, simulate
 from saddlescope.flows.losses.declaration import declares
 from saddlescope.models import Dense, TwoLayer, linear, quadratic, tanh
-from saddlescope.models.units import scaled, with_units
+from saddlescope.models.units import with_units
 
 from architectures import MODELS, normal, problem
 from architectures import names as architectures
@@ -108,9 +109,9 @@ def rescaled(unit, constant):
 
 
 def saddle_of(name):
-    """The origin, where flows from small weights begin; the diagonal network's declares no zero."""
+    """The origin, where flows from small weights begin."""
     model, data = problem(name)
-    return scaled(model, 0.0), data
+    return jax.tree.map(lambda leaf: 0 * leaf if eqx.is_inexact_array(leaf) else leaf, model), data
 
 
 @pytest.mark.parametrize("name", architectures(costly=COSTLY))
