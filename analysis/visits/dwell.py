@@ -84,8 +84,8 @@ def _time_to(landscape: Landscape, flow: ReducedFlow, level: float) -> Dwell | N
         length, y, velocity = step.length, step.end, step.end_velocity
         arrived = flow.loss(step.t + length, y) <= level
         if arrived:
-            length = _crossing(flow, step, level)
-            y = step.after(length)
+            share = _crossing(flow, step, level)
+            length, y = share * length, step.at(share)
             velocity = flow.velocity(step.t + length, y)
         end = step.t + length
         before, rate = rate, _lag_rate(landscape, flow, end, y, velocity)
@@ -101,14 +101,14 @@ def _time_to(landscape: Landscape, flow: ReducedFlow, level: float) -> Dwell | N
 
 
 def _crossing(flow: ReducedFlow, step: Step, level: float) -> float:
-    """The length after which, within a step, the loss falls to a level."""
+    """The share of a step after which the loss falls to a level."""
 
-    def excess(lengths: Float[np.ndarray, " k"]) -> Float[np.ndarray, " k"]:
-        return np.array([flow.loss(step.t + length, step.after(length)) - level for length in lengths])
+    def excess(shares: Float[np.ndarray, " k"]) -> Float[np.ndarray, " k"]:
+        return np.array([flow.loss(step.t + share * step.length, step.at(share)) - level for share in shares])
 
-    polynomial = np.polynomial.Chebyshev.interpolate(excess, DEGREE, domain=[0.0, step.length])
-    roots = [float(root.real) for root in polynomial.roots() if np.isreal(root) and 0 <= root.real <= step.length]
-    return min(roots, default=step.length)
+    polynomial = np.polynomial.Chebyshev.interpolate(excess, DEGREE, domain=[0.0, 1.0])
+    roots = [float(root.real) for root in polynomial.roots() if np.isreal(root) and 0 <= root.real <= 1]
+    return min(roots, default=1.0)
 
 
 def _steps(flow: ReducedFlow) -> Iterator[Step]:

@@ -18,14 +18,20 @@ def exact(t, y0):
     return y0 * np.exp(RATES * t) + np.sin(t)
 
 
-def test_fifth_order():
-    """Halving a step divides its error by 2⁶."""
+def first_step(length):
     y0 = np.array([1.0, -2.0])
-    step = next(explicit_steps(growth, y0, scale=np.ones(2), rtol=1.0, first=0.2))
-    errors = [np.linalg.norm(step.after(length) - exact(length, y0)) for length in (0.2, 0.1)]
-    assert np.log2(errors[0] / errors[1]) == pytest.approx(6, abs=0.15)
-    assert np.allclose(step.end, step.after(0.2), rtol=0, atol=0)
-    assert np.allclose(step.end_velocity, growth(0.2, step.end), rtol=1e-14)
+    step = next(explicit_steps(growth, y0, scale=np.ones(2), rtol=1.0, first=length))
+    assert step.length == length
+    errors = [step.at(share) - exact(share * length, y0) for share in (0.3, 0.7, 1.0)]
+    return step, np.linalg.norm(errors, axis=1)
+
+
+def test_fifth_order_and_within_a_step_fourth():
+    """A step half as long has an error 2⁶ times as small at its end, and 2⁵ times within."""
+    (step, errors), (_, smaller) = first_step(0.1), first_step(0.05)
+    assert np.log2(errors / smaller) == pytest.approx([5, 5, 6], abs=0.15)
+    assert np.allclose(step.at(1.0), step.end, rtol=1e-14, atol=0)
+    assert np.allclose(step.end_velocity, growth(0.1, step.end), rtol=1e-14)
 
 
 @pytest.mark.parametrize("unit", [1e-12, 1.0, 1e12])
