@@ -17,6 +17,7 @@ from ..embeddings.reduction import reduce_layers
 from ..embeddings.width import EffectiveWidth, effective_widths
 from ..threads import in_one_thread
 from ..thresholds import STANDARD, Thresholds
+from .nearest_member import nearest_member
 from .refine import RANK, descend_to_critical_point, is_critical, solve_gradient
 
 # Units that are equal, parallel or zero to half the digits are so at a critical point that is taken as it stands.
@@ -172,20 +173,20 @@ def _narrow_candidates(narrow: NarrowLandscape, thresholds: Thresholds) -> Itera
 
     Yields:
         The zero of the gradient next to it, if that is a minimum of the narrow network or very near; then the zero next
-        to the end of a descent; then the first one, of whatever kind it is.
+        to the end of a descent; then the first one, of whatever kind it is. Each is the nearest of its family.
     """
     theta = narrow.theta
-    nearest = solve_gradient(narrow, theta)
     if theta.size == 0 or theta.size > DENSE_HESSIAN_LIMIT:
-        yield nearest
+        yield theta
         return
+    nearest = nearest_member(narrow, solve_gradient(narrow, theta))
     values = np.linalg.eigvalsh(narrow.hessian(nearest))
     distance, size = np.linalg.norm(nearest - theta), np.linalg.norm(theta)
     # Beside the zero network the weights are no scale: they are the distance from it.
     near = distance <= thresholds.near * size or ALL_OF_IT * size <= distance <= size
     if near or values[0] >= -thresholds.narrow_curvature * np.max(np.abs(values)):
         yield nearest
-    yield solve_gradient(narrow, descend_to_critical_point(narrow, theta))
+    yield nearest_member(narrow, solve_gradient(narrow, descend_to_critical_point(narrow, theta)))
     yield nearest
 
 
@@ -197,6 +198,7 @@ def critical_point(
     effective: EffectiveWidth | tuple[EffectiveWidth, ...] | None = None,
     gradient_scale: float | None = None,
     drop: float | None = None,
+    reach: float = np.inf,
     thresholds: Thresholds = STANDARD,
 ) -> CriticalPoint:
     """The critical point next to θ, found in the narrow network of its effective width.
@@ -211,10 +213,12 @@ def critical_point(
         gradient_scale: characteristic scale of the gradient, against which its zero is certified; by default the
             gradient at θ.
         drop: the smaller drop of the loss beside the plateau; `None` if the loss need not agree.
+        reach: the distance up to which a critical point is preferred to one farther away, as by how far a flow moves.
         thresholds: what counts as zero and as near.
 
     Returns:
-        The first candidate that converged, or else the nearest one, with `converged` false.
+        The first candidate that converged and lies within reach, or else the first that converged, or else the nearest
+        one, with `converged` false.
     """
     start = landscape.theta if theta is None else np.asarray(theta)
     value, gradient = landscape.value_and_gradient(start)
@@ -225,10 +229,11 @@ def critical_point(
         level = np.inf if drop is None else thresholds.plateau_share * drop
         on_plateau = abs(point.loss - float(value)) <= level
         point = eqx.tree_at(lambda p: p.converged, point, point.converged and bool(on_plateau))
-        if point.converged:
+        if point.converged and point.distance <= reach:
             return point
         points.append(point)
-    return min(points, key=lambda point: point.distance)
+    converged = [point for point in points if point.converged]
+    return converged[0] if converged else min(points, key=lambda point: point.distance)
 
 
 def _certified(
