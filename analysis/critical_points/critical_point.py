@@ -17,19 +17,12 @@ from ..embeddings.reduction import reduce_layers
 from ..embeddings.width import EffectiveWidth, effective_widths
 from ..threads import in_one_thread
 from ..thresholds import STANDARD, Thresholds
+from .explained import ALL_OF_IT, explains, vanishes
 from .nearest_member import nearest_member
-from .refine import RANK, descend_to_critical_point, is_critical, solve_gradient
+from .refine import descend_to_critical_point, is_critical, solve_gradient
 
 # Units that are equal, parallel or zero to half the digits are so at a critical point that is taken as it stands.
 SAME = 1e-7
-# A critical point explains a start if it lies no farther away than so many Newton steps, or its loss differs by no more
-# than so many times what a step changes: a point of order p lies p − 1 steps away.
-EXPLAINED = 10.0
-# The weights are the distance from the zero network, or from one of which only some null directions are left, if
-# at least half of them is.
-ALL_OF_IT = 0.5
-# Networks of more parameters are not examined for it: it takes a Hessian and its decomposition at each visit.
-WHOLE_LIMIT = 1000
 
 
 class CriticalPoint(eqx.Module):
@@ -112,7 +105,8 @@ def _candidates(
     for number, point in enumerate(_narrow_candidates(narrow_landscape(landscape, embedding), thresholds)):
         solved = eqx.tree_at(lambda e: e.narrow, embedding, unflatten(embedding.narrow, point))
         wide = flatten(solved.wide())
-        if number == 0 and not _explains(landscape, start, wide, thresholds):
+        vanished = effective is None and vanishes(start, wide)
+        if number == 0 and (vanished or not explains(landscape, start, wide, thresholds)):
             yield _as_it_stands(landscape, solve_gradient(landscape, start), thresholds)
         yield _Candidate(wide, solved, point.size)
 
@@ -134,35 +128,6 @@ def _as_it_stands(landscape: Landscape, theta: Float[np.ndarray, " n"], threshol
         return _Candidate(theta, None, theta.size)
     model = landscape.at(theta)
     return _Candidate(theta, reduce_layers(model, _exact_widths(model, thresholds)), theta.size)
-
-
-def _explains(
-    landscape: Landscape, start: Float[np.ndarray, " n"], theta: Float[np.ndarray, " n"], thresholds: Thresholds
-) -> bool:
-    """Whether a reduced network's critical point is what the start is near, as far as Newton's step there tells.
-
-    A flow may have converged with units that are almost but not exactly equal: the critical point at which they are
-    equal is then another one.
-
-    Args:
-        landscape: of the wide network.
-        start: the wide network at the closest approach.
-        theta: the reduced network's critical point, embedded.
-        thresholds: `near`.
-
-    Returns:
-        Whether it is: not if Newton's step at the start is short, the point far away and its loss another one.
-    """
-    distance, near = float(np.linalg.norm(theta - start)), thresholds.near * float(np.linalg.norm(start))
-    if distance <= near or start.size > WHOLE_LIMIT:
-        return True
-    (value, gradient), matrix = landscape.value_and_gradient(start), landscape.hessian(start)
-    if not (np.all(np.isfinite(gradient)) and np.all(np.isfinite(matrix))):
-        return True
-    step = float(np.linalg.norm(np.linalg.lstsq(matrix, gradient, rcond=RANK)[0]))
-    change = abs(float(landscape.value(theta) - value))
-    expected = float(np.linalg.norm(gradient)) * step + np.finfo(start.dtype).eps * abs(float(value))
-    return bool(step > near or distance <= EXPLAINED * step or change <= EXPLAINED * expected)
 
 
 def _narrow_candidates(narrow: NarrowLandscape, thresholds: Thresholds) -> Iterator[Float[np.ndarray, " m"]]:
