@@ -38,8 +38,8 @@ class CriticalPoint(eqx.Module):
             is that of the plateau, if one was given. From `high_index_saddle`, also that its dynamics settled and
             Newton's method stayed near their end. For the gradient alone see `gradient_norm`.
         refined: whether it was solved for; networks that are too large even when reduced are not.
-        embedding: the narrow network and its place in the wide one, in each layer where several have units; `None` for
-            a model without units.
+        embedding: the narrow network, none of whose units is zero, and its place in the wide one, in each layer where
+            several have units; `None` for a model without units.
         start: the parameters at the closest approach, from which it was sought.
     """
 
@@ -207,6 +207,8 @@ def _certified(
     """A candidate with its loss and gradient, converged if that is zero."""
     value, gradient = landscape.value_and_gradient(candidate.theta)
     norm, distance = float(np.max(np.abs(gradient), initial=0.0)), float(np.linalg.norm(candidate.theta - start))
+    size = float(max(np.linalg.norm(start), np.linalg.norm(candidate.theta)))
+    embedding = None if candidate.embedding is None else candidate.embedding.without_zero_units(size)
     return CriticalPoint(
         landscape=landscape,
         theta=candidate.theta,
@@ -215,6 +217,6 @@ def _certified(
         distance=distance,
         converged=bool(norm <= zero) or is_critical(landscape, candidate.theta, moved=distance),
         refined=candidate.size <= DENSE_HESSIAN_LIMIT,
-        embedding=candidate.embedding,
+        embedding=embedding,
         start=start,
     )
