@@ -1,6 +1,5 @@
 """The critical point behind a visit: solve in the narrow network, embed back, certify in the wide one."""
 
-import dataclasses
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -14,15 +13,12 @@ from ..curvature.spectrum import DENSE_HESSIAN_LIMIT
 from ..embeddings.embedding import Embedding, LayeredEmbedding
 from ..embeddings.narrow_landscape import NarrowLandscape, narrow_landscape
 from ..embeddings.reduction import reduce_layers
-from ..embeddings.width import EffectiveWidth, effective_widths
+from ..embeddings.width import EffectiveWidth, effective_widths, exact_widths
 from ..threads import in_one_thread
 from ..thresholds import STANDARD, Thresholds
 from .explained import ALL_OF_IT, explains, vanishes
 from .nearest_member import nearest_member
 from .refine import descend_to_critical_point, is_critical, solve_gradient
-
-# Units that are equal, parallel or zero to half the digits are so at a critical point that is taken as it stands.
-SAME = 1e-7
 
 
 class CriticalPoint(eqx.Module):
@@ -114,12 +110,7 @@ def _candidates(
 def _clear_widths(model: Any, thresholds: Thresholds) -> tuple[EffectiveWidth, ...]:
     """Effective widths if all are clear; else those for which units count as one only if they are equal."""
     found = effective_widths(model, thresholds=thresholds)
-    return found if all(each.clear for each in found) else _exact_widths(model, thresholds)
-
-
-def _exact_widths(model: Any, thresholds: Thresholds) -> tuple[EffectiveWidth, ...]:
-    exact = dataclasses.replace(thresholds, unit_share=SAME**2, ray_angle=SAME, copy_distance=SAME)
-    return effective_widths(model, thresholds=exact)
+    return found if all(each.clear for each in found) else exact_widths(model, thresholds=thresholds)
 
 
 def _as_it_stands(landscape: Landscape, theta: Float[np.ndarray, " n"], thresholds: Thresholds) -> _Candidate:
@@ -127,7 +118,7 @@ def _as_it_stands(landscape: Landscape, theta: Float[np.ndarray, " n"], threshol
     if not layers_of(landscape.model):
         return _Candidate(theta, None, theta.size)
     model = landscape.at(theta)
-    return _Candidate(theta, reduce_layers(model, _exact_widths(model, thresholds)), theta.size)
+    return _Candidate(theta, reduce_layers(model, exact_widths(model, thresholds=thresholds)), theta.size)
 
 
 def _narrow_candidates(narrow: NarrowLandscape, thresholds: Thresholds) -> Iterator[Float[np.ndarray, " m"]]:
