@@ -46,8 +46,8 @@ class Units(eqx.Module):
         incoming: the slots that make up $u_i$, at least one.
         outgoing: the slots that make up $v_i$, in which the output is linear.
         law: the properties of $\phi$ as a function of $u$.
-        products: pairs of incoming slots that hold matrices A and B of every unit, with the same number of rows, which
-            enter through $A^\top B$ alone; by default none.
+        products: pairs of slots that hold matrices A and B of every unit, with the same number of rows, which enter
+            through $A^\top B$ alone; by default none.
         name: of the layer, for tables; by default empty.
         additive: whether the model's output is this sum itself, $g_{out} = 1$, up to an offset that is added to it; by
             default not.

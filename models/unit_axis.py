@@ -24,7 +24,7 @@ def by_unit(array: Float[Any, "..."], slot: Slot, leading: int = 0) -> Float[Any
         leading: number of axes before those of the array in the model, by default none.
 
     Returns:
-        The parameters of each unit, with blocks and entries, if there are several, on axes of their own.
+        The parameters of each unit; where it has several blocks or entries, the next axes count them.
     """
     xp = array_namespace(array)
     axis = slot.axis % (array.ndim - leading) + leading
@@ -32,7 +32,8 @@ def by_unit(array: Float[Any, "..."], slot: Slot, leading: int = 0) -> Float[Any
     each = slot.blocks * slot.entries
     apart = xp.asarray(array).reshape(*before, slot.blocks, size // each, slot.entries, *after)
     own = tuple(count for count in (slot.blocks, slot.entries) if count > 1)
-    return xp.moveaxis(apart, axis + 1, 0).reshape(size // each, *before, *own, *after)
+    moved = xp.moveaxis(apart, (axis + 1, axis, axis + 2), (0, 1, 2))
+    return moved.reshape(size // each, *own, *before, *after)
 
 
 def from_units(rows: Float[Any, "h ..."], slot: Slot, shape: tuple[int, ...], leading: int = 0) -> Float[Any, "..."]:
@@ -49,7 +50,8 @@ def from_units(rows: Float[Any, "h ..."], slot: Slot, shape: tuple[int, ...], le
     """
     axis = slot.axis % (len(shape) - leading) + leading
     before, after, count = shape[:axis], shape[axis + 1 :], rows.shape[0]
-    apart = array_namespace(rows).moveaxis(rows.reshape(count, *before, slot.blocks, slot.entries, *after), 0, axis + 1)
+    moved = rows.reshape(count, slot.blocks, slot.entries, *before, *after)
+    apart = array_namespace(rows).moveaxis(moved, (0, 1, 2), (axis + 1, axis, axis + 2))
     return apart.reshape(*before, slot.blocks * count * slot.entries, *after)
 
 

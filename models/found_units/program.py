@@ -1,0 +1,135 @@
+"""A model as a program: a function of its flattened parameters and of inputs, traced once and evaluated many times."""
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from ..quick import quickly_compiled
+from .leaf import Leaf, leaf_at
+
+# Inputs on which functions are compared: units that are inactive on all of them are rare.
+SAMPLES = 6
+# Functions that are equal agree to this share of their size, also through a few ill-conditioned operations.
+AGREEMENT = 1e-9
+# Weights that are evaluated by one call: bounds memory, and one compiled program serves all tests.
+BATCH, ENTRIES = 64, 4_000_000
+
+
+class Program:
+    """A traced model.
+
+    Args:
+        model: any Equinox module.
+        example: one input, or several of them on a first axis where `batched`.
+        batched: whether `example` has several inputs.
+        trainable: as in `equinox.partition`: which arrays are parameters; the others are fixed.
+
+    Attributes:
+        leaves: the places of the parameters.
+        shapes: of the parameters.
+        traced: the closed jaxpr of (parameters, inputs) ↦ outputs.
+        theta: the model's own parameters.
+    """
+
+    leaves: tuple[Leaf, ...]
+    shapes: tuple[tuple[int, ...], ...]
+    traced: Any
+    theta: Float[np.ndarray, " n"]
+
+    def __init__(self, model: Any, example: Any, *, batched: bool, trainable: Any = eqx.is_inexact_array):
+        dynamic, static = eqx.partition(model, trainable)
+        paths = jax.tree_util.tree_flatten_with_path(dynamic)[0]
+        arrays, structure = jax.tree.flatten(dynamic)
+        _check(model, arrays)
+        self.leaves, self.shapes = tuple(leaf_at(path) for path, _ in paths), tuple(array.shape for array in arrays)
+        self.theta = np.concatenate([np.ravel(np.asarray(array, float)) for array in arrays])
+        self._ends = np.cumsum([0, *(array.size for array in arrays)])
+        self._inputs = jax.tree.map(_samples(batched), example)
+        one = jax.tree.map(lambda array: array[0], self._inputs)
+
+        def outputs(arrays: list[Any], x: Any) -> list[Array]:
+            result = called(eqx.combine(jax.tree.unflatten(structure, arrays), static), x)
+            return [jnp.ravel(leaf) for leaf in jax.tree.leaves(result) if eqx.is_inexact_array(leaf)]
+
+        with jax.enable_x64(True):
+            specification = [jax.ShapeDtypeStruct(shape, float) for shape in self.shapes]
+            self.traced = jax.make_jaxpr(outputs)(specification, one)
+        self._compiled = quickly_compiled(jax.vmap(self._one, (0, 0, None)))
+
+    def _one(self, theta: Array, tangent: Array, inputs: Any) -> tuple[Array, Array]:
+        function = jax.extend.core.jaxpr_as_fun(self.traced)
+
+        def outputs(theta: Array) -> Array:
+            ends = zip(self._ends, self._ends[1:], self.shapes, strict=False)
+            arrays = [theta[start:end].reshape(shape) for start, end, shape in ends]
+            of_one = lambda x: jnp.concatenate(function(*arrays, *jax.tree.leaves(x)))  # noqa: E731
+            return jnp.ravel(jax.vmap(of_one)(inputs))
+
+        return jax.jvp(outputs, (theta,), (tangent,))
+
+    def positions(self, number: int) -> np.ndarray:
+        """The positions of a parameter's entries in θ, in its shape."""
+        return np.arange(self._ends[number], self._ends[number + 1]).reshape(self.shapes[number])
+
+    def evaluate(
+        self, thetas: list[Float[np.ndarray, " n"]], tangents: list[Float[np.ndarray, " n"]] | None = None
+    ) -> tuple[Float[np.ndarray, "k m"], Float[np.ndarray, "k m"]]:
+        """Outputs on all inputs, and their derivatives.
+
+        Args:
+            thetas: parameters.
+            tangents: directions of the derivatives, by default none.
+
+        Returns:
+            Outputs, and derivatives, a row for each θ.
+        """
+        batch = int(np.clip(ENTRIES // self.theta.size, 4, BATCH))
+        points = np.stack(thetas)
+        directions = np.zeros_like(points) if tangents is None else np.stack(tangents)
+        results: list[Any] = []
+        with jax.enable_x64(True):
+            for start in range(0, len(points), batch):
+                rows = [np.resize(a[start : start + batch], (batch, a.shape[1])) for a in (points, directions)]
+                found = self._compiled(*rows, self._inputs)
+                results.append([np.asarray(array)[: len(points) - start] for array in found])
+        values, derivatives = zip(*results, strict=True)
+        return np.concatenate(values), np.concatenate(derivatives)
+
+    def draw(self, generator: np.random.Generator) -> Float[np.ndarray, " n"]:
+        """Random parameters with which signals neither vanish nor explode."""
+        scales = [1 / np.sqrt(shape[-1]) if len(shape) > 1 else 0.5 for shape in self.shapes]
+        sizes = np.diff(self._ends)
+        return generator.standard_normal(self.theta.size) * np.repeat(scales, sizes)
+
+
+def called(model: Any, x: Any) -> Any:
+    """The model on one input, which may be several arguments: a tuple x is tried as one argument first."""
+    try:
+        return model(x)
+    except TypeError:
+        if not isinstance(x, tuple):
+            raise
+        return model(*x)
+
+
+def _check(model: Any, arrays: list[Any]) -> None:
+    if not arrays:
+        raise ValueError(f"{type(model).__name__} has no parameters, among which units could be found.")
+    if any(np.iscomplexobj(array) for array in arrays):
+        raise ValueError("units are found among real parameters: hold real and imaginary parts in arrays of their own.")
+
+
+def _samples(batched: bool) -> Any:
+    generator = np.random.default_rng(0)
+
+    def several(array: Any) -> np.ndarray:
+        given = np.asarray(array) if batched else np.asarray(array)[None]
+        if not np.issubdtype(given.dtype, np.inexact):
+            return np.resize(given[: min(SAMPLES, len(given))], (SAMPLES, *given.shape[1:]))
+        return generator.standard_normal((SAMPLES, *given.shape[1:]))
+
+    return several
