@@ -80,7 +80,7 @@ def _place(walk: Walk, program: Program, factor: int, number: int, axis: int) ->
     sizes, at = [walk.axes.sizes[f] for f in factors], factors.index(factor)
     where = program.leaves[number]
     slot = Slot(where, axis=axis, blocks=math.prod(sizes[:at]), entries=math.prod(sizes[at + 1 :]))
-    positions = by_unit(program.positions(number), slot)
+    positions = by_unit(program.positions[number], slot)
     steps = [
         step for n, a, own, step in walk.contracted if (n, a) == (number, axis) and factor in walk.axes.factors(own)
     ]

@@ -1,6 +1,6 @@
 """The units of any model: found in its program, confirmed by number, and their laws measured."""
 
-from dataclasses import KW_ONLY
+from dataclasses import KW_ONLY, replace
 from typing import Any
 
 import equinox as eqx
@@ -9,8 +9,10 @@ import numpy as np
 from ..declaration import Slot, Units
 from ..unit_law import UnitLaw
 from .candidates import Candidate, Place, candidates
+from .declared import checked_declarations
 from .law import Measured, measure
-from .program import Program
+from .program import Program, random_inputs
+from .resizing import resizable
 from .roles import Roles, roles
 from .walk import Walk
 
@@ -32,6 +34,7 @@ class FoundGroup(eqx.Module):
         permutation_error: the largest change of the outputs when the units are permuted, relative to the largest
             output; infinite where the program itself tells the units apart.
         parity: "odd" or "even" if the units' map is that in their incoming parameters, else empty.
+        resizable: whether the program works with another number of units, too.
         reason: why there is no declaration; empty where there is one.
     """
 
@@ -42,6 +45,7 @@ class FoundGroup(eqx.Module):
     units: Units | None = eqx.field(static=True)
     permutation_error: float = eqx.field(static=True)
     parity: str = eqx.field(static=True, default="")
+    resizable: bool = eqx.field(static=True, default=False)
     reason: str = eqx.field(static=True, default="")
 
     @property
@@ -70,11 +74,13 @@ class FoundUnits(eqx.Module):
     Attributes:
         model: the name of the model's class.
         groups: all groups, from the lowest layer up.
+        declared: how the model's own declaration of units, if it has one, compares with them.
     """
 
     _: KW_ONLY
     model: str = eqx.field(static=True)
     groups: tuple[FoundGroup, ...] = eqx.field(static=True)
+    declared: tuple[str, ...] = eqx.field(static=True, default=())
 
     @property
     def units(self) -> tuple[Units, ...]:
@@ -84,7 +90,7 @@ class FoundUnits(eqx.Module):
     def __str__(self) -> str:
         layers = len(self.units)
         head = f"{self.model}: {layers or 'no'} layer{'' if layers == 1 else 's'} of units found"
-        return "\n".join([head, *map(str, self.groups)])
+        return "\n".join([head, *map(str, self.groups), *self.declared])
 
 
 def units_of(model: Any, data: Any = None, *, example: Any = None, trainable: Any = eqx.is_inexact_array) -> FoundUnits:
@@ -116,7 +122,8 @@ def units_of(model: Any, data: Any = None, *, example: Any = None, trainable: An
             "to find units the model is traced on one input: give data=(inputs, targets) or example=input."
         )
     batched = example is None
-    program = Program(model, data[0] if batched else example, batched=batched, trainable=trainable)
+    inputs = random_inputs(data[0] if batched else example, batched=batched, seed=SEED)
+    program = Program(model, inputs, trainable=trainable)
     walk, generator = Walk(program.traced, len(program.leaves)), np.random.default_rng(SEED)
     thetas = [_random_weights(program, generator) for _ in range(DRAWS)]
     groups: list[FoundGroup] = []
@@ -128,7 +135,13 @@ def units_of(model: Any, data: Any = None, *, example: Any = None, trainable: An
                 measured = measured._replace(reason="they are the rows of a product within each unit")
             products += () if measured.reason else measured.products
             groups.append(_described(group, confirmed, measured))
-    return FoundUnits(model=type(model).__name__, groups=tuple(groups))
+    layers = tuple(group.units for group in groups if group.units is not None)
+    sizes = iter(resizable(program, layers, thetas[0]))
+    return FoundUnits(
+        model=type(model).__name__,
+        groups=tuple(group if group.units is None else replace(group, resizable=next(sizes)) for group in groups),
+        declared=checked_declarations(program, layers),
+    )
 
 
 def _random_weights(program: Program, generator: np.random.Generator) -> np.ndarray:

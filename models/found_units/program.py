@@ -24,8 +24,7 @@ class Program:
 
     Args:
         model: any Equinox module.
-        example: one input, or several of them on a first axis where `batched`.
-        batched: whether `example` has several inputs.
+        inputs: several inputs, on the first axis of each array.
         trainable: as in `equinox.partition`: which arrays are parameters; the others are fixed.
 
     Attributes:
@@ -40,19 +39,20 @@ class Program:
     traced: Any
     theta: Float[np.ndarray, " n"]
 
-    def __init__(self, model: Any, example: Any, *, batched: bool, trainable: Any = eqx.is_inexact_array):
+    def __init__(self, model: Any, inputs: Any, *, trainable: Any = eqx.is_inexact_array):
         dynamic, static = eqx.partition(model, trainable)
         paths = jax.tree_util.tree_flatten_with_path(dynamic)[0]
         arrays, structure = jax.tree.flatten(dynamic)
         _check(model, arrays)
+        self._structure, self._static = structure, static
         self.leaves, self.shapes = tuple(leaf_at(path) for path, _ in paths), tuple(array.shape for array in arrays)
         self.theta = np.concatenate([np.ravel(np.asarray(array, float)) for array in arrays])
         self._ends = np.cumsum([0, *(array.size for array in arrays)])
-        self._inputs = jax.tree.map(_samples(batched), example)
+        self._inputs, self._trainable = inputs, trainable
         one = jax.tree.map(lambda array: array[0], self._inputs)
 
         def outputs(arrays: list[Any], x: Any) -> list[Array]:
-            result = called(eqx.combine(jax.tree.unflatten(structure, arrays), static), x)
+            result = called(self.model_of(arrays), x)
             return [jnp.ravel(leaf) for leaf in jax.tree.leaves(result) if eqx.is_inexact_array(leaf)]
 
         with jax.enable_x64(True):
@@ -60,20 +60,33 @@ class Program:
             self.traced = jax.make_jaxpr(outputs)(specification, one)
         self._compiled = quickly_compiled(jax.vmap(self._one, (0, 0, None)))
 
+    def model_of(self, arrays: list[Any]) -> Any:
+        """The model with these parameters."""
+        return eqx.combine(jax.tree.unflatten(self._structure, arrays), self._static)
+
+    def same_inputs(self, model: Any) -> "Program":
+        """The program of another model, on the same inputs."""
+        return Program(model, self._inputs, trainable=self._trainable)
+
+    def parts(self, theta: Any) -> list[Any]:
+        """The parameters as arrays of their shapes."""
+        ends = zip(self._ends, self._ends[1:], self.shapes, strict=False)
+        return [theta[start:end].reshape(shape) for start, end, shape in ends]
+
     def _one(self, theta: Array, tangent: Array, inputs: Any) -> tuple[Array, Array]:
         function = jax.extend.core.jaxpr_as_fun(self.traced)
 
         def outputs(theta: Array) -> Array:
-            ends = zip(self._ends, self._ends[1:], self.shapes, strict=False)
-            arrays = [theta[start:end].reshape(shape) for start, end, shape in ends]
+            arrays = self.parts(theta)
             of_one = lambda x: jnp.concatenate(function(*arrays, *jax.tree.leaves(x)))  # noqa: E731
             return jnp.ravel(jax.vmap(of_one)(inputs))
 
         return jax.jvp(outputs, (theta,), (tangent,))
 
-    def positions(self, number: int) -> np.ndarray:
-        """The positions of a parameter's entries in θ, in its shape."""
-        return np.arange(self._ends[number], self._ends[number + 1]).reshape(self.shapes[number])
+    @property
+    def positions(self) -> list[np.ndarray]:
+        """The positions of each parameter's entries in θ, in its shape."""
+        return self.parts(np.arange(self.theta.size))
 
     def evaluate(
         self, thetas: list[Float[np.ndarray, " n"]], tangents: list[Float[np.ndarray, " n"]] | None = None
@@ -123,8 +136,18 @@ def _check(model: Any, arrays: list[Any]) -> None:
         raise ValueError("units are found among real parameters: hold real and imaginary parts in arrays of their own.")
 
 
-def _samples(batched: bool) -> Any:
-    generator = np.random.default_rng(0)
+def random_inputs(example: Any, *, batched: bool, seed: int) -> Any:
+    """Inputs on which functions are compared.
+
+    Args:
+        example: one input, or several of them on the first axis.
+        batched: whether there are several.
+        seed: of random numbers.
+
+    Returns:
+        Random numbers of the same shapes; where an input consists of integers, some of those given.
+    """
+    generator = np.random.default_rng(seed)
 
     def several(array: Any) -> np.ndarray:
         given = np.asarray(array) if batched else np.asarray(array)[None]
@@ -132,4 +155,4 @@ def _samples(batched: bool) -> Any:
             return np.resize(given[: min(SAMPLES, len(given))], (SAMPLES, *given.shape[1:]))
         return generator.standard_normal((SAMPLES, *given.shape[1:]))
 
-    return several
+    return jax.tree.map(several, example)

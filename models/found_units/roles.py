@@ -79,7 +79,7 @@ def roles(
         return Roles(error, reason=f"permuting the units changes the outputs by {error:.1e}")
     outgoing, sharing = _outgoing(program, group, thetas)
     if not outgoing:
-        return Roles(error, reason="equal units cannot share an output: nothing that only reads them is a parameter")
+        return Roles(error, reason="two equal units cannot share an output: no parameters only read them")
     incoming = tuple(place for place in group.places if place not in outgoing)
     if not incoming:
         return Roles(error, reason="the units have no incoming parameters")
