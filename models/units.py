@@ -48,7 +48,7 @@ def _check_widths(model: Any, units: Units) -> None:
         raise ValueError(f"the declared slots disagree on the number of units: {sorted(widths)}.")
 
 
-def units_of(model: Any, layer: int = 0) -> Units | None:
+def layer_of(model: Any, layer: int = 0) -> Units | None:
     """The declaration of one layer's units, or `None` where the model declares none.
 
     Args:
@@ -80,7 +80,7 @@ def declared_units(model: Any, layer: int = 0) -> Units:
     Raises:
         ValueError: for a model that declares no units.
     """
-    units = units_of(model, layer)
+    units = layer_of(model, layer)
     if units is None:
         raise ValueError(
             f"{type(model).__name__} declares no units: give it a property `units` that returns a "

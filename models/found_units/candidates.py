@@ -39,12 +39,12 @@ class Candidate(NamedTuple):
 
     Attributes:
         places: the axes.
-        count: the number of units.
+        size: the number of units.
         reason: why the program tells the units apart, empty where it does not.
     """
 
     places: tuple[Place, ...]
-    count: int
+    size: int
     reason: str
 
 

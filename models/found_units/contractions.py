@@ -3,7 +3,7 @@
 from typing import Any
 
 from .axes import Axes, Axis
-from .rules import RULES
+from .rules import RULES, Rule
 from .values import Value, value
 
 
@@ -120,7 +120,8 @@ def _dynamic_update(axes: Axes, operands: list[Value], parameters: dict[str, Any
     return [value(operand.axes, *operands)]
 
 
-RULES |= {
+ALL_RULES: dict[str, Rule] = {
+    **RULES,
     "conv_general_dilated": _convolution,
     "dot_general": _dot,
     "dynamic_slice": _dynamic_slice,

@@ -121,8 +121,8 @@ def units_of(model: Any, data: Any = None, *, example: Any = None, trainable: An
         raise ValueError(
             "to find units the model is traced on one input: give data=(inputs, targets) or example=input."
         )
-    batched = example is None
-    inputs = random_inputs(data[0] if batched else example, batched=batched, seed=SEED)
+    given = example if data is None else data[0]
+    inputs = random_inputs(given, batched=data is not None, seed=SEED)
     program = Program(model, inputs, trainable=trainable)
     walk, generator = Walk(program.traced, len(program.leaves)), np.random.default_rng(SEED)
     thetas = [_random_weights(program, generator) for _ in range(DRAWS)]
@@ -166,14 +166,14 @@ def _examined(
 def _are_rows(group: Candidate, pair: tuple[Place, Place]) -> bool:
     """Whether a group is that of the rows of two matrices that enter as a product."""
     arrays = {place.slot.where for place in group.places}
-    return arrays == {place.slot.where for place in pair} and group.count == pair[0].shape[0]
+    return arrays == {place.slot.where for place in pair} and group.size == pair[0].shape[0]
 
 
 def _described(group: Candidate, confirmed: Roles, measured: Measured) -> FoundGroup:
     name = str(group.places[0].slot.where).rpartition(".")[0] or str(group.places[0].slot.where)
     return FoundGroup(
         name=name,
-        count=group.count,
+        count=group.size,
         places=tuple(map(str, group.places)),
         units=None if measured.reason else _declaration(name, confirmed, measured),
         permutation_error=confirmed.permutation_error,

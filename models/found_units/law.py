@@ -1,5 +1,6 @@
 """The law of found units, measured."""
 
+import copy
 from typing import NamedTuple
 
 import numpy as np
@@ -51,6 +52,13 @@ class Response:
         self._along = first_unit(silent, found.outgoing, along)
         self._outgoing = found.outgoing
 
+    def at_largest(self, units: list[Float[np.ndarray, " n"]]) -> "Response":
+        """The response at those of the random parameters where it is largest."""
+        sizes = np.max(np.abs(self(units).reshape(len(units), len(self._starts), -1)), axis=(0, 2))
+        one = copy.copy(self)
+        one._starts = [self._starts[int(np.argmax(sizes))]]
+        return one
+
     def __call__(self, units: list[Float[np.ndarray, " n"]]) -> Float[np.ndarray, "k m"]:
         """The responses to incoming parameters, given as those of the first unit."""
         rows = [first_unit(start, self._incoming, unit) for unit in units for start in self._starts]
@@ -99,7 +107,7 @@ def measure(
         degree=degree,
         field="real" if degree is None or field == "real" else "nonnegative",
         linear=additive and _mixes(program, found, thetas, generator),
-        smooth=not kinks or is_smooth(response, units),
+        smooth=not kinks or is_smooth(response.at_largest(units), units),
         order=order,
     )
     return Measured(

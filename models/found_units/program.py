@@ -1,11 +1,13 @@
 """A model as a program: a function of its flattened parameters and of inputs, traced once and evaluated many times."""
 
+from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.extend.core import jaxpr_as_fun
 from jaxtyping import Array, Float
 
 from ..quick import quickly_compiled
@@ -57,8 +59,8 @@ class Program:
 
         with jax.enable_x64(True):
             specification = [jax.ShapeDtypeStruct(shape, float) for shape in self.shapes]
-            self.traced = jax.make_jaxpr(outputs)(specification, one)
-        self._compiled = quickly_compiled(jax.vmap(self._one, (0, 0, None)))
+            self.traced = _traced(model, outputs, specification, one)
+        self._compiled: Any = quickly_compiled(jax.vmap(self._one, (0, 0, None)))
 
     def model_of(self, arrays: list[Any]) -> Any:
         """The model with these parameters."""
@@ -74,7 +76,7 @@ class Program:
         return [theta[start:end].reshape(shape) for start, end, shape in ends]
 
     def _one(self, theta: Array, tangent: Array, inputs: Any) -> tuple[Array, Array]:
-        function = jax.extend.core.jaxpr_as_fun(self.traced)
+        function = jaxpr_as_fun(self.traced)
 
         def outputs(theta: Array) -> Array:
             arrays = self.parts(theta)
@@ -117,6 +119,17 @@ class Program:
         scales = [1 / np.sqrt(shape[-1]) if len(shape) > 1 else 0.5 for shape in self.shapes]
         sizes = np.diff(self._ends)
         return generator.standard_normal(self.theta.size) * np.repeat(scales, sizes)
+
+
+def _traced(model: Any, outputs: Callable[[list[Any], Any], list[Array]], parameters: list[Any], one: Any) -> Any:
+    try:
+        return jax.make_jaxpr(outputs)(parameters, one)
+    except (TypeError, ValueError, RuntimeError) as error:
+        shapes = ", ".join("×".join(map(str, leaf.shape)) or "scalar" for leaf in jax.tree.leaves(one))
+        raise ValueError(
+            f"{type(model).__name__} cannot be called on one input of shape {shapes} alone: give example=, an input "
+            "without batch axis, and wrap a model that needs a key or a state, as `equinox.nn.inference_mode` does."
+        ) from error
 
 
 def called(model: Any, x: Any) -> Any:

@@ -72,8 +72,8 @@ def roles(
     Returns:
         What was confirmed.
     """
-    orders = [np.roll(np.arange(group.count), 1), generator.permutation(group.count)]
-    rows = [[theta, *(moved(theta, group.places, np.eye(group.count)[order]) for order in orders)] for theta in thetas]
+    orders = [np.roll(np.arange(group.size), 1), generator.permutation(group.size)]
+    rows = [[theta, *(moved(theta, group.places, np.eye(group.size)[order]) for order in orders)] for theta in thetas]
     error = largest_difference(program, rows)
     if not error <= AGREEMENT:
         return Roles(error, reason=f"permuting the units changes the outputs by {error:.1e}")
@@ -97,12 +97,12 @@ def largest_difference(program: Program, rows: list[list[np.ndarray]]) -> float:
 
 def _sharing_error(program: Program, group: Candidate, thetas: list[np.ndarray], outgoing: tuple[Place, ...]) -> float:
     incoming = tuple(place for place in group.places if place not in outgoing)
-    equal = np.eye(group.count)
+    equal = np.eye(group.size)
     equal[1] = equal[0]
     rows: list[list[np.ndarray]] = []
     for theta in thetas:
         start = moved(theta, incoming, equal)
-        rows.append([moved(start, outgoing, _shares(group.count, share)) for share in SHARES])
+        rows.append([moved(start, outgoing, _shares(group.size, share)) for share in SHARES])
     return largest_difference(program, rows)
 
 
@@ -117,7 +117,7 @@ def _outgoing(program: Program, group: Candidate, thetas: list[np.ndarray]) -> t
     """The places that are outgoing together; where there is a choice, those that the program reads last."""
     chosen: tuple[Place, ...] = ()
     largest = 0.0
-    for place in sorted(group.places, key=lambda place: (place.read, place.first_use), reverse=True):
+    for place in sorted(reversed(group.places), key=lambda place: (place.read, place.first_use), reverse=True):
         if (error := _sharing_error(program, group, thetas, (*chosen, place))) <= AGREEMENT:
             chosen, largest = (*chosen, place), error
     return tuple(place for place in group.places if place in chosen), largest

@@ -110,7 +110,8 @@ def _part(axes: Axes, axis: Axis, start: int, size: int) -> Axis:
 
 
 def _slice(axes: Axes, operands: list[Value], parameters: dict[str, Any], shapes: list[tuple[int, ...]]):
-    (shape,), operand, own = shapes, operands[0], []
+    (shape,), operand = shapes, operands[0]
+    own: list[Axis] = []
     strides = parameters["strides"] or (1,) * len(shape)
     for k, (axis, stride) in enumerate(zip(operand.axes, strides, strict=True)):
         if stride == 1:
@@ -122,7 +123,8 @@ def _slice(axes: Axes, operands: list[Value], parameters: dict[str, Any], shapes
 
 
 def _split(axes: Axes, operands: list[Value], parameters: dict[str, Any], shapes: list[tuple[int, ...]]):
-    operand, place, start, results = operands[0], int(parameters["axis"]), 0, []
+    operand, place, start = operands[0], int(parameters["axis"]), 0
+    results: list[Value] = []
     for size in map(int, parameters["sizes"]):
         own = _part(axes, operand.axes[place], start, size)
         results.append(operand._replace(axes=(*operand.axes[:place], own, *operand.axes[place + 1 :])))

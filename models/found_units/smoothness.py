@@ -35,8 +35,10 @@ def _smooth_line(response: Lines, start: np.ndarray, direction: np.ndarray) -> b
     step, values = times[1] - times[0], response([start + t * direction for t in times])
     largest, place = _third_difference(values, times)
     found, size = [largest], float(np.max(np.abs(values)))
+    if not np.isfinite(size):
+        return False
     for _ in range(HALVINGS):
-        if not largest > ROUNDING * size:
+        if largest <= ROUNDING * size:
             return True
         step /= 2
         times = place + step * np.arange(-WINDOW, WINDOW + 1)

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from .axes import Axes, Axis
-from .contractions import RULES, contracted_axes
+from .contractions import ALL_RULES, contracted_axes
 from .rules import NOT_SMOOTH
 from .values import Value, constant, fixed, parameter, value
 
@@ -68,8 +68,8 @@ class Walk:
         shapes = [variable.aval.shape for variable in equation.outvars]
         if name == "stop_gradient":
             self._freeze(operands[0])
-        if name in RULES:
-            return RULES[name](self.axes, operands, parameters, shapes)
+        if name in ALL_RULES:
+            return ALL_RULES[name](self.axes, operands, parameters, shapes)
         for axis in (axis for operand in operands for axis in operand.axes):
             self.axes.fix(axis, f"enters {name}")
         return [value(fixed(self.axes, shape, f"comes out of {name}").axes, *operands) for shape in shapes]
