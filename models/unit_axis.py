@@ -5,7 +5,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 
 from .declaration import Slot
 
@@ -15,7 +15,7 @@ def array_namespace(*arrays: Any) -> Any:
     return jnp if any(isinstance(array, Tracer) for array in arrays) else np
 
 
-def by_unit(array: Float[Any, "..."], slot: Slot, leading: int = 0) -> Float[Any, "H ..."]:
+def by_unit(array: Shaped[Any, "..."], slot: Slot, leading: int = 0) -> Shaped[Any, "H ..."]:
     """An array with its units on the first axis.
 
     Args:

@@ -13,7 +13,7 @@ from .declared import checked_declarations
 from .law import Measured, measure
 from .program import Program, random_inputs
 from .resizing import resizable
-from .roles import Roles, roles
+from .roles import Roles, permutation_error, roles
 from .walk import Walk
 
 SEED = 0
@@ -122,7 +122,7 @@ def units_of(model: Any, data: Any = None, *, example: Any = None, trainable: An
             "to find units the model is traced on one input: give data=(inputs, targets) or example=input."
         )
     given = example if data is None else data[0]
-    inputs = random_inputs(given, batched=data is not None, seed=SEED)
+    inputs = random_inputs(model, given, batched=data is not None, seed=SEED)
     program = Program(model, inputs, trainable=trainable)
     walk, generator = Walk(program.traced, len(program.leaves)), np.random.default_rng(SEED)
     thetas = [_random_weights(program, generator) for _ in range(DRAWS)]
@@ -130,10 +130,9 @@ def units_of(model: Any, data: Any = None, *, example: Any = None, trainable: An
     products: list[tuple[Place, Place]] = []
     for group in candidates(walk, program):
         if group.reason not in EVIDENT:
-            confirmed, measured = _examined(program, walk, group, thetas, generator)
-            if any(_are_rows(group, pair) for pair in products):
-                measured = measured._replace(reason="they are the rows of a product within each unit")
-            products += () if measured.reason else measured.products
+            rows = any(_are_rows(group, pair) for pair in products)
+            confirmed, measured = _examined(program, walk, group, thetas, generator, rows=rows)
+            products += measured.products
             groups.append(_described(group, confirmed, measured))
     layers = tuple(group.units for group in groups if group.units is not None)
     sizes = iter(resizable(program, layers, thetas[0]))
@@ -152,11 +151,20 @@ def _random_weights(program: Program, generator: np.random.Generator) -> np.ndar
 
 
 def _examined(
-    program: Program, walk: Walk, group: Candidate, thetas: list[np.ndarray], generator: np.random.Generator
+    program: Program,
+    walk: Walk,
+    group: Candidate,
+    thetas: list[np.ndarray],
+    generator: np.random.Generator,
+    *,
+    rows: bool,
 ) -> tuple[Roles, Measured]:
     nothing = Measured(UnitLaw(zero=False, order=0))
     if group.reason:
         return Roles(np.inf), nothing._replace(reason=f"their axis {group.reason}")
+    if rows:
+        error = permutation_error(program, group, thetas, generator)
+        return Roles(error), nothing._replace(reason="they are the rows of a product within each unit")
     confirmed = roles(program, group, thetas, generator)
     if confirmed.reason:
         return confirmed, nothing._replace(reason=confirmed.reason)

@@ -13,12 +13,13 @@ from jaxtyping import Array, Float
 from ..quick import quickly_compiled
 from .leaf import Leaf, leaf_at
 
-# Inputs on which functions are compared: units that are inactive on all of them are rare.
-SAMPLES = 6
+# Inputs on which functions are compared: units that are inactive on all of them are rare. Fewer where there are many
+# parameters, of which as many more are compared.
+SAMPLES, FEWER, MANY = 6, 3, 20_000
 # Functions that are equal agree to this share of their size, also through a few ill-conditioned operations.
 AGREEMENT = 1e-9
 # Weights that are evaluated by one call: bounds memory, and one compiled program serves all tests.
-BATCH, ENTRIES = 64, 4_000_000
+BATCH, ENTRIES = 64, 500_000
 
 
 class Program:
@@ -60,7 +61,8 @@ class Program:
         with jax.enable_x64(True):
             specification = [jax.ShapeDtypeStruct(shape, float) for shape in self.shapes]
             self.traced = _traced(model, outputs, specification, one)
-        self._compiled: Any = quickly_compiled(jax.vmap(self._one, (0, 0, None)))
+        compiled: Any = quickly_compiled if self.theta.size < MANY else jax.jit
+        self._compiled = compiled(jax.vmap(self._one, (0, 0, None)))
 
     def model_of(self, arrays: list[Any]) -> Any:
         """The model with these parameters."""
@@ -149,10 +151,11 @@ def _check(model: Any, arrays: list[Any]) -> None:
         raise ValueError("units are found among real parameters: hold real and imaginary parts in arrays of their own.")
 
 
-def random_inputs(example: Any, *, batched: bool, seed: int) -> Any:
+def random_inputs(model: Any, example: Any, *, batched: bool, seed: int) -> Any:
     """Inputs on which functions are compared.
 
     Args:
+        model: for which inputs are made.
         example: one input, or several of them on the first axis.
         batched: whether there are several.
         seed: of random numbers.
@@ -161,11 +164,13 @@ def random_inputs(example: Any, *, batched: bool, seed: int) -> Any:
         Random numbers of the same shapes; where an input consists of integers, some of those given.
     """
     generator = np.random.default_rng(seed)
+    parameters = sum(leaf.size for leaf in jax.tree.leaves(eqx.filter(model, eqx.is_inexact_array)))
+    count = SAMPLES if parameters < MANY else FEWER
 
     def several(array: Any) -> np.ndarray:
         given = np.asarray(array) if batched else np.asarray(array)[None]
         if not np.issubdtype(given.dtype, np.inexact):
-            return np.resize(given[: min(SAMPLES, len(given))], (SAMPLES, *given.shape[1:]))
-        return generator.standard_normal((SAMPLES, *given.shape[1:]))
+            return np.resize(given[: min(count, len(given))], (count, *given.shape[1:]))
+        return generator.standard_normal((count, *given.shape[1:]))
 
     return jax.tree.map(several, example)

@@ -72,9 +72,7 @@ def roles(
     Returns:
         What was confirmed.
     """
-    orders = [np.roll(np.arange(group.size), 1), generator.permutation(group.size)]
-    rows = [[theta, *(moved(theta, group.places, np.eye(group.size)[order]) for order in orders)] for theta in thetas]
-    error = largest_difference(program, rows)
+    error = permutation_error(program, group, thetas, generator)
     if not error <= AGREEMENT:
         return Roles(error, reason=f"permuting the units changes the outputs by {error:.1e}")
     outgoing, sharing = _outgoing(program, group, thetas)
@@ -86,6 +84,15 @@ def roles(
     found = Roles(error, incoming, outgoing, sharing)
     silent = _silence(program, found, thetas, generator)
     return found if silent <= AGREEMENT else Roles(error, reason=f"a unit that nothing reads still acts ({silent:.1e})")
+
+
+def permutation_error(
+    program: Program, group: Candidate, thetas: list[Float[np.ndarray, " n"]], generator: np.random.Generator
+) -> float:
+    """The largest change of the outputs when units are permuted, relative to the largest output."""
+    orders = [np.roll(np.arange(group.size), 1), generator.permutation(group.size)]
+    rows = [[theta, *(moved(theta, group.places, np.eye(group.size)[order]) for order in orders)] for theta in thetas]
+    return largest_difference(program, rows)
 
 
 def largest_difference(program: Program, rows: list[list[np.ndarray]]) -> float:
