@@ -11,7 +11,7 @@ from ..unit_law import UnitLaw
 from .candidates import Candidate, Place, candidates
 from .declared import checked_declarations
 from .law import Measured, measure
-from .program import Program, random_inputs
+from .program import AGREEMENT, Program, random_inputs
 from .resizing import resizable
 from .roles import Roles, permutation_error, roles
 from .walk import Walk
@@ -51,9 +51,7 @@ class FoundGroup(eqx.Module):
     @property
     def interchangeable(self) -> bool:
         """Whether permuting the units leaves the function unchanged."""
-        return np.isfinite(self.permutation_error) and (
-            self.units is not None or not self.reason.startswith("permuting")
-        )
+        return self.permutation_error <= AGREEMENT
 
     def __str__(self) -> str:
         if self.units is None:
