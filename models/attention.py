@@ -10,8 +10,8 @@ from jaxtyping import Array, Float
 
 from .architecture import Architecture, check_sizes
 from .features import Features, number_of_units, outer_features
+from .unit_axis import array_namespace
 from .unit_law import UnitLaw
-from .units import array_namespace
 
 
 class _Head(Architecture):

@@ -20,6 +20,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 # them all. Rooms in one line do not import each other.
 ROOMS = {
     "": [[floor] for floor in FLOORS],
+    "models": [["found_units"]],
     "flows": [
         ["compilation", "solvers"],
         ["landscapes"],
