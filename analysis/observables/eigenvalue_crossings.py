@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 APART = 2.0
 # Two eigenvectors have exchanged their characters if more than this share of each has become the other.
 EXCHANGED = 0.5
+# Across a crossing less than this share of each eigenvector becomes the other: none between levels without a coupling,
+# and with a gap between times at which the levels are farther apart, about the square of the ratio of the two.
+KEPT = 0.01
 
 
 class EigenvalueCrossing(eqx.Module):
@@ -23,15 +26,15 @@ class EigenvalueCrossing(eqx.Module):
 
     Attributes:
         kind: "crossing" where they exchange their order and keep their eigenvectors, "avoided crossing" where they keep
-            their order and exchange their eigenvectors.
+            their order and exchange their eigenvectors, "unresolved" where the times lie too far apart to tell.
         time: when, interpolated between times.
         tracks: the two tracks.
-        gap: of an avoided crossing, the smallest distance of the eigenvalues; of a crossing, their distance at the
-            nearer of the times beside it: an avoided crossing with a smaller gap would look the same.
+        gap: of an avoided crossing, the smallest distance of the eigenvalues; otherwise their distance at the nearer of
+            the times beside it: an avoided crossing with a much smaller gap looks like a crossing.
         exchanged: the share of each eigenvector before that is in the other one afterwards.
     """
 
-    kind: Literal["crossing", "avoided crossing"]
+    kind: Literal["crossing", "avoided crossing", "unresolved"]
     time: float
     tracks: tuple[int, int]
     gap: float
@@ -40,8 +43,9 @@ class EigenvalueCrossing(eqx.Module):
     def __str__(self) -> str:
         first, second = self.tracks
         gap = f"gap {self.gap:.3g}" if self.kind == "avoided crossing" else f"no gap above {self.gap:.2g}"
+        name = "unresolved crossing" if self.kind == "unresolved" else self.kind
         return (
-            f"{self.kind} of eigenvalues {first} and {second} at t = {self.time:.6g}: {gap}, "
+            f"{name} of eigenvalues {first} and {second} at t = {self.time:.6g}: {gap}, "
             f"{100 * self.exchanged:.0f} % of their eigenvectors exchanged"
         )
 
@@ -81,14 +85,14 @@ def _crossings(
     """Where the gap changes its sign."""
     found: list[EigenvalueCrossing] = []
     for k in np.flatnonzero(np.sign(gaps[1:]) != np.sign(gaps[:-1])):
-        share = gaps[k] / (gaps[k] - gaps[k + 1])
+        share, exchanged = gaps[k] / (gaps[k] - gaps[k + 1]), _exchanged(pair[k], pair[k + 1])
         found.append(
             EigenvalueCrossing(
-                kind="crossing",
+                kind="crossing" if exchanged < KEPT else "unresolved",
                 time=float(times[k] + share * (times[k + 1] - times[k])),
                 tracks=tracks,
                 gap=float(min(abs(gaps[k]), abs(gaps[k + 1]))),
-                exchanged=_exchanged(pair[k], pair[k + 1]),
+                exchanged=exchanged,
             )
         )
     return found

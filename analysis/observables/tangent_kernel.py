@@ -15,12 +15,12 @@ from .observable import Observable, Quantity
 MEMORY = 2**27
 
 
-def apply(model: Any, x: Any) -> Any:
+def call(model: Any, x: Any) -> Any:
     """The model's output for one input."""
     return model(x)
 
 
-def tangent_kernel(model: Any, x: Any, *, output: Callable[[Any, Any], Any] = apply) -> Float[Array, "Po Po"]:
+def tangent_kernel(model: Any, x: Any, *, output: Callable[[Any, Any], Any] = call) -> Float[Array, "Po Po"]:
     r"""The neural tangent kernel $K = J J^\top$, $J = \partial f(x_\mu) / \partial \theta$.
 
     A row of J for each output of each sample, those of a sample next to each other. J is never held whole: its blocks
@@ -79,7 +79,7 @@ def kernel_alignment(kernel: Float[Any, "m m"], y: Float[Any, "..."]) -> Float[A
     return targets @ kernel @ targets / (jnp.linalg.norm(kernel) * (targets @ targets))
 
 
-def tangent_kernel_spectrum(x: Any, y: Any = None, *, output: Callable[[Any, Any], Any] = apply) -> Observable:
+def tangent_kernel_spectrum(x: Any, y: Any = None, *, output: Callable[[Any, Any], Any] = call) -> Observable:
     r"""The eigenvalues of the neural tangent kernel and, with targets, its alignment with them, as an observable.
 
     At a learning rate of one, and for the loss $\frac12 \sum_\mu \|f(x_\mu) - y_\mu\|^2$, the residual along the k-th

@@ -80,6 +80,13 @@ def test_a_gap_that_the_times_do_not_resolve_is_a_crossing_with_a_bound():
     assert crossing.time == pytest.approx(1.0, abs=2.3 / 40)
 
 
+def test_a_gap_of_the_size_of_the_steps_is_unresolved():
+    """From 17° before to 78° after the middle, of which an overlap with the other level of cos² 61° is left."""
+    (crossing,) = eigenvalue_crossings(tracked(*two_levels(0.03), 2.3, 2))
+    assert crossing.kind == "unresolved" and 0.2 < crossing.exchanged < 0.3
+    assert str(crossing).startswith("unresolved crossing of eigenvalues 0 and 1")
+
+
 def test_the_basis_of_a_multiple_eigenvalue_goes_on_smoothly():
     """A triple level in a rotated basis beside one that crosses it: overlaps stay one, one crossing with each."""
     rotation = np.linalg.qr(np.random.default_rng(0).standard_normal((4, 4)))[0]

@@ -5,12 +5,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from saddlescope.analysis import (
     Observable,
     Quantity,
     attention_patterns,
     effective_rank,
     observe,
+    plot_observables,
     stable_rank,
     units_in_use,
     weight_norms,
@@ -160,6 +163,32 @@ def test_ranks_and_shares_of_units_of_a_network_that_learns_mode_by_mode(flow):
     np.testing.assert_allclose(all_three["entropy"], np.exp(-np.sum(p * np.log(p))), rtol=1e-6)
     np.testing.assert_allclose(all_three["stable"], STRENGTHS.sum() / STRENGTHS[0], rtol=1e-6)
     np.testing.assert_allclose(all_three["norms"], np.sqrt(STRENGTHS.sum()), rtol=1e-6)
+
+
+@given(seed=st.integers(0, 10**6), rank=st.integers(1, 4))
+def test_ranks_lie_between_one_and_the_rank_and_do_not_see_scale_or_basis(seed, rank):
+    random = np.random.default_rng(seed)
+    left, right = random.standard_normal((5, rank)), random.standard_normal((rank, 4))
+    rotation = np.linalg.qr(random.standard_normal((5, 5)))[0]
+    for observable in (effective_rank, stable_rank):
+        found = [float(observable([m])([m])[0]) for m in (left @ right, 1e-9 * rotation @ left @ right)]
+        assert 1 - 1e-9 <= found[0] <= rank + 1e-9
+        assert found[1] == pytest.approx(found[0], rel=1e-9)
+    equal = rotation[:, :rank] @ np.linalg.qr(right.T)[0].T
+    assert float(effective_rank([equal])([equal])[0]) == pytest.approx(rank)
+    assert float(stable_rank([equal])([equal])[0]) == pytest.approx(rank)
+
+
+def test_the_figure_has_a_panel_for_each_observable_that_can_be_drawn(flow):
+    many = lambda model: jnp.outer(jnp.arange(60.0), strengths(model))  # noqa: E731
+    seen = observe(flow, {"strengths": strengths, "norms": weight_norms(flow.initial_model), "many": many})
+    panels = [ax for ax in plot_observables(seen, logarithmic=True).axes if ax.axison]
+    assert [ax.get_title() for ax in panels] == ["strengths", "Frobenius norm"]
+    assert [len(ax.lines) for ax in panels] == [3, 2]
+    np.testing.assert_array_equal(panels[0].lines[2].get_ydata(), seen["strengths"][:, 2])
+    assert [text.get_text() for text in panels[1].get_legend().get_texts()] == ["parameters[0]", "parameters[1]"]
+    with pytest.raises(ValueError, match="no variable of at most 50 entries"):
+        plot_observables(seen[["many"]])
 
 
 @pytest.mark.parametrize("scale", [0.0, 1e-200])
