@@ -119,7 +119,7 @@ def _dataset(
                 quantities[variable] = observables[name].quantities[key]
             if why := _missing(times, array, values):
                 missing[variable] = why
-                warnings.warn(f"the observable {variable!r} {why}.", stacklevel=4)
+                warnings.warn(f"the observable {variable!r} {why}.", stacklevel=3)
     dataset = labelled(times, arrays, quantities)
     dataset.attrs["model"] = type(trajectory.initial_model).__name__
     for variable, why in missing.items():

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from jaxtyping import Array, Float
 from saddlescope.analysis import eigenvalue_crossings, spectrum, tracked_eigenpairs
+from saddlescope.analysis.observables import eigenpairs
 from saddlescope.flows import Landscape, half_squared_error, simulate
 from saddlescope.models import Dense, TwoLayer, tanh
 
@@ -123,6 +124,21 @@ def test_pairs_are_eigenpairs_of_the_hessian_along_a_flow_and_their_overlaps_one
     lowest = spectrum(Landscape(flow.initial_model, flow.loss, flow.data)).eigenvalues[:3]
     np.testing.assert_allclose(seen["eigenvalue"][0], lowest, atol=1e-12)
     assert np.all(np.sum(seen["eigenvector"].values[1:] * seen["eigenvector"].values[:-1], axis=2) > 0.9)
+
+
+@pytest.mark.parametrize("end", ["lowest", "highest"])
+def test_products_alone_give_the_same_tracks(monkeypatch, end):
+    """Where a dense Hessian would be too large, as here that of 45 parameters by decree."""
+    x = np.random.default_rng(0).standard_normal((10, 2))
+    model = TwoLayer(Dense(tanh, inputs=2), width=15, scale=0.5, key=jax.random.key(0))
+    flow = simulate(model, half_squared_error, (x, np.sin(x[:, :1])), t1=1.0)
+    times = np.linspace(0, 1, 5)
+    dense = tracked_eigenpairs(flow, count=2, end=end, ts=times)
+    monkeypatch.setattr(eigenpairs, "DENSE_HESSIAN_LIMIT", 44)
+    found = tracked_eigenpairs(flow, count=2, end=end, ts=times)
+    np.testing.assert_allclose(found["eigenvalue"], dense["eigenvalue"], atol=1e-7)
+    overlaps = np.sum(found["eigenvector"].values * dense["eigenvector"].values, axis=2) ** 2
+    np.testing.assert_allclose(overlaps, 1, atol=1e-6)
 
 
 @pytest.mark.parametrize("count", [0, 4])
