@@ -18,6 +18,7 @@ from ..leading_order.added_unit import AddedUnitForm, steepness
 from ..leading_order.null_space_form import NullSpaceForm, form_along
 from ..thresholds import STANDARD, Thresholds
 from .dwell import Dwell, predicted_dwell, said_share
+from .lost_coordinates import lost_to_rounding
 from .passages import Passage
 
 # Norms below this are zero: it keeps logarithms and quotients finite.
@@ -42,7 +43,7 @@ class Escape(eqx.Module):
             `predicted_dwell`; `None` where no prediction holds to within `dwell_error` of the thresholds.
         dwell_error: the error of the prediction as a share of it, estimated from the next order; `None` without one.
         direction: the displacement from closest approach to departure, normalised.
-        seeded_by_rounding: whether r was at rounding level of the weights, so that the time of escape means nothing.
+        seeded_by_rounding: strict: whether r was ever below its rounding, so that the time of escape means nothing.
     """
 
     order: int
@@ -78,11 +79,12 @@ class Escape(eqx.Module):
 
 
 class _Growth(NamedTuple):
-    """Predicted rate, amplitude r at the times of the departure, and overlap with the predicted direction."""
+    """Predicted rate, amplitude r as the flow leaves, overlap with the prediction; r's direction at a strict saddle."""
 
     rate: float | None
     amplitude: Float[np.ndarray, " T"]
     overlap: float | None
+    along: Float[np.ndarray, " n"] | None = None
 
 
 def escape(
@@ -114,13 +116,14 @@ def escape(
     ts, thetas = trajectory.ts[first : last + 1], trajectory.thetas[first : last + 1]
     if len(ts) < 3:
         return None
-    rate, amplitude, overlap = _growth(trajectory, thetas, point, kind)
+    rate, amplitude, overlap, along = _growth(trajectory, thetas, point, kind)
     measured, e_folds = steady_rate(ts, amplitude, kind.order, steady=thresholds.steady)
     displacement = thetas[-1] - trajectory.thetas[passage.index]
     norm = np.linalg.norm(displacement)
     dwell = _dwell(trajectory, passage, first, point, kind, thresholds.drop_fraction * drop)
-    vouched = dwell is not None and dwell.error <= thresholds.dwell_error
-    below_rounding = bool(np.any(amplitude < thresholds.seeded * np.linalg.norm(thetas, axis=1)))
+    # Eigenvectors are known to rounding, and coordinates along them to that share of the displacement.
+    resolved = along is None or amplitude[0] >= thresholds.seeded * np.linalg.norm(thetas[0] - point.theta)
+    vouched = dwell is not None and dwell.error <= thresholds.dwell_error and resolved
     return Escape(
         order=kind.order,
         rate_predicted=rate,
@@ -130,7 +133,8 @@ def escape(
         dwell_predicted=dwell.time if dwell is not None and vouched else None,
         dwell_error=dwell.error if dwell is not None and vouched else None,
         direction=displacement / norm if norm > 0 else displacement,
-        seeded_by_rounding=kind.name == "strict saddle" and below_rounding,
+        seeded_by_rounding=along is not None
+        and lost_to_rounding(trajectory.thetas[: last + 1], point.theta, along, thresholds.seeded),
     )
 
 
@@ -158,7 +162,9 @@ def _from_eigenspace(thetas: Float[np.ndarray, "T n"], point: CriticalPoint, spe
     moved = thetas[-1] - thetas[np.argmin(np.linalg.norm(displacement, axis=1))]
     projected = moved @ spectrum.eigenvectors[:, winner]
     overlap = np.linalg.norm(projected) / max(np.linalg.norm(moved), TINY)
-    return _Growth(float(-np.mean(spectrum.eigenvalues[winner])), amplitude, float(overlap))
+    along = spectrum.eigenvectors[:, winner] @ coordinates[-1, winner]
+    along = along / max(np.linalg.norm(along), TINY)
+    return _Growth(float(-np.mean(spectrum.eigenvalues[winner])), amplitude, float(overlap), along)
 
 
 def _from_dormant(

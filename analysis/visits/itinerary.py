@@ -21,6 +21,7 @@ from ..threads import SMALL
 from ..thresholds import STANDARD, Thresholds
 from .escape import escape
 from .left import unless_left
+from .lost_coordinates import held_by_rounding
 from .passages import Passage, passages, scales_of
 from .precision import coarse, in_double_precision
 from .reached import reach, unless_out_of_reach
@@ -44,8 +45,8 @@ class Itinerary(tuple[Visit, ...]):
 def itinerary(trajectory: Trajectory, *, thresholds: Thresholds = STANDARD, budget: float | None = None) -> Itinerary:
     """The critical points that a flow visited.
 
-    Warns where an escape was seeded by rounding instead of by the flow. Weights in single precision are analysed in
-    double precision; where JAX has none the kinds stay undetermined.
+    Warns where an escape was seeded by rounding instead of by the flow, or is missing for that reason. Weights in
+    single precision are analysed in double precision; where JAX has none the kinds stay undetermined.
 
     Args:
         trajectory: a flow, by `simulate`.
@@ -177,12 +178,8 @@ def _visit(about: _About, point: CriticalPoint, kind: Kind) -> Visit:
     trajectory, passage, departure = about.trajectory, about.passage, None
     if len(about.drops):
         departure = escape(trajectory, passage, point, kind, float(about.drops[-1]), thresholds=about.thresholds)
-    if departure is not None and departure.seeded_by_rounding:
-        warnings.warn(
-            f"the escape at t = {passage.time:.4g} was seeded by rounding: the dormant direction was below roundoff of "
-            "the active weights, so its time says nothing about the flow. Use a larger initialisation.",
-            stacklevel=3,
-        )
+    held = held_by_rounding(trajectory, passage, point, kind, thresholds=about.thresholds)
+    _warn(passage, departure is not None and departure.seeded_by_rounding, held)
     return Visit(
         passage=passage,
         loss=float(trajectory.losses[passage.index]),
@@ -191,4 +188,16 @@ def _visit(about: _About, point: CriticalPoint, kind: Kind) -> Visit:
         critical_point=point,
         kind=kind,
         escape=departure,
+        held_by_rounding=held,
     )
+
+
+def _warn(passage: Passage, seeded: bool, held: bool) -> None:
+    """Warns the caller of `itinerary` of an escape that rounding seeded, or of one that it prevents."""
+    place, below = f"t = {passage.time:.4g}", "below roundoff of the weights that they are made of"
+    if seeded:
+        happened = f"the escape at {place} was seeded by rounding: the unstable coordinates were {below}, so its time"
+        warnings.warn(f"{happened} says nothing about the flow. Use a larger initialisation.", stacklevel=4)
+    if held:
+        happened = f"the flow stays at the saddle of {place} by rounding: all of its unstable coordinates fell {below}"
+        warnings.warn(f"{happened}. Use a larger initialisation.", stacklevel=4)
