@@ -20,9 +20,7 @@ from ..thresholds import STANDARD, Thresholds
 from .dwell import Dwell, predicted_dwell, said_share
 from .lost_coordinates import lost_to_rounding
 from .passages import Passage
-
-# Norms below this are zero: it keeps logarithms and quotients finite.
-TINY = 1e-300
+from .steady_rate import TINY, steady_rate
 
 
 class Escape(eqx.Module):
@@ -37,7 +35,7 @@ class Escape(eqx.Module):
         e_folds: ln of r's growth on that phase.
         overlap: strict: cosine between the displacement at departure and the winning eigenspace; non-smooth: cosine
             between the direction of the growing ray and the maximiser of the form; degenerate: the share of the
-            steepest descent that the direction of the winning unit, or of the whole displacement, attains,
+            steepest descent that the direction of the winning unit, of all units to spare, or of the whole displacement, attains,
             $F_p(d) / F_p(d_{max})$, since equally steep directions are the rule there.
         dwell_predicted: time from arrival to departure by the leading-order form's flow from the state at arrival, see
             `predicted_dwell`; `None` where no prediction holds to within `dwell_error` of the thresholds.
@@ -144,8 +142,7 @@ def _growth(trajectory: Trajectory, thetas: Float[np.ndarray, "T n"], point: Cri
     if kind.name == "strict saddle" and kind.spectrum is not None and kind.spectrum.index:
         return _from_eigenspace(thetas, point, kind.spectrum)
     if isinstance(embedding, LayeredEmbedding):
-        along = form or kind.null_space_form
-        return _Growth(None if along is None else along.rate, _outside(trajectory, thetas, embedding), None)
+        return _from_layers(trajectory, thetas, point.theta, embedding, kind)
     if isinstance(form, AddedUnitForm) and embedding is not None and np.any(embedding.dormant):
         return _from_dormant(trajectory, thetas, point, form, kind)
     if kind.null_space_form is not None and kind.null_space_form.rate is not None:
@@ -160,10 +157,8 @@ def _from_eigenspace(thetas: Float[np.ndarray, "T n"], point: CriticalPoint, spe
     winner = max(spectrum.eigenspaces(), key=lambda space: np.linalg.norm(coordinates[-1, space]))
     amplitude = np.linalg.norm(coordinates[:, winner], axis=1)
     moved = thetas[-1] - thetas[np.argmin(np.linalg.norm(displacement, axis=1))]
-    projected = moved @ spectrum.eigenvectors[:, winner]
-    overlap = np.linalg.norm(projected) / max(np.linalg.norm(moved), TINY)
-    along = spectrum.eigenvectors[:, winner] @ coordinates[-1, winner]
-    along = along / max(np.linalg.norm(along), TINY)
+    overlap = np.linalg.norm(moved @ spectrum.eigenvectors[:, winner]) / max(np.linalg.norm(moved), TINY)
+    along = spectrum.eigenvectors[:, winner] @ coordinates[-1, winner] / max(amplitude[-1], TINY)
     return _Growth(float(-np.mean(spectrum.eigenvalues[winner])), amplitude, float(overlap), along)
 
 
@@ -197,44 +192,21 @@ def _from_form(
     return _Growth(form.rate, amplitude, gain / form.lowest)
 
 
-def _outside(
-    trajectory: Trajectory, thetas: Float[np.ndarray, "T n"], embedding: LayeredEmbedding
-) -> Float[np.ndarray, " T"]:
-    """Units in several layers: the norm of the part of all weights outside the saddle's narrow network."""
+def _from_layers(
+    trajectory: Trajectory,
+    thetas: Float[np.ndarray, "T n"],
+    theta: Float[np.ndarray, " n"],
+    embedding: LayeredEmbedding,
+    kind: Kind,
+) -> _Growth:
+    """Units in several layers: growth of all weights outside the saddle's narrow network, and how steep that was."""
     maps = [(p @ q.T, q @ p.T, layer) for p, q, layer in embedding.maps]
-    projection = units_matrix(trajectory.initial_model, maps)
-    return np.linalg.norm(thetas - thetas @ projection.T, axis=1)
-
-
-def steady_rate(
-    ts: Float[np.ndarray, " T"], r: Float[np.ndarray, " T"], order: int, *, steady: float = STANDARD.steady
-) -> tuple[float | None, float]:
-    r"""The coefficient c of $\dot r = c\,r^{p-1}$ on the longest phase (in ln r) on which it is steady.
-
-    Args:
-        ts: times.
-        r: amplitude at these times.
-        order: p.
-        steady: share by which the slope of $\ln r$ (p = 2) or $r^{2-p} / (2 - p)$ between neighbouring times may vary
-            over the phase; see `Thresholds`.
-
-    Returns:
-        c (`None` without growth) and the e-folds of r over the phase.
-    """
-    r = np.maximum(r, TINY)
-    level = np.log(r)
-    straight = level if order == 2 else r ** (2.0 - order) / (2.0 - order)
-    slopes = np.diff(straight) / np.diff(ts)
-    best: tuple[float | None, float] = (None, 0.0)
-    for i in range(len(slopes)):
-        if slopes[i] <= 0:
-            continue
-        highest, lowest = np.maximum.accumulate(slopes[i:]), np.minimum.accumulate(slopes[i:])
-        within = highest - lowest <= steady * lowest
-        j = i + (len(within) if np.all(within) else int(np.argmin(within)))
-        if level[j] - level[i] > best[1]:
-            best = (float((straight[j] - straight[i]) / (ts[j] - ts[i])), float(level[j] - level[i]))
-    return best
+    outside = thetas - thetas @ units_matrix(trajectory.initial_model, maps).T
+    amplitude, along = np.linalg.norm(outside, axis=1), kind.added_unit_form or kind.null_space_form
+    if along is None or along.rate is None or along.order is None:
+        return _Growth(None, amplitude, None)
+    gain = -form_along(trajectory.landscape, theta, outside[-1] / amplitude[-1], along.order)
+    return _Growth(along.rate, amplitude, gain * along.order / along.rate)
 
 
 def _dwell(

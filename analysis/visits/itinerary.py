@@ -1,5 +1,6 @@
 """The itinerary of a flow: the critical points that it visited, in order."""
 
+import dataclasses
 import time
 import warnings
 from typing import NamedTuple
@@ -16,6 +17,7 @@ from ..critical_points.critical_point import CriticalPoint, critical_point
 from ..critical_points.kind import Kind
 from ..curvature.scales import Scales
 from ..embeddings.width import EffectiveWidth, effective_width, exact_widths, leading_size
+from ..found_units import with_units
 from ..tables import html_table, plain_text
 from ..threads import SMALL
 from ..thresholds import STANDARD, Thresholds
@@ -46,7 +48,8 @@ def itinerary(trajectory: Trajectory, *, thresholds: Thresholds = STANDARD, budg
     """The critical points that a flow visited.
 
     Warns where an escape was seeded by rounding instead of by the flow, or is missing for that reason. Weights in
-    single precision are analysed in double precision; where JAX has none the kinds stay undetermined.
+    single precision are analysed in double precision; where JAX has none the kinds stay undetermined. Units that a
+    model does not declare are found in its program.
 
     Args:
         trajectory: a flow, by `simulate`.
@@ -63,6 +66,7 @@ def itinerary(trajectory: Trajectory, *, thresholds: Thresholds = STANDARD, budg
     if len(trajectory.ts) < 2:
         raise ValueError(f"there is nothing to analyse: the flow took no step ({trajectory.result.value}).")
     trajectory = in_double_precision(trajectory)
+    trajectory = dataclasses.replace(trajectory, landscape=with_units(trajectory.landscape))
     scales = scales_of(trajectory, thresholds=thresholds)
     visited = passages(trajectory, thresholds=thresholds, curvature=scales.curvature)
     layers = range(len(layers_of(trajectory.initial_model)))
@@ -152,7 +156,16 @@ def _classified(about: _About, effective: tuple[EffectiveWidth, ...]) -> tuple[C
     starts = _largest(np.asarray(incoming(trajectory.landscape.at(start)))) if effective else None
     # A stiff solver that the flow has ended with is compiled already.
     solver = trajectory.solver if trajectory.stats.get("reason") else None
-    return point, classify(point, scales=scales, starts=starts, solver=solver, thresholds=thresholds)
+    kind = classify(
+        point,
+        scales=scales,
+        starts=starts,
+        solver=solver,
+        thresholds=thresholds,
+        # What the flow left for a lower loss is no channel in which it stays, wherever it leads in the end.
+        follow_channels=about.passage.departure is None,
+    )
+    return point, kind
 
 
 def _closest_approach(about: _About, why: str) -> tuple[CriticalPoint, Kind]:
