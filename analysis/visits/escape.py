@@ -35,8 +35,8 @@ class Escape(eqx.Module):
         e_folds: ln of r's growth on that phase.
         overlap: strict: cosine between the displacement at departure and the winning eigenspace; non-smooth: cosine
             between the direction of the growing ray and the maximiser of the form; degenerate: the share of the
-            steepest descent that the direction of the winning unit, of all units to spare, or of the whole displacement, attains,
-            $F_p(d) / F_p(d_{max})$, since equally steep directions are the rule there.
+            steepest descent that the direction of the winning unit, of all units to spare, or of the whole displacement
+            attains, $F_p(d) / F_p(d_{max})$, since equally steep directions are the rule there.
         dwell_predicted: time from arrival to departure by the leading-order form's flow from the state at arrival, see
             `predicted_dwell`; `None` where no prediction holds to within `dwell_error` of the thresholds.
         dwell_error: the error of the prediction as a share of it, estimated from the next order; `None` without one.
