@@ -9,6 +9,7 @@ from ...flows import Landscape
 from ..curvature.spectrum import Spectrum
 from ..rounding import perturbed
 from ..thresholds import STANDARD, Thresholds
+from .curve_of_minima import curve_of_minima
 from .null_space_form import ORDERS, NullSpaceForm, first_order
 from .reduction import Reduction, changed_copies, last_place, reduction
 from .sphere import STARTS, minima_on_sphere, normal_vectors
@@ -31,7 +32,7 @@ class Beyond(NamedTuple):
 
     Attributes:
         order: at which it falls along a curve, `None` where it is not seen to.
-        rises: whether it rises along all curves that leave in zero directions of the form.
+        rises: whether it rises along all curves that leave in zero directions of the form, or is the same on them.
         direction: the curve's direction.
         reason: the same in words.
     """
@@ -56,8 +57,9 @@ def beyond_the_form(
 
     Where $F_p \ge 0$ with $F_p(d) = 0$ the loss depends on higher orders along d. The reduction is repeated: along
     $s d + s^2 w_2 + \dots$ in the null space the coordinates across d are relaxed as well, by the second derivative of
-    $F_p$ at d. The loss falls if it does so along one of these curves. It rises in all directions if each zero
-    direction is isolated, the second derivative across it is positive, and the loss rises along its curve.
+    $F_p$ at d. The loss falls if it does so along one of these curves. It falls in no direction if each zero direction
+    is isolated, the second derivative across it is positive, and the loss rises along its curve, or the curve consists
+    of critical points of the same loss.
 
     Args:
         landscape: the loss.
@@ -76,12 +78,16 @@ def beyond_the_form(
     """
     assert form.order is not None
     reduced = reduction(landscape, theta, spectral, basis, ORDERS[-1] + 1)
-    zeros, rises = _zero_directions(reduced, form), True
+    zeros, rises, same = _zero_directions(reduced, form), True, 0
+    # Beside the curve itself only what was not examined is null on it.
+    nullity = spectral.nullity - basis.shape[1] + 1
     falls: list[tuple[int, np.ndarray]] = []
     for c in zeros:
         order, coefficient, curve, isolated = _along(reduced, c, form, spectral, moved, thresholds)
         if order is None or not (coefficient < 0 or order % 2):
-            rises = rises and isolated and order is not None
+            flat = order is None and rises and isolated
+            flat = flat and curve_of_minima(landscape, theta, curve, nullity, thresholds=thresholds)
+            rises, same = rises and isolated and (flat or order is not None), same + flat
             continue
         rises = False
         if _seen_to_fall(reduced, curve, form, order, coefficient, thresholds.rounding_safety):
@@ -92,6 +98,8 @@ def beyond_the_form(
         return Beyond(order=order, rises=False, direction=basis @ c, reason=reason)
     if rises and len(zeros):
         reason = f"where F_{form.order} vanishes, in {len(zeros)} isolated directions, the loss rises at higher order"
+        if same:
+            reason += f", or, in {same}, is that of critical points which were followed"
         return Beyond(order=None, rises=True, direction=None, reason=reason)
     return Beyond(
         order=None,
@@ -202,13 +210,18 @@ def _relaxed(
     highest, d, stiff = reduced.highest, reduced.basis @ c, reduced.basis @ stiff
     curve = np.zeros((highest - 1, d.size))
     curve[0] = d
-    # Each sweep settles one further order of both; terms of lower order do not change any more.
+    # w_j is settled when the others are relaxed for it: each sweep settles a further order of theirs, and the gradient
+    # of order p + j - 2 depends on the p - 2 orders after that of w_j.
+    for j in range(2, highest - p + 2):
+        for _ in range(p):
+            series = reduced.series(curve)
+            for k in range(2, highest):
+                curve[k - 1] -= reduced.inverse(series[k])
+        curve[j - 1] -= stiff @ ((stiff.T @ reduced.series(curve)[p + j - 2]) / curvatures)
     for _ in range(highest - 1):
         series = reduced.series(curve)
         for k in range(2, highest):
             curve[k - 1] -= reduced.inverse(series[k])
-            if p + k - 2 < highest:
-                curve[k - 1] -= stiff @ ((stiff.T @ series[p + k - 2]) / curvatures)
     series = reduced.series(curve)
     # dL/ds = ∇L · γ'.
     rates = [
