@@ -1,6 +1,5 @@
 """The critical point behind a visit: solve in the narrow network, embed back, certify in the wide one."""
 
-import dataclasses
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -14,15 +13,12 @@ from ..curvature.spectrum import DENSE_HESSIAN_LIMIT
 from ..embeddings.embedding import Embedding, LayeredEmbedding
 from ..embeddings.narrow_landscape import NarrowLandscape, narrow_landscape
 from ..embeddings.reduction import reduce_layers
-from ..embeddings.width import EffectiveWidth, effective_widths
+from ..embeddings.width import EffectiveWidth, effective_widths, exact_widths
 from ..threads import in_one_thread
 from ..thresholds import STANDARD, Thresholds
 from .explained import ALL_OF_IT, explains, vanishes
 from .nearest_member import nearest_member
 from .refine import descend_to_critical_point, is_critical, solve_gradient
-
-# Units that are equal, parallel or zero to half the digits are so at a critical point that is taken as it stands.
-SAME = 1e-7
 
 
 class CriticalPoint(eqx.Module):
@@ -38,8 +34,8 @@ class CriticalPoint(eqx.Module):
             is that of the plateau, if one was given. From `high_index_saddle`, also that its dynamics settled and
             Newton's method stayed near their end. For the gradient alone see `gradient_norm`.
         refined: whether it was solved for; networks that are too large even when reduced are not.
-        embedding: the narrow network and its place in the wide one, in each layer where several have units; `None` for
-            a model without units.
+        embedding: the narrow network, none of whose units is zero, and its place in the wide one, in each layer where
+            several have units; `None` for a model without units.
         start: the parameters at the closest approach, from which it was sought.
     """
 
@@ -114,12 +110,7 @@ def _candidates(
 def _clear_widths(model: Any, thresholds: Thresholds) -> tuple[EffectiveWidth, ...]:
     """Effective widths if all are clear; else those for which units count as one only if they are equal."""
     found = effective_widths(model, thresholds=thresholds)
-    return found if all(each.clear for each in found) else _exact_widths(model, thresholds)
-
-
-def _exact_widths(model: Any, thresholds: Thresholds) -> tuple[EffectiveWidth, ...]:
-    exact = dataclasses.replace(thresholds, unit_share=SAME**2, ray_angle=SAME, copy_distance=SAME)
-    return effective_widths(model, thresholds=exact)
+    return found if all(each.clear for each in found) else exact_widths(model, thresholds=thresholds)
 
 
 def _as_it_stands(landscape: Landscape, theta: Float[np.ndarray, " n"], thresholds: Thresholds) -> _Candidate:
@@ -127,7 +118,7 @@ def _as_it_stands(landscape: Landscape, theta: Float[np.ndarray, " n"], threshol
     if not layers_of(landscape.model):
         return _Candidate(theta, None, theta.size)
     model = landscape.at(theta)
-    return _Candidate(theta, reduce_layers(model, _exact_widths(model, thresholds)), theta.size)
+    return _Candidate(theta, reduce_layers(model, exact_widths(model, thresholds=thresholds)), theta.size)
 
 
 def _narrow_candidates(narrow: NarrowLandscape, thresholds: Thresholds) -> Iterator[Float[np.ndarray, " m"]]:
@@ -207,6 +198,8 @@ def _certified(
     """A candidate with its loss and gradient, converged if that is zero."""
     value, gradient = landscape.value_and_gradient(candidate.theta)
     norm, distance = float(np.max(np.abs(gradient), initial=0.0)), float(np.linalg.norm(candidate.theta - start))
+    size = float(max(np.linalg.norm(start), np.linalg.norm(candidate.theta)))
+    embedding = None if candidate.embedding is None else candidate.embedding.without_zero_units(size)
     return CriticalPoint(
         landscape=landscape,
         theta=candidate.theta,
@@ -215,6 +208,6 @@ def _certified(
         distance=distance,
         converged=bool(norm <= zero) or is_critical(landscape, candidate.theta, moved=distance),
         refined=candidate.size <= DENSE_HESSIAN_LIMIT,
-        embedding=candidate.embedding,
+        embedding=embedding,
         start=start,
     )

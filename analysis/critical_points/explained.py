@@ -53,7 +53,9 @@ def explains(
     (value, gradient), matrix = landscape.value_and_gradient(start), landscape.hessian(start)
     if not (np.all(np.isfinite(gradient)) and np.all(np.isfinite(matrix))):
         return True
-    step = float(np.linalg.norm(np.linalg.lstsq(matrix, gradient, rcond=RANK)[0]))
+    values, vectors = np.linalg.eigh(matrix)
+    sized = np.abs(values) > RANK * np.max(np.abs(values), initial=0.0)
+    step = float(np.linalg.norm((vectors.T @ gradient)[sized] / values[sized]))
     change = abs(float(landscape.value(theta) - value))
     expected = float(np.linalg.norm(gradient)) * step + np.finfo(start.dtype).eps * abs(float(value))
     return bool(step > near or distance <= EXPLAINED * step or change <= EXPLAINED * expected)

@@ -1,6 +1,5 @@
 """The itinerary of a flow: the critical points that it visited, in order."""
 
-import dataclasses
 import time
 import warnings
 from typing import NamedTuple
@@ -16,10 +15,10 @@ from ..critical_points.classify import classify
 from ..critical_points.critical_point import CriticalPoint, critical_point
 from ..critical_points.kind import Kind
 from ..curvature.scales import Scales
-from ..embeddings.width import EffectiveWidth, effective_width, effective_widths, leading_size
+from ..embeddings.width import EffectiveWidth, effective_width, exact_widths, leading_size
 from ..tables import html_table, plain_text
 from ..threads import SMALL
-from ..thresholds import EPS, STANDARD, Thresholds
+from ..thresholds import STANDARD, Thresholds
 from .escape import escape
 from .left import unless_left
 from .passages import Passage, passages, scales_of
@@ -128,7 +127,8 @@ def _critical_point(about: _About) -> tuple[CriticalPoint, Kind]:
     kind = unless_out_of_reach(trajectory, passage, about.around, point, found, thresholds=thresholds)
     if kind is not found and about.effective and point.theta.size <= SMALL:
         # Units that are close were taken for one: the network as it is may have a critical point nearby.
-        other, found = _classified(about, _as_it_is(about))
+        model = trajectory.model_at_index(passage.index)
+        other, found = _classified(about, exact_widths(model, thresholds=thresholds))
         within = unless_out_of_reach(trajectory, passage, about.around, other, found, thresholds=thresholds)
         if other.converged and within is found:
             point, kind = other, found
@@ -152,12 +152,6 @@ def _classified(about: _About, effective: tuple[EffectiveWidth, ...]) -> tuple[C
     # A stiff solver that the flow has ended with is compiled already.
     solver = trajectory.solver if trajectory.stats.get("reason") else None
     return point, classify(point, scales=scales, starts=starts, solver=solver, thresholds=thresholds)
-
-
-def _as_it_is(about: _About) -> tuple[EffectiveWidth, ...]:
-    """Effective widths for which no two units are taken for one, and only units that are zero for none."""
-    exact = dataclasses.replace(about.thresholds, unit_share=EPS, ray_angle=np.sqrt(EPS), copy_distance=EPS)
-    return effective_widths(about.trajectory.model_at_index(about.passage.index), thresholds=exact)
 
 
 def _closest_approach(about: _About, why: str) -> tuple[CriticalPoint, Kind]:
