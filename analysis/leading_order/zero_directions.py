@@ -22,7 +22,7 @@ DISPLACEMENT = 1e-4
 # A second derivative of the form across a zero direction is zero if it is below this share of the form's largest value:
 # beside a direction in which a quartic vanishes, found to a hundredth, it is 12 times 1e-4.
 FLAT_SHARE = 1e-3
-# Distances at which a fall is looked for, as shares of that at which it outgrows the form: the eighth power of the
+# Distances at which the change is looked for, as shares of that at which it outgrows the form: the eighth power of the
 # least is rounding of a loss of one, at the largest higher orders may outgrow it.
 DISTANCES = (0.01, 0.03, 0.1, 0.2, 0.4)
 
@@ -84,14 +84,13 @@ def beyond_the_form(
     falls: list[tuple[int, np.ndarray]] = []
     for c in zeros:
         order, coefficient, curve, isolated = _along(reduced, c, form, spectral, moved, thresholds)
-        if order is None or not (coefficient < 0 or order % 2):
-            flat = order is None and rises and isolated
-            flat = flat and curve_of_minima(landscape, theta, curve, nullity, thresholds=thresholds)
-            rises, same = rises and isolated and (flat or order is not None), same + flat
-            continue
-        rises = False
-        if _seen_to_fall(reduced, curve, form, order, coefficient, thresholds.rounding_safety):
+        falling = order is not None and (coefficient < 0 or order % 2 == 1)
+        seen = order is not None and _seen(reduced, curve, form, order, coefficient, thresholds.rounding_safety)
+        if order is not None and falling and seen:
             falls.append((order, c))
+        flat = order is None and rises and isolated
+        flat = flat and curve_of_minima(landscape, theta, curve, nullity, thresholds=thresholds)
+        rises, same = rises and isolated and not falling and (flat or seen), same + flat
     if falls:
         order, c = min(falls, key=lambda fall: fall[0])
         reason = f"where F_{form.order} vanishes the loss falls at order {order}"
@@ -149,6 +148,9 @@ def _along(
     positive = values > FLAT_SHARE * max(abs(form.highest), abs(form.lowest))
     # In coefficients of the basis: the part of the null space in which the form has a second derivative.
     stiff, curvatures = across.T @ vectors[:, positive], values[positive]
+    # A search finds the zero of a form to the square root of rounding; what is left of the form would be of some order.
+    c = c - stiff @ ((stiff.T @ reduced.form(c, p)[1]) / curvatures)
+    c /= np.linalg.norm(c)
     coefficients, curve = _relaxed(reduced, c, p, stiff, curvatures)
     noise = last_place(reduced)
     for copy in changed_copies(reduced, spectral, moved=moved):
@@ -160,7 +162,7 @@ def _along(
     return order, 0.0 if order is None else float(coefficients[order - 1]), curve, bool(np.all(positive))
 
 
-def _seen_to_fall(
+def _seen(
     reduced: Reduction,
     curve: Float[np.ndarray, "q n"],
     form: NullSpaceForm,
@@ -168,7 +170,7 @@ def _seen_to_fall(
     coefficient: float,
     safety: float,
 ) -> bool:
-    """Whether the loss falls along a curve at some finite distance by as much as its lowest order says."""
+    """Whether the loss changes along a curve at some finite distance by as much as its lowest order says."""
     landscape, theta = reduced.landscape, reduced.theta
     start = float(landscape.value(theta))
     # Beyond this distance along the curve the term is larger than the form across it.
@@ -177,11 +179,12 @@ def _seen_to_fall(
     changes = [float(copy.value(point)) - start for copy, point in perturbed(landscape, theta)]
     noise = safety * float(np.max(np.abs(changes)))
     for share in DISTANCES:
-        s = -np.sign(coefficient) * share * length
+        # Where the order is odd, to the side to which it falls.
+        s = -(np.sign(coefficient) ** order) * share * length
         powers = s ** np.arange(1, len(curve) + 1)
-        fall = float(landscape.value(theta + powers @ curve)) - start
-        expected = -abs(coefficient) * abs(s) ** order
-        if fall < -noise and 2 * expected <= fall <= expected / 2:
+        change = float(landscape.value(theta + powers @ curve)) - start
+        expected = coefficient * s**order
+        if abs(change) > noise and 1 / 2 <= change / expected <= 2:
             return True
     return False
 
