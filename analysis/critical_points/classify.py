@@ -55,7 +55,8 @@ def classify(
       (3) no unit helps: the loss is declared convex in the sum of units, and its derivative is orthogonal to all units,
       so that no network of any width does better;
       (4) the null space is tangent to orbits of symmetries or to an embedding's family of its dimension (Morse–Bott);
-      (5) the leading-order form is positive on all of the null space, as far as a search can tell;
+      (5) the leading-order form is positive on all of the null space, as far as a search can tell, or vanishes in
+      isolated directions, in which the loss rises at a higher order or is that of critical points that are followed;
       (6) a family of critical points is followed in as many directions as the null space has.
     - *Undetermined*, with what was established.
 

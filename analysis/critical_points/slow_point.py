@@ -11,12 +11,17 @@ from jaxtyping import Float
 
 from ...flows import Landscape, simulate
 from ...flows.landscapes.taylor import third_products
+from ...flows.simulation.tolerances import default_rtol
 from ..thresholds import STANDARD, Thresholds
 from .refine import damped
 
 # Decades of time over which a channel is followed, in units of ‖θ‖ / ‖∇L‖, in which the weights change by themselves.
 DECADES = 3
 MAX_STEPS = 20_000
+# Relative tolerance of the flow along a channel, or what the precision of the weights allows.
+RTOL = 1e-6
+# The speed is least where its slope, relative to itself and to the curvature, is below this.
+STATIONARY = 1e-12
 
 
 class SlowPoint(eqx.Module):
@@ -60,16 +65,22 @@ class SlowPoint(eqx.Module):
 def _slowest(landscape: Landscape, theta: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
     r"""The local minimum of $\|\nabla L\|^2$ next to θ."""
     near = damped(landscape, theta)
-    size = np.sum(landscape.gradient(near) ** 2)
+    speed = float(np.linalg.norm(landscape.gradient(near)))
+    curvature = float(np.max(np.abs(np.linalg.eigvalsh(landscape.hessian(near))))) if near.size else 0.0
+    if not (speed > 0 and curvature > 0 and np.isfinite(speed + curvature)):
+        return near
+    # In units of the speed, and of the length in which the curvature would change it by as much as it is.
+    length = speed / curvature
 
-    def squared_speed(point: np.ndarray) -> tuple[float, np.ndarray]:
-        gradient = landscape.gradient(point)
-        return gradient @ gradient / (2 * size), landscape.hessian_product(point, gradient) / size
+    def squared_speed(z: np.ndarray) -> tuple[float, np.ndarray]:
+        slope = landscape.gradient(near + length * z) / speed
+        return float(slope @ slope) / 2, landscape.hessian_product(near + length * z, slope) / curvature
 
     # Gauss–Newton's quadratic model of ‖∇L‖² has no curvature along the gradient of a ghost: finish by quasi-Newton.
     with np.errstate(all="ignore"):
-        options = {"gtol": 1e-12, "maxiter": 400}
-        return scipy.optimize.minimize(squared_speed, near, jac=True, method="BFGS", options=options).x
+        options = {"gtol": STATIONARY, "maxiter": 400}
+        found = scipy.optimize.minimize(squared_speed, np.zeros_like(near), jac=True, method="BFGS", options=options)
+    return near + length * found.x
 
 
 def ghost(
@@ -136,10 +147,11 @@ def flat_channel(
     size, speed = float(np.linalg.norm(theta)), float(np.linalg.norm(gradient))
     if not (size > 0 and speed > 0):
         return None
-    times = size / speed * 10.0 ** np.arange(DECADES + 1)
+    times = (size / speed * 10.0 ** np.arange(DECADES + 1)).astype(theta.dtype)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a flow that ends early is recognised by its result
-        settings: dict[str, Any] = {"t1": times[-1], "save_times": times[:-1], "rtol": 1e-6, "max_steps": MAX_STEPS}
+        rtol = max(RTOL, default_rtol(theta.dtype))
+        settings: dict[str, Any] = {"t1": times[-1], "save_times": times[:-1], "rtol": rtol, "max_steps": MAX_STEPS}
         flow = simulate(landscape.at(theta), landscape.loss, landscape.data, solver=solver, **settings)
     if flow.result.failed:
         return None
