@@ -11,6 +11,14 @@ EXPERIMENTS = {
     "relu-conv": ("convolutional ReLU network: kernel by kernel", "Zhang, Saxe & Latham (2025), Figure 1E"),
     "attention": ("linear self-attention: head by head", "Zhang, Saxe & Latham (2025), Figure 1F"),
     "quadratic": ("quadratic network: neuron by neuron", "Zhang, Saxe & Latham (2025), Figure 1G"),
+    "induction-heads": (
+        "attention-only transformer: labels in context, then induction heads; all sequences",
+        "the task of Singh et al. (2024) and Reddy (2024)",
+    ),
+    "induction-heads-64": (
+        "the same with 64 entries per token and 8 heads of rank 16 per layer; 2048 sequences",
+        "the task of Singh et al. (2024) and Reddy (2024)",
+    ),
 }
 
 # Figures that can be reproduced, in the order of the page that shows them, each with the module of

@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 from saddlescope.analysis import theory
-from saddlescope.experiments import experiment, experiment_names, run
+from saddlescope.experiments import experiment, run
 from saddlescope.flows import mean_squared_error
 
 EMBEDDINGS = {
@@ -21,7 +21,7 @@ EMBEDDINGS = {
 # O(ε) only up to a factor that ε = 0.005 does not make small. At a tenth of the scale they go one by one.
 TOGETHER = {("attention", 0), ("attention", 2), ("quadratic", 1)}
 FAST = [("linear", 0), ("relu", 0), ("relu", 1), ("relu-conv", 0), ("attention", 1), ("quadratic", 0)]
-ALL = [(name, seed) for name in experiment_names() for seed in range(3)]
+ALL = [(name, seed) for name in EMBEDDINGS for seed in range(3)]
 SLOW = [pytest.param(*case, marks=pytest.mark.slow) for case in ALL if case not in FAST]
 CASES = [*FAST, *SLOW]
 
@@ -124,7 +124,7 @@ def test_attention_and_quadratic_levels_are_those_of_the_population():
 
 
 def test_data_are_as_described():
-    for name in experiment_names():
+    for name in EMBEDDINGS:
         setup = experiment(name).setup(7)
         again = experiment(name).setup(7)
         same = jax.tree.map(lambda a, b: bool(np.all(a == b)), setup.data, again.data)
