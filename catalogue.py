@@ -55,7 +55,12 @@ def check_experiment(name: str) -> None:
 
 
 def check_settings(
-    seed: int = 0, *, width: int | None = None, scale: float | None = None, t1: float | None = None
+    seed: int = 0,
+    *,
+    width: int | None = None,
+    scale: float | None = None,
+    t1: float | None = None,
+    budget: float | None = None,
 ) -> None:
     """Checks the settings of an experiment; those that are `None` are the published ones.
 
@@ -64,6 +69,7 @@ def check_settings(
         width: number of units.
         scale: initialisation scale, the standard deviation of the initial weights.
         t1: horizon, in the flow's time.
+        budget: wall-clock seconds for the analysis.
 
     Raises:
         ValueError: when a setting is not finite, or out of its range.
@@ -78,6 +84,8 @@ def check_settings(
         raise ValueError(f"the initialisation scale must be finite and not negative; got {scale}.")
     if t1 is not None and not (math.isfinite(t1) and t1 > 0):
         raise ValueError(f"t1 must be positive and finite; got {t1}.")
+    if budget is not None and not budget > 0:
+        raise ValueError(f"the budget must be positive; got {budget}.")
 
 
 def check_seeds(seeds: int | None) -> None:

@@ -95,6 +95,7 @@ def run(
     width: int | None = None,
     scale: float | None = None,
     t1: float | None = None,
+    budget: float | None = None,
     progress: Callable[[float, float], None] | None = None,
     flowed: Callable[[Trajectory, dict[str, Any]], None] | None = None,
 ) -> Run:
@@ -106,6 +107,8 @@ def run(
         width: number of units, by default the published one.
         scale: standard deviation ε of the initial weights, by default the published one.
         t1: horizon in the flow's time, by default the published one.
+        budget: wall-clock seconds of the analysis after which no further critical point is sought, by default the
+            experiment's own, which may be none.
         progress: called with (t, loss) every two seconds or more often.
         flowed: called with the trajectory and the settings that `load_trajectory` needs, after the flow and before the
             analysis, which may be interrupted.
@@ -128,12 +131,13 @@ def run(
     }
     if flowed is not None:
         flowed(trajectory, {"experiment": name, "seed": seed, **settings})
+    settings["budget"] = chosen.budget if budget is None else budget
     return _analysed(chosen, setup, seed, trajectory, settings)
 
 
 def _analysed(chosen: Experiment, setup: Setup, seed: int, trajectory: Trajectory, settings: dict[str, Any]) -> Run:
     """The run whose flow has ended."""
-    visits = itinerary(trajectory, budget=chosen.budget)
+    visits = itinerary(trajectory, budget=settings["budget"])
     levels, remarks = chosen.levels(setup.data), None
     if chosen.remarks is not None:
         remarks = chosen.remarks(tuple(trajectory.model_at_index(v.passage.index) for v in visits), setup.data)

@@ -20,6 +20,8 @@ SMALL = Classification(items=5, labels=4)
 LARGE = Classification(items=55, labels=4)
 # Of the larger task's 71 280 sequences.
 SAMPLE = 2048
+# Seconds: the search for a critical point of so many parameters may take longer than anybody waits.
+BUDGET = 600.0
 
 
 def _transformer(task: Classification, rank: int) -> Callable[[int, float, PRNGKeyArray], AttentionOnly]:
@@ -61,6 +63,7 @@ SETUPS = (
         levels=rule_losses,
         remarks=remarks,
         panels=attention_panels,
+        budget=BUDGET,
     ),
     # 65 536 parameters.
     Experiment(
@@ -74,5 +77,6 @@ SETUPS = (
         levels=rule_losses,
         remarks=remarks,
         panels=attention_panels,
+        budget=BUDGET,
     ),
 )
