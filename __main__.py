@@ -113,7 +113,7 @@ def _one_line(message: Warning | str, *_: Any, **__: Any) -> None:
 
 def _list() -> int:
     for name, (title, source) in EXPERIMENTS.items():
-        print(f"{name:12s} {title}  [{source}]")
+        print(f"{name:21s} {title}  [{source}]")
     return 0
 
 

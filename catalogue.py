@@ -12,12 +12,16 @@ EXPERIMENTS = {
     "attention": ("linear self-attention: head by head", "Zhang, Saxe & Latham (2025), Figure 1F"),
     "quadratic": ("quadratic network: neuron by neuron", "Zhang, Saxe & Latham (2025), Figure 1G"),
     "induction-heads": (
-        "attention-only transformer: labels in context, then induction heads; all sequences",
-        "the task of Singh et al. (2024) and Reddy (2024)",
+        "two-layer transformer: labels in context, then induction heads",
+        "task of Singh et al. (2024) and Reddy (2024)",
+    ),
+    "induction-heads-noisy": (
+        "the same with noisy answers, whose logits are finite",
+        "task of Singh et al. (2024) and Reddy (2024)",
     ),
     "induction-heads-64": (
-        "the same with 64 entries per token and 8 heads of rank 16 per layer; 2048 sequences",
-        "the task of Singh et al. (2024) and Reddy (2024)",
+        "the same with tokens of 64 entries and eight heads per layer",
+        "task of Singh et al. (2024) and Reddy (2024)",
     ),
 }
 

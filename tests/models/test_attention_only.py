@@ -14,11 +14,9 @@ from saddlescope.models import AttentionOnly
 TASK = Classification(items=5, labels=4)
 
 
-def transformer(heads=2, rank=3, scale=0.7, seed=0, layers=2):
-    key = jax.random.key(seed)
-    return AttentionOnly(
-        width=TASK.width, heads=heads, rank=rank, layers=layers, outputs=TASK.labels, scale=scale, key=key
-    )
+def transformer(heads=2, rank=3, scale=0.7, **settings):
+    settings = {"width": TASK.width, "outputs": TASK.labels, "key": jax.random.key(0), **settings}
+    return AttentionOnly(heads=heads, rank=rank, scale=scale, **settings)
 
 
 def by_loops(model, x):
@@ -26,19 +24,21 @@ def by_loops(model, x):
     x = np.array(x)
     for layer in model.layers:
         query, key, value, output = (np.asarray(array) for array in (layer.query, layer.key, layer.value, layer.output))
-        after = x.copy()
+        written = np.zeros_like(x)
         for h in range(len(query)):
             for t in range(len(x)):
                 scores = [(query[h] @ x[t]) @ (key[h] @ x[s]) for s in range(t + 1)]
                 weights = scipy.special.softmax(scores)
-                after[t] += output[h] @ sum(w * (value[h] @ x[s]) for w, s in zip(weights, range(t + 1), strict=True))
-        x = after
-    return x[-1, : model.outputs]
+                read = sum(w * (value[h] @ x[s]) for w, s in zip(weights, range(t + 1), strict=True))
+                written[t] += output[h] @ read
+        x = np.concatenate([x, written], axis=1) if model.disentangled else x + written
+    return (written if model.disentangled else x)[-1, : model.outputs]
 
 
+@pytest.mark.parametrize("disentangled", [True, False])
 @pytest.mark.parametrize("layers", [1, 3])
-def test_outputs_are_those_of_loops(layers):
-    model = transformer(layers=layers)
+def test_outputs_are_those_of_loops(layers, disentangled):
+    model = transformer(layers=layers, disentangled=disentangled)
     x = np.random.default_rng(1).standard_normal((5, TASK.width))
     np.testing.assert_allclose(model(x), by_loops(model, x), rtol=1e-12)
 
@@ -50,11 +50,12 @@ def test_patterns_are_causal_and_sum_to_one():
         np.testing.assert_array_equal(np.triu(pattern, 1), 0.0)
 
 
-def test_the_published_sizes():
-    small = transformer(heads=4, rank=3)
-    assert sum(leaf.size for leaf in jax.tree.leaves(small)) == 1344
-    large = AttentionOnly(width=64, heads=8, rank=16, outputs=4, scale=0.1, key=jax.random.key(0))
-    assert sum(leaf.size for leaf in jax.tree.leaves(large)) == 65536
+def test_numbers_of_parameters():
+    """4 D H r parameters per layer, with 2D instead of D in the second layer if tokens grow."""
+    sizes = {1344: {"heads": 2, "rank": 4, "disentangled": True}, 67584: {"width": 64, "heads": 8, "rank": 11}}
+    sizes[67584]["disentangled"] = True
+    for size, settings in (*sizes.items(), (896, {"heads": 2, "rank": 4})):
+        assert sum(leaf.size for leaf in jax.tree.leaves(transformer(**settings))) == size
 
 
 def by_hand(strength):
