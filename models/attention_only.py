@@ -80,10 +80,10 @@ class AttentionLayer(eqx.Module):
 class AttentionOnly(eqx.Module):
     r"""A transformer of attention layers alone, which answers at the last token of a sequence.
 
-    Tokens come embedded in D entries, such as one-hot content and one-hot position in disjoint entries. A layer adds
-    what its heads write to the tokens, or, in a disentangled transformer, appends it to them, so that tokens are twice as
-    long after each layer. The outputs are the first entries of what was added or appended last at the last token: no
-    embedding is learned.
+    Tokens come embedded in D entries, such as one-hot content and one-hot position in disjoint entries; no embedding is
+    learned. A layer adds what its heads write to the tokens; in a disentangled transformer it appends it, so that
+    tokens are twice as long after each layer. The outputs are the first entries of the last token after the last layer, or of
+    what that layer appended.
 
     Args:
         width: entries D of a token, at least 1.
@@ -98,8 +98,8 @@ class AttentionOnly(eqx.Module):
     Raises:
         ValueError: for a size below 1, more outputs than entries, or a scale that is negative or not finite.
 
-    Source: Elhage et al. (2021); Reddy (2024) for one-hot positions in entries of their own; Nichani, Damian & Lee (2024)
-    for disentangled transformers.
+    Source: Elhage et al. (2021); Reddy (2024) for one-hot positions in entries of their own; Nichani, Damian & Lee
+    (2024) for disentangled transformers.
     """
 
     layers: tuple[AttentionLayer, ...]

@@ -64,36 +64,39 @@ class Classification(eqx.Module):
             f"{self.count} sequences of {self.length} tokens with {self.width} entries"
         )
 
-    def sequences(self, count: int | None = None, *, key: PRNGKeyArray | None = None) -> Int[np.ndarray, "P T"]:
+    def sequences(self, sets: int | None = None, *, key: PRNGKeyArray | None = None) -> Int[np.ndarray, "P T"]:
         """Sequences of content, labels numbered from 0 and items from L on.
 
+        Every set of items comes in all orders, with all labels and all queries, so that on a sample of sets, too, no
+        item tells anything about labels or places.
+
         Args:
-            count: how many, drawn without repetition; by default all, in lexicographic order.
+            sets: how many sets of N items, drawn without repetition; by default all.
             key: random key, needed for fewer than all.
 
         Returns:
-            One sequence per row.
+            One sequence per row, set by set.
 
         Raises:
-            ValueError: for more sequences than there are or than can be held, none, or some without a key.
+            ValueError: for more sets than there are, more sequences than can be held, none, or some without a key.
         """
-        count = self.count if count is None else count
-        if not 1 <= count <= min(self.count, LARGEST):
-            raise ValueError(f"there are {self.count} sequences, and room for {LARGEST}; got {count}.")
-        if count == self.count:
-            return self._rows(np.arange(self.count))
-        if key is None:
-            raise ValueError(f"drawing {count} of {self.count} sequences needs a key.")
-        return self._rows(_drawn(key, count, self.count))
-
-    def _rows(self, numbers: Int[np.ndarray, " P"]) -> Int[np.ndarray, "P T"]:
-        items = np.array(list(itertools.permutations(range(self.items), self.pairs)))
+        total = math.comb(self.items, self.pairs)
+        sets = total if sets is None else sets
+        room = LARGEST * total // self.count
+        if not 1 <= sets <= min(total, room):
+            raise ValueError(f"there are {total} sets of {self.pairs} items, and room for {room}; got {sets}.")
+        if sets < total and key is None:
+            raise ValueError(f"drawing {sets} of {total} sets of items needs a key.")
+        chosen = np.arange(total) if sets == total else _drawn(key, sets, total)
+        of_items = np.array(list(itertools.combinations(range(self.items), self.pairs)))[chosen]
+        orders = np.array(list(itertools.permutations(range(self.pairs))))
         labels = np.array(list(itertools.permutations(range(self.labels), self.pairs)))
-        shape = len(items), len(labels), self.pairs
-        of_items, of_labels, asked = np.unravel_index(numbers, shape)
-        rows = np.empty((len(numbers), self.length), dtype=int)
-        rows[:, 0:-1:2], rows[:, 1::2] = self.labels + items[of_items], labels[of_labels]
-        rows[:, -1] = rows[np.arange(len(rows)), 2 * asked]
+        shape = sets, len(orders), len(labels), self.pairs
+        k, order, named, asked = (number.ravel() for number in np.indices(shape))
+        rows = np.empty((k.size, self.length), dtype=int)
+        rows[:, 0:-1:2] = self.labels + of_items[k[:, None], orders[order]]
+        rows[:, 1::2] = labels[named]
+        rows[:, -1] = rows[np.arange(k.size), 2 * asked]
         return rows
 
     def tokens(self, sequences: Int[np.ndarray, "P T"]) -> Float[np.ndarray, "P T D"]:
@@ -115,7 +118,7 @@ class Classification(eqx.Module):
 
 
 def in_context_classification(
-    task: Classification, count: int | None = None, *, noise: float = 0.0, key: PRNGKeyArray | None = None
+    task: Classification, sets: int | None = None, *, noise: float = 0.0, key: PRNGKeyArray | None = None
 ) -> tuple[Float[Array, "P T D"], Float[Array, "P L"]]:
     r"""Tokens and distributions of the answer, for `saddlescope.flows.cross_entropy`.
 
@@ -124,25 +127,26 @@ def in_context_classification(
 
     Args:
         task: numbers of items, labels and pairs.
-        count: number of sequences, drawn without repetition; by default all of them.
+        sets: number of sets of items, drawn without repetition, of each of which all sequences are taken; by default
+            all of them.
         noise: η, from 0 (the default) to 1. With noise the rules that the network passes through have finite logits,
             and the plateaus are critical points; without it they are approached as the weights grow without bound.
-        key: random key, needed for fewer than all sequences.
+        key: random key, needed for fewer than all sets.
 
     Returns:
         Tokens of every sequence, and the probabilities of its labels.
 
     Raises:
-        ValueError: for noise outside its range, or a number of sequences that there is not.
+        ValueError: for noise outside its range, or a number of sets that there is not.
     """
     if not 0 <= noise <= 1:
         raise ValueError(f"label noise is a probability; got {noise}.")
-    rows = task.sequences(count, key=key)
+    rows = task.sequences(sets, key=key)
     answers = (1 - noise) * np.eye(task.labels)[task.answers(rows)] + noise / task.labels
     return jax.device_put((task.tokens(rows), answers))
 
 
-def _drawn(key: PRNGKeyArray, count: int, total: int) -> Int[np.ndarray, " count"]:
+def _drawn(key: PRNGKeyArray | None, count: int, total: int) -> Int[np.ndarray, " count"]:
     """`count` of the numbers below `total`, in rising order."""
     # NumPy draws without a permutation of all; the key only seeds it.
     seed = np.asarray(_words(key))
