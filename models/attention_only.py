@@ -82,8 +82,8 @@ class AttentionOnly(eqx.Module):
 
     Tokens come embedded in D entries, such as one-hot content and one-hot position in disjoint entries; no embedding is
     learned. A layer adds what its heads write to the tokens; in a disentangled transformer it appends it, so that
-    tokens are twice as long after each layer. The outputs are the first entries of the last token after the last layer, or of
-    what that layer appended.
+    tokens are twice as long after each layer. The outputs are the first entries of the last token after the last layer,
+    or of what that layer appended.
 
     Args:
         width: entries D of a token, at least 1.

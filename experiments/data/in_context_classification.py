@@ -85,9 +85,11 @@ class Classification(eqx.Module):
         room = LARGEST * total // self.count
         if not 1 <= sets <= min(total, room):
             raise ValueError(f"there are {total} sets of {self.pairs} items, and room for {room}; got {sets}.")
-        if sets < total and key is None:
-            raise ValueError(f"drawing {sets} of {total} sets of items needs a key.")
-        chosen = np.arange(total) if sets == total else _drawn(key, sets, total)
+        chosen = np.arange(total)
+        if sets < total:
+            if key is None:
+                raise ValueError(f"drawing {sets} of {total} sets of items needs a key.")
+            chosen = _drawn(key, sets, total)
         of_items = np.array(list(itertools.combinations(range(self.items), self.pairs)))[chosen]
         orders = np.array(list(itertools.permutations(range(self.pairs))))
         labels = np.array(list(itertools.permutations(range(self.labels), self.pairs)))
@@ -146,7 +148,7 @@ def in_context_classification(
     return jax.device_put((task.tokens(rows), answers))
 
 
-def _drawn(key: PRNGKeyArray | None, count: int, total: int) -> Int[np.ndarray, " count"]:
+def _drawn(key: PRNGKeyArray, count: int, total: int) -> Int[np.ndarray, " count"]:
     """`count` of the numbers below `total`, in rising order."""
     # NumPy draws without a permutation of all; the key only seeds it.
     seed = np.asarray(_words(key))
