@@ -54,6 +54,23 @@ def sample_cross_entropy(logits: Float[Any, "... C"], y: Float[Any, "... C"]) ->
     return jnp.log1p(others) - jnp.sum(y * shifted, axis=-1)
 
 
+def cross_entropy_rows(logits: Float[Any, " C"], jacobian: Float[Any, "C n"]) -> Float[Array, "C n"]:
+    r"""$F J$ with $F^\top F = \mathrm{diag}(p) - p p^\top$ at $p = \mathrm{softmax} f$, for one sample.
+
+    $F = (I - s s^\top)\, \mathrm{diag}(s)$ with $s = \sqrt p$, as $s s^\top$ is a projection.
+
+    Args:
+        logits: f.
+        jacobian: J.
+
+    Returns:
+        The product.
+    """
+    s = jnp.exp(jax.nn.log_softmax(logits) / 2)[:, None]
+    scaled = s * jacobian
+    return scaled - s * (s.T @ scaled)
+
+
 def _targets(logits: Float[Any, "P *places C"], y: Any) -> Any:
     """The distributions of labels, with shapes checked."""
     if _are_labels(y):
