@@ -3,8 +3,8 @@ r"""The structured Hessian of losses of sums over units: Gauss–Newton plus blo
 $L = w \sum_\mu \ell(f_\mu(\theta)) + $ const has
 $\nabla^2 L = w\,(\sum_\mu J_\mu^\top \ell''_\mu J_\mu + \sum_\mu \ell'_\mu \cdot \nabla^2 f_\mu)$,
 $J_\mu = \partial f_\mu / \partial \theta$. The first part is one matrix product, of the rows $F_\mu J_\mu$ with
-$F_\mu^\top F_\mu = \ell''_\mu$. Outputs that are sums over units have no second derivatives between different units; the
-second part then takes, for all units at once, as many Hessian–vector products as one unit has parameters (Curtis,
+$F_\mu^\top F_\mu = \ell''_\mu$. Outputs that are sums over units have no second derivatives between different units;
+the second part then takes, for all units at once, as many Hessian–vector products as one unit has parameters (Curtis,
 Powell & Reid 1974).
 """
 
