@@ -19,7 +19,8 @@ from jaxtyping import Array, Float, Int
 
 from ...models.units import units_of
 from ..compilation.traced import Traced, trace
-from ..landscapes.landscape import Landscape, unflatten
+from ..landscapes.landscape import Landscape
+from ..landscapes.parameters import unflatten
 from ..landscapes.unit_positions import unit_positions
 from ..losses.cross_entropy import cross_entropy, cross_entropy_rows
 from ..losses.squared_error import SquaredError
