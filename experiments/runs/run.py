@@ -124,7 +124,7 @@ def run(
     trajectory = simulate(setup.model, setup.loss, setup.data, t1=setup.t1, progress=progress)
     if trajectory.result is Result.interrupted and len(trajectory.ts) == 1:
         raise KeyboardInterrupt
-    settings = {
+    settings: dict[str, Any] = {
         "width": chosen.width if width is None else width,
         "scale": chosen.scale if scale is None else scale,
         "t1": setup.t1,
