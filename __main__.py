@@ -160,12 +160,7 @@ def _run_and_write(command: Run, written: list[Path]) -> int:
             written.extend(_keep(paths.trajectory, lambda path: trajectory.save(path, **header)))
             describe("analysis")
 
-        settings: dict[str, Any] = {
-            "width": command.width,
-            "scale": command.scale,
-            "t1": command.t1,
-            "budget": command.budget,
-        }
+        settings: dict[str, Any] = {key: getattr(command, key) for key in ("width", "scale", "t1", "budget")}
         try:
             finished = run(command.name, command.seed, flowed=flowed, progress=update, **settings)
         except ValueError as error:
