@@ -16,6 +16,7 @@ from .activation import x_tanh_x as x_tanh_x
 from .attention import LinearAttention as LinearAttention
 from .attention import MergedAttention as MergedAttention
 from .attention import SoftmaxAttention as SoftmaxAttention
+from .attention_only import AttentionOnly as AttentionOnly
 from .committee import Committee as Committee
 from .declaration import Slot as Slot
 from .declaration import Units as Units
