@@ -43,7 +43,7 @@ class CriticalPoint(eqx.Module):
         converged: whether this is the critical point that was sought: the gradient is zero to tolerance *and* the loss
             is that of the plateau, if one was given. From `high_index_saddle`, also that its dynamics settled and
             Newton's method stayed near their end. For the gradient alone see `gradient_norm`.
-        refined: whether it was solved for; networks that are too large even when reduced are not.
+        refined: whether it was solved for.
         embedding: the narrow network and its place in the wide one, in each layer where several have units; `None` for
             a model without units.
         start: the parameters at the closest approach, from which it was sought.
@@ -95,6 +95,7 @@ def _candidates(
     landscape: Landscape,
     start: Float[np.ndarray, " n"],
     effective: EffectiveWidth | tuple[EffectiveWidth, ...] | None,
+    lowest: float,
     thresholds: Thresholds,
 ) -> Iterator[_Candidate]:
     """Points of the wide network that may be the critical point, each computed when it is asked for."""
@@ -103,7 +104,9 @@ def _candidates(
     if not layers_of(landscape.model):
         # A wide network's saddle is met first; slow convergence to a minimum shows in descent.
         yield _as_it_stands(landscape, solve_gradient(landscape, start), thresholds)
-        descended = descend_to_critical_point(landscape, start)
+        descended = descend_to_critical_point(landscape, start, lowest=lowest)
+        if landscape.value(descended) < lowest:
+            return
         yield _as_it_stands(landscape, solve_gradient(landscape, descended), thresholds)
         return
     model = landscape.at(start)
@@ -219,10 +222,10 @@ def critical_point(
     start = landscape.theta if theta is None else np.asarray(theta)
     value, gradient = landscape.value_and_gradient(start)
     scale = float(np.max(np.abs(gradient), initial=0.0)) if gradient_scale is None else gradient_scale
+    level = np.inf if drop is None else thresholds.plateau_share * drop
     points = []
-    for candidate in _candidates(landscape, start, effective, thresholds):
+    for candidate in _candidates(landscape, start, effective, float(value) - level, thresholds):
         point = _certified(landscape, start, candidate, thresholds.gradient_zero * scale)
-        level = np.inf if drop is None else thresholds.plateau_share * drop
         on_plateau = abs(point.loss - float(value)) <= level
         point = eqx.tree_at(lambda p: p.converged, point, point.converged and bool(on_plateau))
         if point.converged:
@@ -244,7 +247,7 @@ def _certified(
         gradient_norm=norm,
         distance=distance,
         converged=bool(norm <= zero) or is_critical(landscape, candidate.theta, moved=distance),
-        refined=candidate.size <= DENSE_HESSIAN_LIMIT,
+        refined=True,
         embedding=candidate.embedding,
         start=start,
     )

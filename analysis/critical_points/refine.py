@@ -5,10 +5,10 @@ import scipy
 from jaxtyping import Float, Int
 
 from ...flows import Landscape
-from ..curvature.spectrum import DENSE_HESSIAN_LIMIT
 from ..embeddings.narrow_landscape import NarrowLandscape
 from ..rounding import gradient_changes
 from ..thresholds import STANDARD
+from .refine_by_products import BY_PRODUCTS_FROM, descend_by_products, solve_by_products
 
 # Eigenvalues below this share of the largest are taken for zero: the square root of what double precision resolves.
 RANK = 1e-7
@@ -58,10 +58,12 @@ def solve_gradient(landscape: Landscape | NarrowLandscape, theta: Float[np.ndarr
         theta: where to start.
 
     Returns:
-        The zero; θ itself beyond 3000 parameters, for which no dense Hessian is made.
+        The zero, from 400 parameters on by `solve_by_products`.
     """
-    if theta.size == 0 or theta.size > DENSE_HESSIAN_LIMIT or is_critical(landscape, theta):
+    if theta.size == 0 or is_critical(landscape, theta):
         return theta
+    if theta.size >= BY_PRODUCTS_FROM:
+        return solve_by_products(landscape, theta)
     points = [theta, damped(landscape, theta)]
     points.append(_polished(landscape, points[-1]))
     if not is_critical(landscape, points[-1]):
@@ -225,11 +227,24 @@ def _split(values: Float[np.ndarray, " n"], relaxed: bool) -> tuple[Int[np.ndarr
 
 
 def descend_to_critical_point(
-    landscape: Landscape | NarrowLandscape, theta: Float[np.ndarray, " n"]
+    landscape: Landscape | NarrowLandscape, theta: Float[np.ndarray, " n"], *, lowest: float = -np.inf
 ) -> Float[np.ndarray, " n"]:
-    """The end of a descent by BFGS, whatever the units of loss and weights; θ itself beyond 3000 parameters."""
-    if theta.size == 0 or theta.size > DENSE_HESSIAN_LIMIT:
+    """The end of a descent, whatever the units of loss and weights.
+
+    By BFGS; from 400 parameters on by `descend_by_products`.
+
+    Args:
+        landscape: of the network or of its narrow equivalent.
+        theta: where to start.
+        lowest: a loss below which the descent of a large network ends.
+
+    Returns:
+        Where it ends.
+    """
+    if theta.size == 0:
         return theta
+    if theta.size >= BY_PRODUCTS_FROM:
+        return descend_by_products(landscape, theta, lowest=lowest)
     slope = float(np.linalg.norm(landscape.gradient(theta)))
     curvature = float(np.max(np.abs(np.linalg.eigvalsh(landscape.hessian(theta)))))
     if not (slope > 0 and curvature > 0 and np.isfinite(slope + curvature)):
