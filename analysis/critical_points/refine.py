@@ -65,7 +65,7 @@ def solve_gradient(landscape: Landscape | NarrowLandscape, theta: Float[np.ndarr
     if theta.size >= BY_PRODUCTS_FROM:
         return solve_by_products(landscape, theta)
     points = [theta, damped(landscape, theta)]
-    points.append(_polished(landscape, points[-1]))
+    points.append(polished(landscape, points[-1]))
     if not is_critical(landscape, points[-1]):
         points.append(singular_newton(landscape, points[-1])[0])
     norms = [_size(landscape, point) for point in points]
@@ -154,7 +154,7 @@ def damped(landscape: Landscape | NarrowLandscape, theta: Float[np.ndarray, " n"
     return theta
 
 
-def _polished(landscape: Landscape | NarrowLandscape, theta: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
+def polished(landscape: Landscape | NarrowLandscape, theta: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
     """Newton's method by the pseudo-inverse, which moves across the orbits of symmetries, never along them."""
     gradient = landscape.gradient(theta)
     for _ in range(MAX_NEWTON):
