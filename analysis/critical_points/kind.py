@@ -25,6 +25,7 @@ KindName = Literal[
     "minimum",
     "flat channel",
     "ghost",
+    "not arrived",
     "undetermined",
     "no critical point",
 ]
