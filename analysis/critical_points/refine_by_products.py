@@ -14,9 +14,9 @@ from ..embeddings.narrow_landscape import NarrowLandscape
 # From this number of parameters on a decomposition of the Hessian takes longer than a hundred products, which make a
 # step.
 BY_PRODUCTS_FROM = 400
-# Products in all: a thousand suffice for networks whose Hessian has a few dozen curvatures that matter; and of a
-# descent.
-PRODUCTS, DESCENT_PRODUCTS = 3000, 1000
+# Products in all: a thousand suffice for networks whose Hessian has a few dozen curvatures that matter, five times as
+# many along the curved valleys beside small initial weights. And of a descent.
+PRODUCTS, DESCENT_PRODUCTS = 6000, 1000
 # Vectors of one Krylov space: 100 MB for 66 000 parameters.
 DEPTH = 200
 # A Krylov space is large enough once the linear equation is solved to this share of the gradient; where only large

@@ -5,6 +5,7 @@ import numpy as np
 from ...flows import Trajectory
 from ..critical_points.critical_point import CriticalPoint
 from ..critical_points.kind import Kind
+from ..critical_points.refine_by_products import BY_PRODUCTS_FROM, HARDLY
 from ..thresholds import STANDARD, Thresholds
 from .passages import Passage
 
@@ -46,8 +47,12 @@ def not_arrived(
         The kind "not arrived"; `None` where the flow arrived or stopped, and where no critical point was found that is
         near enough to explain why the flow slowed down.
     """
-    if not point.converged or not on_its_way(trajectory, passage):
+    if not on_its_way(trajectory, passage):
         return None
+    if not point.converged:
+        # A large network is not followed to infinity where the search for a zero of the gradient came to nothing.
+        slope, large = np.max(np.abs(trajectory.landscape.gradient(point.start))), point.theta.size >= BY_PRODUCTS_FROM
+        return _still_moving(trajectory, point) if large and point.gradient_norm > HARDLY * slope else None
     end, speed = trajectory.thetas[-1], float(trajectory.speeds[-1])
     came = float(np.linalg.norm(end - trajectory.thetas[previous]))
     far = thresholds.far * float(np.linalg.norm(point.start))
@@ -63,23 +68,28 @@ def not_arrived(
     return Kind(name="not arrived", evidence=evidence)
 
 
-def unless_still_moving(trajectory: Trajectory, passage: Passage, kind: Kind) -> Kind:
+def unless_still_moving(trajectory: Trajectory, passage: Passage, point: CriticalPoint, kind: Kind) -> Kind:
     """The kind of a visit, "not arrived" instead of "no critical point" where the flow ended on its way.
 
     Args:
         trajectory: the flow.
         passage: one of its passages.
+        point: the end of a search for a critical point.
         kind: by `classify`.
 
     Returns:
         The kind itself, unless the flow was still slowing down where no critical point was found.
     """
-    if kind.name != "no critical point" or not on_its_way(trajectory, passage):
-        return kind
+    moving = kind.name == "no critical point" and on_its_way(trajectory, passage)
+    return _still_moving(trajectory, point) if moving else kind
+
+
+def _still_moving(trajectory: Trajectory, point: CriticalPoint) -> Kind:
+    """The kind where no critical point was found ahead of a flow that was cut short."""
     evidence = (
         f"the flow ended on its way, at speed ‖∇L‖ = {trajectory.speeds[-1]:.3g} and still slowing down, and no "
-        f"critical point was found from there ({kind.evidence}); {_longer(trajectory, float(trajectory.ts[-1]))} or "
-        "more tells where it leads"
+        f"critical point was found from there: ‖∇L‖∞ = {point.gradient_norm:.1e} at distance {point.distance:.2g}; "
+        f"{_longer(trajectory, float(trajectory.ts[-1]))} or more tells where it leads"
     )
     return Kind(name="not arrived", evidence=evidence)
 

@@ -151,14 +151,22 @@ def _classified(about: _About, effective: tuple[EffectiveWidth, ...]) -> tuple[C
         reach=reach(trajectory, about.passage, about.around, thresholds=thresholds),
         thresholds=thresholds,
     )
-    on_its_way = not_arrived(trajectory, about.passage, about.neighbours[0], point, thresholds=thresholds)
+    on_its_way = not_arrived(trajectory, about.passage, about.around[0], point, thresholds=thresholds)
     if on_its_way is not None:
         return point, on_its_way
     starts = _largest(np.asarray(incoming(trajectory.landscape.at(start)))) if effective else None
     # A stiff solver that the flow has ended with is compiled already.
     solver = trajectory.solver if trajectory.stats.get("reason") else None
-    kind = classify(point, scales=scales, starts=starts, solver=solver, thresholds=thresholds)
-    return point, unless_still_moving(trajectory, about.passage, kind)
+    kind = classify(
+        point,
+        scales=scales,
+        starts=starts,
+        solver=solver,
+        thresholds=thresholds,
+        # No channel to infinity has an end at which it is left.
+        follow_channels=about.passage.departure is None,
+    )
+    return point, unless_still_moving(trajectory, about.passage, point, kind)
 
 
 def _closest_approach(about: _About, why: str) -> tuple[CriticalPoint, Kind]:
