@@ -24,6 +24,8 @@ from .dense import Convolution as Convolution
 from .dense import Dense as Dense
 from .diagonal import DiagonalLinear as DiagonalLinear
 from .initialisation import low_rank_plus_noise as low_rank_plus_noise
+from .partly_trainable import PartlyTrainable as PartlyTrainable
+from .partly_trainable import partly_trainable as partly_trainable
 from .skip import SkipConnected as SkipConnected
 from .two_layer import TwoLayer as TwoLayer
 from .unit_law import UnitLaw as UnitLaw
