@@ -60,9 +60,7 @@ def critical_negative_eigenvalues(
         The eigenvalues that a search by products finds, with that threshold.
     """
     zero = thresholds.rounding_safety * _rounding(landscape, theta, moved)
-    found = negative_eigenvalues(
-        lambda v: landscape.hessian_product(theta, v), theta.size, zero_threshold=zero
-    )
+    found = negative_eigenvalues(lambda v: landscape.hessian_product(theta, v), theta.size, zero_threshold=zero)
     step = STEPS * _newton_step(landscape, theta)
     examined = np.arange(len(found.values))[-EXAMINED:]
     if not len(examined) or not np.any(step):

@@ -119,9 +119,7 @@ def _trials(landscape: Landscape | NarrowLandscape, point: _Point, residual: flo
     if point.left <= 0 or not 0 < point.size < np.inf:
         return []
     depth = min(DEPTH, point.left)
-    space = krylov_space(
-        lambda v: landscape.hessian_product(point.theta, v), point.gradient, depth, residual=residual
-    )
+    space = krylov_space(lambda v: landscape.hessian_product(point.theta, v), point.gradient, depth, residual=residual)
     left = point.left - max(len(space.basis), 1)
     if not np.any(space.tridiagonal):
         return []

@@ -32,9 +32,7 @@ class KrylovSpace(NamedTuple):
         return -self.size * (shares * left[0]) @ right @ self.basis
 
 
-def krylov_space(
-    product: Product, start: Float[np.ndarray, " n"], depth: int, *, residual: float = 0.0
-) -> KrylovSpace:
+def krylov_space(product: Product, start: Float[np.ndarray, " n"], depth: int, *, residual: float = 0.0) -> KrylovSpace:
     r"""The Krylov space of a vector by Lanczos's method, every vector orthogonalised against all others.
 
     Args:

@@ -37,7 +37,14 @@ def remarks(visits: Sequence[Visit]) -> list[str]:
             if grown > 1:
                 together = f"{grown} units{where} grew together, with no plateau between."
                 lines.append(f"Visits {number - 1} to {number}: {together}")
-        if visit.kind.name in ("no critical point", "not arrived", "undetermined", "ghost", "flat channel", "saddle (left)"):
+        if visit.kind.name in (
+            "no critical point",
+            "not arrived",
+            "undetermined",
+            "ghost",
+            "flat channel",
+            "saddle (left)",
+        ):
             lines.append(f"Visit {number}: {visit.kind.name}: {visit.kind.evidence}.")
         explained, form = visit.kind.null_space, visit.kind.null_space_form
         if explained and explained.unexplained and visit.kind.name != "degenerate saddle":
