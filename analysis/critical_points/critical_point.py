@@ -24,25 +24,19 @@ from .refine import descend_to_critical_point, is_critical, solve_gradient
 class CriticalPoint(eqx.Module):
     r"""A zero of the gradient next to a point of slow motion, certified in the wide network.
 
-        Attributes:
-            landscape: the loss of the wide network.
-            theta: the point, in the wide network's parameters.
-            loss: there.
-            gradient_norm: $\|\nabla L\|_\infty$ there, in the wide network.
-            distance: Euclidean distance from `start`.
-            converged: whether this is the critical point that was sought: the gradient is zero to tolerance *and* the loss
-                is that of the plateau, if one was given. From `high_index_saddle`, also that its dynamics settled and
-                Newton's method stayed near their end. For the gradient alone see `gradient_norm`.
-    <<<<<<< HEAD
-            refined: whether it was solved for.
-            embedding: the narrow network and its place in the wide one, in each layer where several have units; `None` for
-                a model without units.
-    =======
-            refined: whether it was solved for; networks that are too large even when reduced are not.
-            embedding: the narrow network, none of whose units is zero, and its place in the wide one, in each layer where
-                several have units; `None` for a model without units.
-    >>>>>>> a2c9b01d8f0bdd3c1275e668e7a0055722d4a78d
-            start: the parameters at the closest approach, from which it was sought.
+    Attributes:
+        landscape: the loss of the wide network.
+        theta: the point, in the wide network's parameters.
+        loss: there.
+        gradient_norm: $\|\nabla L\|_\infty$ there, in the wide network.
+        distance: Euclidean distance from `start`.
+        converged: whether this is the critical point that was sought: the gradient is zero to tolerance *and* the loss
+            is that of the plateau, if one was given. From `high_index_saddle`, also that its dynamics settled and
+            Newton's method stayed near their end. For the gradient alone see `gradient_norm`.
+        refined: whether it was solved for.
+    embedding: the narrow network, none of whose units is zero, and its place in the wide one, in each layer where
+        several have units; `None` for a model without units.
+        start: the parameters at the closest approach, from which it was sought.
     """
 
     landscape: Landscape

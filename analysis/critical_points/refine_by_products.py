@@ -63,9 +63,9 @@ def solve_by_products(
     r"""A nearby zero of the gradient, a saddle as well as a minimum, without a dense Hessian.
 
     Levenberg–Marquardt on ∇L: steps that minimise $\|H s + \nabla L\|^2 + \mu^2 \|s\|^2$ in a Krylov space, which
-    holds those for all dampings μ. At each step the gentlest counts that reduces the gradient well. Along a curved valley none
-    does: then a longer step is taken, and the large curvatures are relaxed after it. The search ends where it drifts
-    to infinity or moves much farther than the weights are long.
+    holds those for all dampings μ. At each step the gentlest counts that reduces the gradient well. Along a curved
+    valley none does: then a longer step is taken, and the large curvatures are relaxed after it. The search ends where
+    it drifts to infinity or moves much farther than the weights are long.
 
     Args:
         landscape: of the network or of its narrow equivalent.

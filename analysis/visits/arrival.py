@@ -63,7 +63,7 @@ def not_arrived(
     evidence = (
         f"the flow ended on its way, at speed ‖∇L‖ = {speed:.3g} and still slowing down; the nearest critical point "
         f"that was found, of loss {point.loss:.6g}, lies at distance {point.distance:.3g}, and since the visit before "
-        f"the flow came {came:.3g}. At its present rate it takes {more:.2g} more: {_longer(trajectory, more)} settles it"
+        f"it came {came:.3g}. At its present rate it takes {more:.2g} more: {_longer(trajectory, more)} settles it"
     )
     return Kind(name="not arrived", evidence=evidence)
 

@@ -105,8 +105,6 @@ def check_loss(loss: Callable[[Any, Any], Any], model: Any, data: Any) -> None:
         raise ValueError(f"the loss does not fit model and data: {_first_line(error)}") from error
     except (TypeError, RuntimeError) as error:
         remedy = _remedy(model)
-        if isinstance(error, RuntimeError) and not remedy:
-            raise
         question = "" if remedy else " (shapes?)"
         message = f"the loss does not fit model and data{question}: {_first_line(error)}{remedy}"
         raise ValueError(message) from error

@@ -75,20 +75,11 @@ def network(kind, size, key):
     if kind == "recurrent":
         return Recurrent(eqx.nn.GRUCell(6, size, key=a), eqx.nn.Linear(size, 3, key=b))
     if kind == "attention":
-        return Attention(
-            eqx.nn.MultiheadAttention(2, 6, qk_size=size, vo_size=size, key=a),
-            eqx.nn.LayerNorm(6),
-            eqx.nn.Linear(6, 3, key=b),
-        )
-    convolution = eqx.nn.Conv1d(6, size, 2, key=a)
-    return eqx.nn.Sequential(
-        [
-            eqx.nn.Lambda(jnp.transpose),
-            convolution,
-            eqx.nn.Lambda(lambda z: jnp.mean(jnp.tanh(z), axis=1)),
-            eqx.nn.Linear(size, 3, key=b),
-        ]
-    )
+        attention = eqx.nn.MultiheadAttention(2, 6, qk_size=size, vo_size=size, key=a)
+        return Attention(attention, eqx.nn.LayerNorm(6), eqx.nn.Linear(6, 3, key=b))
+    pooled = eqx.nn.Lambda(lambda z: jnp.mean(jnp.tanh(z), axis=1))
+    layers = [eqx.nn.Lambda(jnp.transpose), eqx.nn.Conv1d(6, size, 2, key=a), pooled, eqx.nn.Linear(size, 3, key=b)]
+    return eqx.nn.Sequential(layers)
 
 
 def cross_entropy(model, data):

@@ -1,4 +1,4 @@
-"""A flow that was cut short has not arrived, and separable data end in a channel along which the loss falls like 1/t."""
+"""A flow that was cut short has not arrived; separable data end in a channel along which the loss falls like 1/t."""
 
 import equinox as eqx
 import jax
