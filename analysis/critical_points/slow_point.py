@@ -135,8 +135,8 @@ def flat_channel(
     The flow is integrated for three decades of time, in at most 20 000 steps and without warnings. It is in a channel
     if the weights grow while speed and loss fall, and in each decade the weights move at least about as far as in the
     one before. Where data are separable under cross-entropy the weights grow like the logarithm of time, in a direction
-    that settles, and the loss falls like 1/t: an exponent that comes close to −1 shows it earlier, and alone counts from
-    400 parameters on.
+    that settles, and the loss falls like 1/t: an exponent close to −1 shows it earlier, and alone counts from 400
+    parameters on.
 
     Args:
         landscape: the loss.
