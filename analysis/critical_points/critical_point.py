@@ -16,9 +16,12 @@ from ..embeddings.reduction import reduce_layers
 from ..embeddings.width import EffectiveWidth, effective_widths, exact_widths
 from ..threads import in_one_thread
 from ..thresholds import STANDARD, Thresholds
+from .descent import descend_to_critical_point
 from .explained import ALL_OF_IT, explains, vanishes
 from .nearest_member import nearest_member
-from .refine import descend_to_critical_point, is_critical, solve_gradient
+from .refine import solve_gradient
+from .refine_by_products import BY_PRODUCTS_FROM, HARDLY
+from .zero_gradient import is_critical
 
 
 class CriticalPoint(eqx.Module):
@@ -85,6 +88,7 @@ def _candidates(
     start: Float[np.ndarray, " n"],
     effective: EffectiveWidth | tuple[EffectiveWidth, ...] | None,
     lowest: float,
+    passed: bool,
     thresholds: Thresholds,
 ) -> Iterator[_Candidate]:
     """Points of the wide network that may be the critical point, each computed when it is asked for."""
@@ -92,7 +96,10 @@ def _candidates(
         yield _as_it_stands(landscape, start, thresholds)
     if not layers_of(landscape.model):
         # A wide network's saddle is met first; slow convergence to a minimum shows in descent.
-        yield _as_it_stands(landscape, solve_gradient(landscape, start), thresholds)
+        found = solve_gradient(landscape, start)
+        yield _as_it_stands(landscape, found, thresholds)
+        if start.size >= BY_PRODUCTS_FROM and (passed or _unfinished(landscape, start, found)):
+            return
         descended = descend_to_critical_point(landscape, start, lowest=lowest)
         if landscape.value(descended) < lowest:
             return
@@ -113,6 +120,13 @@ def _clear_widths(model: Any, thresholds: Thresholds) -> tuple[EffectiveWidth, .
     """Effective widths if all are clear; else those for which units count as one only if they are equal."""
     found = effective_widths(model, thresholds=thresholds)
     return found if all(each.clear for each in found) else exact_widths(model, thresholds=thresholds)
+
+
+def _unfinished(landscape: Landscape, start: Float[np.ndarray, " n"], found: Float[np.ndarray, " n"]) -> bool:
+    """Whether a search ended on its way to a zero of the gradient, as at infinity, where no descent ends either."""
+    sizes = [float(np.linalg.norm(landscape.gradient(theta))) for theta in (start, found)]
+    moved = float(np.linalg.norm(found - start))
+    return sizes[1] <= HARDLY * sizes[0] and not is_critical(landscape, found, moved=moved)
 
 
 def _as_it_stands(landscape: Landscape, theta: Float[np.ndarray, " n"], thresholds: Thresholds) -> _Candidate:
@@ -183,7 +197,7 @@ def critical_point(
     scale = float(np.max(np.abs(gradient), initial=0.0)) if gradient_scale is None else gradient_scale
     level = np.inf if drop is None else thresholds.plateau_share * drop
     points = []
-    for candidate in _candidates(landscape, start, effective, float(value) - level, thresholds):
+    for candidate in _candidates(landscape, start, effective, float(value) - level, np.isfinite(reach), thresholds):
         point = _certified(landscape, start, candidate, thresholds.gradient_zero * scale)
         on_plateau = abs(point.loss - float(value)) <= level
         point = eqx.tree_at(lambda p: p.converged, point, point.converged and bool(on_plateau))

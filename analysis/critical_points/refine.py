@@ -1,14 +1,12 @@
-"""Zeros of the gradient next to a point: saddles by damped Newton steps, minima by descent."""
+"""Zeros of the gradient next to a point, saddles and minima, by damped Newton steps."""
 
 import numpy as np
-import scipy
 from jaxtyping import Float, Int
 
 from ...flows import Landscape
 from ..embeddings.narrow_landscape import NarrowLandscape
-from ..rounding import gradient_changes
-from ..thresholds import STANDARD
-from .refine_by_products import BY_PRODUCTS_FROM, descend_by_products, solve_by_products
+from .refine_by_products import BY_PRODUCTS_FROM, solve_by_products
+from .zero_gradient import is_critical
 
 # Eigenvalues below this share of the largest are taken for zero: the square root of what double precision resolves.
 RANK = 1e-7
@@ -40,8 +38,6 @@ FLATTER = 1e-2
 SETTLED = 1e-10
 # Newton's steps end if the gradient has not decreased for so many of them: what is left is rounding.
 PATIENCE = 6
-# Of the descent: its gradient relative to the first one, which Newton's method then reduces to rounding, and its steps.
-DESCENDED, MAX_DESCENT = 1e-9, 1000
 
 
 def solve_gradient(landscape: Landscape | NarrowLandscape, theta: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
@@ -95,26 +91,6 @@ def _flatter(
     smallest = float(np.min(sizes[1], where=sizes[1] > rounding, initial=np.inf))
     zero = max(rounding, FLATTER * smallest) if np.isfinite(smallest) else rounding
     return bool(np.sum(sizes[0] <= zero) > np.sum(sizes[1] <= zero))
-
-
-def is_critical(landscape: Landscape | NarrowLandscape, theta: Float[np.ndarray, " n"], *, moved: float = 0.0) -> bool:
-    """Whether the gradient is zero to rounding.
-
-    Args:
-        landscape: of the network or of its narrow equivalent.
-        theta: the point.
-        moved: the distance by which a search moved to it.
-
-    Returns:
-        Whether it is; not for a gradient that is not finite.
-    """
-    size = np.linalg.norm(landscape.gradient(theta))
-    if isinstance(landscape, NarrowLandscape):
-        wide = gradient_changes(landscape.landscape, landscape.matrix @ theta, moved=moved)
-        changes = wide @ landscape.matrix
-    else:
-        changes = gradient_changes(landscape, theta, moved=moved)
-    return bool(size <= STANDARD.rounding_safety * np.max(np.linalg.norm(changes, axis=1)))
 
 
 def damped(landscape: Landscape | NarrowLandscape, theta: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
@@ -224,39 +200,3 @@ def _split(values: Float[np.ndarray, " n"], relaxed: bool) -> tuple[Int[np.ndarr
     ratios = sizes[order][1:] / sizes[order][:-1]
     gap = int(np.argmax(ratios >= WIDE) if np.any(ratios >= WIDE) else np.argmax(ratios)) + 1
     return order[:gap], order[gap:]
-
-
-def descend_to_critical_point(
-    landscape: Landscape | NarrowLandscape, theta: Float[np.ndarray, " n"], *, lowest: float = -np.inf
-) -> Float[np.ndarray, " n"]:
-    """The end of a descent, whatever the units of loss and weights.
-
-    By BFGS; from 400 parameters on by `descend_by_products`.
-
-    Args:
-        landscape: of the network or of its narrow equivalent.
-        theta: where to start.
-        lowest: a loss below which the descent of a large network ends.
-
-    Returns:
-        Where it ends.
-    """
-    if theta.size == 0:
-        return theta
-    if theta.size >= BY_PRODUCTS_FROM:
-        return descend_by_products(landscape, theta, lowest=lowest)
-    slope = float(np.linalg.norm(landscape.gradient(theta)))
-    curvature = float(np.max(np.abs(np.linalg.eigvalsh(landscape.hessian(theta)))))
-    if not (slope > 0 and curvature > 0 and np.isfinite(slope + curvature)):
-        return theta
-    # Its first step is one along the gradient: as long as Newton's, in this unit of length.
-    length = slope / curvature
-
-    def scaled(z: Float[np.ndarray, " n"]) -> tuple[float, Float[np.ndarray, " n"]]:
-        value, gradient = landscape.value_and_gradient(theta + length * z)
-        return float(value) / (slope * length), gradient / slope
-
-    with np.errstate(all="ignore"):
-        options = {"gtol": DESCENDED, "maxiter": MAX_DESCENT}
-        found = scipy.optimize.minimize(scaled, np.zeros_like(theta), jac=True, method="BFGS", options=options)
-    return theta + length * found.x

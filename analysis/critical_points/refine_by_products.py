@@ -3,20 +3,20 @@
 from typing import NamedTuple
 
 import numpy as np
-import scipy
 import threadpoolctl
 from jaxtyping import Float
 
 from ...flows import Landscape
 from ..curvature.krylov import krylov_space
 from ..embeddings.narrow_landscape import NarrowLandscape
+from .zero_gradient import is_critical
 
 # From this number of parameters on a decomposition of the Hessian takes longer than a hundred products, which make a
 # step.
 BY_PRODUCTS_FROM = 400
 # Products in all: a thousand suffice for networks whose Hessian has a few dozen curvatures that matter, five times as
-# many along the curved valleys beside small initial weights. And of a descent.
-PRODUCTS, DESCENT_PRODUCTS = 6000, 1000
+# many along the curved valleys beside small initial weights.
+PRODUCTS = 6000
 # Vectors of one Krylov space: 100 MB for 66 000 parameters.
 DEPTH = 200
 # A Krylov space is large enough once the linear equation is solved to this share of the gradient; where only large
@@ -35,13 +35,12 @@ RELAXATIONS = 3
 # Steps among which their length must fall to a half: at a degenerate point of order p each is (p − 2)/(p − 1) of the
 # one before, a half in eight at order 13; towards infinity they stay as long.
 WINDOW = 8
+# A gradient that has fallen to this share is asked whether it is rounding.
+SETTLED = 1e-9
 # After so many products the gradient must have fallen to this share.
 EARLY, HARDLY = 1000, 0.01
 # A search that moves by more than this many times the weights has left for some other point.
 ASTRAY = 2.0
-
-# Of the descent: its gradient relative to the first one, which Newton's method then reduces to rounding.
-DESCENDED = 1e-6
 
 
 class _Point(NamedTuple):
@@ -86,6 +85,8 @@ def _solve(landscape: Landscape | NarrowLandscape, point: _Point) -> Float[np.nd
     """The point with the smallest gradient that the search meets."""
     start, stalls, reach, lengths = point, 0, 2, []
     while stalls < PATIENCE and not _drifts(lengths) and not _hopeless(start, point):
+        if point.size <= SETTLED * start.size and is_critical(landscape, point.theta, moved=sum(lengths)):
+            break
         if not (trials := _trials(landscape, point, SOLVED)):
             break
         gentlest = best = _gentlest(trials, point)
@@ -145,43 +146,3 @@ def _relaxed(landscape: Landscape | NarrowLandscape, point: _Point, enough: floa
             break
         point = after
     return point
-
-
-def descend_by_products(
-    landscape: Landscape | NarrowLandscape, theta: Float[np.ndarray, " n"], *, lowest: float = -np.inf
-) -> Float[np.ndarray, " n"]:
-    """The end of a descent by a trust-region method with conjugate gradients, or of a thousand products.
-
-    Args:
-        landscape: of the network or of its narrow equivalent.
-        theta: where to start.
-        lowest: a loss below which the descent ends.
-
-    Returns:
-        Where it ends.
-
-    Source: Steihaug (1983), as in SciPy.
-    """
-    slope, left = float(np.linalg.norm(landscape.gradient(theta))), DESCENT_PRODUCTS
-    if not 0 < slope < np.inf:
-        return theta
-
-    def product(point: Float[np.ndarray, " n"], direction: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
-        nonlocal left
-        left -= 1
-        return landscape.hessian_product(point, direction) / slope
-
-    def value(point: Float[np.ndarray, " n"]) -> tuple[float, Float[np.ndarray, " n"]]:
-        loss, gradient = landscape.value_and_gradient(point)
-        return float(loss) / slope, gradient / slope
-
-    def ended(intermediate_result: scipy.optimize.OptimizeResult) -> None:
-        if left <= 0 or intermediate_result.fun * slope < lowest:
-            raise StopIteration
-
-    size = float(np.linalg.norm(theta)) or 1.0
-    options = {"gtol": DESCENDED, "initial_trust_radius": size / 100, "max_trust_radius": size}
-    with np.errstate(all="ignore"):
-        return scipy.optimize.minimize(
-            value, theta, jac=True, hessp=product, method="trust-ncg", callback=ended, options=options
-        ).x

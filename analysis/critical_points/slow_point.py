@@ -75,7 +75,7 @@ def _slowest(landscape: Landscape, near: Float[np.ndarray, " n"]) -> Float[np.nd
 
     # Gauss–Newton's quadratic model of ‖∇L‖² has no curvature along the gradient of a ghost: finish by quasi-Newton.
     with np.errstate(all="ignore"):
-        method, steps = ("L-BFGS-B", MAX_LARGE_STEPS) if large else ("BFGS", 400)
+        method, steps = ("L-BFGS-B", 100) if large else ("BFGS", 400)
         options = {"gtol": 1e-12, "maxiter": steps}
         return scipy.optimize.minimize(squared_speed, near, jac=True, method=method, options=options).x
 

@@ -5,8 +5,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from saddlescope.analysis.critical_points.refine import is_critical, solve_gradient
-from saddlescope.analysis.critical_points.refine_by_products import descend_by_products, solve_by_products
+from saddlescope.analysis.critical_points.descent import descend_by_products
+from saddlescope.analysis.critical_points.refine import solve_gradient
+from saddlescope.analysis.critical_points.refine_by_products import solve_by_products
+from saddlescope.analysis.critical_points.zero_gradient import is_critical
 from saddlescope.analysis.curvature.krylov import krylov_space
 from saddlescope.flows import Landscape
 
