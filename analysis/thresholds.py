@@ -60,6 +60,8 @@ class Thresholds(eqx.Module):
         channel_growth: in a flat channel each decade of time moves the weights by at least this share of the decade
             before. Weights that converge on a quartic floor move by $10^{-1/2}$ of it, those in a channel by as much
             or more, if only logarithmically.
+        exponent_agreement: the loss falls like 1/t, as along a channel that separable data make, if its exponent is
+            within this of −1: convergence at order p has −p/(p − 2), which is farther off up to order 15.
         ghost_curvature: at a ghost the Hessian maps the unit gradient to a vector shorter than this share of the
             largest curvature: the gradient is stationary in size.
         steady: share by which a local growth rate may vary over a phase of growth from which a rate is measured.
@@ -94,6 +96,7 @@ class Thresholds(eqx.Module):
     loss_silent: float = 1e3 * EPS
     inside_null_space: float = 1e-4
     channel_growth: float = 0.9
+    exponent_agreement: float = 0.15
     ghost_curvature: float = 1e-4
     steady: float = 0.01
     left_growth: float = 1.0

@@ -1,12 +1,12 @@
-"""Whether a point is critical to rounding, and which of two critical points is the more degenerate."""
+"""Which of two critical points is the more degenerate."""
 
 import numpy as np
 from jaxtyping import Float
 
 from ...flows import Landscape
 from ..embeddings.narrow_landscape import NarrowLandscape
-from ..rounding import gradient_changes
-from ..thresholds import EPS, STANDARD
+from ..thresholds import EPS
+from .zero_gradient import is_critical
 
 # An eigenvalue is zero beside another one that is a hundred times as large.
 FLATTER = 1e-2
@@ -21,26 +21,6 @@ def flatter(
     smallest = float(np.min(sizes[1], where=sizes[1] > rounding, initial=np.inf))
     zero = max(rounding, FLATTER * smallest) if np.isfinite(smallest) else rounding
     return bool(np.sum(sizes[0] <= zero) > np.sum(sizes[1] <= zero))
-
-
-def is_critical(landscape: Landscape | NarrowLandscape, theta: Float[np.ndarray, " n"], *, moved: float = 0.0) -> bool:
-    """Whether the gradient is zero to rounding.
-
-    Args:
-        landscape: of the network or of its narrow equivalent.
-        theta: the point.
-        moved: the distance by which a search moved to it.
-
-    Returns:
-        Whether it is; not for a gradient that is not finite.
-    """
-    size = np.linalg.norm(landscape.gradient(theta))
-    if isinstance(landscape, NarrowLandscape):
-        wide = gradient_changes(landscape.landscape, landscape.matrix @ theta, moved=moved)
-        changes = wide @ landscape.matrix
-    else:
-        changes = gradient_changes(landscape, theta, moved=moved)
-    return bool(size <= STANDARD.rounding_safety * np.max(np.linalg.norm(changes, axis=1)))
 
 
 def as_flat_as_known(landscape: Landscape | NarrowLandscape, theta: Float[np.ndarray, " n"]) -> bool:

@@ -1,13 +1,13 @@
-"""Zeros of the gradient next to a point: saddles by damped Newton steps, minima by descent."""
+"""Zeros of the gradient next to a point, saddles and minima, by damped Newton steps."""
 
 import numpy as np
-import scipy
 from jaxtyping import Float, Int
 
 from ...flows import Landscape
-from ..curvature.spectrum import DENSE_HESSIAN_LIMIT
 from ..embeddings.narrow_landscape import NarrowLandscape
-from .flatness import as_flat_as_known, flatter, is_critical
+from .flatness import as_flat_as_known, flatter
+from .refine_by_products import BY_PRODUCTS_FROM, solve_by_products
+from .zero_gradient import is_critical
 
 # Eigenvalues below this share of the largest are taken for zero: the square root of what double precision resolves.
 RANK = 1e-7
@@ -37,8 +37,6 @@ MUCH_NEARER = 0.5
 SETTLED = 1e-10
 # Newton's steps end if the gradient has not decreased for so many of them: what is left is rounding.
 PATIENCE = 6
-# Of the descent: its gradient relative to the first one, which Newton's method then reduces to rounding, and its steps.
-DESCENDED, MAX_DESCENT = 1e-9, 1000
 
 
 def solve_gradient(landscape: Landscape | NarrowLandscape, theta: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
@@ -55,10 +53,12 @@ def solve_gradient(landscape: Landscape | NarrowLandscape, theta: Float[np.ndarr
         theta: where to start.
 
     Returns:
-        The zero; θ itself beyond 3000 parameters, for which no dense Hessian is made.
+        The zero, from 400 parameters on by `solve_by_products`.
     """
-    if theta.size == 0 or theta.size > DENSE_HESSIAN_LIMIT or is_critical(landscape, theta):
+    if theta.size == 0 or is_critical(landscape, theta):
         return theta
+    if theta.size >= BY_PRODUCTS_FROM:
+        return solve_by_products(landscape, theta)
     points = [theta, damped(landscape, theta)]
     points.append(polished(landscape, points[-1]))
     if not is_critical(landscape, points[-1]):
@@ -190,26 +190,3 @@ def _split(values: Float[np.ndarray, " n"], relaxed: bool) -> tuple[Int[np.ndarr
     ratios = sizes[order][1:] / sizes[order][:-1]
     gap = int(np.argmax(ratios >= WIDE) if np.any(ratios >= WIDE) else np.argmax(ratios)) + 1
     return order[:gap], order[gap:]
-
-
-def descend_to_critical_point(
-    landscape: Landscape | NarrowLandscape, theta: Float[np.ndarray, " n"]
-) -> Float[np.ndarray, " n"]:
-    """The end of a descent by BFGS, whatever the units of loss and weights; θ itself beyond 3000 parameters."""
-    if theta.size == 0 or theta.size > DENSE_HESSIAN_LIMIT:
-        return theta
-    slope = float(np.linalg.norm(landscape.gradient(theta)))
-    curvature = float(np.max(np.abs(np.linalg.eigvalsh(landscape.hessian(theta)))))
-    if not (slope > 0 and curvature > 0 and np.isfinite(slope + curvature)):
-        return theta
-    # Its first step is one along the gradient: as long as Newton's, in this unit of length.
-    length = slope / curvature
-
-    def scaled(z: Float[np.ndarray, " n"]) -> tuple[float, Float[np.ndarray, " n"]]:
-        value, gradient = landscape.value_and_gradient(theta + length * z)
-        return float(value) / (slope * length), gradient / slope
-
-    with np.errstate(all="ignore"):
-        options = {"gtol": DESCENDED, "maxiter": MAX_DESCENT}
-        found = scipy.optimize.minimize(scaled, np.zeros_like(theta), jac=True, method="BFGS", options=options)
-    return theta + length * found.x

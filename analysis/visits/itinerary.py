@@ -21,6 +21,7 @@ from ..found_units import with_units
 from ..tables import html_table, plain_text
 from ..threads import SMALL
 from ..thresholds import STANDARD, Thresholds
+from .arrival import not_arrived, unless_still_moving
 from .escape import escape
 from .left import unless_left
 from .lost_coordinates import held_by_rounding
@@ -129,6 +130,8 @@ def _critical_point(about: _About) -> tuple[CriticalPoint, Kind]:
     if (why := coarse(trajectory)) is not None:
         return _closest_approach(about, why)
     point, found = _classified(about, about.effective)
+    if found.name == "not arrived":
+        return point, found
     kind = unless_out_of_reach(trajectory, passage, about.around, point, found, thresholds=thresholds)
     if kind is not found and about.effective and point.theta.size <= SMALL:
         # Units that are close were taken for one: the network as it is may have a critical point nearby.
@@ -153,6 +156,9 @@ def _classified(about: _About, effective: tuple[EffectiveWidth, ...]) -> tuple[C
         reach=reach(trajectory, about.passage, about.around, thresholds=thresholds),
         thresholds=thresholds,
     )
+    on_its_way = not_arrived(trajectory, about.passage, about.around[0], point, thresholds=thresholds)
+    if on_its_way is not None:
+        return point, on_its_way
     starts = _largest(np.asarray(incoming(trajectory.landscape.at(start)))) if effective else None
     # A stiff solver that the flow has ended with is compiled already.
     solver = trajectory.solver if trajectory.stats.get("reason") else None
@@ -162,10 +168,10 @@ def _classified(about: _About, effective: tuple[EffectiveWidth, ...]) -> tuple[C
         starts=starts,
         solver=solver,
         thresholds=thresholds,
-        # What the flow left for a lower loss is no channel in which it stays, wherever it leads in the end.
+        # No channel to infinity has an end at which it is left.
         follow_channels=about.passage.departure is None,
     )
-    return point, kind
+    return point, unless_still_moving(trajectory, about.passage, point, kind)
 
 
 def _closest_approach(about: _About, why: str) -> tuple[CriticalPoint, Kind]:
