@@ -19,8 +19,8 @@ from .curvature.spectrum import hessian as hessian
 from .curvature.spectrum import spectrum as spectrum
 from .embeddings.counting import copies_manifolds as copies_manifolds
 from .embeddings.counting import zero_loss_manifolds as zero_loss_manifolds
+from .embeddings.embed import embed as embed
 from .embeddings.embedded_curvature import embedded_spectrum as embedded_spectrum
-from .embeddings.embedding import embed as embed
 from .embeddings.identify import identify as identify
 from .embeddings.identify import sample_family as sample_family
 from .embeddings.reduction import reduce as reduce

@@ -5,8 +5,8 @@ from .ensembles.ensemble import Ensemble as Ensemble
 from .ensembles.ensemble import ensemble as ensemble
 from .landscapes.field import GradientFlow as GradientFlow
 from .landscapes.landscape import Landscape as Landscape
-from .landscapes.landscape import flatten as flatten
-from .landscapes.landscape import unflatten as unflatten
+from .landscapes.parameters import flatten as flatten
+from .landscapes.parameters import unflatten as unflatten
 from .losses.population import in_context_population as in_context_population
 from .losses.population import linear_population as linear_population
 from .losses.population import quadratic_population as quadratic_population

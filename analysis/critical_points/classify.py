@@ -14,7 +14,6 @@ from ..curvature.scales import Scales
 from ..curvature.spectrum import DENSE_HESSIAN_LIMIT
 from ..embeddings.embedded_curvature import EmbeddedSpectrum, embedded_spectrum
 from ..embeddings.embedding import Embedding, LayeredEmbedding
-from ..embeddings.narrow_landscape import spare_units
 from ..leading_order.added_unit import AddedUnitForm
 from ..leading_order.sphere import STARTS, normal_vectors
 from ..leading_order.unit_effect import unit_effect
@@ -143,7 +142,7 @@ def _higher_order(known: Evidence) -> int | None:
     units = layer_of(landscape.model)
     if units is None or units.law.degree is not None or not isinstance(embedding, Embedding):
         return None
-    if not units.law.zero or not any(spare_units(embedding)):
+    if not units.law.zero or not any(embedding.spare):
         return None
     effect = unit_effect(landscape, embedding)
     q = effect.first_order(normal_vectors(STARTS, effect.u.size), safety=known.thresholds.rounding_safety)

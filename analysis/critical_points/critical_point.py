@@ -1,6 +1,5 @@
 """The critical point behind a visit: solve in the narrow network, embed back, certify in the wide one."""
 
-import dataclasses
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -14,21 +13,12 @@ from ..curvature.spectrum import DENSE_HESSIAN_LIMIT
 from ..embeddings.embedding import Embedding, LayeredEmbedding
 from ..embeddings.narrow_landscape import NarrowLandscape, narrow_landscape
 from ..embeddings.reduction import reduce_layers
-from ..embeddings.width import EffectiveWidth, effective_widths
+from ..embeddings.width import EffectiveWidth, effective_widths, exact_widths
 from ..threads import in_one_thread
 from ..thresholds import STANDARD, Thresholds
-from .refine import RANK, descend_to_critical_point, is_critical, solve_gradient
-
-# Units that are equal, parallel or zero to half the digits are so at a critical point that is taken as it stands.
-SAME = 1e-7
-# A critical point explains a start if it lies no farther away than so many Newton steps, or its loss differs by no more
-# than so many times what a step changes: a point of order p lies p − 1 steps away.
-EXPLAINED = 10.0
-# The weights are the distance from the zero network, or from one of which only some null directions are left, if
-# at least half of them is.
-ALL_OF_IT = 0.5
-# Networks of more parameters are not examined for it: it takes a Hessian and its decomposition at each visit.
-WHOLE_LIMIT = 1000
+from .explained import ALL_OF_IT, explains, vanishes
+from .nearest_member import nearest_member
+from .refine import descend_to_critical_point, is_critical, solve_gradient
 
 
 class CriticalPoint(eqx.Module):
@@ -44,8 +34,8 @@ class CriticalPoint(eqx.Module):
             is that of the plateau, if one was given. From `high_index_saddle`, also that its dynamics settled and
             Newton's method stayed near their end. For the gradient alone see `gradient_norm`.
         refined: whether it was solved for; networks that are too large even when reduced are not.
-        embedding: the narrow network and its place in the wide one, in each layer where several have units; `None` for
-            a model without units.
+        embedding: the narrow network, none of whose units is zero, and its place in the wide one, in each layer where
+            several have units; `None` for a model without units.
         start: the parameters at the closest approach, from which it was sought.
     """
 
@@ -111,7 +101,8 @@ def _candidates(
     for number, point in enumerate(_narrow_candidates(narrow_landscape(landscape, embedding), thresholds)):
         solved = eqx.tree_at(lambda e: e.narrow, embedding, unflatten(embedding.narrow, point))
         wide = flatten(solved.wide())
-        if number == 0 and not _explains(landscape, start, wide, thresholds):
+        vanished = effective is None and vanishes(start, wide)
+        if number == 0 and (vanished or not explains(landscape, start, wide, thresholds)):
             yield _as_it_stands(landscape, solve_gradient(landscape, start), thresholds)
         yield _Candidate(wide, solved, point.size)
 
@@ -119,12 +110,7 @@ def _candidates(
 def _clear_widths(model: Any, thresholds: Thresholds) -> tuple[EffectiveWidth, ...]:
     """Effective widths if all are clear; else those for which units count as one only if they are equal."""
     found = effective_widths(model, thresholds=thresholds)
-    return found if all(each.clear for each in found) else _exact_widths(model, thresholds)
-
-
-def _exact_widths(model: Any, thresholds: Thresholds) -> tuple[EffectiveWidth, ...]:
-    exact = dataclasses.replace(thresholds, unit_share=SAME**2, ray_angle=SAME, copy_distance=SAME)
-    return effective_widths(model, thresholds=exact)
+    return found if all(each.clear for each in found) else exact_widths(model, thresholds=thresholds)
 
 
 def _as_it_stands(landscape: Landscape, theta: Float[np.ndarray, " n"], thresholds: Thresholds) -> _Candidate:
@@ -132,36 +118,7 @@ def _as_it_stands(landscape: Landscape, theta: Float[np.ndarray, " n"], threshol
     if not layers_of(landscape.model):
         return _Candidate(theta, None, theta.size)
     model = landscape.at(theta)
-    return _Candidate(theta, reduce_layers(model, _exact_widths(model, thresholds)), theta.size)
-
-
-def _explains(
-    landscape: Landscape, start: Float[np.ndarray, " n"], theta: Float[np.ndarray, " n"], thresholds: Thresholds
-) -> bool:
-    """Whether a reduced network's critical point is what the start is near, as far as Newton's step there tells.
-
-    A flow may have converged with units that are almost but not exactly equal: the critical point at which they are
-    equal is then another one.
-
-    Args:
-        landscape: of the wide network.
-        start: the wide network at the closest approach.
-        theta: the reduced network's critical point, embedded.
-        thresholds: `near`.
-
-    Returns:
-        Whether it is: not if Newton's step at the start is short, the point far away and its loss another one.
-    """
-    distance, near = float(np.linalg.norm(theta - start)), thresholds.near * float(np.linalg.norm(start))
-    if distance <= near or start.size > WHOLE_LIMIT:
-        return True
-    (value, gradient), matrix = landscape.value_and_gradient(start), landscape.hessian(start)
-    if not (np.all(np.isfinite(gradient)) and np.all(np.isfinite(matrix))):
-        return True
-    step = float(np.linalg.norm(np.linalg.lstsq(matrix, gradient, rcond=RANK)[0]))
-    change = abs(float(landscape.value(theta) - value))
-    expected = float(np.linalg.norm(gradient)) * step + np.finfo(start.dtype).eps * abs(float(value))
-    return bool(step > near or distance <= EXPLAINED * step or change <= EXPLAINED * expected)
+    return _Candidate(theta, reduce_layers(model, exact_widths(model, thresholds=thresholds)), theta.size)
 
 
 def _narrow_candidates(narrow: NarrowLandscape, thresholds: Thresholds) -> Iterator[Float[np.ndarray, " m"]]:
@@ -172,20 +129,20 @@ def _narrow_candidates(narrow: NarrowLandscape, thresholds: Thresholds) -> Itera
 
     Yields:
         The zero of the gradient next to it, if that is a minimum of the narrow network or very near; then the zero next
-        to the end of a descent; then the first one, of whatever kind it is.
+        to the end of a descent; then the first one, of whatever kind it is. Each is the nearest of its family.
     """
     theta = narrow.theta
-    nearest = solve_gradient(narrow, theta)
     if theta.size == 0 or theta.size > DENSE_HESSIAN_LIMIT:
-        yield nearest
+        yield theta
         return
+    nearest = nearest_member(narrow, solve_gradient(narrow, theta))
     values = np.linalg.eigvalsh(narrow.hessian(nearest))
     distance, size = np.linalg.norm(nearest - theta), np.linalg.norm(theta)
     # Beside the zero network the weights are no scale: they are the distance from it.
     near = distance <= thresholds.near * size or ALL_OF_IT * size <= distance <= size
     if near or values[0] >= -thresholds.narrow_curvature * np.max(np.abs(values)):
         yield nearest
-    yield solve_gradient(narrow, descend_to_critical_point(narrow, theta))
+    yield nearest_member(narrow, solve_gradient(narrow, descend_to_critical_point(narrow, theta)))
     yield nearest
 
 
@@ -197,6 +154,7 @@ def critical_point(
     effective: EffectiveWidth | tuple[EffectiveWidth, ...] | None = None,
     gradient_scale: float | None = None,
     drop: float | None = None,
+    reach: float = np.inf,
     thresholds: Thresholds = STANDARD,
 ) -> CriticalPoint:
     """The critical point next to θ, found in the narrow network of its effective width.
@@ -211,10 +169,12 @@ def critical_point(
         gradient_scale: characteristic scale of the gradient, against which its zero is certified; by default the
             gradient at θ.
         drop: the smaller drop of the loss beside the plateau; `None` if the loss need not agree.
+        reach: the distance up to which a critical point is preferred to one farther away, as by how far a flow moves.
         thresholds: what counts as zero and as near.
 
     Returns:
-        The first candidate that converged, or else the nearest one, with `converged` false.
+        The first candidate that converged and lies within reach, or else the first that converged, or else the nearest
+        one, with `converged` false.
     """
     start = landscape.theta if theta is None else np.asarray(theta)
     value, gradient = landscape.value_and_gradient(start)
@@ -225,10 +185,11 @@ def critical_point(
         level = np.inf if drop is None else thresholds.plateau_share * drop
         on_plateau = abs(point.loss - float(value)) <= level
         point = eqx.tree_at(lambda p: p.converged, point, point.converged and bool(on_plateau))
-        if point.converged:
+        if point.converged and point.distance <= reach:
             return point
         points.append(point)
-    return min(points, key=lambda point: point.distance)
+    converged = [point for point in points if point.converged]
+    return converged[0] if converged else min(points, key=lambda point: point.distance)
 
 
 def _certified(
@@ -237,6 +198,8 @@ def _certified(
     """A candidate with its loss and gradient, converged if that is zero."""
     value, gradient = landscape.value_and_gradient(candidate.theta)
     norm, distance = float(np.max(np.abs(gradient), initial=0.0)), float(np.linalg.norm(candidate.theta - start))
+    size = float(max(np.linalg.norm(start), np.linalg.norm(candidate.theta)))
+    embedding = None if candidate.embedding is None else candidate.embedding.without_zero_units(size)
     return CriticalPoint(
         landscape=landscape,
         theta=candidate.theta,
@@ -245,6 +208,6 @@ def _certified(
         distance=distance,
         converged=bool(norm <= zero) or is_critical(landscape, candidate.theta, moved=distance),
         refined=candidate.size <= DENSE_HESSIAN_LIMIT,
-        embedding=candidate.embedding,
+        embedding=embedding,
         start=start,
     )

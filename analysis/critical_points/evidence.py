@@ -10,13 +10,11 @@ from ...flows.losses.declaration import convex_in_output
 from ...models.units import layer_of, layers_of
 from ..curvature.scales import Scales
 from ..embeddings.embedding import Embedding, LayeredEmbedding
-from ..embeddings.narrow_landscape import spare_units
-from ..embeddings.reduction import without_zero_units
 from ..leading_order.added_unit import AddedUnitForm, added_unit_form
 from ..leading_order.added_units import AddedUnitsForm, added_units_form
 from ..thresholds import Thresholds
 from .critical_point import CriticalPoint
-from .lower_bound import declared_bound_attained, rank_bound_attained
+from .lower_bound import lower_bound_attained
 
 NO_UNIT_HELPS = (
     "no unit of any size lowers the loss: its derivative in the output is orthogonal to all, and it is convex"
@@ -27,7 +25,7 @@ class Evidence(eqx.Module):
     """A critical point with the evidence on it other than its Hessian.
 
     Attributes:
-        point: the critical point, refined and converged; its embedding without units that are zero.
+        point: the critical point, refined and converged.
         scales: characteristic scales of the flow.
         thresholds: what counts as zero.
         form: the leading-order form of an added unit, or of one in each layer with room; `None` where none was
@@ -75,17 +73,11 @@ def gather(
     Returns:
         The evidence.
     """
-    if point.embedding is not None:
-        size = float(max(np.linalg.norm(point.start), np.linalg.norm(point.theta)))
-        point = eqx.tree_at(lambda p: p.embedding, point, without_zero_units(point.embedding, size=size))
-    attained = declared_bound_attained(point.landscape, point.theta, thresholds=thresholds)
+    attained = lower_bound_attained(point.landscape, point.theta, thresholds=thresholds)
     if isinstance(point.embedding, LayeredEmbedding):
         added = _in_several_layers(point, thresholds, attained is not None)
     else:
         added = _in_one_layer(point, starts, thresholds, attained is not None)
-    no_unit = _no_unit_helps(point, added)
-    if attained is None and no_unit is None and not added.spare_lowers:
-        attained = rank_bound_attained(point.landscape, point.theta, thresholds=thresholds)
     return Evidence(
         point=point,
         scales=scales,
@@ -96,7 +88,7 @@ def gather(
         added=added.added,
         smooth=_is_smooth(point),
         lower_bound_attained=attained,
-        no_unit_helps=no_unit,
+        no_unit_helps=_no_unit_helps(point, added),
     )
 
 
@@ -107,7 +99,7 @@ def _in_one_layer(
     units, embedding, form, spare = layer_of(point.landscape.model), point.embedding, None, 0
     if units is not None and units.law.zero and isinstance(embedding, Embedding):
         form = added_unit_form(point.landscape, embedding=embedding, starts=starts, thresholds=thresholds)
-        (spare,) = spare_units(embedding)
+        (spare,) = embedding.spare
     lowers = form is not None and form.lowers(thresholds) and not attained
     order = "" if form is None else f" at order {form.order}"
     added = "a small unit lowers the loss" if lowers else f"no small unit was found that lowers the loss{order}"
@@ -118,7 +110,7 @@ def _in_several_layers(point: CriticalPoint, thresholds: Thresholds, attained: b
     """The same for units in several layers, where one is added to each that has units to spare."""
     embedding, form = point.embedding, None
     assert isinstance(embedding, LayeredEmbedding)
-    if any(spare_units(embedding)) and not attained:
+    if any(embedding.spare) and not attained:
         form = added_units_form(point.landscape, embedding, thresholds=thresholds)
     lowers = form is not None and form.order is not None
     found = "one small unit in each layer with units to spare lowers the loss"

@@ -31,12 +31,13 @@ class _Bound:
         return float(landscape.value(theta)) - self.value(landscape.data)
 
 
-def declared_bound_attained(
-    landscape: Landscape, theta: Float[np.ndarray, " n"], *, thresholds: Thresholds
-) -> str | None:
-    r"""Whether the loss attains the lower bound that it declares.
+def lower_bound_attained(landscape: Landscape, theta: Float[np.ndarray, " n"], *, thresholds: Thresholds) -> str | None:
+    r"""Whether the loss attains the lower bound that it declares, or else that of all maps of the model's rank.
 
-    Its excess over the bound is zero if it is within its error of rounding, or negligible beside the smaller of the
+    For $f = A Z$ with A of rank r at most, a squared error is $L = \|(A - A^*) R^\top\|^2 + L^* \ge L^* +
+    \sum_{k > r} \sigma_k^2$ with the singular values σ of $A^* R^\top$.
+
+    The excess over the bound is zero if it is within its error of rounding, or negligible beside the smaller of the
     excesses at zero weights and at twice the weights: this does not depend on the loss's units.
 
     Args:
@@ -45,45 +46,36 @@ def declared_bound_attained(
         thresholds: `rounding_safety` and `loss_zero`.
 
     Returns:
-        The sentence, `None` where no bound is declared or the loss is above it.
-    """
-    if lower_bound_of(landscape.loss, landscape.data) is None:
-        return None
-    loss = landscape.loss
-    bound = _Bound(value=lambda data: lower_bound_of(loss, data) or 0.0, name="the loss attains its lower bound")
-    return _attained(bound, landscape, theta, thresholds)
-
-
-def rank_bound_attained(landscape: Landscape, theta: Float[np.ndarray, " n"], *, thresholds: Thresholds) -> str | None:
-    r"""Whether a squared error is the lowest of all maps of the rank that the model's cannot exceed.
-
-    For $f = A Z$ with A of rank r at most, $L = \|(A - A^*) R^\top\|^2 + L^* \ge L^* + \sum_{k > r} \sigma_k^2$ with
-    the singular values σ of $A^* R^\top$.
-
-    Args:
-        landscape: the loss.
-        theta: a critical point.
-        thresholds: `rounding_safety` and `loss_zero`.
-
-    Returns:
-        The sentence, `None` where the loss is no squared error, the model declares no features, or the loss is above
-        that of the best map.
+        The sentence, `None` where no bound is known or the loss is above it.
 
     Source: Eckart & Young (1936); Baldi & Hornik (1989) for linear networks.
     """
-    features = features_of(landscape.model)
-    squared = isinstance(landscape.loss, SquaredError) or landscape.loss is statistics_loss
-    if features is None or not squared:
-        return None
-    rank = None if features.rank is None else features.rank(landscape.model)
+    for bound in _bounds(landscape):
+        sentence = _attained(bound, landscape, theta, thresholds)
+        if sentence is not None:
+            return sentence
+    return None
 
-    def least(data: Any) -> float:
-        statistics = _statistics(landscape, data)
-        values = np.linalg.svd(np.asarray(statistics.target) @ np.asarray(statistics.factor).T, compute_uv=False)
-        return float(statistics.constant) + (0.0 if rank is None else float(np.sum(values[rank:] ** 2)))
 
-    name = "the loss is the lowest of any coefficients of the features" + ("" if rank is None else f" of rank {rank}")
-    return _attained(_Bound(value=least, name=name), landscape, theta, thresholds)
+def _bounds(landscape: Landscape) -> list[_Bound]:
+    """The bound that a loss declares, and that of all maps of the model's rank."""
+    loss, features, bounds = landscape.loss, features_of(landscape.model), []
+    if lower_bound_of(loss, landscape.data) is not None:
+        declared = lambda data: lower_bound_of(loss, data) or 0.0  # noqa: E731
+        bounds.append(_Bound(value=declared, name="the loss attains its lower bound"))
+    if features is not None and (isinstance(loss, SquaredError) or loss is statistics_loss):
+        rank = None if features.rank is None else features.rank(landscape.model)
+        name = "the loss is the lowest of any coefficients of the features"
+        name += "" if rank is None else f" of rank {rank}"
+        bounds.append(_Bound(value=lambda data: _least(landscape, data, rank), name=name))
+    return bounds
+
+
+def _least(landscape: Landscape, data: Any, rank: int | None) -> float:
+    """The lowest squared error of any coefficients of the features, of some rank at most."""
+    statistics = _statistics(landscape, data)
+    values = np.linalg.svd(np.asarray(statistics.target) @ np.asarray(statistics.factor).T, compute_uv=False)
+    return float(statistics.constant) + (0.0 if rank is None else float(np.sum(values[rank:] ** 2)))
 
 
 def _statistics(landscape: Landscape, data: Any) -> SufficientStatistics:

@@ -63,7 +63,7 @@ def solve_gradient(landscape: Landscape | NarrowLandscape, theta: Float[np.ndarr
     if theta.size == 0 or theta.size > DENSE_HESSIAN_LIMIT or is_critical(landscape, theta):
         return theta
     points = [theta, damped(landscape, theta)]
-    points.append(_polished(landscape, points[-1]))
+    points.append(polished(landscape, points[-1]))
     if not is_critical(landscape, points[-1]):
         points.append(singular_newton(landscape, points[-1])[0])
     norms = [_size(landscape, point) for point in points]
@@ -152,7 +152,7 @@ def damped(landscape: Landscape | NarrowLandscape, theta: Float[np.ndarray, " n"
     return theta
 
 
-def _polished(landscape: Landscape | NarrowLandscape, theta: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
+def polished(landscape: Landscape | NarrowLandscape, theta: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
     """Newton's method by the pseudo-inverse, which moves across the orbits of symmetries, never along them."""
     gradient = landscape.gradient(theta)
     for _ in range(MAX_NEWTON):

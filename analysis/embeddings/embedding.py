@@ -1,20 +1,16 @@
-"""Narrow networks inside wide ones: the four types of embedded fixed points."""
+"""A narrow network inside a wide one: the linear maps that embed it, in one layer or in all."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import equinox as eqx
 import numpy as np
-from jaxtyping import ArrayLike, Bool, Float
+from jaxtyping import Bool, Float
 
-from ...models.unit_law import EmbeddingType, UnitLaw
-from ...models.units import declared_units, map_units, width
+from ...models.units import declared_units, map_units, unit_vectors
+from ..thresholds import EPS
 
 # P_u and P_v, H × r, and the layer whose units they map.
 LayerMap = tuple[Float[np.ndarray, "_ _"], Float[np.ndarray, "_ _"], int]
-
-# The factors γ of new units: one number, or several, in a list or an array.
-Gammas = ArrayLike | Sequence[Any]
 
 
 class Embedding(eqx.Module):
@@ -43,6 +39,11 @@ class Embedding(eqx.Module):
         """Which units of the wide network are zero."""
         return _zero_rows(self.p_in, self.p_out)
 
+    @property
+    def spare(self) -> tuple[int, ...]:
+        """The number of units to spare in the layer: zero or, where units mix freely, beyond the narrow ones."""
+        return _spare(self)
+
     def wide(self, narrow: Any = None) -> Any:
         """The wide network with the narrow one's map; its gradient is zero wherever the narrow network's is.
 
@@ -54,6 +55,18 @@ class Embedding(eqx.Module):
         """
         narrow = self.narrow if narrow is None else narrow
         return map_units(narrow, self.p_in, self.p_out, self.layer)
+
+    def without_zero_units(self, size: float) -> "Embedding":
+        """The same embedding without those units of the narrow network that are zero, as a search may have left them.
+
+        Args:
+            size: of the weights; a unit is zero if it is zero to their rounding.
+
+        Returns:
+            The embedding of the narrower network, the same where no unit is zero.
+        """
+        narrow, ((p, q),) = _used(self, size)
+        return self if narrow is self.narrow else Embedding(narrow=narrow, p_in=p, p_out=q, layer=self.layer)
 
     def then(self, outer: "Embedding") -> "Embedding":
         """This embedding followed by an embedding of its wide network in a wider one.
@@ -101,6 +114,11 @@ class LayeredEmbedding(eqx.Module):
         """Which units of the wide network are zero, one layer after the other."""
         return np.concatenate([_zero_rows(p, q) for p, q in self.layers])
 
+    @property
+    def spare(self) -> tuple[int, ...]:
+        """The number of units to spare in each layer: zero or, where units mix freely, beyond the narrow ones."""
+        return _spare(self)
+
     def wide(self, narrow: Any = None) -> Any:
         """The wide network with the narrow one's map.
 
@@ -114,6 +132,18 @@ class LayeredEmbedding(eqx.Module):
         for layer, (p, q) in enumerate(self.layers):
             model = map_units(model, p, q, layer)
         return model
+
+    def without_zero_units(self, size: float) -> "LayeredEmbedding":
+        """The same embedding without those units of the narrow network that are zero, as a search may have left them.
+
+        Args:
+            size: of the weights; a unit is zero if it is zero to their rounding.
+
+        Returns:
+            The embedding of the narrower network, the same where no unit is zero.
+        """
+        narrow, layers = _used(self, size)
+        return self if narrow is self.narrow else LayeredEmbedding(narrow=narrow, layers=layers)
 
     def projected(self, model: Any) -> Any:
         r"""Another wide network projected on those of this embedding's shape: $U \to P_u P_v^\top U$, layer by layer.
@@ -139,75 +169,24 @@ def _zero_rows(p: np.ndarray, q: np.ndarray) -> Bool[np.ndarray, " H"]:
     return ~np.any((p != 0) | (q != 0), axis=1)
 
 
-def embed(
-    model: Any,
-    type: EmbeddingType | str,
-    *,
-    unit: int = 0,
-    gamma_u: Gammas | None = None,
-    gamma_v: Gammas | None = None,
-    count: int = 1,
-    layer: int = 0,
-) -> Embedding:
-    r"""Embeds a network in a wider one with the same map, whose gradient is zero where the narrow one's is.
-
-    - Type i, for any φ, copies: $u_{new} = u_i$, $v_{new} = \gamma_v v_i$, and $v_i$ becomes $(1 - \gamma_v) v_i$.
-    - Type ii, where $\phi(z; 0) = 0$: zero units.
-    - Type iii, where φ is homogeneous of degree 1: $u_{new} = \gamma_u u_i$, $v_{new} = \gamma_v v_i$, and $v_i$
-      becomes $(1 - \gamma_u \gamma_v) v_i$.
-    - Type iv, where φ is linear: $u_{new} = \sum_i \gamma_{u,i} u_i$, $v_{new} = \sum_i \gamma_{v,i} v_i$, and $v_i$
-      becomes $v_i - \gamma_{u,i} \sum_j \gamma_{v,j} v_j$.
-
-    Args:
-        model: the narrow network, r units.
-        type: "i", "ii", "iii" or "iv".
-        unit: which unit is copied (types i and iii), from 0.
-        gamma_u: $\gamma_u$, real: one number for each new unit (iii), or r numbers for each (iv); not negative where φ
-            is homogeneous for such factors only.
-        gamma_v: $\gamma_v$, real: one number for each new unit (i, iii), or r numbers for each (iv).
-        count: number of zero units (ii).
-        layer: the layer that gets the new units, from 0.
-
-    Returns:
-        The `Embedding`; its `wide()` is the wide network.
-
-    Raises:
-        ValueError: where φ lacks the property that the type needs, and for γ that do not fit.
-
-    Source: Zhang, Saxe & Latham (2025), Theorem 1, Eqs. 4–7; types i and ii: Fukumizu & Amari (2000).
-    """
-    law, r = declared_units(model, layer).law, width(model, layer)
-    _check_type(type, law)
-    if type in ("i", "iii") and not 0 <= unit < r:
-        raise ValueError(f"unit must be between 0 and {r - 1}; got {unit}.")
-    if type == "ii":
-        if count < 1:
-            raise ValueError(f"count must be at least 1; got {count}.")
-        rows_u = rows_v = np.zeros((count, r))
-    else:
-        shape = (-1, r) if type == "iv" else (-1, 1)
-        rows_v = _rows("gamma_v", gamma_v, shape)
-        rows_u = np.ones_like(rows_v) if type == "i" else _rows("gamma_u", gamma_u, shape)
-        if type == "iii" and law.field == "nonnegative" and np.any(rows_u < 0):
-            raise ValueError(f"φ is homogeneous for factors ≥ 0 only; got gamma_u = {gamma_u}.")
-        if rows_u.shape != rows_v.shape:
-            raise ValueError(f"gamma_u and gamma_v must agree in shape; got {rows_u.shape} and {rows_v.shape}.")
-        if type != "iv":
-            rows_u, rows_v = (rows * np.eye(r)[unit] for rows in (rows_u, rows_v))
-    p, q = np.vstack([np.eye(r), rows_u]), np.vstack([np.eye(r) - rows_u.T @ rows_v, rows_v])
-    return Embedding(narrow=model, p_in=p, p_out=q, layer=layer)
+def _spare(embedding: Embedding | LayeredEmbedding) -> tuple[int, ...]:
+    mixing = [declared_units(embedding.narrow, layer).law.linear for *_, layer in embedding.maps]
+    return tuple(
+        len(p) - p.shape[1] if free else int(np.sum(_zero_rows(p, q)))
+        for free, (p, q, _) in zip(mixing, embedding.maps, strict=True)
+    )
 
 
-def _check_type(type: str, law: UnitLaw) -> None:
-    needs = {"ii": (law.zero, "φ(z; 0) = 0"), "iii": (law.degree == 1, "degree 1"), "iv": (law.linear, "linear φ")}
-    if type not in ("i", *needs):
-        raise ValueError(f"type must be i, ii, iii or iv; got {type!r}.")
-    if type != "i" and not needs[type][0]:
-        raise ValueError(f"embedding of type {type} needs a unit law with {needs[type][1]}, which the model's has not.")
-
-
-def _rows(name: str, values: Gammas | None, shape: tuple[int, int]) -> Float[np.ndarray, "k r"]:
-    values = np.asarray(() if values is None else values, float)
-    if values.size == 0 or values.size % shape[1] or not np.all(np.isfinite(values)):
-        raise ValueError(f"{name} must be {shape[1]} finite number(s) for each new unit; got {values}.")
-    return values.reshape(shape)
+def _used(
+    embedding: Embedding | LayeredEmbedding, size: float
+) -> tuple[Any, tuple[tuple[Float[np.ndarray, "_ _"], Float[np.ndarray, "_ _"]], ...]]:
+    """The narrow network without its zero units, and the maps without their columns."""
+    narrow, maps = embedding.narrow, []
+    for p, q, layer in embedding.maps:
+        used = np.linalg.norm(np.asarray(unit_vectors(narrow, layer)), axis=1) > EPS * size
+        # Without a zero of φ no unit can be left out.
+        used |= not declared_units(narrow, layer).law.zero
+        chosen = np.eye(len(used))[used]
+        narrow = narrow if np.all(used) else map_units(narrow, chosen, chosen, layer)
+        maps.append((p[:, used], q[:, used]))
+    return narrow, tuple(maps)

@@ -132,23 +132,6 @@ def _spare_place(p: np.ndarray, q: np.ndarray, law: UnitLaw) -> Float[np.ndarray
     return None
 
 
-def spare_units(embedding: Embedding | LayeredEmbedding) -> tuple[int, ...]:
-    """The number of units that each layer has to spare: at zero, or, where units mix freely, beyond the narrow ones.
-
-    Args:
-        embedding: of the narrow network.
-
-    Returns:
-        One number for each layer of the embedding.
-    """
-    counts = []
-    for p, q, layer in embedding.maps:
-        zero = int(np.sum(~np.any((p != 0) | (q != 0), axis=1)))
-        mixed = p.shape[0] - p.shape[1] if declared_units(embedding.narrow, layer).law.linear else 0
-        counts.append(max(zero, mixed))
-    return tuple(counts)
-
-
 def added_positions(narrow: NarrowLandscape, layer: int = 0) -> tuple[Int[np.ndarray, " Nu"], Int[np.ndarray, " Nv"]]:
     """The positions of a layer's last unit in the flattened narrow network: incoming and outgoing parameters."""
     marked = unflatten(narrow.model, np.arange(narrow.theta.size, dtype=narrow.theta.dtype))

@@ -6,7 +6,6 @@ import numpy as np
 from jaxtyping import Float
 
 from ...models.units import declared_units, layers_of, map_units, unit_vectors
-from ..thresholds import EPS
 from .embedding import Embedding, LayeredEmbedding
 from .width import EffectiveWidth, effective_width, effective_widths, shares_of_ray
 
@@ -61,31 +60,6 @@ def reduce_layers(
     for each, (p, q) in zip(effective, maps, strict=True):
         narrow = map_units(narrow, q.T, p.T, each.layer)
     return LayeredEmbedding(narrow=narrow, layers=maps)
-
-
-def without_zero_units(embedding: Embedding | LayeredEmbedding, *, size: float) -> Embedding | LayeredEmbedding:
-    """The same embedding without those units of the narrow network that are zero, as a search may have left them.
-
-    Args:
-        embedding: of a narrow network.
-        size: of the weights; a unit is zero if it is zero to their rounding.
-
-    Returns:
-        The embedding of the narrower network, the same where no unit is zero.
-    """
-    narrow, maps = embedding.narrow, []
-    for p, q, layer in embedding.maps:
-        used = np.linalg.norm(np.asarray(unit_vectors(narrow, layer)), axis=1) > EPS * size
-        # Without a zero of φ no unit can be left out.
-        used |= not declared_units(narrow, layer).law.zero
-        chosen = np.eye(len(used))[used]
-        narrow = narrow if np.all(used) else map_units(narrow, chosen, chosen, layer)
-        maps.append((p[:, used], q[:, used]))
-    if all(new.shape == old.shape for (new, _), (old, *_) in zip(maps, embedding.maps, strict=True)):
-        return embedding
-    if isinstance(embedding, LayeredEmbedding):
-        return LayeredEmbedding(narrow=narrow, layers=tuple(maps))
-    return Embedding(narrow=narrow, p_in=maps[0][0], p_out=maps[0][1], layer=embedding.layer)
 
 
 def _maps(model: Any, effective: EffectiveWidth) -> tuple[Float[np.ndarray, "H r"], Float[np.ndarray, "H r"]]:

@@ -1,5 +1,6 @@
 """Effective width: the number of units that the present map needs."""
 
+import dataclasses
 from typing import Any
 
 import equinox as eqx
@@ -9,6 +10,10 @@ from jaxtyping import Float, Int
 from ...models.unit_law import EmbeddingType, UnitLaw
 from ...models.units import declared_units, layers_of, unit_vectors
 from ..thresholds import STANDARD, Thresholds
+
+# Units that are equal or parallel to half the digits are so at the critical point, and zero if their product with
+# others is zero to all.
+SAME = 1e-7
 
 
 class EffectiveWidth(eqx.Module):
@@ -102,6 +107,20 @@ def effective_width(
 def effective_widths(model: Any, *, thresholds: Thresholds = STANDARD) -> tuple[EffectiveWidth, ...]:
     """The effective width of every layer of units, each against its own largest part."""
     return tuple(effective_width(model, layer=layer, thresholds=thresholds) for layer in range(len(layers_of(model))))
+
+
+def exact_widths(model: Any, *, thresholds: Thresholds = STANDARD) -> tuple[EffectiveWidth, ...]:
+    """The effective widths for which units count as one only if they are equal, and for none only if they are zero.
+
+    Args:
+        model: a model with declared units.
+        thresholds: all other ones.
+
+    Returns:
+        One for each layer.
+    """
+    exact = dataclasses.replace(thresholds, unit_share=SAME**2, ray_angle=SAME, copy_distance=SAME)
+    return effective_widths(model, thresholds=exact)
 
 
 def leading_size(model: Any, layer: int = 0, *, thresholds: Thresholds = STANDARD) -> float:

@@ -10,7 +10,7 @@ from ...flows import Landscape, unflatten
 from ...flows.landscapes.taylor import ORDER, gradient_series
 from ...models.units import declared_units, incoming, layers_of, outgoing
 from ..embeddings.embedding import Embedding, LayeredEmbedding
-from ..embeddings.narrow_landscape import NarrowLandscape, added_positions, narrow_landscape, spare_units
+from ..embeddings.narrow_landscape import NarrowLandscape, added_positions, narrow_landscape
 from ..thresholds import STANDARD, Thresholds
 from .sphere import minimum_on_sphere, normal_vectors
 
@@ -103,7 +103,7 @@ def added_units_form(
     Returns:
         The form. That none was found is numerical evidence only.
     """
-    room = zip(embedding.maps, spare_units(embedding), strict=True)
+    room = zip(embedding.maps, embedding.spare, strict=True)
     grown = [layer for (*_, layer), spare in room if spare and declared_units(embedding.narrow, layer).law.zero]
     if not grown:
         return NO_FALL

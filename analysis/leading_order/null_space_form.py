@@ -13,6 +13,9 @@ from .sphere import STARTS, minimum_on_sphere, normal_vectors
 
 # Random directions that distinguish a form that vanishes from one that does not.
 PROBES = 8
+# Where a criterion this many times as strict would not accept an order, all random directions are looked at: a few tell
+# too little of products of many factors.
+STRICTER = 10.0
 # Directions, the best of the probes and their opposites, from which extreme values are searched.
 IMPROVED = 4
 # Orders to which forms are examined, one less than are computed: the first program is compiled in a second or two, the
@@ -151,11 +154,14 @@ def null_space_form(
     if dimension == 0:
         return nothing
     reduced = reduction(landscape, theta, spectral, basis, highest + 1)
-    probes = unit_rows(normal_vectors(STARTS, dimension))[: PROBES if dimension > 1 else 1]
+    probes = unit_rows(normal_vectors(STARTS, dimension)) if dimension > 1 else np.ones((1, 1))
     noise = thresholds.rounding_safety * noise_of_forms(reduced, probes, spectral, moved=moved)
-    values = np.array([reduced.forms(c) for c in probes])[:, : max_order + 1]
-    known = int(np.argmin([*np.all(np.isfinite(values), axis=0), False]))
-    order = first_order(np.max(np.abs(values[:, :known]), axis=0), noise[:known], thresholds.centred)
+    values = np.array([reduced.forms(c) for c in probes[:PROBES]])[:, : max_order + 1]
+    order, known = _first_known(values, noise, thresholds.centred)
+    if order != _first_known(values, noise, thresholds.centred / STRICTER)[0]:
+        values = np.array([reduced.forms(c) for c in probes])[:, : max_order + 1]
+        order, known = _first_known(values, noise, thresholds.centred)
+    probes = probes[: len(values)]
     if order is None:
         return eqx.tree_at(lambda form: form.examined, nothing, known - 1)
     lowest, where, top = _extremes(reduced, probes, values[:, order - 1], order, search)
@@ -168,6 +174,14 @@ def null_space_form(
         dimension=dimension,
         noise=float(noise[order - 1]),
     )
+
+
+def _first_known(
+    values: Float[np.ndarray, "m P"], noise: Float[np.ndarray, " Q"], centred: float
+) -> tuple[int | None, int]:
+    """The order of the first form on some directions, and the number of forms that are finite on all of them."""
+    known = int(np.argmin([*np.all(np.isfinite(values), axis=0), False]))
+    return first_order(np.max(np.abs(values[:, :known]), axis=0), noise[:known], centred), known
 
 
 def unit_rows(rows: Float[np.ndarray, "m k"]) -> Float[np.ndarray, "m k"]:

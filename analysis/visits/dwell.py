@@ -1,13 +1,13 @@
 """How long a flow will stay near a saddle, predicted from its state at arrival, and within which error."""
 
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
-import scipy
 from jaxtyping import Float
 
 from ...flows import Landscape
+from ...flows.solvers.explicit import Step, explicit_steps
 from ..critical_points.critical_point import CriticalPoint
 from ..critical_points.kind import Kind
 from ..embeddings.embedding import Embedding
@@ -17,8 +17,10 @@ from .units_flow import units_flow
 
 # Relative tolerance of a step, and of the tens of steps that a departure takes.
 TOLERANCE, ACCUMULATED = 1e-4, 3e-4
-# The first step moves the state by this share of itself. SciPy's choice has a unit of time.
+# The first step moves the state by this share of itself.
 FIRST_STEP = 0.01
+# Of the polynomial through the loss within a step, on which growth by less than e² is exact to six digits.
+DEGREE = 8
 # Logarithms of ratios closer to one than this are left to the arithmetic mean, which is as good there.
 FLAT = 1e-3
 # Steps after which the search is given up: stiff, or a loss that never falls. Departures take thirty to a hundred.
@@ -75,50 +77,49 @@ def _time_to(landscape: Landscape, flow: ReducedFlow, level: float) -> Dwell | N
     """The time in which a reduced flow comes to a level of the loss, and the share of it by which the full one lags."""
     if flow.loss(0.0, flow.start) <= level:
         return None
-    elapsed, lag, solver = 0.0, 0.0, _solver(flow)
-    rate = 0.0 if solver is None else _lag_rate(landscape, flow, 0.0, flow.start, solver.f)
-    for _ in range(STEPS):
-        start = 0.0 if solver is None else solver.t
-        if solver is None or solver.step() is not None or not np.all(np.isfinite(solver.y)):
-            return None
-        end, y, velocity = solver.t, solver.y, solver.f
-        arrived = flow.loss(end, y) <= level
+    elapsed, lag, taken, steps = 0.0, 0.0, 0, _steps(flow)
+    rate = _lag_rate(landscape, flow, 0.0, flow.start, flow.velocity(0.0, flow.start))
+    while taken < STEPS and (step := next(steps, None)) is not None:
+        taken += 1
+        length, y, velocity = step.length, step.end, step.end_velocity
+        arrived = flow.loss(step.t + length, y) <= level
         if arrived:
-            path = solver.dense_output()
-            end = _crossing(lambda t, path=path, flow=flow: flow.loss(t, path(t)) - level, start, end)
-            y, velocity = path(end), flow.velocity(end, path(end))
+            share = _crossing(flow, step, level)
+            length, y = share * length, step.at(share)
+            velocity = flow.velocity(step.t + length, y)
+        end = step.t + length
         before, rate = rate, _lag_rate(landscape, flow, end, y, velocity)
-        lag += (end - start) * _mean(before, rate)
+        lag += length * _mean(before, rate)
         if arrived:
             left, gradient = landscape.value_and_gradient(flow.parameters(end, y))
-            time = float(elapsed + end)
             lag += abs(float(left) - level) / float(gradient @ gradient)
-            return Dwell(time=time, error=float(lag) / time + ACCUMULATED)
-        simpler = flow.relaxed(solver.y)
+            return Dwell(time=elapsed + end, error=float(lag) / (elapsed + end) + ACCUMULATED)
+        simpler = flow.relaxed(y)
         if simpler is not None:
-            elapsed, flow, solver = elapsed + solver.t, simpler, _solver(simpler)
+            elapsed, flow, steps = elapsed + end, simpler, _steps(simpler)
     return None
 
 
-def _crossing(function: Callable[[float], float], start: float, end: float) -> float:
-    """Where a function of time falls to zero between two times; the first of them if it is there already."""
-    if function(start) <= 0:
-        return start
-    # In shares of the step, since the search has an absolute tolerance.
-    found = scipy.optimize.root_scalar(lambda share: function(start + (end - start) * share), bracket=(0.0, 1.0))
-    return start + (end - start) * float(found.root)
+def _crossing(flow: ReducedFlow, step: Step, level: float) -> float:
+    """The share of a step after which the loss falls to a level."""
+
+    def excess(shares: Float[np.ndarray, " k"]) -> Float[np.ndarray, " k"]:
+        return np.array([flow.loss(step.t + share * step.length, step.at(share)) - level for share in shares])
+
+    polynomial = np.polynomial.Chebyshev.interpolate(excess, DEGREE, domain=[0.0, 1.0])
+    roots = [float(root.real) for root in polynomial.roots() if np.isreal(root) and 0 <= root.real <= 1]
+    return min(roots, default=1.0)
 
 
-def _solver(flow: ReducedFlow) -> "scipy.integrate.RK45 | None":
-    """An integration of the flow, which ends with a level of the loss; `None` where nothing moves."""
+def _steps(flow: ReducedFlow) -> Iterator[Step]:
+    """The steps of an integration of the flow; none where nothing moves."""
     if not np.all(flow.scale > 0):
-        return None
+        return iter(())
     speed = float(np.linalg.norm(flow.velocity(0.0, flow.start) / flow.scale))
     if not speed > 0:
-        return None
+        return iter(())
     first = FIRST_STEP * float(np.linalg.norm(flow.start / flow.scale)) / speed
-    absolute: Any = TOLERANCE * flow.scale  # SciPy's stubs know one number only
-    return scipy.integrate.RK45(flow.velocity, 0.0, flow.start, np.inf, rtol=TOLERANCE, atol=absolute, first_step=first)
+    return explicit_steps(flow.velocity, flow.start, scale=flow.scale, rtol=TOLERANCE, first=first)
 
 
 def _lag_rate(landscape: Landscape, flow: ReducedFlow, t: float, y: np.ndarray, velocity: np.ndarray) -> float:

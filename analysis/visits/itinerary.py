@@ -1,6 +1,5 @@
 """The itinerary of a flow: the critical points that it visited, in order."""
 
-import dataclasses
 import time
 import warnings
 from typing import NamedTuple
@@ -16,15 +15,15 @@ from ..critical_points.classify import classify
 from ..critical_points.critical_point import CriticalPoint, critical_point
 from ..critical_points.kind import Kind
 from ..curvature.scales import Scales
-from ..embeddings.width import EffectiveWidth, effective_width, effective_widths, leading_size
+from ..embeddings.width import EffectiveWidth, effective_width, exact_widths, leading_size
 from ..tables import html_table, plain_text
 from ..threads import SMALL
-from ..thresholds import EPS, STANDARD, Thresholds
+from ..thresholds import STANDARD, Thresholds
 from .escape import escape
 from .left import unless_left
 from .passages import Passage, passages, scales_of
 from .precision import coarse, in_double_precision
-from .reached import unless_out_of_reach
+from .reached import reach, unless_out_of_reach
 from .report import COLUMNS, WIDTH, remarks, rows, table
 from .visit import Visit
 
@@ -100,10 +99,12 @@ class _About(NamedTuple):
         return self.visited[self.number]
 
     @property
-    def neighbours(self) -> tuple[int, int]:
-        """The closest approaches before and after, or the flow's ends."""
-        indices = [0, *(passage.index for passage in self.visited), len(self.trajectory.ts) - 1]
-        return indices[self.number], indices[self.number + 2]
+    def around(self) -> tuple[int, int]:
+        """Numbers of the saved times of the departure before and the arrival after, or of the flow's ends."""
+        before, after = self.visited[: self.number][-1:], self.visited[self.number + 1 :][:1]
+        times = [*(passage.departure for passage in before), *(passage.arrival for passage in after)]
+        found = [int(k) for k in np.searchsorted(self.trajectory.ts, np.array(times, float))]
+        return found[0] if before else 0, found[-1] if after else len(self.trajectory.ts) - 1
 
     @property
     def drops(self) -> Float[np.ndarray, " d"]:
@@ -123,11 +124,12 @@ def _critical_point(about: _About) -> tuple[CriticalPoint, Kind]:
     if (why := coarse(trajectory)) is not None:
         return _closest_approach(about, why)
     point, found = _classified(about, about.effective)
-    kind = unless_out_of_reach(trajectory, passage, about.neighbours, point, found, thresholds=thresholds)
+    kind = unless_out_of_reach(trajectory, passage, about.around, point, found, thresholds=thresholds)
     if kind is not found and about.effective and point.theta.size <= SMALL:
         # Units that are close were taken for one: the network as it is may have a critical point nearby.
-        other, found = _classified(about, _as_it_is(about))
-        within = unless_out_of_reach(trajectory, passage, about.neighbours, other, found, thresholds=thresholds)
+        model = trajectory.model_at_index(passage.index)
+        other, found = _classified(about, exact_widths(model, thresholds=thresholds))
+        within = unless_out_of_reach(trajectory, passage, about.around, other, found, thresholds=thresholds)
         if other.converged and within is found:
             point, kind = other, found
     return point, unless_left(trajectory, passage, point, kind, thresholds=thresholds)
@@ -143,18 +145,13 @@ def _classified(about: _About, effective: tuple[EffectiveWidth, ...]) -> tuple[C
         effective=effective or None,
         gradient_scale=scales.gradient,
         drop=float(np.min(about.drops)) if len(about.drops) else None,
+        reach=reach(trajectory, about.passage, about.around, thresholds=thresholds),
         thresholds=thresholds,
     )
     starts = _largest(np.asarray(incoming(trajectory.landscape.at(start)))) if effective else None
     # A stiff solver that the flow has ended with is compiled already.
     solver = trajectory.solver if trajectory.stats.get("reason") else None
     return point, classify(point, scales=scales, starts=starts, solver=solver, thresholds=thresholds)
-
-
-def _as_it_is(about: _About) -> tuple[EffectiveWidth, ...]:
-    """Effective widths for which no two units are taken for one, and only units that are zero for none."""
-    exact = dataclasses.replace(about.thresholds, unit_share=EPS, ray_angle=np.sqrt(EPS), copy_distance=EPS)
-    return effective_widths(about.trajectory.model_at_index(about.passage.index), thresholds=exact)
 
 
 def _closest_approach(about: _About, why: str) -> tuple[CriticalPoint, Kind]:

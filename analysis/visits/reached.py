@@ -9,10 +9,31 @@ from ..thresholds import STANDARD, Thresholds
 from .passages import Passage
 
 
+def reach(
+    trajectory: Trajectory, passage: Passage, around: tuple[int, int], *, thresholds: Thresholds = STANDARD
+) -> float:
+    """How far a flow moves around its closest approach, infinite where it ended on its way.
+
+    Args:
+        trajectory: the flow.
+        passage: with the closest approach.
+        around: numbers of the saved times of the departure before and the arrival after, or of the flow's ends.
+        thresholds: `near`, the share of the weights at least.
+
+    Returns:
+        The largest distance from the closest approach in that time.
+    """
+    if passage.departure is None and not passage.at_noise:
+        return np.inf
+    start = trajectory.thetas[passage.index]
+    moved = np.linalg.norm(trajectory.thetas[around[0] : around[1] + 1] - start, axis=1)
+    return max(float(np.max(moved)), thresholds.near * float(np.linalg.norm(start)))
+
+
 def unless_out_of_reach(
     trajectory: Trajectory,
     passage: Passage,
-    neighbours: tuple[int, int],
+    around: tuple[int, int],
     point: CriticalPoint,
     kind: Kind,
     *,
@@ -25,7 +46,7 @@ def unless_out_of_reach(
     Args:
         trajectory: the flow.
         passage: near the point.
-        neighbours: numbers of the saved times of the closest approaches before and after, or of the flow's ends.
+        around: numbers of the saved times of the departure before and the arrival after, or of the flow's ends.
         point: the critical point.
         kind: by `classify`.
         thresholds: `near` and `loss_silent`.
@@ -35,14 +56,12 @@ def unless_out_of_reach(
     """
     if not point.converged or kind.name in ("flat channel", "ghost"):
         return kind
-    start, last = trajectory.thetas[passage.index], passage.departure is None
+    last, moved = passage.departure is None, reach(trajectory, passage, around, thresholds=thresholds)
     if last and not passage.at_noise:
-        return kind  # the flow ended on its way
-    around = trajectory.thetas[neighbours[0] : neighbours[1] + 1]
-    moved = float(np.max(np.linalg.norm(around - start, axis=1)))
+        return kind
     why = f"the nearest critical point that was found, a {kind.name} of loss {point.loss:.6g}, lies at distance "
     why += f"{point.distance:.3g}"
-    if point.distance > max(moved, thresholds.near * float(np.linalg.norm(start))):
+    if point.distance > moved:
         evidence = f"not reached: {why}, and around its closest approach the flow moves by {moved:.3g} only"
         return Kind(name="no critical point", evidence=evidence)
     # Between the point and where the flow has converged, the loss changes by no more than gradients there account for.

@@ -17,7 +17,8 @@ from jaxtyping import Array, Float, Int
 
 from ...models.units import layer_of
 from ..compilation.traced import Traced, trace
-from ..landscapes.landscape import Landscape, unflatten
+from ..landscapes.landscape import Landscape
+from ..landscapes.parameters import unflatten
 from ..landscapes.unit_positions import unit_positions
 from ..losses.squared_error import SquaredError
 from ..losses.statistics import residual_matrix, statistics_loss

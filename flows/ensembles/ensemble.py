@@ -10,7 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ..landscapes.landscape import Landscape, flatten
+from ..landscapes.landscape import Landscape
+from ..landscapes.parameters import flatten
 
 # Steps of a single flow, of which none may take more.
 MAX_STEPS = 10**6

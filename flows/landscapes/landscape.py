@@ -12,41 +12,15 @@ from jax.core import Tracer
 from jaxtyping import Array, Float
 
 from ...models.quick import Function, quickly_compiled
-from ...models.units import as_jax
 from ..compilation.traced import Traced, trace
 from ..solvers.stabilised.spectral_radius import cold_start, power_iteration
+from .light_method import light_method
+from .parameters import flatten, unflatten
 
 # Hessian–vector products, or points, at a time: bounds memory at a few copies of the data's hidden layer.
 BLOCK = 16
 # Products at a time where that is little memory: a call takes longer than what it calls for.
 PRODUCTS = 100
-
-
-def flatten(model: Any) -> Float[Any, " n"]:
-    """All inexact arrays of a model as one vector θ, in the order of its leaves.
-
-    Args:
-        model: any PyTree.
-
-    Returns:
-        A NumPy array where the values are known, so that nothing is compiled for it; an array of JAX's under one of
-        its transformations.
-    """
-    leaves = jax.tree.leaves(eqx.filter(model, eqx.is_inexact_array))
-    numpy = jnp if any(isinstance(leaf, Tracer) for leaf in leaves) else np
-    return numpy.concatenate([numpy.ravel(numpy.asarray(leaf)) for leaf in leaves])
-
-
-def unflatten(model: Any, theta: Float[Any, " n"]) -> Any:
-    """The model with its inexact arrays taken from the vector θ; inverse of `flatten`."""
-    dynamic, static = eqx.partition(model, eqx.is_inexact_array)
-    leaves, structure = jax.tree.flatten(dynamic)
-    theta = theta if isinstance(theta, Tracer) else np.asarray(theta)
-    filled, start = [], 0
-    for leaf in leaves:
-        filled.append(as_jax(theta[start : start + leaf.size].reshape(leaf.shape).astype(leaf.dtype)))
-        start += leaf.size
-    return eqx.combine(jax.tree.unflatten(structure, filled), static)
 
 
 def is_traced(tree: Any) -> bool:
@@ -168,18 +142,22 @@ class Landscape(eqx.Module):
         """The model with the parameters θ."""
         return unflatten(self.model, theta)
 
+    @light_method
     def value(self, theta: Float[Any, " n"]) -> Float[Any, ""]:
         """The loss L(θ)."""
         return self.program(theta, self.data) if _inlined(self, theta) else _value_and_gradient(self, theta)[0]
 
+    @light_method
     def gradient(self, theta: Float[Any, " n"]) -> Float[Any, " n"]:
         """The gradient ∇L(θ)."""
         return jax.grad(self.value)(theta) if _inlined(self, theta) else _value_and_gradient(self, theta)[1]
 
+    @light_method
     def value_and_gradient(self, theta: Float[Any, " n"]) -> tuple[Float[Any, ""], Float[Any, " n"]]:
         """The loss L(θ) and its gradient ∇L(θ)."""
         return _value_and_gradient(self, theta)
 
+    @light_method
     def values_and_gradients(self, thetas: Float[Any, "k n"]) -> tuple[Float[Any, " k"], Float[Any, "k n"]]:
         """Losses and gradients at several points."""
         if _inlined(self, thetas):
@@ -191,10 +169,12 @@ class Landscape(eqx.Module):
         values, gradients = (np.concatenate(parts)[:count] for parts in zip(*blocks, strict=True))
         return values, gradients
 
+    @light_method
     def hessian_product(self, theta: Float[Any, " n"], direction: Float[Any, " n"]) -> Float[Any, " n"]:
         r"""The product $\nabla^2 L(\theta)\, d$ with one direction d."""
         return _hessian_product(self, theta, direction)
 
+    @light_method
     def hessian_products(self, theta: Float[Any, " n"], directions: Float[Any, "n k"]) -> Float[Any, "n k"]:
         r"""The products of $\nabla^2 L(\theta)$ with several directions, as columns."""
         if _inlined(self, theta, directions):
@@ -206,6 +186,7 @@ class Landscape(eqx.Module):
         blocks = [_hessian_products(self, theta, padded[:, k : k + size]) for k in range(0, count, size)]
         return np.concatenate(blocks, axis=1)[:, :count] if blocks else directions
 
+    @light_method
     def hessian(self, theta: Float[Any, " n"]) -> Float[Any, "n n"]:
         r"""The dense Hessian $\nabla^2 L(\theta)$ by products, one for each parameter."""
         matrix = self.hessian_products(theta, np.eye(theta.size, dtype=theta.dtype))

@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from ...models.units import unit_vectors
-from .landscape import flatten, unflatten
+from .parameters import flatten, unflatten
 
 
 def unit_positions(model: Any, layer: int = 0) -> Int[np.ndarray, "H d"]:

@@ -13,7 +13,8 @@ import numpy as np
 import scipy
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from ..landscapes.landscape import Landscape, flatten
+from ..landscapes.landscape import Landscape
+from ..landscapes.parameters import flatten
 from ..losses.statistics import SufficientStatistics, reduced_data
 from ..simulation.checks import check_data, check_loss, check_model, check_times
 from ..simulation.patience import OutOfTime, Patience

@@ -9,7 +9,8 @@ import jax.numpy as jnp
 import optimistix as optx
 from jaxtyping import Array, Bool, Float
 
-from ..landscapes.landscape import Landscape, unflatten
+from ..landscapes.landscape import Landscape
+from ..landscapes.parameters import unflatten
 from .problem import Problem, check_number, known, problem_of, stopped
 
 

@@ -13,7 +13,8 @@ from jaxtyping import Array, Float
 
 from ...models.units import layers_of
 from ..landscapes.field import GradientFlow
-from ..landscapes.landscape import Landscape, flatten
+from ..landscapes.landscape import Landscape
+from ..landscapes.parameters import flatten
 from ..simulation.checks import check_data, check_loss, check_model, check_tolerances
 from ..simulation.solver_state import parameter_norm
 from ..simulation.tolerances import default_atol, default_rtol

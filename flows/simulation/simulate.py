@@ -10,7 +10,8 @@ import diffrax as dfx
 import numpy as np
 from jaxtyping import Float
 
-from ..landscapes.landscape import Landscape, flatten
+from ..landscapes.landscape import Landscape
+from ..landscapes.parameters import flatten
 from ..losses.statistics import SufficientStatistics, reduced_data
 from .checkpoint import Checkpoint, fingerprint
 from .checks import check_data, check_loss, check_model, check_times, check_tolerances

@@ -12,7 +12,8 @@ import numpy as np
 from jaxtyping import Float
 
 from .. import files
-from ..landscapes.landscape import Landscape, flatten, unflatten
+from ..landscapes.landscape import Landscape
+from ..landscapes.parameters import flatten, unflatten
 from ..losses.statistics import reduced_data
 from ..solver_choice.choose import candidate_solvers
 from .result import Result

@@ -83,13 +83,11 @@ def network(activation, targets, width=2):
     ],
     ids=["linear", "tanh", "quadratic", "zero loss", "no units"],
 )
-def test_classification_enters_at_most_ten_files(landscape, name):
-    """None twice, except the lower bounds: the second one is asked for only where units do not tell."""
+def test_classification_enters_at_most_eight_files_and_none_twice(landscape, name):
     point = critical_point(landscape)
     kind, entries = walked(classify, point)
     assert kind.name == name
-    assert 3 <= len(set(entries)) <= 10, entries
-    assert len(set(entries)) >= len(entries) - entries.count("critical_points/lower_bound.py") + 1, entries
+    assert 3 <= len(entries) <= 8 and len(set(entries)) == len(entries), entries
 
 
 def test_finding_a_critical_point_enters_at_most_eight_files_and_none_twice():

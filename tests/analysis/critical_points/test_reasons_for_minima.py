@@ -9,11 +9,9 @@ import numpy as np
 import pytest
 from jaxtyping import Array
 from saddlescope.analysis import added_unit_form, classify, critical_point
-from saddlescope.analysis.critical_points.lower_bound import declared_bound_attained, rank_bound_attained
+from saddlescope.analysis.critical_points.lower_bound import lower_bound_attained
 from saddlescope.analysis.curvature.scales import Scales
 from saddlescope.analysis.embeddings.embedding import Embedding, LayeredEmbedding
-from saddlescope.analysis.embeddings.narrow_landscape import spare_units
-from saddlescope.analysis.embeddings.reduction import without_zero_units
 from saddlescope.analysis.thresholds import STANDARD
 from saddlescope.flows import Landscape, gaussian_loss, half_squared_error, linear_population, statistics_loss
 from saddlescope.flows.losses.declaration import convex_in_output, declares, lower_bound_of
@@ -53,7 +51,7 @@ def kind_of(model, data, loss=half_squared_error):
 def test_a_bound_is_attained_to_rounding_in_any_units(scale, offset, attained):
     """At relative losses of offset²: 1e-24 is zero, 1e-18 is not."""
     landscape = Landscape(Plane(jnp.array([0.75 + offset, 0.5])), valley, np.asarray(scale))
-    found = declared_bound_attained(landscape, landscape.theta, thresholds=STANDARD)
+    found = lower_bound_attained(landscape, landscape.theta, thresholds=STANDARD)
     assert (found is not None) == attained
     if offset == 0:
         assert "attains its lower bound, 0" in classify(critical_point(landscape)).evidence
@@ -78,7 +76,7 @@ def test_a_loss_below_the_bound_that_it_declares_is_refused():
     wrong = declares(lower_bound=0.1)(lambda model, data: valley(model, data))
     landscape = Landscape(Plane(jnp.array([0.75, 0.5])), wrong, np.asarray(1.0))
     with pytest.raises(ValueError, match="below its lower bound 0.1"):
-        declared_bound_attained(landscape, landscape.theta, thresholds=STANDARD)
+        lower_bound_attained(landscape, landscape.theta, thresholds=STANDARD)
 
 
 @pytest.fixture(scope="module")
@@ -112,13 +110,15 @@ def test_a_narrow_network_is_a_minimum_for_its_rank_and_not_because_no_unit_help
 def test_no_unit_helps_where_the_residual_is_orthogonal_to_all(sample):
     u, v = best_linear(sample, 2)
     wide = network(linear, np.vstack([u, 0 * u[:1]]), np.vstack([v, 0 * v[:1]]))
-    assert "no unit of any size lowers the loss" in kind_of(wide, sample).evidence
 
-    # The same loss without a declaration says nothing of networks with other units.
+    # A loss of which nothing is known but what it declares; without that, it says nothing of networks with other units.
     def silent(model, data):
         return half_squared_error(model, data)
 
+    convex = declares(convex=True)(lambda model, data: half_squared_error(model, data))
+    assert "no unit of any size lowers the loss" in kind_of(wide, sample, convex).evidence
     assert "no unit" not in kind_of(wide, sample, silent).evidence
+    assert "the lowest of any coefficients" in kind_of(wide, sample).evidence
 
 
 def test_a_dead_unit_is_not_said_to_be_the_best():
@@ -200,31 +200,24 @@ def test_the_rank_of_linear_networks():
     skip = SkipConnected(linear, inputs=4, width=3, outputs=4, skip=1, scale=1.0, key=jax.random.key(0))
     assert [model.features.rank(model) for model in (wide, skip)] == [2, 3]
     other, _ = deep_linear((2, 3), [3.0, 1.9, 1.0, 0.0], 2)
-    assert (
-        rank_bound_attained(
-            Landscape(wide, half_squared_error, data),
-            Landscape(wide, half_squared_error, data).theta,
-            thresholds=STANDARD,
-        )
-        is not None
-    )
-    landscape = Landscape(other, half_squared_error, data)
-    assert rank_bound_attained(landscape, landscape.theta, thresholds=STANDARD) is None
+    for model, attained in ((wide, True), (other, False)):
+        landscape = Landscape(model, half_squared_error, data)
+        assert (lower_bound_attained(landscape, landscape.theta, thresholds=STANDARD) is not None) == attained
 
 
 def test_units_that_a_search_left_at_zero_are_to_spare():
     """A narrow network of two units of which one is zero, in one layer and in several."""
     one = network(quadratic, [[1.0, 2.0], [0.0, 0.0]], [[1.0], [1e-17]])
-    found = without_zero_units(Embedding(narrow=one, p_in=np.eye(2), p_out=np.eye(2)), size=2.0)
-    assert found.p_in.tolist() == found.p_out.tolist() == [[1.0], [0.0]] and spare_units(found) == (1,)
+    found = Embedding(narrow=one, p_in=np.eye(2), p_out=np.eye(2)).without_zero_units(2.0)
+    assert found.p_in.tolist() == found.p_out.tolist() == [[1.0], [0.0]] and found.spare == (1,)
     np.testing.assert_array_equal(found.wide().u, one.u)
     several, _ = deep_linear((2, 3), [3.0, 2.0], 2)
     several = eqx.tree_at(lambda m: m.parameters[0], several, jnp.zeros((2, 2)))
     embedding = LayeredEmbedding(narrow=several, layers=((np.eye(2), np.eye(2)), (np.eye(3), np.eye(3))))
-    assert without_zero_units(embedding, size=2.0) is embedding  # their outgoing weights are not zero
+    assert embedding.without_zero_units(2.0) is embedding  # their outgoing weights are not zero
     several = eqx.tree_at(lambda m: m.parameters[1], several, jnp.zeros((2, 3)))
-    found = without_zero_units(embedding := eqx.tree_at(lambda e: e.narrow, embedding, several), size=2.0)
-    assert spare_units(found) == (2, 0) and spare_units(embedding) == (0, 0)
+    found = (embedding := eqx.tree_at(lambda e: e.narrow, embedding, several)).without_zero_units(2.0)
+    assert found.spare == (2, 0) and embedding.spare == (0, 0)
 
 
 def large(x, y):

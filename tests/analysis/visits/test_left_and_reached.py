@@ -106,12 +106,12 @@ def test_a_degenerate_saddle_that_looks_like_a_minimum_is_a_saddle():
 def test_a_point_farther_away_than_the_flow_moves_is_not_reached(flow):
     """Around the second saddle the flow moves by √2 to the third visit and 1 to the first."""
     first, second, last = passages(flow)
-    neighbours = first.index, last.index
+    around = first.index, last.index
     near = point_at(flow, np.array([1.0, 0, 0]), second.index)
-    assert unless_out_of_reach(flow, second, neighbours, near, MINIMUM) is MINIMUM
+    assert unless_out_of_reach(flow, second, around, near, MINIMUM) is MINIMUM
     far = point_at(flow, np.array([-1.0, 0, 0]), second.index)
     assert far.distance > 1.9
-    kind = unless_out_of_reach(flow, second, neighbours, far, MINIMUM)
+    kind = unless_out_of_reach(flow, second, around, far, MINIMUM)
     assert kind.name == "no critical point" and "not reached" in kind.evidence
     # It has stayed at loss 0, and not at a saddle of loss ¼ nearby.
     other = dataclasses.replace(point_at(flow, np.array([1.0, 1.0, 0]), last.index), loss=1e-5, distance=0.02)

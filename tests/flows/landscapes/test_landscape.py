@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from saddlescope.analysis.embeddings.embedding import embed
+from saddlescope.analysis.embeddings.embed import embed
 from saddlescope.analysis.embeddings.narrow_landscape import added_positions, narrow_landscape
 from saddlescope.analysis.embeddings.reduction import reduce
 from saddlescope.flows import (
