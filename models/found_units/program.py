@@ -129,8 +129,9 @@ def _traced(model: Any, outputs: Callable[[list[Any], Any], list[Array]], parame
     except (TypeError, ValueError, RuntimeError) as error:
         shapes = ", ".join("×".join(map(str, leaf.shape)) or "scalar" for leaf in jax.tree.leaves(one))
         raise ValueError(
-            f"{type(model).__name__} cannot be called on one input of shape {shapes} alone: give example=, an input "
-            "without batch axis, and wrap a model that needs a key or a state, as `equinox.nn.inference_mode` does."
+            f"{type(model).__name__} cannot be called on one input of shape {shapes} in double precision "
+            f"({str(error).partition(chr(10))[0]}): give example=, an input without batch axis, and wrap a model that "
+            "needs a key or a state, as `equinox.nn.inference_mode` does."
         ) from error
 
 
