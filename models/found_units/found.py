@@ -113,14 +113,14 @@ def units_of(model: Any, data: Any = None, *, example: Any = None, trainable: An
         What was found, with the evidence.
 
     Raises:
-        ValueError: without data and without an example.
+        ValueError: without an example, for data of another kind; for a model that cannot be called on one input.
     """
-    if data is None and example is None:
+    if example is None and not isinstance(data, tuple | list):
         raise ValueError(
             "to find units the model is traced on one input: give data=(inputs, targets) or example=input."
         )
-    given = example if data is None else data[0]
-    inputs = random_inputs(model, given, batched=data is not None, seed=SEED)
+    batched = example is None
+    inputs = random_inputs(model, data[0] if batched else example, batched=batched, seed=SEED)
     program = Program(model, inputs, trainable=trainable)
     walk, generator = Walk(program.traced, len(program.leaves)), np.random.default_rng(SEED)
     thetas = [_random_weights(program, generator) for _ in range(DRAWS)]

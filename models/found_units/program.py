@@ -129,8 +129,9 @@ def _traced(model: Any, outputs: Callable[[list[Any], Any], list[Array]], parame
     except (TypeError, ValueError, RuntimeError) as error:
         shapes = ", ".join("×".join(map(str, leaf.shape)) or "scalar" for leaf in jax.tree.leaves(one))
         raise ValueError(
-            f"{type(model).__name__} cannot be called on one input of shape {shapes} alone: give example=, an input "
-            "without batch axis, and wrap a model that needs a key or a state, as `equinox.nn.inference_mode` does."
+            f"{type(model).__name__} cannot be called on one input of shape {shapes} in double precision "
+            f"({str(error).partition(chr(10))[0]}): give example=, an input without batch axis, and wrap a model that "
+            "needs a key or a state, as `equinox.nn.inference_mode` does."
         ) from error
 
 
@@ -161,7 +162,7 @@ def random_inputs(model: Any, example: Any, *, batched: bool, seed: int) -> Any:
         seed: of random numbers.
 
     Returns:
-        Random numbers of the same shapes; where an input consists of integers, some of those given.
+        Random numbers of the same shapes; where inputs consist of integers, those given, and others made of theirs.
     """
     generator = np.random.default_rng(seed)
     parameters = sum(leaf.size for leaf in jax.tree.leaves(eqx.filter(model, eqx.is_inexact_array)))
@@ -170,7 +171,8 @@ def random_inputs(model: Any, example: Any, *, batched: bool, seed: int) -> Any:
     def several(array: Any) -> np.ndarray:
         given = np.asarray(array) if batched else np.asarray(array)[None]
         if not np.issubdtype(given.dtype, np.inexact):
-            return np.resize(given[: min(count, len(given))], (count, *given.shape[1:]))
+            more = (max(count - len(given), 0), *given.shape[1:])
+            return np.concatenate([given[:count], generator.choice(np.ravel(given), more) if given.size else given[:0]])
         return generator.standard_normal((count, *given.shape[1:]))
 
     return jax.tree.map(several, example)
