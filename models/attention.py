@@ -180,8 +180,14 @@ class SoftmaxAttention(_Head):
         v: Float[Any, "H size outputs"],
     ) -> Float[Array, " outputs"]:
         r"""$\sum_i \mathrm{smax}(Z K_i^\top Q_i z_q)^\top Z v_i$ for the tokens Z."""
+        return jnp.einsum("ht,td,hdo->o", self.pattern(z, key, query), z, v)
+
+    def pattern(
+        self, z: Float[Any, "tokens size"], key: Float[Any, "H rank size"], query: Float[Any, "H rank size"]
+    ) -> Float[Array, "H tokens"]:
+        r"""The attention $a_i = \mathrm{smax}(Z K_i^\top Q_i z_q)$ of each head to the tokens Z."""
         scores = jnp.einsum("td,hrd,hr->ht", z, key, query @ z[-1])
-        return jnp.einsum("ht,td,hdo->o", jax.nn.softmax(scores, axis=1), z, v)
+        return jax.nn.softmax(scores, axis=1)
 
 
 def context_statistics(tokens: Float[Any, "P tokens size"]) -> tuple[Float[Array, "P D"], Float[Array, "P D"]]:
