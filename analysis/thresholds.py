@@ -60,6 +60,8 @@ class Thresholds(eqx.Module):
         channel_growth: in a flat channel each decade of time moves the weights by at least this share of the decade
             before. Weights that converge on a quartic floor move by $10^{-1/2}$ of it, those in a channel by as much
             or more, if only logarithmically.
+        exponent_agreement: the loss falls like 1/t, as along a channel that separable data make, if its exponent is
+            within this of −1: convergence at order p has −p/(p − 2), which is farther off up to order 15.
         ghost_curvature: at a ghost the Hessian maps the unit gradient to a vector shorter than this share of the
             largest curvature: the gradient is stationary in size.
         steady: share by which a local growth rate may vary over a phase of growth from which a rate is measured.
@@ -69,8 +71,8 @@ class Thresholds(eqx.Module):
             this factor or its inverse: as the flow leaves the linear range rates change by as much.
         dwell_error: a predicted dwell time is given if the error estimated for it is less than this share of it. With a
             larger one the next order is not small, and says no more how large the error is.
-        seeded: an unstable coordinate below this share of ‖θ‖ was made by rounding, not by the flow: four units in the
-            last place.
+        seeded: an unstable coordinate $e \cdot (\theta - \theta^*)$ that was ever below this share of
+            $\sum_i |e_i \theta_i|$ was made by rounding, not by the flow: four units in the last place.
     """
 
     prominence: float = 0.5
@@ -94,6 +96,7 @@ class Thresholds(eqx.Module):
     loss_silent: float = 1e3 * EPS
     inside_null_space: float = 1e-4
     channel_growth: float = 0.9
+    exponent_agreement: float = 0.15
     ghost_curvature: float = 1e-4
     steady: float = 0.01
     left_growth: float = 1.0

@@ -24,7 +24,14 @@ from .deep import Deep as Deep
 from .dense import Convolution as Convolution
 from .dense import Dense as Dense
 from .diagonal import DiagonalLinear as DiagonalLinear
+from .found_units import FoundGroup as FoundGroup
+from .found_units import FoundUnits as FoundUnits
+from .found_units import WithUnits as WithUnits
+from .found_units import units_of as units_of
+from .found_units import with_units_found as with_units_found
 from .initialisation import low_rank_plus_noise as low_rank_plus_noise
+from .partly_trainable import PartlyTrainable as PartlyTrainable
+from .partly_trainable import partly_trainable as partly_trainable
 from .skip import SkipConnected as SkipConnected
 from .two_layer import TwoLayer as TwoLayer
 from .unit_law import UnitLaw as UnitLaw

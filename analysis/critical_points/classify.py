@@ -9,7 +9,7 @@ from diffrax import AbstractSolver
 from jaxtyping import Float
 
 from ...flows import flatten, unflatten
-from ...models.units import units_of
+from ...models.units import layer_of
 from ..curvature.scales import Scales
 from ..curvature.spectrum import DENSE_HESSIAN_LIMIT
 from ..embeddings.embedded_curvature import EmbeddedSpectrum, embedded_spectrum
@@ -21,9 +21,11 @@ from ..rounding import perturbed
 from ..threads import in_one_thread
 from ..thresholds import STANDARD, Thresholds
 from .classify_by_hessian import classify_by_hessian
+from .classify_by_products import classify_by_products
 from .critical_point import CriticalPoint
 from .evidence import Evidence, gather
 from .kind import Kind
+from .refine_by_products import BY_PRODUCTS_FROM, HARDLY
 from .slow_point import flat_channel, ghost
 
 LARGE = f"more than {DENSE_HESSIAN_LIMIT} parameters: no dense Hessian was made"
@@ -55,7 +57,8 @@ def classify(
       (3) no unit helps: the loss is declared convex in the sum of units, and its derivative is orthogonal to all units,
       so that no network of any width does better;
       (4) the null space is tangent to orbits of symmetries or to an embedding's family of its dimension (Morse–Bott);
-      (5) the leading-order form is positive on all of the null space, as far as a search can tell;
+      (5) the leading-order form is positive on all of the null space, as far as a search can tell, or vanishes in
+      isolated directions, in which the loss rises at a higher order or is that of critical points that are followed;
       (6) a family of critical points is followed in as many directions as the null space has.
     - *Undetermined*, with what was established.
 
@@ -76,8 +79,6 @@ def classify(
         The kind, with the spectrum, the forms and the sentence on which it rests.
     """
     scales = Scales() if scales is None else scales
-    if not point.refined:
-        return Kind(name="undetermined", evidence=f"not refined: more than {DENSE_HESSIAN_LIMIT} parameters")
     elsewhere = _without_point(point, scales, solver, thresholds, follow_channels)
     if elsewhere is not None:
         return elsewhere
@@ -85,8 +86,11 @@ def classify(
     if known.smooth and point.theta.size <= DENSE_HESSIAN_LIMIT:
         return classify_by_hessian(known)
     if isinstance(point.embedding, LayeredEmbedding):
-        return _several_layers(known)
-    return _without_hessian(known) if known.smooth else _kinked(known)
+        kind = _several_layers(known)
+    else:
+        kind = _without_hessian(known) if known.smooth else _kinked(known)
+    counted = kind.index is not None or kind.name in ("minimum", "degenerate saddle")
+    return classify_by_products(known, kind) if known.smooth and not counted else kind
 
 
 def _without_point(
@@ -103,10 +107,15 @@ def _without_point(
     found = None
     if follow_channels:
         found = flat_channel(point.landscape, point.start, solver=solver, thresholds=thresholds)
-    if found is None and not point.converged:
+    if found is None and not point.converged and not _unfinished(point):
         curvature = scales.curvature or 1.0
         found = ghost(
-            point.landscape, point.start, curvature=curvature, gradient=scales.gradient, thresholds=thresholds
+            point.landscape,
+            point.start,
+            curvature=curvature,
+            gradient=scales.gradient,
+            nearby=point.theta if point.theta.size >= BY_PRODUCTS_FROM else None,
+            thresholds=thresholds,
         )
     if found is not None:
         return Kind(name=found.name, evidence=found.evidence)
@@ -114,6 +123,12 @@ def _without_point(
         return None
     reason = f"‖∇L‖∞ = {point.gradient_norm:.1e} at distance {point.distance:.2g} from the closest approach"
     return Kind(name="no critical point", evidence=reason)
+
+
+def _unfinished(point: CriticalPoint) -> bool:
+    """Whether the search in a large network ended on its way to a zero of the gradient: at no ghost of a zero."""
+    slope = float(np.max(np.abs(point.landscape.gradient(point.start))))
+    return point.theta.size >= BY_PRODUCTS_FROM and point.gradient_norm <= HARDLY * slope
 
 
 def _without_hessian(known: Evidence) -> Kind:
@@ -139,7 +154,7 @@ def _without_hessian(known: Evidence) -> Kind:
 def _higher_order(known: Evidence) -> int | None:
     """The order at which a unit to spare lowers the loss where its lowest-order form vanishes, as for tanh units."""
     embedding, landscape = known.point.embedding, known.point.landscape
-    units = units_of(landscape.model)
+    units = layer_of(landscape.model)
     if units is None or units.law.degree is not None or not isinstance(embedding, Embedding):
         return None
     if not units.law.zero or not any(embedding.spare):
@@ -152,7 +167,7 @@ def _higher_order(known: Evidence) -> int | None:
 def _blocks(known: Evidence) -> EmbeddedSpectrum | None:
     """The inertia of a point that was found as an embedding of a narrow network; what rounding makes counts as zero."""
     embedding, landscape = known.point.embedding, known.point.landscape
-    if not isinstance(embedding, Embedding) or units_of(landscape.model) is None:
+    if not isinstance(embedding, Embedding) or layer_of(landscape.model) is None:
         return None
     found, errors = embedded_spectrum(landscape, embedding), []
     for copy, theta in perturbed(landscape, flatten(embedding.narrow)):

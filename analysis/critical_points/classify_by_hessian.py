@@ -13,6 +13,10 @@ from .evidence import Evidence
 from .kind import Kind, KindName, OnRequest
 from .null_space import NullSpace, null_space
 
+# Unexplained null directions that are searched: a form is sought on the sphere of their dimension, and a family of
+# critical points is walked along each of them with a Hessian at every step.
+SEARCHED = 100
+
 
 class _Decision(NamedTuple):
     """Name and order of a kind, why, and the form along the null space where it was needed."""
@@ -89,6 +93,9 @@ def _along_null_space(known: Evidence, found: Spectrum, explained: NullSpace) ->
     """A positive semidefinite Hessian whose null space nothing explains: follows the loss along it."""
     point, basis = known.point, explained.directions
     moved, thresholds = point.distance, known.thresholds
+    if explained.unexplained > SEARCHED:
+        many = f"positive semidefinite; {explained.unexplained} unexplained null directions are too many to be searched"
+        return _Decision("undetermined", None, many)
     form = _first_form(known, found, explained)
     if form.falls:
         reason = f"degenerate, order {form.order}: along a null direction of the Hessian {form}"

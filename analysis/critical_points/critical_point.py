@@ -14,11 +14,15 @@ from ..embeddings.embedding import Embedding, LayeredEmbedding
 from ..embeddings.narrow_landscape import NarrowLandscape, narrow_landscape
 from ..embeddings.reduction import reduce_layers
 from ..embeddings.width import EffectiveWidth, effective_widths, exact_widths
+from ..found_units import with_units
 from ..threads import in_one_thread
 from ..thresholds import STANDARD, Thresholds
+from .descent import descend_to_critical_point
 from .explained import ALL_OF_IT, explains, vanishes
 from .nearest_member import nearest_member
-from .refine import descend_to_critical_point, is_critical, solve_gradient
+from .refine import solve_gradient
+from .refine_by_products import BY_PRODUCTS_FROM, HARDLY
+from .zero_gradient import is_critical
 
 
 class CriticalPoint(eqx.Module):
@@ -33,9 +37,9 @@ class CriticalPoint(eqx.Module):
         converged: whether this is the critical point that was sought: the gradient is zero to tolerance *and* the loss
             is that of the plateau, if one was given. From `high_index_saddle`, also that its dynamics settled and
             Newton's method stayed near their end. For the gradient alone see `gradient_norm`.
-        refined: whether it was solved for; networks that are too large even when reduced are not.
-        embedding: the narrow network, none of whose units is zero, and its place in the wide one, in each layer where
-            several have units; `None` for a model without units.
+        refined: whether it was solved for.
+    embedding: the narrow network, none of whose units is zero, and its place in the wide one, in each layer where
+        several have units; `None` for a model without units.
         start: the parameters at the closest approach, from which it was sought.
     """
 
@@ -74,17 +78,18 @@ class CriticalPoint(eqx.Module):
 
 
 class _Candidate(NamedTuple):
-    """A point of the wide network, its embedding, and the number of parameters for which it was solved."""
+    """A point of the wide network and its embedding."""
 
     theta: Float[np.ndarray, " n"]
     embedding: Embedding | LayeredEmbedding | None
-    size: int
 
 
 def _candidates(
     landscape: Landscape,
     start: Float[np.ndarray, " n"],
     effective: EffectiveWidth | tuple[EffectiveWidth, ...] | None,
+    lowest: float,
+    passed: bool,
     thresholds: Thresholds,
 ) -> Iterator[_Candidate]:
     """Points of the wide network that may be the critical point, each computed when it is asked for."""
@@ -92,8 +97,13 @@ def _candidates(
         yield _as_it_stands(landscape, start, thresholds)
     if not layers_of(landscape.model):
         # A wide network's saddle is met first; slow convergence to a minimum shows in descent.
-        yield _as_it_stands(landscape, solve_gradient(landscape, start), thresholds)
-        descended = descend_to_critical_point(landscape, start)
+        found = solve_gradient(landscape, start)
+        yield _as_it_stands(landscape, found, thresholds)
+        if start.size >= BY_PRODUCTS_FROM and (passed or _unfinished(landscape, start, found)):
+            return
+        descended = descend_to_critical_point(landscape, start, lowest=lowest)
+        if landscape.value(descended) < lowest:
+            return
         yield _as_it_stands(landscape, solve_gradient(landscape, descended), thresholds)
         return
     model = landscape.at(start)
@@ -104,7 +114,7 @@ def _candidates(
         vanished = effective is None and vanishes(start, wide)
         if number == 0 and (vanished or not explains(landscape, start, wide, thresholds)):
             yield _as_it_stands(landscape, solve_gradient(landscape, start), thresholds)
-        yield _Candidate(wide, solved, point.size)
+        yield _Candidate(wide, solved)
 
 
 def _clear_widths(model: Any, thresholds: Thresholds) -> tuple[EffectiveWidth, ...]:
@@ -113,12 +123,19 @@ def _clear_widths(model: Any, thresholds: Thresholds) -> tuple[EffectiveWidth, .
     return found if all(each.clear for each in found) else exact_widths(model, thresholds=thresholds)
 
 
+def _unfinished(landscape: Landscape, start: Float[np.ndarray, " n"], found: Float[np.ndarray, " n"]) -> bool:
+    """Whether a search ended on its way to a zero of the gradient, as at infinity, where no descent ends either."""
+    sizes = [float(np.linalg.norm(landscape.gradient(theta))) for theta in (start, found)]
+    moved = float(np.linalg.norm(found - start))
+    return sizes[1] <= HARDLY * sizes[0] and not is_critical(landscape, found, moved=moved)
+
+
 def _as_it_stands(landscape: Landscape, theta: Float[np.ndarray, " n"], thresholds: Thresholds) -> _Candidate:
     """A point that is not moved: of its units only those count as one that are equal."""
     if not layers_of(landscape.model):
-        return _Candidate(theta, None, theta.size)
+        return _Candidate(theta, None)
     model = landscape.at(theta)
-    return _Candidate(theta, reduce_layers(model, exact_widths(model, thresholds=thresholds)), theta.size)
+    return _Candidate(theta, reduce_layers(model, exact_widths(model, thresholds=thresholds)))
 
 
 def _narrow_candidates(narrow: NarrowLandscape, thresholds: Thresholds) -> Iterator[Float[np.ndarray, " m"]]:
@@ -133,7 +150,7 @@ def _narrow_candidates(narrow: NarrowLandscape, thresholds: Thresholds) -> Itera
     """
     theta = narrow.theta
     if theta.size == 0 or theta.size > DENSE_HESSIAN_LIMIT:
-        yield theta
+        yield solve_gradient(narrow, theta)
         return
     nearest = nearest_member(narrow, solve_gradient(narrow, theta))
     values = np.linalg.eigvalsh(narrow.hessian(nearest))
@@ -159,7 +176,8 @@ def critical_point(
 ) -> CriticalPoint:
     """The critical point next to θ, found in the narrow network of its effective width.
 
-    A point whose gradient is zero to rounding stays where it is.
+    A point whose gradient is zero to rounding stays where it is. Units that the model does not declare are found in its
+    program.
 
     Args:
         landscape: the loss of the wide network.
@@ -176,13 +194,14 @@ def critical_point(
         The first candidate that converged and lies within reach, or else the first that converged, or else the nearest
         one, with `converged` false.
     """
+    landscape = with_units(landscape)
     start = landscape.theta if theta is None else np.asarray(theta)
     value, gradient = landscape.value_and_gradient(start)
     scale = float(np.max(np.abs(gradient), initial=0.0)) if gradient_scale is None else gradient_scale
+    level = np.inf if drop is None else thresholds.plateau_share * drop
     points = []
-    for candidate in _candidates(landscape, start, effective, thresholds):
+    for candidate in _candidates(landscape, start, effective, float(value) - level, np.isfinite(reach), thresholds):
         point = _certified(landscape, start, candidate, thresholds.gradient_zero * scale)
-        level = np.inf if drop is None else thresholds.plateau_share * drop
         on_plateau = abs(point.loss - float(value)) <= level
         point = eqx.tree_at(lambda p: p.converged, point, point.converged and bool(on_plateau))
         if point.converged and point.distance <= reach:
@@ -207,7 +226,7 @@ def _certified(
         gradient_norm=norm,
         distance=distance,
         converged=bool(norm <= zero) or is_critical(landscape, candidate.theta, moved=distance),
-        refined=candidate.size <= DENSE_HESSIAN_LIMIT,
+        refined=True,
         embedding=embedding,
         start=start,
     )

@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Float
 
 from ...flows import Landscape
+from ..curvature.lowest import NegativeEigenvalues
 from ..curvature.spectrum import Spectrum
 from ..embeddings.embedded_curvature import EmbeddedSpectrum
 from ..leading_order.added_unit import AddedUnitForm
@@ -25,6 +26,7 @@ KindName = Literal[
     "minimum",
     "flat channel",
     "ghost",
+    "not arrived",
     "undetermined",
     "no critical point",
 ]
@@ -74,6 +76,8 @@ class Kind(eqx.Module):
             rests on it; `unexplained_form` computes it for any saddle or minimum.
         null_space: how the zero eigenvalues are explained, `None` without a spectrum.
         blocks: index and nullity from blocks as large as the narrow network, for networks too large for a `spectrum`.
+        negative: the negative eigenvalues found by products, for networks too large for a `spectrum` and without
+            `blocks`.
         on_request: the inputs of `certificate` and `unexplained_form`, which are computed on request.
     """
 
@@ -85,11 +89,14 @@ class Kind(eqx.Module):
     null_space_form: NullSpaceForm | None = None
     null_space: NullSpace | None = None
     blocks: EmbeddedSpectrum | None = None
+    negative: NegativeEigenvalues | None = None
     on_request: OnRequest | None = None
 
     @property
     def index(self) -> int | None:
         """The number of negative eigenvalues of the Hessian, where it is known."""
+        if self.negative is not None:
+            return self.negative.index if self.negative.complete else None
         known = self.blocks if self.spectrum is None else self.spectrum
         return None if known is None else known.index
 

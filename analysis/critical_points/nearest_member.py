@@ -5,7 +5,8 @@ from jaxtyping import Float
 
 from ..embeddings.narrow_landscape import NarrowLandscape
 from ..thresholds import EPS, STANDARD
-from .refine import RANK, is_critical, polished
+from .refine import RANK, polished
+from .zero_gradient import is_critical
 
 # Each step along a family is at most this share of the weights, so that Newton's method leads back to the family.
 LONGEST = 0.2

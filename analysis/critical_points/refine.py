@@ -1,14 +1,13 @@
-"""Zeros of the gradient next to a point: saddles by damped Newton steps, minima by descent."""
+"""Zeros of the gradient next to a point, saddles and minima, by damped Newton steps."""
 
 import numpy as np
-import scipy
 from jaxtyping import Float, Int
 
 from ...flows import Landscape
-from ..curvature.spectrum import DENSE_HESSIAN_LIMIT
 from ..embeddings.narrow_landscape import NarrowLandscape
-from ..rounding import gradient_changes
-from ..thresholds import STANDARD
+from .flatness import as_flat_as_known, flatter
+from .refine_by_products import BY_PRODUCTS_FROM, solve_by_products
+from .zero_gradient import is_critical
 
 # Eigenvalues below this share of the largest are taken for zero: the square root of what double precision resolves.
 RANK = 1e-7
@@ -34,14 +33,10 @@ STRAIGHT = 0.65
 BESIDE = 100.0
 # A critical point at less than half the distance is taken instead of another one.
 MUCH_NEARER = 0.5
-# An eigenvalue is zero beside another one that is a hundred times as large.
-FLATTER = 1e-2
 # A gradient that has fallen to this share of that at the start has come to zero.
 SETTLED = 1e-10
 # Newton's steps end if the gradient has not decreased for so many of them: what is left is rounding.
 PATIENCE = 6
-# Of the descent: its gradient relative to the first one, which Newton's method then reduces to rounding, and its steps.
-DESCENDED, MAX_DESCENT = 1e-9, 1000
 
 
 def solve_gradient(landscape: Landscape | NarrowLandscape, theta: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
@@ -50,18 +45,20 @@ def solve_gradient(landscape: Landscape | NarrowLandscape, theta: Float[np.ndarr
     Levenberg–Marquardt on ∇L, then Newton steps with the pseudo-inverse of the Hessian; whichever of start and results
     has the smallest gradient is taken, so that a failure shows in the gradient. A degenerate point may lie on a set of
     less degenerate ones, which the damped steps meet first; where the loss about it is homogeneous, Newton's steps lead
-    straight to it, and if they do and more eigenvalues are zero there, it is returned. It is returned as well if the
-    damped steps have led much farther away.
+    straight to it, and if they do and more eigenvalues are zero there, it is returned, unless the other may be as
+    degenerate and is much nearer. It is returned as well if the damped steps have led much farther away.
 
     Args:
         landscape: of the network or of its narrow equivalent.
         theta: where to start.
 
     Returns:
-        The zero; θ itself beyond 3000 parameters, for which no dense Hessian is made.
+        The zero, from 400 parameters on by `solve_by_products`.
     """
-    if theta.size == 0 or theta.size > DENSE_HESSIAN_LIMIT or is_critical(landscape, theta):
+    if theta.size == 0 or is_critical(landscape, theta):
         return theta
+    if theta.size >= BY_PRODUCTS_FROM:
+        return solve_by_products(landscape, theta)
     points = [theta, damped(landscape, theta)]
     points.append(polished(landscape, points[-1]))
     if not is_critical(landscape, points[-1]):
@@ -75,44 +72,15 @@ def solve_gradient(landscape: Landscape | NarrowLandscape, theta: Float[np.ndarr
     other = np.linalg.norm(nearest - theta)
     if settled and distance <= MUCH_NEARER * other:
         return end
-    return end if straight and distance <= BESIDE * other and _flatter(landscape, end, nearest) else nearest
+    if straight and distance <= BESIDE * other and flatter(landscape, end, nearest):
+        return end if distance * MUCH_NEARER <= other or not as_flat_as_known(landscape, nearest) else nearest
+    return nearest
 
 
 def _size(landscape: Landscape | NarrowLandscape, theta: Float[np.ndarray, " n"]) -> float:
     """The size of the gradient, infinite where it is not a number."""
     size = float(np.max(np.abs(landscape.gradient(theta))))
     return size if np.isfinite(size) else np.inf
-
-
-def _flatter(
-    landscape: Landscape | NarrowLandscape, first: Float[np.ndarray, " n"], second: Float[np.ndarray, " n"]
-) -> bool:
-    """Whether more eigenvalues of the Hessian are zero, beside those of the second point, at the first point."""
-    sizes = [np.abs(np.linalg.eigvalsh(landscape.hessian(point))) for point in (first, second)]
-    rounding = len(first) * np.finfo(first.dtype).eps * max(float(np.max(values)) for values in sizes)
-    smallest = float(np.min(sizes[1], where=sizes[1] > rounding, initial=np.inf))
-    zero = max(rounding, FLATTER * smallest) if np.isfinite(smallest) else rounding
-    return bool(np.sum(sizes[0] <= zero) > np.sum(sizes[1] <= zero))
-
-
-def is_critical(landscape: Landscape | NarrowLandscape, theta: Float[np.ndarray, " n"], *, moved: float = 0.0) -> bool:
-    """Whether the gradient is zero to rounding.
-
-    Args:
-        landscape: of the network or of its narrow equivalent.
-        theta: the point.
-        moved: the distance by which a search moved to it.
-
-    Returns:
-        Whether it is; not for a gradient that is not finite.
-    """
-    size = np.linalg.norm(landscape.gradient(theta))
-    if isinstance(landscape, NarrowLandscape):
-        wide = gradient_changes(landscape.landscape, landscape.matrix @ theta, moved=moved)
-        changes = wide @ landscape.matrix
-    else:
-        changes = gradient_changes(landscape, theta, moved=moved)
-    return bool(size <= STANDARD.rounding_safety * np.max(np.linalg.norm(changes, axis=1)))
 
 
 def damped(landscape: Landscape | NarrowLandscape, theta: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
@@ -222,26 +190,3 @@ def _split(values: Float[np.ndarray, " n"], relaxed: bool) -> tuple[Int[np.ndarr
     ratios = sizes[order][1:] / sizes[order][:-1]
     gap = int(np.argmax(ratios >= WIDE) if np.any(ratios >= WIDE) else np.argmax(ratios)) + 1
     return order[:gap], order[gap:]
-
-
-def descend_to_critical_point(
-    landscape: Landscape | NarrowLandscape, theta: Float[np.ndarray, " n"]
-) -> Float[np.ndarray, " n"]:
-    """The end of a descent by BFGS, whatever the units of loss and weights; θ itself beyond 3000 parameters."""
-    if theta.size == 0 or theta.size > DENSE_HESSIAN_LIMIT:
-        return theta
-    slope = float(np.linalg.norm(landscape.gradient(theta)))
-    curvature = float(np.max(np.abs(np.linalg.eigvalsh(landscape.hessian(theta)))))
-    if not (slope > 0 and curvature > 0 and np.isfinite(slope + curvature)):
-        return theta
-    # Its first step is one along the gradient: as long as Newton's, in this unit of length.
-    length = slope / curvature
-
-    def scaled(z: Float[np.ndarray, " n"]) -> tuple[float, Float[np.ndarray, " n"]]:
-        value, gradient = landscape.value_and_gradient(theta + length * z)
-        return float(value) / (slope * length), gradient / slope
-
-    with np.errstate(all="ignore"):
-        options = {"gtol": DESCENDED, "maxiter": MAX_DESCENT}
-        found = scipy.optimize.minimize(scaled, np.zeros_like(theta), jac=True, method="BFGS", options=options)
-    return theta + length * found.x

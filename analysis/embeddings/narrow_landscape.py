@@ -43,6 +43,19 @@ class NarrowLandscape:
         """The gradient in θ'."""
         return self.value_and_gradient(theta)[1]
 
+    def values_and_gradients(
+        self, thetas: Float[np.ndarray, "k m"]
+    ) -> tuple[Float[np.ndarray, " k"], Float[np.ndarray, "k m"]]:
+        """Losses and gradients in θ' at several points."""
+        values, gradients = self.landscape.values_and_gradients(thetas @ self.matrix.T)
+        return values, gradients @ self.matrix
+
+    def hessian_product(
+        self, theta: Float[np.ndarray, " m"], direction: Float[np.ndarray, " m"]
+    ) -> Float[np.ndarray, " m"]:
+        """The product of the Hessian in θ' with one direction."""
+        return self.matrix.T @ self.landscape.hessian_product(self.matrix @ theta, self.matrix @ direction)
+
     def hessian(self, theta: Float[np.ndarray, " m"]) -> Float[np.ndarray, "m m"]:
         """The Hessian in θ'."""
         matrix = self.matrix.T @ self.landscape.hessian_products(self.matrix @ theta, self.matrix)

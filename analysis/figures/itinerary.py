@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from ...flows import Trajectory
 from ...models import incoming
-from ...models.units import units_of
+from ...models.units import layer_of
 from ..visits.itinerary import itinerary
 from ..visits.visit import Visit
 from .style import FONT, SMALL, colour, label, legend
@@ -173,7 +173,7 @@ def plot(
     """
     visits = itinerary(trajectory) if visits is None else visits
     model = trajectory.initial_model
-    drawable = units_of(model) is not None and incoming(model).shape[1] >= 2
+    drawable = layer_of(model) is not None and incoming(model).shape[1] >= 2
     shown, more = list(enumerate(visits))[:COLUMNS], panels or {}
     rows = 2 + drawable + len(more)
     columns = max(len(shown), 2)

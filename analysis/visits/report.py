@@ -18,6 +18,9 @@ COLUMNS = (
     *("nullity", "order", "rate (predicted)", "e-folds", "overlap", "‖∇L‖∞", "distance"),
 )
 
+# Kinds that say little without their evidence.
+EXPLAINED = ("no critical point", "not arrived", "undetermined", "ghost", "flat channel", "saddle (left)")
+
 
 def remarks(visits: Sequence[Visit]) -> list[str]:
     """Facts that no column shows: unclear widths, units recruited together, plateaus without a critical point."""
@@ -37,7 +40,7 @@ def remarks(visits: Sequence[Visit]) -> list[str]:
             if grown > 1:
                 together = f"{grown} units{where} grew together, with no plateau between."
                 lines.append(f"Visits {number - 1} to {number}: {together}")
-        if visit.kind.name in ("no critical point", "undetermined", "ghost", "flat channel", "saddle (left)"):
+        if visit.kind.name in EXPLAINED:
             lines.append(f"Visit {number}: {visit.kind.name}: {visit.kind.evidence}.")
         explained, form = visit.kind.null_space, visit.kind.null_space_form
         if explained and explained.unexplained and visit.kind.name != "degenerate saddle":
@@ -45,6 +48,8 @@ def remarks(visits: Sequence[Visit]) -> list[str]:
             lines.append(f"Visit {number}: {explained.summary}{changes}.")
         if visit.escape is not None and visit.escape.seeded_by_rounding:
             lines.append(f"Visit {number}: the escape was seeded by rounding; its time says nothing about the flow.")
+        if visit.held_by_rounding:
+            lines.append(f"Visit {number}: the flow stays by rounding, to which all unstable coordinates were lost.")
     return lines
 
 

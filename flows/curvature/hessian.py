@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from ...models.units import units_of
+from ...models.units import layer_of
 from ..compilation.traced import Traced, trace
 from ..landscapes.landscape import Landscape
 from ..landscapes.parameters import unflatten
@@ -152,7 +152,7 @@ def hessian_of(landscape: Landscape) -> UnitHessian | DenseHessian:
     """The cheapest exact Hessian: structured where loss and model allow it, which is checked at a random point."""
     model, loss = landscape.model, landscape.loss
     known = isinstance(loss, SquaredError) or loss is statistics_loss or loss is cross_entropy
-    if not known or units_of(model) is None:
+    if not known or layer_of(model) is None:
         return DenseHessian(landscape)
     units = unit_positions(model)
     others = np.setdiff1d(np.arange(landscape.theta.size), units)

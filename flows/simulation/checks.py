@@ -1,5 +1,6 @@
 """Validation of a flow's arguments: errors name the argument, what was given and the remedy."""
 
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -9,16 +10,24 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
+STATELESS = (
+    "a state has no gradient flow: hold it fixed in the loss, lambda model, data: loss(model, state, data) with "
+    "model, state = eqx.nn.make_with_state(Model)(...) and eqx.nn.inference_mode(model)"
+)
+
 
 def check_model(model: Any) -> None:
-    """Checks that a model has finite real floating-point weights.
+    """Checks that a model has finite real floating-point weights; warns where they differ in precision.
 
     Args:
         model: any Equinox module.
 
     Raises:
-        ValueError: when it has no weights, or weights that are complex, integers or not finite.
+        ValueError: when it has no weights, or weights that are complex, integers, of half precision or not finite, and
+            for a model that holds the initial values of a state.
     """
+    if any(isinstance(leaf.init, jax.Array) for leaf in _layers(model, eqx.nn.StateIndex)):
+        raise ValueError(f"the model holds the initial values of a state among its weights; {STATELESS}.")
     arrays = [leaf for leaf in jax.tree.leaves(model) if eqx.is_array(leaf) or isinstance(leaf, np.ndarray)]
     for array in arrays:
         if jnp.issubdtype(array.dtype, jnp.complexfloating):
@@ -28,10 +37,39 @@ def check_model(model: Any) -> None:
                 f"weights must be floating point; got an array of {array.dtype} with shape {array.shape}. Convert it, "
                 "or make it a static field if it is not a weight."
             )
+        if jnp.finfo(array.dtype).bits < 32:
+            raise ValueError(
+                f"weights in {array.dtype} are too coarse for an adaptive solver; convert them to float32 or float64, "
+                "with jax.tree.map(lambda a: a.astype(float) if eqx.is_inexact_array(a) else a, model)."
+            )
         if not np.all(np.isfinite(np.asarray(array))):
             raise ValueError("the model's weights hold NaN or infinite values.")
     if not arrays:
         raise ValueError(f"{type(model).__name__} has no floating-point arrays: there is nothing to integrate.")
+    if len(found := sorted({str(array.dtype) for array in arrays})) > 1:
+        warnings.warn(
+            f"the weights are in {' and '.join(found)}: the gradient is as coarse as {found[0]}, at which a solver in "
+            f"{found[-1]} needs many small steps. Convert all of them to {found[-1]}.",
+            stacklevel=3,
+        )
+
+
+def _layers(model: Any, kind: type) -> list[Any]:
+    """The parts of a model that are of some class."""
+    parts = jax.tree.leaves(model, is_leaf=lambda part: isinstance(part, kind))
+    return [part for part in parts if isinstance(part, kind)]
+
+
+def _remedy(model: Any) -> str:
+    """What to do about a model that needs more than its input."""
+    if _layers(model, eqx.nn.StateIndex):
+        return f" The model keeps a state; {STATELESS}."
+    if any(not layer.inference for layer in _layers(model, eqx.nn.Dropout)):
+        return (
+            " The model has dropout, whose noise makes the loss random; gradient flow needs a deterministic one: "
+            "eqx.nn.inference_mode(model)."
+        )
+    return ""
 
 
 def check_data(data: Any) -> None:
@@ -65,10 +103,13 @@ def check_loss(loss: Callable[[Any, Any], Any], model: Any, data: Any) -> None:
         value = eqx.filter_eval_shape(loss, model, data)
     except ValueError as error:
         raise ValueError(f"the loss does not fit model and data: {_first_line(error)}") from error
-    except TypeError as error:
-        raise ValueError(f"the loss does not fit model and data (shapes?): {_first_line(error)}") from error
+    except (TypeError, RuntimeError) as error:
+        remedy = _remedy(model)
+        question = "" if remedy else " (shapes?)"
+        message = f"the loss does not fit model and data{question}: {_first_line(error)}{remedy}"
+        raise ValueError(message) from error
     if not hasattr(value, "shape") or value.shape != () or not jnp.issubdtype(value.dtype, jnp.floating):
-        raise ValueError(f"the loss must return a real scalar; got {value}.")
+        raise ValueError(f"the loss must return a real scalar; got {value}.{_remedy(model)}")
 
 
 def _first_line(error: Exception) -> str:

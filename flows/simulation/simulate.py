@@ -10,6 +10,7 @@ import diffrax as dfx
 import numpy as np
 from jaxtyping import Float
 
+from ...models import partly_trainable
 from ..landscapes.landscape import Landscape
 from ..landscapes.parameters import flatten
 from ..losses.statistics import SufficientStatistics, reduced_data
@@ -38,6 +39,7 @@ def simulate(
     max_steps: int = 200_000,
     budget: float | None = None,
     reduce_data: bool = True,
+    trainable: Any = None,
     sign_changes: Mapping[str, Callable[[Any], Any]] | None = None,
     checkpoint: str | Path | None = None,
     progress: Callable[[float, float], None] | None = None,
@@ -66,6 +68,8 @@ def simulate(
         reduce_data: whether to integrate squared errors of models that declare features with exact sufficient
             statistics instead of the sample (the same loss, at a cost independent of the number of samples); the
             trajectory's `loss` and `data` are then `statistics_loss` and the `SufficientStatistics`.
+        trainable: which of the model's leaves are weights, as `eqx.filter` takes it; the others are constants, and the
+            trajectory's models are `PartlyTrainable`. By default all floating-point arrays are weights.
         sign_changes: named functions from the model to real numbers of any shape, whose sign changes the trajectory
             records without stopping: `{"low": lambda model: loss(model, data) - 0.1}` is a loss level.
         checkpoint: a file to which the flow's whole state is written every minute and at the end. Where it exists, the
@@ -82,6 +86,7 @@ def simulate(
             (Where a checkpoint cannot be written later, the flow warns and goes on; the former one is intact.)
     """
     began = time.monotonic()
+    model, loss = (model, loss) if trainable is None else partly_trainable(model, loss, trainable)
     check_model(model)
     check_data(data)
     check_loss(loss, model, data)

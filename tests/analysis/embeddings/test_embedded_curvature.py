@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from saddlescope.analysis import added_unit_form, spectrum
-from saddlescope.analysis.critical_points.critical_point import descend_to_critical_point, solve_gradient
+from saddlescope.analysis.critical_points.descent import descend_to_critical_point
+from saddlescope.analysis.critical_points.refine import solve_gradient
 from saddlescope.flows import Landscape, half_squared_error
 from saddlescope.models import Dense, TwoLayer, incoming, outgoing, tanh
 from saddlescope.models.initialisation import normal_array, split_key

@@ -6,7 +6,8 @@ import jax
 import numpy as np
 import pytest
 from saddlescope.analysis import embed, null_space, reduce, spectrum, symmetry_directions
-from saddlescope.analysis.critical_points.critical_point import descend_to_critical_point, solve_gradient
+from saddlescope.analysis.critical_points.descent import descend_to_critical_point
+from saddlescope.analysis.critical_points.refine import solve_gradient
 from saddlescope.analysis.symmetries.symmetry import unit_symmetries
 from saddlescope.flows import Landscape, flatten, half_squared_error, unflatten
 from saddlescope.models import Dense, TwoLayer, incoming, linear, outgoing, tanh

@@ -12,7 +12,7 @@ from saddlescope.experiments import experiment
 from saddlescope.flows import Landscape, half_squared_error, simulate
 from saddlescope.models import Convolution, Dense, TwoLayer, UnitLaw, linear, relu
 
-X, Y = jnp.ones((4, 2)), jnp.ones((4, 1))
+X, Y, KEY = jnp.ones((4, 2)), jnp.ones((4, 1)), jax.random.key(0)
 
 
 def squares(model, data):
@@ -29,6 +29,10 @@ class Bare(eqx.Module):
 def model(**changes):
     settings = {"width": 3, "scale": 0.1, **changes}
     return TwoLayer(Dense(linear, inputs=2), **settings, key=jax.random.key(0))
+
+
+def stateful():
+    return eqx.nn.make_with_state(eqx.nn.BatchNorm)(2, axis_name="batch", mode="ema")[0]
 
 
 def flow(net=None, data=(X, Y), loss=half_squared_error, **options):
@@ -55,6 +59,11 @@ def flow(net=None, data=(X, Y), loss=half_squared_error, **options):
         (lambda: flow(Bare(jnp.ones((1, 2), int))), "must be floating point; got an array of int64"),
         (lambda: flow(Bare(jnp.ones((1, 2), complex))), "real weights; got complex128"),
         (lambda: flow(Bare(jnp.full((1, 2), jnp.nan))), "weights hold NaN"),
+        (lambda: flow(Bare(jnp.ones((1, 2), jnp.bfloat16))), "bfloat16 are too coarse.*convert them to float32"),
+        (lambda: flow(Bare(jnp.ones((1, 2), jnp.float16))), "float16 are too coarse"),
+        (lambda: flow(eqx.nn.BatchNorm(2, axis_name="batch", mode="ema")), "state among its weights.*make_with_state"),
+        (lambda: flow(stateful(), data=(X, X)), "keeps a state.*inference_mode"),
+        (lambda: flow(eqx.nn.Sequential([eqx.nn.Linear(2, 1, key=KEY), eqx.nn.Dropout()])), "dropout.*inference_mode"),
         (lambda: flow(eqx.nn.Lambda(jnp.sin)), "no floating-point arrays"),
         (lambda: flow(Bare(jnp.ones((1, 2), jnp.float32)), rtol=1e-8), "cannot be met in float32"),
         (lambda: flow(rtol=1e-16), "cannot be met in float64"),
@@ -121,3 +130,15 @@ def test_the_command_line_says_one_line(arguments, message, capsys, tmp_path, mo
     assert message in output.err
     assert len(output.err.strip().splitlines()) == 1
     assert not list(tmp_path.rglob("*.*"))
+
+
+def test_weights_of_several_precisions_are_warned_about():
+    class Two(eqx.Module):
+        w: jax.Array
+        b: jax.Array
+
+        def __call__(self, x):
+            return self.w @ x + self.b
+
+    with pytest.warns(UserWarning, match="float32 and float64.*Convert all of them to float64"):
+        flow(Two(jnp.ones((1, 2), jnp.float32), jnp.ones(1)), rtol=1e-4)
