@@ -98,10 +98,11 @@ def _candidates(
         # A wide network's saddle is met first; slow convergence to a minimum shows in descent.
         found = solve_gradient(landscape, start)
         yield _as_it_stands(landscape, found, thresholds)
-        if start.size >= BY_PRODUCTS_FROM and (passed or _unfinished(landscape, start, found)):
+        large = start.size >= BY_PRODUCTS_FROM
+        if large and (passed or _unfinished(landscape, start, found)):
             return
         descended = descend_to_critical_point(landscape, start, lowest=lowest)
-        if landscape.value(descended) < lowest:
+        if large and landscape.value(descended) < lowest:
             return
         yield _as_it_stands(landscape, solve_gradient(landscape, descended), thresholds)
         return
