@@ -48,6 +48,8 @@ class Run:
     """Standard deviation ε of the initial weights, instead of the published one."""
     t1: float | None = None
     """Horizon, instead of the published one."""
+    budget: float | None = None
+    """Seconds of the analysis after which no further critical point is sought, instead of the experiment's own."""
 
 
 @dataclass
@@ -111,7 +113,7 @@ def _one_line(message: Warning | str, *_: Any, **__: Any) -> None:
 
 def _list() -> int:
     for name, (title, source) in EXPERIMENTS.items():
-        print(f"{name:12s} {title}  [{source}]")
+        print(f"{name:21s} {title}  [{source}]")
     return 0
 
 
@@ -133,7 +135,7 @@ def _configure() -> None:
 
 def _run(command: Run) -> int:
     check_experiment(command.name)
-    check_settings(command.seed, width=command.width, scale=command.scale, t1=command.t1)
+    check_settings(command.seed, width=command.width, scale=command.scale, t1=command.t1, budget=command.budget)
     _configure()
     written: list[Path] = []
     with ending_on_signals(KeyboardInterrupt) as signals:
@@ -158,7 +160,7 @@ def _run_and_write(command: Run, written: list[Path]) -> int:
             written.extend(_keep(paths.trajectory, lambda path: trajectory.save(path, **header)))
             describe("analysis")
 
-        settings: dict[str, Any] = {"width": command.width, "scale": command.scale, "t1": command.t1}
+        settings: dict[str, Any] = {key: getattr(command, key) for key in ("width", "scale", "t1", "budget")}
         try:
             finished = run(command.name, command.seed, flowed=flowed, progress=update, **settings)
         except ValueError as error:

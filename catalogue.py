@@ -11,6 +11,18 @@ EXPERIMENTS = {
     "relu-conv": ("convolutional ReLU network: kernel by kernel", "Zhang, Saxe & Latham (2025), Figure 1E"),
     "attention": ("linear self-attention: head by head", "Zhang, Saxe & Latham (2025), Figure 1F"),
     "quadratic": ("quadratic network: neuron by neuron", "Zhang, Saxe & Latham (2025), Figure 1G"),
+    "induction-heads": (
+        "two-layer transformer: labels in context, then induction heads",
+        "task of Singh et al. (2024) and Reddy (2024)",
+    ),
+    "induction-heads-noisy": (
+        "the same with noisy answers, whose logits are finite",
+        "task of Singh et al. (2024) and Reddy (2024)",
+    ),
+    "induction-heads-64": (
+        "the same with tokens of 64 entries and eight heads per layer",
+        "task of Singh et al. (2024) and Reddy (2024)",
+    ),
 }
 
 # Figures that can be reproduced, in the order of the page that shows them, each with the module of
@@ -47,7 +59,12 @@ def check_experiment(name: str) -> None:
 
 
 def check_settings(
-    seed: int = 0, *, width: int | None = None, scale: float | None = None, t1: float | None = None
+    seed: int = 0,
+    *,
+    width: int | None = None,
+    scale: float | None = None,
+    t1: float | None = None,
+    budget: float | None = None,
 ) -> None:
     """Checks the settings of an experiment; those that are `None` are the published ones.
 
@@ -56,6 +73,7 @@ def check_settings(
         width: number of units.
         scale: initialisation scale, the standard deviation of the initial weights.
         t1: horizon, in the flow's time.
+        budget: wall-clock seconds for the analysis.
 
     Raises:
         ValueError: when a setting is not finite, or out of its range.
@@ -70,6 +88,8 @@ def check_settings(
         raise ValueError(f"the initialisation scale must be finite and not negative; got {scale}.")
     if t1 is not None and not (math.isfinite(t1) and t1 > 0):
         raise ValueError(f"t1 must be positive and finite; got {t1}.")
+    if budget is not None and not budget > 0:
+        raise ValueError(f"the budget must be positive; got {budget}.")
 
 
 def check_seeds(seeds: int | None) -> None:

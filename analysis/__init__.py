@@ -30,6 +30,18 @@ from .invariant_manifolds.projection import project as project
 from .invariant_manifolds.restriction import restricted_flow as restricted_flow
 from .leading_order.added_unit import added_unit_form as added_unit_form
 from .leading_order.null_space_form import null_space_form as null_space_form
+from .observables.attention_patterns import attention_patterns as attention_patterns
+from .observables.eigenpairs import tracked_eigenpairs as tracked_eigenpairs
+from .observables.eigenvalue_crossings import eigenvalue_crossings as eigenvalue_crossings
+from .observables.observable import Observable as Observable
+from .observables.observable import Quantity as Quantity
+from .observables.observe import observe as observe
+from .observables.tangent_kernel import tangent_kernel as tangent_kernel
+from .observables.tangent_kernel import tangent_kernel_spectrum as tangent_kernel_spectrum
+from .observables.units_in_use import units_in_use as units_in_use
+from .observables.weights import effective_rank as effective_rank
+from .observables.weights import stable_rank as stable_rank
+from .observables.weights import weight_norms as weight_norms
 from .orbits.connections import follow as follow
 from .orbits.escape_directions import escape_directions as escape_directions
 from .orbits.heteroclinic import heteroclinic_orbit as heteroclinic_orbit
@@ -49,6 +61,8 @@ if TYPE_CHECKING:
     from .figures.itinerary import plot_spectrum as plot_spectrum
     from .figures.itinerary import plot_speed as plot_speed
     from .figures.itinerary import plot_units as plot_units
+    from .figures.observables import plot_observable as plot_observable
+    from .figures.observables import plot_observables as plot_observables
     from .figures.saddle_graph import plot_saddle_graph as plot_saddle_graph
 
 # What imports matplotlib, which takes half a second, is itself imported when it is first asked for.
@@ -60,6 +74,8 @@ _FIGURES = {
     "plot_speed": ".figures.itinerary",
     "plot_units": ".figures.itinerary",
     "plot_saddle_graph": ".figures.saddle_graph",
+    "plot_observable": ".figures.observables",
+    "plot_observables": ".figures.observables",
     "plot_manifolds": ".figures.invariant_manifolds",
 }
 

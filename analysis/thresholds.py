@@ -71,8 +71,8 @@ class Thresholds(eqx.Module):
             this factor or its inverse: as the flow leaves the linear range rates change by as much.
         dwell_error: a predicted dwell time is given if the error estimated for it is less than this share of it. With a
             larger one the next order is not small, and says no more how large the error is.
-        seeded: an unstable coordinate below this share of ‖θ‖ was made by rounding, not by the flow: four units in the
-            last place.
+        seeded: an unstable coordinate $e \cdot (\theta - \theta^*)$ that was ever below this share of
+            $\sum_i |e_i \theta_i|$ was made by rounding, not by the flow: four units in the last place.
     """
 
     prominence: float = 0.5

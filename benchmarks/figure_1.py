@@ -18,7 +18,8 @@ import numpy as np
 import tyro
 from rich.console import Console
 from rich.table import Table
-from saddlescope.experiments import experiment, experiment_names
+from saddlescope.experiments import experiment
+from saddlescope.experiments.setups import figure_1
 from saddlescope.flows import simulate
 from saddlescope.flows.simulation.trajectory import told
 
@@ -38,7 +39,7 @@ def error(setup, rtol, times):
     return np.max(np.linalg.norm(found - expected, axis=1) / np.linalg.norm(expected, axis=1))
 
 
-def main(names: tuple[str, ...] = experiment_names(), rtol: float = 1e-10) -> None:
+def main(names: tuple[str, ...] = tuple(item.name for item in figure_1.SETUPS), rtol: float = 1e-10) -> None:
     """Prints the table.
 
     Args:

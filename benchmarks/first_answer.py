@@ -38,7 +38,8 @@ import tyro
 from rich.box import MARKDOWN
 from rich.console import Console
 from rich.table import Table
-from saddlescope.experiments import experiment, experiment_names
+from saddlescope.experiments import experiment
+from saddlescope.experiments.setups import figure_1
 from saddlescope.models import Dense, TwoLayer, tanh
 
 from suite.answers import LIMIT, PROBLEMS, load
@@ -60,7 +61,7 @@ class Mark(NamedTuple):
 
 def write_data(folder):
     """One file of arrays for each problem; the set-ups' models must be those of `saddlescope.experiments`."""
-    for name in experiment_names():
+    for name in (item.name for item in figure_1.SETUPS):
         setup = experiment(name).setup(0)
         np.savez(folder / f"{name}.npz", *jax.tree.leaves(setup.data))
         if not eqx.tree_equal(setup.model, load(name, folder / f"{name}.npz")[0]):

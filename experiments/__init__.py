@@ -2,6 +2,8 @@
 
 from .data.cyclic_shifts import modular_addition as modular_addition
 from .data.images import digits as digits
+from .data.in_context_classification import Classification as Classification
+from .data.in_context_classification import in_context_classification as in_context_classification
 from .data.synthetic import gaussian_regression as gaussian_regression
 from .data.synthetic import in_context_regression as in_context_regression
 from .data.synthetic import orthogonal_points as orthogonal_points

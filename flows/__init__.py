@@ -7,6 +7,7 @@ from .landscapes.field import GradientFlow as GradientFlow
 from .landscapes.landscape import Landscape as Landscape
 from .landscapes.parameters import flatten as flatten
 from .landscapes.parameters import unflatten as unflatten
+from .losses.cross_entropy import cross_entropy as cross_entropy
 from .losses.population import in_context_population as in_context_population
 from .losses.population import linear_population as linear_population
 from .losses.population import quadratic_population as quadratic_population

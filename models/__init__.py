@@ -16,6 +16,7 @@ from .activation import x_tanh_x as x_tanh_x
 from .attention import LinearAttention as LinearAttention
 from .attention import MergedAttention as MergedAttention
 from .attention import SoftmaxAttention as SoftmaxAttention
+from .attention_only import AttentionOnly as AttentionOnly
 from .committee import Committee as Committee
 from .declaration import Slot as Slot
 from .declaration import Units as Units
@@ -23,6 +24,11 @@ from .deep import Deep as Deep
 from .dense import Convolution as Convolution
 from .dense import Dense as Dense
 from .diagonal import DiagonalLinear as DiagonalLinear
+from .found_units import FoundGroup as FoundGroup
+from .found_units import FoundUnits as FoundUnits
+from .found_units import WithUnits as WithUnits
+from .found_units import units_of as units_of
+from .found_units import with_units_found as with_units_found
 from .initialisation import low_rank_plus_noise as low_rank_plus_noise
 from .partly_trainable import PartlyTrainable as PartlyTrainable
 from .partly_trainable import partly_trainable as partly_trainable

@@ -10,8 +10,8 @@ from jaxtyping import Array, Float
 
 from .architecture import Architecture, check_sizes
 from .features import Features, number_of_units, outer_features
+from .unit_axis import array_namespace
 from .unit_law import UnitLaw
-from .units import array_namespace
 
 
 class _Head(Architecture):
@@ -180,8 +180,14 @@ class SoftmaxAttention(_Head):
         v: Float[Any, "H size outputs"],
     ) -> Float[Array, " outputs"]:
         r"""$\sum_i \mathrm{smax}(Z K_i^\top Q_i z_q)^\top Z v_i$ for the tokens Z."""
+        return jnp.einsum("ht,td,hdo->o", self.pattern(z, key, query), z, v)
+
+    def pattern(
+        self, z: Float[Any, "tokens size"], key: Float[Any, "H rank size"], query: Float[Any, "H rank size"]
+    ) -> Float[Array, "H tokens"]:
+        r"""The attention $a_i = \mathrm{smax}(Z K_i^\top Q_i z_q)$ of each head to the tokens Z."""
         scores = jnp.einsum("td,hrd,hr->ht", z, key, query @ z[-1])
-        return jnp.einsum("ht,td,hdo->o", jax.nn.softmax(scores, axis=1), z, v)
+        return jax.nn.softmax(scores, axis=1)
 
 
 def context_statistics(tokens: Float[Any, "P tokens size"]) -> tuple[Float[Array, "P D"], Float[Array, "P D"]]:

@@ -17,16 +17,22 @@ class Slot(eqx.Module):
         axis: the axis that counts units; by default 0.
         degree: degree of homogeneity of a unit's output in this array alone (others fixed), or `None` (the default)
             where it has none; each pair of slots with a degree gives a conserved quantity per unit.
+        blocks: how often the units follow each other along the axis, by default once: 3 for the three gates of a GRU.
+        entries: number of neighbouring entries of each unit along the axis, by default one: the size of a head.
     """
 
     where: Callable[[Any], Any] = eqx.field(static=True)
     _: KW_ONLY
     axis: int = eqx.field(static=True, default=0)
     degree: int | None = eqx.field(static=True, default=None)
+    blocks: int = eqx.field(static=True, default=1)
+    entries: int = eqx.field(static=True, default=1)
 
     def __str__(self) -> str:
         homogeneous = "" if self.degree is None else f", homogeneous of degree {self.degree}"
-        return f"units on axis {self.axis}{homogeneous}"
+        blocks = "" if self.blocks == 1 else f", in each of {self.blocks} blocks"
+        entries = "" if self.entries == 1 else f", {self.entries} entries each"
+        return f"units on axis {self.axis}{blocks}{entries}{homogeneous}"
 
 
 class Units(eqx.Module):
@@ -40,8 +46,8 @@ class Units(eqx.Module):
         incoming: the slots that make up $u_i$, at least one.
         outgoing: the slots that make up $v_i$, in which the output is linear.
         law: the properties of $\phi$ as a function of $u$.
-        products: pairs of incoming slots that hold matrices A and B of every unit, with the same number of rows, which
-            enter through $A^\top B$ alone; by default none.
+        products: pairs of slots that hold matrices A and B of every unit, with the same number of rows, which enter
+            through $A^\top B$ alone; by default none.
         name: of the layer, for tables; by default empty.
         additive: whether the model's output is this sum itself, $g_{out} = 1$, up to an offset that is added to it; by
             default not.

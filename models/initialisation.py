@@ -8,7 +8,8 @@ import jax
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from .quick import quickly_compiled
-from .units import array_namespace, incoming, unit_vectors, with_units
+from .unit_axis import array_namespace
+from .units import incoming, unit_vectors, with_units
 
 # At least this number of entries is drawn: one compiled function serves all smaller arrays, in 0.2 ms.
 ROOM = 2**14

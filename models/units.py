@@ -6,12 +6,11 @@ from typing import Any
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
 import numpy as np
-from jax.core import Tracer
 from jaxtyping import Array, ArrayLike, Float
 
 from .declaration import Slot, Units
+from .unit_axis import array_namespace, by_unit, from_units, mixed
 
 
 def layers_of(model: Any) -> tuple[Units, ...]:
@@ -39,12 +38,17 @@ def layers_of(model: Any) -> tuple[Units, ...]:
 
 
 def _check_widths(model: Any, units: Units) -> None:
-    widths = {slot.where(model).shape[slot.axis] for slot in (*units.incoming, *units.outgoing)}
+    widths: set[int] = set()
+    for slot in (*units.incoming, *units.outgoing):
+        size, each = slot.where(model).shape[slot.axis], slot.blocks * slot.entries
+        if size % each:
+            raise ValueError(f"an axis of {size} entries does not hold units with {each} entries each.")
+        widths.add(size // each)
     if len(widths) != 1:
         raise ValueError(f"the declared slots disagree on the number of units: {sorted(widths)}.")
 
 
-def units_of(model: Any, layer: int = 0) -> Units | None:
+def layer_of(model: Any, layer: int = 0) -> Units | None:
     """The declaration of one layer's units, or `None` where the model declares none.
 
     Args:
@@ -76,7 +80,7 @@ def declared_units(model: Any, layer: int = 0) -> Units:
     Raises:
         ValueError: for a model that declares no units.
     """
-    units = units_of(model, layer)
+    units = layer_of(model, layer)
     if units is None:
         raise ValueError(
             f"{type(model).__name__} declares no units: give it a property `units` that returns a "
@@ -88,12 +92,7 @@ def declared_units(model: Any, layer: int = 0) -> Units:
 def width(model: Any, layer: int = 0) -> int:
     """The number H of units in a layer of a model that declares them."""
     slot = declared_units(model, layer).incoming[0]
-    return slot.where(model).shape[slot.axis]
-
-
-def array_namespace(*arrays: Any) -> Any:
-    """NumPy where all values are known, so that nothing is compiled for small changes to them; else `jax.numpy`."""
-    return jnp if any(isinstance(array, Tracer) for array in arrays) else np
+    return slot.where(model).shape[slot.axis] // (slot.blocks * slot.entries)
 
 
 def as_jax(array: Any) -> Array:
@@ -105,7 +104,7 @@ def as_jax(array: Any) -> Array:
 def _rows(model: Any, slots: tuple[Slot, ...]) -> Float[Any, "H N"]:
     arrays = [slot.where(model) for slot in slots]
     xp = array_namespace(*arrays)
-    blocks = [xp.moveaxis(xp.asarray(array), slot.axis, 0) for array, slot in zip(arrays, slots, strict=True)]
+    blocks = [by_unit(array, slot) for array, slot in zip(arrays, slots, strict=True)]
     # The row length is spelled out, since -1 is undefined for a network of no units.
     return xp.concatenate([block.reshape(block.shape[0], math.prod(block.shape[1:])) for block in blocks], axis=1)
 
@@ -154,11 +153,10 @@ def with_units(model: Any, u: Float[Any, "h Nu"], v: Float[Any, "h Nv"], layer: 
 def _replace(model: Any, slots: tuple[Slot, ...], rows: Float[Any, "h N"]) -> Any:
     start = 0
     for slot in slots:
-        shape = list(slot.where(model).shape)
-        del shape[slot.axis]
-        size = math.prod(shape)
-        block = rows[:, start : start + size].reshape(rows.shape[0], *shape)
-        model = eqx.tree_at(slot.where, model, as_jax(array_namespace(block).moveaxis(block, 0, slot.axis)))
+        array = slot.where(model)
+        size = math.prod(by_unit(array, slot).shape[1:])
+        block = rows[:, start : start + size]
+        model = eqx.tree_at(slot.where, model, as_jax(from_units(block, slot, array.shape)))
         start += size
     return model
 
@@ -178,10 +176,7 @@ def map_units(model: Any, p: Float[Any, "h H"], q: Float[Any, "h H"], layer: int
     units = declared_units(model, layer)
     for matrix, slots in ((p, units.incoming), (q, units.outgoing)):
         for slot in slots:
-            array = slot.where(model)
-            xp = array_namespace(matrix, array)
-            mixed = xp.moveaxis(xp.tensordot(xp.asarray(matrix, array.dtype), array, axes=(1, slot.axis)), 0, slot.axis)
-            model = eqx.tree_at(slot.where, model, as_jax(mixed))
+            model = eqx.tree_at(slot.where, model, as_jax(mixed(matrix, slot.where(model), slot)))
     return model
 
 
@@ -205,9 +200,7 @@ def units_matrix(model: Any, maps: Iterable[tuple[ArrayLike, ArrayLike, int]]) -
         units = declared_units(model, layer)
         for matrix, slots in ((p, units.incoming), (q, units.outgoing)):
             for slot in slots:
-                axis = slot.axis % slot.where(model).ndim + 1
-                mixed = np.moveaxis(np.tensordot(np.asarray(matrix), slot.where(moved), axes=(1, axis)), 0, axis)
-                moved = eqx.tree_at(slot.where, moved, mixed)
+                moved = eqx.tree_at(slot.where, moved, mixed(np.asarray(matrix), slot.where(moved), slot, leading=1))
     rows = [leaf.reshape(sum(sizes), math.prod(leaf.shape[1:])) for leaf in jax.tree.leaves(moved)]
     return np.concatenate(rows, axis=1).T
 

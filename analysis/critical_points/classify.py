@@ -9,7 +9,7 @@ from diffrax import AbstractSolver
 from jaxtyping import Float
 
 from ...flows import flatten, unflatten
-from ...models.units import units_of
+from ...models.units import layer_of
 from ..curvature.scales import Scales
 from ..curvature.spectrum import DENSE_HESSIAN_LIMIT
 from ..embeddings.embedded_curvature import EmbeddedSpectrum, embedded_spectrum
@@ -57,7 +57,8 @@ def classify(
       (3) no unit helps: the loss is declared convex in the sum of units, and its derivative is orthogonal to all units,
       so that no network of any width does better;
       (4) the null space is tangent to orbits of symmetries or to an embedding's family of its dimension (Morse–Bott);
-      (5) the leading-order form is positive on all of the null space, as far as a search can tell;
+      (5) the leading-order form is positive on all of the null space, as far as a search can tell, or vanishes in
+      isolated directions, in which the loss rises at a higher order or is that of critical points that are followed;
       (6) a family of critical points is followed in as many directions as the null space has.
     - *Undetermined*, with what was established.
 
@@ -153,7 +154,7 @@ def _without_hessian(known: Evidence) -> Kind:
 def _higher_order(known: Evidence) -> int | None:
     """The order at which a unit to spare lowers the loss where its lowest-order form vanishes, as for tanh units."""
     embedding, landscape = known.point.embedding, known.point.landscape
-    units = units_of(landscape.model)
+    units = layer_of(landscape.model)
     if units is None or units.law.degree is not None or not isinstance(embedding, Embedding):
         return None
     if not units.law.zero or not any(embedding.spare):
@@ -166,7 +167,7 @@ def _higher_order(known: Evidence) -> int | None:
 def _blocks(known: Evidence) -> EmbeddedSpectrum | None:
     """The inertia of a point that was found as an embedding of a narrow network; what rounding makes counts as zero."""
     embedding, landscape = known.point.embedding, known.point.landscape
-    if not isinstance(embedding, Embedding) or units_of(landscape.model) is None:
+    if not isinstance(embedding, Embedding) or layer_of(landscape.model) is None:
         return None
     found, errors = embedded_spectrum(landscape, embedding), []
     for copy, theta in perturbed(landscape, flatten(embedding.narrow)):

@@ -14,6 +14,7 @@ from ..embeddings.embedding import Embedding, LayeredEmbedding
 from ..embeddings.narrow_landscape import NarrowLandscape, narrow_landscape
 from ..embeddings.reduction import reduce_layers
 from ..embeddings.width import EffectiveWidth, effective_widths, exact_widths
+from ..found_units import with_units
 from ..threads import in_one_thread
 from ..thresholds import STANDARD, Thresholds
 from .descent import descend_to_critical_point
@@ -176,7 +177,8 @@ def critical_point(
 ) -> CriticalPoint:
     """The critical point next to θ, found in the narrow network of its effective width.
 
-    A point whose gradient is zero to rounding stays where it is.
+    A point whose gradient is zero to rounding stays where it is. Units that the model does not declare are found in its
+    program.
 
     Args:
         landscape: the loss of the wide network.
@@ -193,6 +195,7 @@ def critical_point(
         The first candidate that converged and lies within reach, or else the first that converged, or else the nearest
         one, with `converged` false.
     """
+    landscape = with_units(landscape)
     start = landscape.theta if theta is None else np.asarray(theta)
     value, gradient = landscape.value_and_gradient(start)
     scale = float(np.max(np.abs(gradient), initial=0.0)) if gradient_scale is None else gradient_scale

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float
 
 from ...flows.losses.declaration import convex_in_output
-from ...models.units import layers_of, units_of
+from ...models.units import layer_of, layers_of
 from ..curvature.scales import Scales
 from ..embeddings.embedding import Embedding, LayeredEmbedding
 from ..leading_order.added_unit import AddedUnitForm, added_unit_form
@@ -96,7 +96,7 @@ def _in_one_layer(
     point: CriticalPoint, starts: Float[np.ndarray, "k Nu"] | None, thresholds: Thresholds, attained: bool
 ) -> _Added:
     """What added units do in models with one layer of units, or none. At a lower bound nothing lowers the loss."""
-    units, embedding, form, spare = units_of(point.landscape.model), point.embedding, None, 0
+    units, embedding, form, spare = layer_of(point.landscape.model), point.embedding, None, 0
     if units is not None and units.law.zero and isinstance(embedding, Embedding):
         form = added_unit_form(point.landscape, embedding=embedding, starts=starts, thresholds=thresholds)
         (spare,) = embedding.spare
@@ -138,7 +138,7 @@ def _no_unit_helps(point: CriticalPoint, added: _Added) -> str | None:
     Returns:
         The sentence, or `None`.
     """
-    units = units_of(point.landscape.model)
+    units = layer_of(point.landscape.model)
     if units is None or not isinstance(added.form, AddedUnitForm) or added.lowers:
         return None
     homogeneous = units.law.degree is not None and units.law.field == "real" and units.law.smooth

@@ -19,6 +19,11 @@ from .kind import Kind
 
 # The dynamics stop when the gradient is this share of its characteristic scale: Newton's method does the rest.
 NEAR = 1e-5
+# Relative tolerance of their steps, in units of the weights: only the end counts, but errors of single steps must not
+# keep the gradient up.
+RTOL = 1e-7
+# The time after which they are given up, in units of the weights over the gradient.
+PATIENCE = 500.0
 # They have diverged when they are this many typical ‖θ‖ away from their start: they climb along the frame, without
 # bound where the loss has no saddle of that index above.
 DIVERGED = 30.0
@@ -29,10 +34,11 @@ DISPLACEMENT = 1e-2
 
 
 class _Dynamics(eqx.Module):
-    """The vector field of the point and of its frame of ascending directions."""
+    """The vector field of the point, in units of the weights, and of its frame of ascending directions."""
 
     landscape: Landscape
     rate: Any
+    unit: Any
 
     @property
     def small(self) -> bool:
@@ -40,7 +46,7 @@ class _Dynamics(eqx.Module):
         return self.landscape.small
 
     def __call__(self, t: Any, state: tuple[Array, Array], args: Any = None) -> tuple[Array, Array]:
-        theta, frame = state
+        theta, frame = self.unit * state[0], state[1]
         # The directions matter, not the lengths, which rounding lets drift; the factors' signs are free.
         v, triangle = jnp.linalg.qr(frame)
         v = v * jnp.sign(jnp.diag(triangle))
@@ -49,7 +55,7 @@ class _Dynamics(eqx.Module):
         # (I − v_i v_iᵀ − 2 Σ_{j<i} v_j v_jᵀ) H v_i: the part along v_i once, along the earlier ones twice.
         overlaps = v.T @ images
         turned = images - v @ (jnp.diag(jnp.diag(overlaps)) + 2 * jnp.triu(overlaps, 1))
-        return -(slope - 2 * v @ (v.T @ slope)), -self.rate * turned
+        return -(slope - 2 * v @ (v.T @ slope)) / self.unit, -self.rate * turned
 
 
 @compiled
@@ -58,12 +64,13 @@ def _run(
 ) -> tuple[Array, Array]:
     """The end of the dynamics, and whether the gradient is small there."""
     t1, near, diverged = limits
+    rtol = max(RTOL, 10 * float(jnp.finfo(theta.dtype).eps))
 
     def slope(state: tuple[Array, Array]) -> Array:
-        return jnp.linalg.norm(dynamics.landscape.gradient(state[0]))
+        return jnp.linalg.norm(dynamics.landscape.gradient(dynamics.unit * state[0]))
 
     def ended(t: Any, state: tuple[Array, Array], args: Any, **_: Any) -> Array:
-        return (slope(state) < near) | (jnp.linalg.norm(state[0] - theta) > diverged)
+        return (slope(state) < near) | (jnp.linalg.norm(dynamics.unit * state[0] - theta) > diverged)
 
     state = dfx.diffeqsolve(
         dfx.ODETerm(dynamics),
@@ -71,15 +78,14 @@ def _run(
         jnp.zeros(()),
         t1,
         None,
-        (theta, frame),
-        # Only the end counts, but errors of single steps must not keep the gradient up.
-        stepsize_controller=dfx.PIDController(rtol=1e-7, atol=1e-8),
+        (theta / dynamics.unit, frame),
+        stepsize_controller=dfx.PIDController(rtol=rtol, atol=rtol / 10),
         event=dfx.Event(ended),
         max_steps=100_000,
         throw=False,
     ).ys
     end = jax.tree.map(lambda leaf: leaf[-1], state)
-    return end[0], slope(end) < near
+    return dynamics.unit * end[0], slope(end) < near
 
 
 def high_index_saddle(
@@ -87,7 +93,7 @@ def high_index_saddle(
     index: int,
     theta: Float[Any, " n"] | None = None,
     *,
-    t1: float = 500.0,
+    t1: float | None = None,
     rate: float = 1.0,
     size: float = 1.0,
     gradient_scale: float = 1.0,
@@ -103,8 +109,7 @@ def high_index_saddle(
         landscape: the loss.
         index: k, between 1 and the number of parameters.
         theta: where to start, by default the landscape's own parameters.
-        t1: time after which to give up: some hundred times the slowest 1/|λ| of a landscape with characteristic
-            scales of 1.
+        t1: time after which to give up, by default 500 `size` / `gradient_scale`: some hundred times the slowest 1/|λ|.
         rate: γ, of the motion of the directions v relative to that of θ.
         size: typical ‖θ‖ after learning.
         gradient_scale: characteristic scale of the gradient.
@@ -124,9 +129,11 @@ def high_index_saddle(
         raise ValueError(f"the index must be between 1 and the number of parameters, {theta.size}; got {index}.")
     landscape = reduced_landscape(landscape)
     frame = np.linalg.eigh(hessian(landscape, theta))[1][:, :index]
-    diverged = DIVERGED * max(size, float(np.linalg.norm(theta)))
-    limits = np.array([t1, NEAR * gradient_scale, diverged], theta.dtype)
-    end, settled = map(np.asarray, _run(_Dynamics(landscape, np.asarray(rate, theta.dtype)), theta, frame, limits))
+    unit = max(size, float(np.linalg.norm(theta)))
+    t1 = PATIENCE * size / gradient_scale if t1 is None else t1
+    limits = np.array([t1, NEAR * gradient_scale, DIVERGED * unit], theta.dtype)
+    dynamics = _Dynamics(landscape, *np.array([rate, unit], theta.dtype))
+    end, settled = map(np.asarray, _run(dynamics, theta, frame, limits))
     point = critical_point(landscape, end, gradient_scale=gradient_scale)
     known = point.converged and bool(settled) and point.distance <= MOVED * max(size, float(np.linalg.norm(end)))
     return eqx.tree_at(lambda p: p.converged, point, known)

@@ -5,6 +5,7 @@ from jaxtyping import Float, Int
 
 from ...flows import Landscape
 from ..embeddings.narrow_landscape import NarrowLandscape
+from .flatness import as_flat_as_known, flatter
 from .refine_by_products import BY_PRODUCTS_FROM, solve_by_products
 from .zero_gradient import is_critical
 
@@ -32,8 +33,6 @@ STRAIGHT = 0.65
 BESIDE = 100.0
 # A critical point at less than half the distance is taken instead of another one.
 MUCH_NEARER = 0.5
-# An eigenvalue is zero beside another one that is a hundred times as large.
-FLATTER = 1e-2
 # A gradient that has fallen to this share of that at the start has come to zero.
 SETTLED = 1e-10
 # Newton's steps end if the gradient has not decreased for so many of them: what is left is rounding.
@@ -46,8 +45,8 @@ def solve_gradient(landscape: Landscape | NarrowLandscape, theta: Float[np.ndarr
     Levenberg–Marquardt on ∇L, then Newton steps with the pseudo-inverse of the Hessian; whichever of start and results
     has the smallest gradient is taken, so that a failure shows in the gradient. A degenerate point may lie on a set of
     less degenerate ones, which the damped steps meet first; where the loss about it is homogeneous, Newton's steps lead
-    straight to it, and if they do and more eigenvalues are zero there, it is returned. It is returned as well if the
-    damped steps have led much farther away.
+    straight to it, and if they do and more eigenvalues are zero there, it is returned, unless the other may be as
+    degenerate and is much nearer. It is returned as well if the damped steps have led much farther away.
 
     Args:
         landscape: of the network or of its narrow equivalent.
@@ -73,24 +72,15 @@ def solve_gradient(landscape: Landscape | NarrowLandscape, theta: Float[np.ndarr
     other = np.linalg.norm(nearest - theta)
     if settled and distance <= MUCH_NEARER * other:
         return end
-    return end if straight and distance <= BESIDE * other and _flatter(landscape, end, nearest) else nearest
+    if straight and distance <= BESIDE * other and flatter(landscape, end, nearest):
+        return end if distance * MUCH_NEARER <= other or not as_flat_as_known(landscape, nearest) else nearest
+    return nearest
 
 
 def _size(landscape: Landscape | NarrowLandscape, theta: Float[np.ndarray, " n"]) -> float:
     """The size of the gradient, infinite where it is not a number."""
     size = float(np.max(np.abs(landscape.gradient(theta))))
     return size if np.isfinite(size) else np.inf
-
-
-def _flatter(
-    landscape: Landscape | NarrowLandscape, first: Float[np.ndarray, " n"], second: Float[np.ndarray, " n"]
-) -> bool:
-    """Whether more eigenvalues of the Hessian are zero, beside those of the second point, at the first point."""
-    sizes = [np.abs(np.linalg.eigvalsh(landscape.hessian(point))) for point in (first, second)]
-    rounding = len(first) * np.finfo(first.dtype).eps * max(float(np.max(values)) for values in sizes)
-    smallest = float(np.min(sizes[1], where=sizes[1] > rounding, initial=np.inf))
-    zero = max(rounding, FLATTER * smallest) if np.isfinite(smallest) else rounding
-    return bool(np.sum(sizes[0] <= zero) > np.sum(sizes[1] <= zero))
 
 
 def damped(landscape: Landscape | NarrowLandscape, theta: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:

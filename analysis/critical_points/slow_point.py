@@ -11,6 +11,7 @@ from jaxtyping import Float
 
 from ...flows import Landscape, Trajectory, simulate
 from ...flows.landscapes.taylor import third_products
+from ...flows.simulation.tolerances import default_rtol
 from ...flows.solvers import BDF
 from ..thresholds import STANDARD, Thresholds
 from .refine import damped
@@ -19,8 +20,12 @@ from .refine_by_products import BY_PRODUCTS_FROM, solve_by_products
 # Decades of time over which a channel is followed, in units of ‖θ‖ / ‖∇L‖, in which the weights change by themselves.
 DECADES = 3
 MAX_STEPS = 20_000
-# The same for large networks: a hundred steps suffice in a channel.
-MAX_LARGE_STEPS = 1000
+# Relative tolerance of the flow along a channel, or what the precision of the weights allows.
+RTOL = 1e-6
+# The speed is least where its slope, relative to itself and to the curvature, is below this.
+STATIONARY = 1e-12
+# The same for large networks, where one digit of the exponent is asked for: a hundred steps suffice in a channel.
+LARGE_RTOL, MAX_LARGE_STEPS = 1e-4, 1000
 
 
 class SlowPoint(eqx.Module):
@@ -66,18 +71,27 @@ class SlowPoint(eqx.Module):
 
 def _slowest(landscape: Landscape, near: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
     r"""The local minimum of $\|\nabla L\|^2$ next to a point."""
-    large = near.size >= BY_PRODUCTS_FROM
-    size = np.sum(landscape.gradient(near) ** 2)
+    large, speed = near.size >= BY_PRODUCTS_FROM, float(np.linalg.norm(landscape.gradient(near)))
+    if not (speed > 0 and np.isfinite(speed)):
+        return near
+    curvature = float(
+        landscape.sharpness(near) if large else np.max(np.abs(np.linalg.eigvalsh(landscape.hessian(near))))
+    )
+    if not (curvature > 0 and np.isfinite(curvature)):
+        return near
+    # In units of the speed, and of the length in which the curvature would change it by as much as it is.
+    length = speed / curvature
 
-    def squared_speed(point: np.ndarray) -> tuple[float, np.ndarray]:
-        gradient = landscape.gradient(point)
-        return gradient @ gradient / (2 * size), landscape.hessian_product(point, gradient) / size
+    def squared_speed(z: np.ndarray) -> tuple[float, np.ndarray]:
+        slope = landscape.gradient(near + length * z) / speed
+        return float(slope @ slope) / 2, landscape.hessian_product(near + length * z, slope) / curvature
 
     # Gauss–Newton's quadratic model of ‖∇L‖² has no curvature along the gradient of a ghost: finish by quasi-Newton.
     with np.errstate(all="ignore"):
         method, steps = ("L-BFGS-B", 100) if large else ("BFGS", 400)
-        options = {"gtol": 1e-12, "maxiter": steps}
-        return scipy.optimize.minimize(squared_speed, near, jac=True, method=method, options=options).x
+        options = {"gtol": STATIONARY, "maxiter": steps}
+        found = scipy.optimize.minimize(squared_speed, np.zeros_like(near), jac=True, method=method, options=options)
+    return near + length * found.x
 
 
 def ghost(
@@ -157,7 +171,7 @@ def flat_channel(
     flow = _followed(landscape, theta, size / speed, solver)
     if flow.result.failed:
         return None
-    index = np.searchsorted(flow.ts, size / speed * 10.0 ** np.arange(DECADES + 1))
+    index = np.searchsorted(flow.ts, (size / speed * 10.0 ** np.arange(DECADES + 1)).astype(theta.dtype))
     states, speeds, losses = flow.thetas[index], flow.speeds[index], flow.losses[index]
     moved, sizes = np.linalg.norm(np.diff(states, axis=0), axis=1), np.linalg.norm(states, axis=1)
     if not (np.all(np.diff(sizes) > 0) and np.all(np.diff(speeds) < 0) and np.all(np.diff(losses) < 0)):
@@ -184,9 +198,10 @@ def _followed(
     landscape: Landscape, theta: Float[np.ndarray, " n"], unit: float, solver: AbstractSolver[Any] | None
 ) -> Trajectory:
     """The flow for three decades beyond a unit of time."""
-    times, large = unit * 10.0 ** np.arange(DECADES + 1), theta.size >= BY_PRODUCTS_FROM
-    # A Hessian would cost more than the flow took; one digit of the exponent is asked for.
-    rtol, steps = (1e-4, MAX_LARGE_STEPS) if large else (1e-6, MAX_STEPS)
+    times, large = (unit * 10.0 ** np.arange(DECADES + 1)).astype(theta.dtype), theta.size >= BY_PRODUCTS_FROM
+    # A Hessian would cost more than the flow took.
+    rtol, steps = (LARGE_RTOL, MAX_LARGE_STEPS) if large else (RTOL, MAX_STEPS)
+    rtol = max(rtol, default_rtol(theta.dtype))
     solver = BDF(matrix_free=True, quadratures=1) if large else solver
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a flow that ends early is recognised by its result

@@ -21,6 +21,9 @@ SMALL = 1e-4
 WILD = 1e3
 # Directions of such steps are left out from the smallest eigenvalue up, those within this factor of it together.
 GROWTH = 2.0
+# Null directions, the flattest, along which the point's uncertainty is measured, and halvings of the logarithm of the
+# distance, from that by which it was moved down to rounding, which find it within a sixth.
+FLATTEST, HALVINGS = 20, 8
 
 
 def critical_spectrum(
@@ -31,8 +34,9 @@ def critical_spectrum(
     The sign of λ is uncertain where λ is below the errors of rounding in the Hessian, or where it could change within
     the uncertainty of the point: beside a degenerate critical point of order p, at a distance δ, Newton's step is
     $\delta / (p - 1)$ and λ is of size $\delta^{p-2}$, so that moving by some such steps changes λ by as much as it
-    is. Of the gradient as much is added to each component as rounding leaves open. All eigenvalues up to the largest
-    uncertain one count as zero.
+    is. Of the gradient as much is added to each component as rounding leaves open. Along directions whose eigenvalue is
+    rounding the point is uncertain as far as the gradient does not change beyond that, unless it does not change as far
+    as the search has moved: then it is one of a family. All eigenvalues up to the largest uncertain one count as zero.
 
     Args:
         landscape: the loss.
@@ -50,17 +54,57 @@ def critical_spectrum(
     errors = np.maximum(np.max(np.abs(errors), axis=0), _second_differences(landscape, theta, values, vectors, moved))
     steps = np.where(slopes < 0, -1.0, 1.0) * (np.abs(slopes) + safety * errors)
     zero = safety * hessian_noise(landscape, theta, values, vectors, moved=moved)
+    small = np.any((sizes > zero) & (sizes <= SMALL * np.max(sizes, initial=0.0)))
+    null = (sizes <= zero) & small
+    along = _along_null_directions(landscape, theta, vectors[:, null], np.abs(steps[null]), moved)
     while np.any(open_signs := sizes > zero):
-        step = vectors[:, open_signs] @ (steps[open_signs] / values[open_signs])
+        step = STEPS * vectors[:, open_signs] @ (steps[open_signs] / values[open_signs]) + along
         examined = np.flatnonzero(open_signs)
         examined = examined[np.argsort(sizes[examined])[:EXAMINED]]
-        changes = _changes(landscape, theta, values[examined], vectors[:, examined], STEPS * step) / sizes[examined]
+        changes = _changes(landscape, theta, values[examined], vectors[:, examined], step) / sizes[examined]
         if np.any(wild := ~(changes < WILD)):
             zero = GROWTH * float(np.min(sizes[examined][wild]))
             continue
         zero = max(zero, float(np.max(sizes[examined], where=changes >= thresholds.sign_certain, initial=0.0)))
         break
     return Spectrum(eigenvalues=values, eigenvectors=vectors, zero_threshold=zero)
+
+
+def _along_null_directions(
+    landscape: Landscape,
+    theta: Float[np.ndarray, " n"],
+    directions: Float[np.ndarray, "n k"],
+    bounds: Float[np.ndarray, " k"],
+    moved: float,
+) -> Float[np.ndarray, " n"]:
+    """How far a point may be off along null directions, along which Newton's step says nothing.
+
+    Args:
+        landscape: the loss.
+        theta: the critical point.
+        directions: null eigenvectors, as columns.
+        bounds: the size of the gradient along each of them, with its error of rounding.
+        moved: as of `critical_spectrum`.
+
+    Returns:
+        The sum of the largest displacements that, to one side, change the gradient along each direction by no more than
+        its bound; of directions along which it changes by no more at the distance `moved` none.
+    """
+    gradient, sum_of_displacements = landscape.gradient(theta), np.zeros_like(theta)
+
+    def zero(direction: np.ndarray, bound: float, distance: float) -> bool:
+        beside = np.array([landscape.gradient(theta + side * distance * direction) for side in (1, -1)])
+        return bool(np.min(np.abs((beside - gradient) @ direction)) <= bound)
+
+    for direction, bound in zip(directions.T[:FLATTEST], bounds[:FLATTEST], strict=True):
+        near, far = np.finfo(theta.dtype).eps * moved, moved
+        if moved == 0 or zero(direction, bound, far):
+            continue
+        for _ in range(HALVINGS):
+            middle = float(np.sqrt(near * far))
+            near, far = (middle, far) if zero(direction, bound, middle) else (near, middle)
+        sum_of_displacements += near * direction
+    return sum_of_displacements
 
 
 def _second_differences(

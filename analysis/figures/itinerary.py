@@ -1,7 +1,7 @@
 """The figure of an itinerary. Only the figure files import matplotlib."""
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from ...flows import Trajectory
 from ...models import incoming
-from ...models.units import units_of
+from ...models.units import layer_of
 from ..visits.itinerary import itinerary
 from ..visits.visit import Visit
 from .style import FONT, SMALL, colour, label, legend
@@ -155,6 +155,7 @@ def plot(
     *,
     levels: Sequence[float] = (),
     logarithmic: bool = False,
+    panels: Mapping[str, Callable[[Any, Axes], object]] | None = None,
     title: str = "",
 ) -> Figure:
     """One page: loss, speed, and for each visit the units' incoming weights and the Hessian's spectrum.
@@ -164,6 +165,7 @@ def plot(
         visits: its itinerary, computed if not given, which takes longer than all drawing.
         levels: plateau losses predicted by theory.
         logarithmic: whether time is on a logarithmic axis.
+        panels: what else to draw of the model at each visit, by names of rows: functions (model, ax).
         title: above the loss.
 
     Returns:
@@ -171,9 +173,9 @@ def plot(
     """
     visits = itinerary(trajectory) if visits is None else visits
     model = trajectory.initial_model
-    drawable = units_of(model) is not None and incoming(model).shape[1] >= 2
-    shown = list(enumerate(visits))[:COLUMNS]
-    rows = 3 if drawable else 2
+    drawable = layer_of(model) is not None and incoming(model).shape[1] >= 2
+    shown, more = list(enumerate(visits))[:COLUMNS], panels or {}
+    rows = 2 + drawable + len(more)
     columns = max(len(shown), 2)
     figure = plt.figure(figsize=(max(8.0, 2.6 * columns), ROW * rows))
     left, right = _row(figure, 0, 2)
@@ -182,10 +184,12 @@ def plot(
     left.set_title(title, fontsize=9, loc="left")
     if drawable:
         _unit_panels(trajectory, shown, _row(figure, 1, columns)[: len(shown)])
-    panels = _row(figure, rows - 1, columns)[: len(shown)]
-    for ax, (number, visit) in zip(panels, shown, strict=True):
+    for row, (name, draw) in enumerate(more.items(), start=1 + drawable):
+        _further_panels(trajectory, shown, name, draw, _row(figure, row, columns)[: len(shown)])
+    spectra = _row(figure, rows - 1, columns)[: len(shown)]
+    for ax, (number, visit) in zip(spectra, shown, strict=True):
         plot_spectrum(visit, number=number, ax=ax)
-    panels[0].set_ylabel("Hessian eigenvalues", fontsize=FONT)
+    spectra[0].set_ylabel("Hessian eigenvalues", fontsize=FONT)
     return figure
 
 
@@ -208,3 +212,17 @@ def _unit_panels(trajectory: Trajectory, shown: list[tuple[int, Visit]], panels:
         width = "" if visit.effective_width is None else f", width {visit.effective_width.width}"
         ax.set_title(f"visit {number}, t = {visit.time:.3g}{width}", fontsize=FONT)
     panels[0].set_ylabel("incoming weights", fontsize=FONT)
+
+
+def _further_panels(
+    trajectory: Trajectory,
+    shown: list[tuple[int, Visit]],
+    name: str,
+    draw: Callable[[Any, Axes], object],
+    panels: list[Axes],
+) -> None:
+    """A row of panels of the user's own, one for each visit that is shown."""
+    for ax, (number, visit) in zip(panels, shown, strict=True):
+        draw(trajectory.model_at_index(visit.passage.index), ax)
+        ax.set_title(f"visit {number}, t = {visit.time:.3g}", fontsize=FONT)
+    panels[0].set_ylabel(name, fontsize=FONT)

@@ -13,7 +13,7 @@ from ..embeddings.embedding import Embedding, LayeredEmbedding
 from ..embeddings.width import EffectiveWidth
 from ..leading_order.added_unit import AddedUnitForm
 from ..numerical_rank import MAP_TOLERANCE, numerical_rank
-from ..visits.escape import steady_rate
+from ..visits.steady_rate import steady_rate
 from ..visits.visit import Visit
 from .projection import distances_to_widths
 

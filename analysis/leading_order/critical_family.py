@@ -58,7 +58,7 @@ class CriticalFamily(eqx.Module):
 
 
 @dataclass(frozen=True)
-class _Point:
+class Member:
     """A point with the loss, its derivatives and the Hessian's eigenvalues, |λ| ascending."""
 
     theta: Float[np.ndarray, " n"]
@@ -69,12 +69,13 @@ class _Point:
     eigenvectors: Float[np.ndarray, "n n"]
 
 
-def _point(landscape: Landscape, theta: Float[np.ndarray, " n"]) -> _Point:
+def point_at(landscape: Landscape, theta: Float[np.ndarray, " n"]) -> Member:
+    """The loss and its derivatives at a point."""
     value, gradient = landscape.value_and_gradient(theta)
     matrix = hessian(landscape, theta)
     eigenvalues, eigenvectors = np.linalg.eigh(np.where(np.isfinite(matrix), matrix, 0.0))
     order = np.argsort(np.abs(eigenvalues))
-    return _Point(theta, float(value), gradient, matrix, eigenvalues[order], eigenvectors[:, order])
+    return Member(theta, float(value), gradient, matrix, eigenvalues[order], eigenvectors[:, order])
 
 
 def critical_family(
@@ -109,9 +110,9 @@ def critical_family(
     for manifolds of more than one dimension.
     """
     dimension, count = basis.shape[1], min(basis.shape[1], max(2, int(WORK / max(len(theta), 1) ** 3)))
-    arcs = _arcs(landscape, theta) if length is None else length * np.geomspace(FIRST, 1.0, POINTS)
-    walk = _Walk(landscape=landscape, nullity=spectral.nullity, arcs=arcs, safety=thresholds.rounding_safety)
-    start = walk.corrected(_point(landscape, theta), theta, np.inf)
+    arcs = arc_lengths(landscape, theta) if length is None else length * np.geomspace(FIRST, 1.0, POINTS)
+    walk = Walk(landscape=landscape, nullity=spectral.nullity, arcs=arcs, safety=thresholds.rounding_safety)
+    start = walk.corrected(point_at(landscape, theta), theta, np.inf)
     directions = (basis @ np.linalg.qr(normal_vectors(dimension, dimension))[0][:, :count]).T
     loss_change = gradient = 0.0
     reason = "" if start is not None else "Newton's method does not find the point again"
@@ -130,7 +131,7 @@ def critical_family(
     )
 
 
-def _arcs(landscape: Landscape, theta: Float[np.ndarray, " n"]) -> Float[np.ndarray, " m"]:
+def arc_lengths(landscape: Landscape, theta: Float[np.ndarray, " n"]) -> Float[np.ndarray, " m"]:
     """The arc lengths of the points on a path."""
     natural, weights = _natural_length(landscape, theta), float(np.linalg.norm(theta))
     if not np.isfinite(natural):
@@ -151,7 +152,7 @@ def _natural_length(landscape: Landscape, theta: Float[np.ndarray, " n"]) -> flo
 
 
 @dataclass(frozen=True)
-class _Walk:
+class Walk:
     """Paths in the set of critical points: where they lead, and what their points must satisfy."""
 
     landscape: Landscape
@@ -159,10 +160,10 @@ class _Walk:
     arcs: Float[np.ndarray, " m"]
     safety: float
 
-    def follow(self, start: _Point, direction: Float[np.ndarray, " n"]) -> tuple[float, float, str]:
+    def follow(self, start: Member, direction: Float[np.ndarray, " n"]) -> tuple[float, float, str]:
         """The largest change of the loss and the largest gradient on one path, and what was wrong where it ended."""
         point, tangent, covered, change, size = start, direction, 0.0, 0.0, 0.0
-        loss_noise = _noise(self.landscape, start)[0]
+        loss_noise = noise_at(self.landscape, start)[0]
         for arc in self.arcs:
             ahead = self.advanced(point, tangent, float(arc) - covered)
             if ahead is None:
@@ -174,7 +175,7 @@ class _Walk:
             point, tangent, covered = ahead, ahead.theta - point.theta, float(arc)
         return change, size, ""
 
-    def advanced(self, point: _Point, tangent: np.ndarray, step: float, halvings: int = HALVINGS) -> _Point | None:
+    def advanced(self, point: Member, tangent: np.ndarray, step: float, halvings: int = HALVINGS) -> Member | None:
         """The point one step further, in two or more steps where one is too long; `None` where there is none."""
         kernel = point.eigenvectors[:, : self.nullity]
         along = kernel @ (kernel.T @ tangent)
@@ -187,7 +188,7 @@ class _Walk:
         middle = self.advanced(point, tangent, step / 2, halvings - 1)
         return middle and self.advanced(middle, middle.theta - point.theta, step / 2, halvings - 1)
 
-    def corrected(self, frame: _Point, theta: Float[np.ndarray, " n"], reach: float) -> _Point | None:
+    def corrected(self, frame: Member, theta: Float[np.ndarray, " n"], reach: float) -> Member | None:
         """Newton's method off the null space, with one Hessian for as long as that converges fast."""
         guess, last, stalls = theta, np.inf, 0
         for _ in range(CORRECTIONS):
@@ -199,20 +200,20 @@ class _Walk:
             if not size < np.inf or float(np.linalg.norm(theta - guess)) > reach:
                 return None
             if size <= EPS * float(np.linalg.norm(theta)):
-                return _point(self.landscape, theta)
+                return point_at(self.landscape, theta)
             if stalls == STALLS:
-                return _point(self.landscape, theta) if size <= SETTLED * reach else None
+                return point_at(self.landscape, theta) if size <= SETTLED * reach else None
             if size > last / FAST:
-                frame, last, stalls = _point(self.landscape, theta), np.inf, stalls + 1
+                frame, last, stalls = point_at(self.landscape, theta), np.inf, stalls + 1
             else:
                 theta, last = theta - step, size
         return None
 
-    def objection(self, start: _Point, start_noise: float, before: _Point, point: _Point) -> str:
+    def objection(self, start: Member, start_noise: float, before: Member, point: Member) -> str:
         """What speaks against a point's being of the family, empty if nothing does."""
         values, vectors, null = point.eigenvalues, point.eigenvectors, slice(None, self.nullity)
         rest, position = slice(self.nullity, None), EPS * float(np.linalg.norm(point.theta))
-        loss_noise, errors = _noise(self.landscape, point)
+        loss_noise, errors = noise_at(self.landscape, point)
         slopes = vectors.T @ point.gradient
         # How far the point may be off, and the change of the Hessian over that, as fast as on the last step.
         steps = np.divide(slopes[rest], values[rest], out=np.zeros(len(values[rest])), where=values[rest] != 0)
@@ -235,7 +236,7 @@ class _Walk:
         return f"the nullity changes from {self.nullity} to {nullity}" if nullity != self.nullity else ""
 
 
-def _noise(landscape: Landscape, point: _Point) -> tuple[float, Float[np.ndarray, "k n"]]:
+def noise_at(landscape: Landscape, point: Member) -> tuple[float, Float[np.ndarray, "k n"]]:
     """Errors of rounding of the loss, and of the gradient beside its linear response to errors of the point."""
     losses, rows = [], []
     for copy, theta in perturbed(landscape, point.theta):

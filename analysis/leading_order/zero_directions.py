@@ -9,6 +9,7 @@ from ...flows import Landscape
 from ..curvature.spectrum import Spectrum
 from ..rounding import perturbed
 from ..thresholds import STANDARD, Thresholds
+from .curve_of_minima import curve_of_minima
 from .null_space_form import ORDERS, NullSpaceForm, first_order
 from .reduction import Reduction, changed_copies, last_place, reduction
 from .sphere import STARTS, minima_on_sphere, normal_vectors
@@ -21,7 +22,7 @@ DISPLACEMENT = 1e-4
 # A second derivative of the form across a zero direction is zero if it is below this share of the form's largest value:
 # beside a direction in which a quartic vanishes, found to a hundredth, it is 12 times 1e-4.
 FLAT_SHARE = 1e-3
-# Distances at which a fall is looked for, as shares of that at which it outgrows the form: the eighth power of the
+# Distances at which the change is looked for, as shares of that at which it outgrows the form: the eighth power of the
 # least is rounding of a loss of one, at the largest higher orders may outgrow it.
 DISTANCES = (0.01, 0.03, 0.1, 0.2, 0.4)
 
@@ -31,7 +32,7 @@ class Beyond(NamedTuple):
 
     Attributes:
         order: at which it falls along a curve, `None` where it is not seen to.
-        rises: whether it rises along all curves that leave in zero directions of the form.
+        rises: whether it rises along all curves that leave in zero directions of the form, or is the same on them.
         direction: the curve's direction.
         reason: the same in words.
     """
@@ -56,8 +57,9 @@ def beyond_the_form(
 
     Where $F_p \ge 0$ with $F_p(d) = 0$ the loss depends on higher orders along d. The reduction is repeated: along
     $s d + s^2 w_2 + \dots$ in the null space the coordinates across d are relaxed as well, by the second derivative of
-    $F_p$ at d. The loss falls if it does so along one of these curves. It rises in all directions if each zero
-    direction is isolated, the second derivative across it is positive, and the loss rises along its curve.
+    $F_p$ at d. The loss falls if it does so along one of these curves. It falls in no direction if each zero direction
+    is isolated, the second derivative across it is positive, and the loss rises along its curve, or the curve consists
+    of critical points of the same loss.
 
     Args:
         landscape: the loss.
@@ -76,22 +78,27 @@ def beyond_the_form(
     """
     assert form.order is not None
     reduced = reduction(landscape, theta, spectral, basis, ORDERS[-1] + 1)
-    zeros, rises = _zero_directions(reduced, form), True
+    zeros, rises, same = _zero_directions(reduced, form), True, 0
+    # Beside the curve itself only what was not examined is null on it.
+    nullity = spectral.nullity - basis.shape[1] + 1
     falls: list[tuple[int, np.ndarray]] = []
     for c in zeros:
         order, coefficient, curve, isolated = _along(reduced, c, form, spectral, moved, thresholds)
-        if order is None or not (coefficient < 0 or order % 2):
-            rises = rises and isolated and order is not None
-            continue
-        rises = False
-        if _seen_to_fall(reduced, curve, form, order, coefficient, thresholds.rounding_safety):
+        falling = order is not None and (coefficient < 0 or order % 2 == 1)
+        seen = order is not None and _seen(reduced, curve, form, order, coefficient, thresholds.rounding_safety)
+        if order is not None and falling and seen:
             falls.append((order, c))
+        flat = order is None and rises and isolated
+        flat = flat and curve_of_minima(landscape, theta, curve, nullity, thresholds=thresholds)
+        rises, same = rises and isolated and not falling and (flat or seen), same + flat
     if falls:
         order, c = min(falls, key=lambda fall: fall[0])
         reason = f"where F_{form.order} vanishes the loss falls at order {order}"
         return Beyond(order=order, rises=False, direction=basis @ c, reason=reason)
     if rises and len(zeros):
         reason = f"where F_{form.order} vanishes, in {len(zeros)} isolated directions, the loss rises at higher order"
+        if same:
+            reason += f", or, in {same}, is that of critical points which were followed"
         return Beyond(order=None, rises=True, direction=None, reason=reason)
     return Beyond(
         order=None,
@@ -141,6 +148,9 @@ def _along(
     positive = values > FLAT_SHARE * max(abs(form.highest), abs(form.lowest))
     # In coefficients of the basis: the part of the null space in which the form has a second derivative.
     stiff, curvatures = across.T @ vectors[:, positive], values[positive]
+    # A search finds the zero of a form to the square root of rounding; what is left of the form would be of some order.
+    c = c - stiff @ ((stiff.T @ reduced.form(c, p)[1]) / curvatures)
+    c /= np.linalg.norm(c)
     coefficients, curve = _relaxed(reduced, c, p, stiff, curvatures)
     noise = last_place(reduced)
     for copy in changed_copies(reduced, spectral, moved=moved):
@@ -152,7 +162,7 @@ def _along(
     return order, 0.0 if order is None else float(coefficients[order - 1]), curve, bool(np.all(positive))
 
 
-def _seen_to_fall(
+def _seen(
     reduced: Reduction,
     curve: Float[np.ndarray, "q n"],
     form: NullSpaceForm,
@@ -160,7 +170,7 @@ def _seen_to_fall(
     coefficient: float,
     safety: float,
 ) -> bool:
-    """Whether the loss falls along a curve at some finite distance by as much as its lowest order says."""
+    """Whether the loss changes along a curve at some finite distance by as much as its lowest order says."""
     landscape, theta = reduced.landscape, reduced.theta
     start = float(landscape.value(theta))
     # Beyond this distance along the curve the term is larger than the form across it.
@@ -169,11 +179,12 @@ def _seen_to_fall(
     changes = [float(copy.value(point)) - start for copy, point in perturbed(landscape, theta)]
     noise = safety * float(np.max(np.abs(changes)))
     for share in DISTANCES:
-        s = -np.sign(coefficient) * share * length
+        # Where the order is odd, to the side to which it falls.
+        s = -(np.sign(coefficient) ** order) * share * length
         powers = s ** np.arange(1, len(curve) + 1)
-        fall = float(landscape.value(theta + powers @ curve)) - start
-        expected = -abs(coefficient) * abs(s) ** order
-        if fall < -noise and 2 * expected <= fall <= expected / 2:
+        change = float(landscape.value(theta + powers @ curve)) - start
+        expected = coefficient * s**order
+        if abs(change) > noise and 1 / 2 <= change / expected <= 2:
             return True
     return False
 
@@ -202,13 +213,18 @@ def _relaxed(
     highest, d, stiff = reduced.highest, reduced.basis @ c, reduced.basis @ stiff
     curve = np.zeros((highest - 1, d.size))
     curve[0] = d
-    # Each sweep settles one further order of both; terms of lower order do not change any more.
+    # w_j is settled when the others are relaxed for it: each sweep settles a further order of theirs, and the gradient
+    # of order p + j - 2 depends on the p - 2 orders after that of w_j.
+    for j in range(2, highest - p + 2):
+        for _ in range(p):
+            series = reduced.series(curve)
+            for k in range(2, highest):
+                curve[k - 1] -= reduced.inverse(series[k])
+        curve[j - 1] -= stiff @ ((stiff.T @ reduced.series(curve)[p + j - 2]) / curvatures)
     for _ in range(highest - 1):
         series = reduced.series(curve)
         for k in range(2, highest):
             curve[k - 1] -= reduced.inverse(series[k])
-            if p + k - 2 < highest:
-                curve[k - 1] -= stiff @ ((stiff.T @ series[p + k - 2]) / curvatures)
     series = reduced.series(curve)
     # dL/ds = ∇L · γ'.
     rates = [

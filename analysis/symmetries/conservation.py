@@ -11,6 +11,7 @@ from ...flows import Trajectory, unflatten
 from ...flows.compilation.traced import Traced, compiled, evaluate, trace
 from ...flows.landscapes.unit_positions import unit_history
 from ...models import Units, incoming, outgoing
+from ...models.unit_axis import by_unit
 from ...models.units import layers_of
 
 # Saved times that one call examines: of one size, so that flows of any number of steps share what is compiled.
@@ -49,11 +50,11 @@ def _of_layer(model: Any, units: Units, layer: int) -> Float[Array, " k"]:
     if units.law.linear:
         return jnp.ravel(v @ v.T - u @ u.T)
     parts = [] if units.law.degree is None else [jnp.sum(u**2, axis=1) / units.law.degree - jnp.sum(v**2, axis=1)]
-    by_unit = lambda slot: jnp.moveaxis(slot.where(model), slot.axis, 0)  # noqa: E731
-    size = lambda slot: jnp.sum(jnp.reshape(by_unit(slot), (u.shape[0], -1)) ** 2, axis=1)  # noqa: E731
+    rows = lambda slot: jnp.asarray(by_unit(slot.where(model), slot))  # noqa: E731
+    size = lambda slot: jnp.sum(jnp.reshape(rows(slot), (u.shape[0], -1)) ** 2, axis=1)  # noqa: E731
     sizes = [size(slot) / slot.degree for slot in (*units.incoming, *units.outgoing) if slot.degree]
     parts += [a - b for a, b in zip(sizes, sizes[1:], strict=False)]
-    gram = lambda slot: jnp.einsum("hrn,hsn->hrs", by_unit(slot), by_unit(slot))  # noqa: E731
+    gram = lambda slot: jnp.einsum("hrn,hsn->hrs", rows(slot), rows(slot))  # noqa: E731
     parts += [jnp.ravel(gram(a) - gram(b)) for a, b in units.products]
     return jnp.concatenate([jnp.zeros(0, u.dtype), *parts])
 

@@ -14,7 +14,7 @@ from ...flows import flatten, unflatten
 from ...flows.landscapes.unit_positions import unit_positions
 from ...models import Units, incoming, outgoing
 from ...models.quick import quickly_compiled
-from ...models.units import declared_units, layers_of, units_of, width, with_units
+from ...models.units import declared_units, layer_of, layers_of, width, with_units
 from ..embeddings.embedding import Embedding
 from ..numerical_rank import DERIVATIVE_TOLERANCE, numerical_rank
 from .outputs import Outputs, outputs_on
@@ -128,7 +128,7 @@ def symmetry_directions(model: Any, data: Any) -> Float[np.ndarray, "k n"] | Non
     outputs, theta = outputs_on(model, data), np.asarray(flatten(model))
     if outputs is None:
         return None
-    if units_of(model) is None:
+    if layer_of(model) is None:
         if theta.size > SEARCH_LIMIT:
             return None
         return _moves(generators(_Whole(model=model, outputs=outputs), theta.size, theta.dtype), theta)

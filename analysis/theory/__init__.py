@@ -63,3 +63,8 @@ from .closed_forms.jump_process import first_jump_time as first_jump_time
 from .closed_forms.jump_process import implicit_bias as implicit_bias
 from .closed_forms.jump_process import jump_process as jump_process
 from .closed_forms.jump_process import mirror_state as mirror_state
+
+# isort: split
+# Transformers that classify in context.
+from .closed_forms.in_context_classification import classification_levels as classification_levels
+from .closed_forms.in_context_classification import copying_rate as copying_rate

@@ -18,10 +18,9 @@ from ..leading_order.added_unit import AddedUnitForm, steepness
 from ..leading_order.null_space_form import NullSpaceForm, form_along
 from ..thresholds import STANDARD, Thresholds
 from .dwell import Dwell, predicted_dwell, said_share
+from .lost_coordinates import lost_to_rounding
 from .passages import Passage
-
-# Norms below this are zero: it keeps logarithms and quotients finite.
-TINY = 1e-300
+from .steady_rate import TINY, steady_rate
 
 
 class Escape(eqx.Module):
@@ -36,13 +35,13 @@ class Escape(eqx.Module):
         e_folds: ln of r's growth on that phase.
         overlap: strict: cosine between the displacement at departure and the winning eigenspace; non-smooth: cosine
             between the direction of the growing ray and the maximiser of the form; degenerate: the share of the
-            steepest descent that the direction of the winning unit, or of the whole displacement, attains,
-            $F_p(d) / F_p(d_{max})$, since equally steep directions are the rule there.
+            steepest descent that the direction of the winning unit, of all units to spare, or of the whole displacement
+            attains, $F_p(d) / F_p(d_{max})$, since equally steep directions are the rule there.
         dwell_predicted: time from arrival to departure by the leading-order form's flow from the state at arrival, see
             `predicted_dwell`; `None` where no prediction holds to within `dwell_error` of the thresholds.
         dwell_error: the error of the prediction as a share of it, estimated from the next order; `None` without one.
         direction: the displacement from closest approach to departure, normalised.
-        seeded_by_rounding: whether r was at rounding level of the weights, so that the time of escape means nothing.
+        seeded_by_rounding: strict: whether r was ever below its rounding, so that the time of escape means nothing.
     """
 
     order: int
@@ -78,11 +77,12 @@ class Escape(eqx.Module):
 
 
 class _Growth(NamedTuple):
-    """Predicted rate, amplitude r at the times of the departure, and overlap with the predicted direction."""
+    """Predicted rate, amplitude r as the flow leaves, overlap with the prediction; r's direction at a strict saddle."""
 
     rate: float | None
     amplitude: Float[np.ndarray, " T"]
     overlap: float | None
+    along: Float[np.ndarray, " n"] | None = None
 
 
 def escape(
@@ -114,13 +114,14 @@ def escape(
     ts, thetas = trajectory.ts[first : last + 1], trajectory.thetas[first : last + 1]
     if len(ts) < 3:
         return None
-    rate, amplitude, overlap = _growth(trajectory, thetas, point, kind)
+    rate, amplitude, overlap, along = _growth(trajectory, thetas, point, kind)
     measured, e_folds = steady_rate(ts, amplitude, kind.order, steady=thresholds.steady)
     displacement = thetas[-1] - trajectory.thetas[passage.index]
     norm = np.linalg.norm(displacement)
     dwell = _dwell(trajectory, passage, first, point, kind, thresholds.drop_fraction * drop)
-    vouched = dwell is not None and dwell.error <= thresholds.dwell_error
-    below_rounding = bool(np.any(amplitude < thresholds.seeded * np.linalg.norm(thetas, axis=1)))
+    # Eigenvectors are known to rounding, and coordinates along them to that share of the displacement.
+    resolved = along is None or amplitude[0] >= thresholds.seeded * np.linalg.norm(thetas[0] - point.theta)
+    vouched = dwell is not None and dwell.error <= thresholds.dwell_error and resolved
     return Escape(
         order=kind.order,
         rate_predicted=rate,
@@ -130,7 +131,8 @@ def escape(
         dwell_predicted=dwell.time if dwell is not None and vouched else None,
         dwell_error=dwell.error if dwell is not None and vouched else None,
         direction=displacement / norm if norm > 0 else displacement,
-        seeded_by_rounding=kind.name == "strict saddle" and below_rounding,
+        seeded_by_rounding=along is not None
+        and lost_to_rounding(trajectory.thetas[: last + 1], point.theta, along, thresholds.seeded),
     )
 
 
@@ -140,8 +142,7 @@ def _growth(trajectory: Trajectory, thetas: Float[np.ndarray, "T n"], point: Cri
     if kind.name == "strict saddle" and kind.spectrum is not None and kind.spectrum.index:
         return _from_eigenspace(thetas, point, kind.spectrum)
     if isinstance(embedding, LayeredEmbedding):
-        along = form or kind.null_space_form
-        return _Growth(None if along is None else along.rate, _outside(trajectory, thetas, embedding), None)
+        return _from_layers(trajectory, thetas, point.theta, embedding, kind)
     if isinstance(form, AddedUnitForm) and embedding is not None and np.any(embedding.dormant):
         return _from_dormant(trajectory, thetas, point, form, kind)
     if kind.null_space_form is not None and kind.null_space_form.rate is not None:
@@ -156,9 +157,9 @@ def _from_eigenspace(thetas: Float[np.ndarray, "T n"], point: CriticalPoint, spe
     winner = max(spectrum.eigenspaces(), key=lambda space: np.linalg.norm(coordinates[-1, space]))
     amplitude = np.linalg.norm(coordinates[:, winner], axis=1)
     moved = thetas[-1] - thetas[np.argmin(np.linalg.norm(displacement, axis=1))]
-    projected = moved @ spectrum.eigenvectors[:, winner]
-    overlap = np.linalg.norm(projected) / max(np.linalg.norm(moved), TINY)
-    return _Growth(float(-np.mean(spectrum.eigenvalues[winner])), amplitude, float(overlap))
+    overlap = np.linalg.norm(moved @ spectrum.eigenvectors[:, winner]) / max(np.linalg.norm(moved), TINY)
+    along = spectrum.eigenvectors[:, winner] @ coordinates[-1, winner] / max(amplitude[-1], TINY)
+    return _Growth(float(-np.mean(spectrum.eigenvalues[winner])), amplitude, float(overlap), along)
 
 
 def _from_dormant(
@@ -191,44 +192,21 @@ def _from_form(
     return _Growth(form.rate, amplitude, gain / form.lowest)
 
 
-def _outside(
-    trajectory: Trajectory, thetas: Float[np.ndarray, "T n"], embedding: LayeredEmbedding
-) -> Float[np.ndarray, " T"]:
-    """Units in several layers: the norm of the part of all weights outside the saddle's narrow network."""
+def _from_layers(
+    trajectory: Trajectory,
+    thetas: Float[np.ndarray, "T n"],
+    theta: Float[np.ndarray, " n"],
+    embedding: LayeredEmbedding,
+    kind: Kind,
+) -> _Growth:
+    """Units in several layers: growth of all weights outside the saddle's narrow network, and how steep that was."""
     maps = [(p @ q.T, q @ p.T, layer) for p, q, layer in embedding.maps]
-    projection = units_matrix(trajectory.initial_model, maps)
-    return np.linalg.norm(thetas - thetas @ projection.T, axis=1)
-
-
-def steady_rate(
-    ts: Float[np.ndarray, " T"], r: Float[np.ndarray, " T"], order: int, *, steady: float = STANDARD.steady
-) -> tuple[float | None, float]:
-    r"""The coefficient c of $\dot r = c\,r^{p-1}$ on the longest phase (in ln r) on which it is steady.
-
-    Args:
-        ts: times.
-        r: amplitude at these times.
-        order: p.
-        steady: share by which the slope of $\ln r$ (p = 2) or $r^{2-p} / (2 - p)$ between neighbouring times may vary
-            over the phase; see `Thresholds`.
-
-    Returns:
-        c (`None` without growth) and the e-folds of r over the phase.
-    """
-    r = np.maximum(r, TINY)
-    level = np.log(r)
-    straight = level if order == 2 else r ** (2.0 - order) / (2.0 - order)
-    slopes = np.diff(straight) / np.diff(ts)
-    best: tuple[float | None, float] = (None, 0.0)
-    for i in range(len(slopes)):
-        if slopes[i] <= 0:
-            continue
-        highest, lowest = np.maximum.accumulate(slopes[i:]), np.minimum.accumulate(slopes[i:])
-        within = highest - lowest <= steady * lowest
-        j = i + (len(within) if np.all(within) else int(np.argmin(within)))
-        if level[j] - level[i] > best[1]:
-            best = (float((straight[j] - straight[i]) / (ts[j] - ts[i])), float(level[j] - level[i]))
-    return best
+    outside = thetas - thetas @ units_matrix(trajectory.initial_model, maps).T
+    amplitude, along = np.linalg.norm(outside, axis=1), kind.added_unit_form or kind.null_space_form
+    if along is None or along.rate is None or along.order is None:
+        return _Growth(None, amplitude, None)
+    gain = -form_along(trajectory.landscape, theta, outside[-1] / amplitude[-1], along.order)
+    return _Growth(along.rate, amplitude, gain * along.order / along.rate)
 
 
 def _dwell(

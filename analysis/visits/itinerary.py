@@ -1,5 +1,6 @@
 """The itinerary of a flow: the critical points that it visited, in order."""
 
+import dataclasses
 import time
 import warnings
 from typing import NamedTuple
@@ -16,12 +17,14 @@ from ..critical_points.critical_point import CriticalPoint, critical_point
 from ..critical_points.kind import Kind
 from ..curvature.scales import Scales
 from ..embeddings.width import EffectiveWidth, effective_width, exact_widths, leading_size
+from ..found_units import with_units
 from ..tables import html_table, plain_text
 from ..threads import SMALL
 from ..thresholds import STANDARD, Thresholds
 from .arrival import not_arrived, unless_still_moving
 from .escape import escape
 from .left import unless_left
+from .lost_coordinates import held_by_rounding
 from .passages import Passage, passages, scales_of
 from .precision import coarse, in_double_precision
 from .reached import reach, unless_out_of_reach
@@ -45,8 +48,9 @@ class Itinerary(tuple[Visit, ...]):
 def itinerary(trajectory: Trajectory, *, thresholds: Thresholds = STANDARD, budget: float | None = None) -> Itinerary:
     """The critical points that a flow visited.
 
-    Warns where an escape was seeded by rounding instead of by the flow. Weights in single precision are analysed in
-    double precision; where JAX has none the kinds stay undetermined.
+    Warns where an escape was seeded by rounding instead of by the flow, or is missing for that reason. Weights in
+    single precision are analysed in double precision; where JAX has none the kinds stay undetermined. Units that a
+    model does not declare are found in its program.
 
     Args:
         trajectory: a flow, by `simulate`.
@@ -63,6 +67,7 @@ def itinerary(trajectory: Trajectory, *, thresholds: Thresholds = STANDARD, budg
     if len(trajectory.ts) < 2:
         raise ValueError(f"there is nothing to analyse: the flow took no step ({trajectory.result.value}).")
     trajectory = in_double_precision(trajectory)
+    trajectory = dataclasses.replace(trajectory, landscape=with_units(trajectory.landscape))
     scales = scales_of(trajectory, thresholds=thresholds)
     visited = passages(trajectory, thresholds=thresholds, curvature=scales.curvature)
     layers = range(len(layers_of(trajectory.initial_model)))
@@ -192,12 +197,8 @@ def _visit(about: _About, point: CriticalPoint, kind: Kind) -> Visit:
     trajectory, passage, departure = about.trajectory, about.passage, None
     if len(about.drops):
         departure = escape(trajectory, passage, point, kind, float(about.drops[-1]), thresholds=about.thresholds)
-    if departure is not None and departure.seeded_by_rounding:
-        warnings.warn(
-            f"the escape at t = {passage.time:.4g} was seeded by rounding: the dormant direction was below roundoff of "
-            "the active weights, so its time says nothing about the flow. Use a larger initialisation.",
-            stacklevel=3,
-        )
+    held = held_by_rounding(trajectory, passage, point, kind, thresholds=about.thresholds)
+    _warn(passage, departure is not None and departure.seeded_by_rounding, held)
     return Visit(
         passage=passage,
         loss=float(trajectory.losses[passage.index]),
@@ -206,4 +207,16 @@ def _visit(about: _About, point: CriticalPoint, kind: Kind) -> Visit:
         critical_point=point,
         kind=kind,
         escape=departure,
+        held_by_rounding=held,
     )
+
+
+def _warn(passage: Passage, seeded: bool, held: bool) -> None:
+    """Warns the caller of `itinerary` of an escape that rounding seeded, or of one that it prevents."""
+    place, below = f"t = {passage.time:.4g}", "below roundoff of the weights that they are made of"
+    if seeded:
+        happened = f"the escape at {place} was seeded by rounding: the unstable coordinates were {below}, so its time"
+        warnings.warn(f"{happened} says nothing about the flow. Use a larger initialisation.", stacklevel=4)
+    if held:
+        happened = f"the flow stays at the saddle of {place} by rounding: all of its unstable coordinates fell {below}"
+        warnings.warn(f"{happened}. Use a larger initialisation.", stacklevel=4)

@@ -48,6 +48,8 @@ def remarks(visits: Sequence[Visit]) -> list[str]:
             lines.append(f"Visit {number}: {explained.summary}{changes}.")
         if visit.escape is not None and visit.escape.seeded_by_rounding:
             lines.append(f"Visit {number}: the escape was seeded by rounding; its time says nothing about the flow.")
+        if visit.held_by_rounding:
+            lines.append(f"Visit {number}: the flow stays by rounding, to which all unstable coordinates were lost.")
     return lines
 
 

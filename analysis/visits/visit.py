@@ -20,6 +20,7 @@ class Visit(eqx.Module):
         critical_point: refined and certified, with its `converged` flag.
         kind: saddle or minimum, with spectrum and evidence.
         escape: `None` where the flow stayed.
+        held_by_rounding: whether it stayed at a strict saddle all of whose unstable coordinates were lost to rounding.
     """
 
     passage: Passage
@@ -29,6 +30,7 @@ class Visit(eqx.Module):
     critical_point: CriticalPoint
     kind: Kind
     escape: Escape | None
+    held_by_rounding: bool = False
 
     @property
     def effective_width(self) -> EffectiveWidth | None:

@@ -23,7 +23,7 @@ def digits() -> Labelled:
     except ImportError as error:
         raise ValueError('the digits come with scikit-learn: pip install "saddlescope[data]".') from error
     images, labels = load_digits(return_X_y=True)
-    return images / 16.0, labels.astype(int)
+    return np.asarray(images) / 16.0, np.asarray(labels).astype(int)
 
 
 def image_pair(

@@ -3,18 +3,28 @@
 import importlib.metadata
 import math
 import platform
+from collections.abc import Mapping
 from typing import Any
 
 from ...analysis.symmetries.conservation import conserved_drift
 from ...analysis.visits.itinerary import Itinerary
 from ...analysis.visits.visit import Visit
 from ...flows import Trajectory
+from ..setups.experiment import Remarks
 
 # Rises when a field changes its meaning; fields may be added without.
 SCHEMA = 1
 
 
-def record(name: str, seed: int, trajectory: Trajectory, visits: Itinerary, **settings: Any) -> dict[str, Any]:
+def record(
+    name: str,
+    seed: int,
+    trajectory: Trajectory,
+    visits: Itinerary,
+    *,
+    remarks: Remarks | None = None,
+    **settings: Any,
+) -> dict[str, Any]:
     """Everything that a run found, as plain values; numbers that do not exist are `None`, never 0 or NaN.
 
     Args:
@@ -22,11 +32,13 @@ def record(name: str, seed: int, trajectory: Trajectory, visits: Itinerary, **se
         seed: its seed.
         trajectory: the flow.
         visits: its itinerary.
+        remarks: what the models at the visits compute; by default nothing is said of it.
         **settings: whatever else the run was made with.
 
     Returns:
         The record, ready for JSON.
     """
+    said: tuple[Mapping[str, Any], ...] = ({},) * len(visits) if remarks is None else remarks.values
     return _plain(
         {
             "schema": SCHEMA,
@@ -37,7 +49,7 @@ def record(name: str, seed: int, trajectory: Trajectory, visits: Itinerary, **se
             "result": trajectory.result.value,
             "stats": trajectory.stats,
             "t_end": trajectory.ts[-1],
-            "visits": [visit_record(visit) for visit in visits],
+            "visits": [visit_record(visit) | dict(more) for visit, more in zip(visits, said, strict=True)],
             "conserved_drift": conserved_drift(trajectory),
             "energy_error": trajectory.energy_error,
         }

@@ -1,7 +1,7 @@
 """One run of an experiment: flow, itinerary, figure, record, trajectory."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from ...analysis.visits.itinerary import Itinerary
 from ...flows import Result, Trajectory, load, simulate
 from ...flows.files import replacing
 from ...flows.simulation.trajectory import read_header
+from ..setups.experiment import Experiment, Panel, Remarks, Setup
 from ..setups.registry import experiment
 from .outputs import OutputPaths, check_writable, output_paths
 from .record import record
@@ -29,6 +30,8 @@ class Run(eqx.Module):
         itinerary: the visits of the flow.
         record: everything that was found, as plain values for JSON.
         levels: plateau losses that theory predicts.
+        remarks: what the models at the visits compute, where the experiment says so.
+        panels: further panels of the figure for each visit, by the names of their rows.
     """
 
     title: str
@@ -36,9 +39,12 @@ class Run(eqx.Module):
     itinerary: Itinerary
     record: dict[str, Any]
     levels: tuple[float, ...]
+    remarks: Remarks | None
+    panels: Mapping[str, Panel] = eqx.field(static=True)
 
     def __str__(self) -> str:
-        return f"{self.title}\n{self.trajectory}\n{self.itinerary}"
+        lines = f"{self.title}\n{self.trajectory}\n{self.itinerary}"
+        return lines if self.remarks is None else f"{lines}\n{self.remarks}"
 
     @property
     def interrupted(self) -> bool:
@@ -69,7 +75,7 @@ class Run(eqx.Module):
 
         from ...analysis import plot
 
-        figure = plot(self.trajectory, self.itinerary, levels=self.levels, title=self.title)
+        figure = plot(self.trajectory, self.itinerary, levels=self.levels, panels=self.panels, title=self.title)
         try:
             with replacing(path) as partial:
                 figure.savefig(partial, format="png", dpi=150)
@@ -89,6 +95,7 @@ def run(
     width: int | None = None,
     scale: float | None = None,
     t1: float | None = None,
+    budget: float | None = None,
     progress: Callable[[float, float], None] | None = None,
     flowed: Callable[[Trajectory, dict[str, Any]], None] | None = None,
 ) -> Run:
@@ -100,6 +107,8 @@ def run(
         width: number of units, by default the published one.
         scale: standard deviation ε of the initial weights, by default the published one.
         t1: horizon in the flow's time, by default the published one.
+        budget: wall-clock seconds of the analysis after which no further critical point is sought, by default the
+            experiment's own, which may be none.
         progress: called with (t, loss) every two seconds or more often.
         flowed: called with the trajectory and the settings that `load_trajectory` needs, after the flow and before the
             analysis, which may be interrupted.
@@ -115,21 +124,31 @@ def run(
     trajectory = simulate(setup.model, setup.loss, setup.data, t1=setup.t1, progress=progress)
     if trajectory.result is Result.interrupted and len(trajectory.ts) == 1:
         raise KeyboardInterrupt
-    settings = {
+    settings: dict[str, Any] = {
         "width": chosen.width if width is None else width,
         "scale": chosen.scale if scale is None else scale,
         "t1": setup.t1,
     }
     if flowed is not None:
         flowed(trajectory, {"experiment": name, "seed": seed, **settings})
-    visits = itinerary(trajectory)
-    levels = chosen.levels(setup.data)
+    settings["budget"] = chosen.budget if budget is None else budget
+    return _analysed(chosen, setup, seed, trajectory, settings)
+
+
+def _analysed(chosen: Experiment, setup: Setup, seed: int, trajectory: Trajectory, settings: dict[str, Any]) -> Run:
+    """The run whose flow has ended."""
+    visits = itinerary(trajectory, budget=settings["budget"])
+    levels, remarks = chosen.levels(setup.data), None
+    if chosen.remarks is not None:
+        remarks = chosen.remarks(tuple(trajectory.model_at_index(v.passage.index) for v in visits), setup.data)
     return Run(
-        title=f"{name}, seed {seed}: {chosen.title}",
+        title=f"{chosen.name}, seed {seed}: {chosen.title}",
         trajectory=trajectory,
         itinerary=visits,
-        record=record(name, seed, trajectory, visits, levels=levels, **settings),
+        record=record(chosen.name, seed, trajectory, visits, remarks=remarks, levels=levels, **settings),
         levels=levels,
+        remarks=remarks,
+        panels={} if chosen.panels is None else chosen.panels(setup.data),
     )
 
 

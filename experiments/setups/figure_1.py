@@ -15,7 +15,7 @@ from ...flows import in_context_population, linear_population, mean_squared_erro
 from ...flows.losses.statistics import SufficientStatistics
 from ...models import Convolution, Dense, LinearAttention, linear, quadratic, relu
 from ..data.synthetic import Pair, gaussian_inputs, in_context_regression
-from .experiment import Experiment
+from .experiment import Experiment, two_layer
 
 # Their sampling error is four per cent of fourth moments.
 SAMPLES = 8192
@@ -113,7 +113,7 @@ _relu_convolution = Convolution(relu, inputs=4, kernel=2, stride=2)
 SETUPS = (
     Experiment(
         name="linear",
-        architecture=Dense(linear, inputs=2, outputs=2),
+        make_model=two_layer(Dense(linear, inputs=2, outputs=2)),
         width=50,
         scale=1e-6,
         t1=40.0,
@@ -123,7 +123,7 @@ SETUPS = (
     ),
     Experiment(
         name="linear-conv",
-        architecture=_linear_convolution,
+        make_model=two_layer(_linear_convolution),
         width=50,
         scale=1e-6,
         t1=40.0,
@@ -133,7 +133,7 @@ SETUPS = (
     ),
     Experiment(
         name="relu",
-        architecture=Dense(relu, inputs=2, outputs=1),
+        make_model=two_layer(Dense(relu, inputs=2, outputs=1)),
         width=50,
         scale=1e-6,
         t1=40.0,
@@ -143,7 +143,7 @@ SETUPS = (
     ),
     Experiment(
         name="relu-conv",
-        architecture=_relu_convolution,
+        make_model=two_layer(_relu_convolution),
         width=50,
         scale=1e-6,
         t1=40.0,
@@ -153,7 +153,7 @@ SETUPS = (
     ),
     Experiment(
         name="attention",
-        architecture=LinearAttention(inputs=2, rank=1),
+        make_model=two_layer(LinearAttention(inputs=2, rank=1)),
         width=10,
         scale=5e-3,
         t1=100.0,
@@ -163,7 +163,7 @@ SETUPS = (
     ),
     Experiment(
         name="quadratic",
-        architecture=Dense(quadratic, inputs=2, outputs=1),
+        make_model=two_layer(Dense(quadratic, inputs=2, outputs=1)),
         width=10,
         scale=5e-3,
         t1=150.0,

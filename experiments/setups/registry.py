@@ -1,10 +1,10 @@
 """Experiments by name."""
 
 from ...catalogue import EXPERIMENTS, check_experiment
+from . import figure_1, induction_heads
 from .experiment import Experiment
-from .figure_1 import SETUPS
 
-_BY_NAME = {item.name: item for item in SETUPS}
+_BY_NAME = {item.name: item for item in (*figure_1.SETUPS, *induction_heads.SETUPS)}
 
 
 def experiment_names() -> tuple[str, ...]:

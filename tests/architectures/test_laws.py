@@ -17,7 +17,7 @@ from saddlescope.analysis import effective_width, reduce
 from saddlescope.analysis.symmetries.conservation import conserved_drift
 from saddlescope.flows import Landscape, Result, mean_squared_error, simulate
 from saddlescope.models import incoming, scaled
-from saddlescope.models.units import layers_of, map_units, unit_vectors, units_of
+from saddlescope.models.units import layer_of, layers_of, map_units, unit_vectors
 
 from architectures import NEW, each_layer, names, normal, outputs, problem
 
@@ -97,7 +97,7 @@ def test_reduction_and_embedding_keep_the_map(name, layer):
 
 def manifold(model, layer=0):
     """P such that units PU, PV have effective width two, by the most general reduction that the law allows."""
-    law, width = units_of(model, layer).law, incoming(model, layer).shape[0]
+    law, width = layer_of(model, layer).law, incoming(model, layer).shape[0]
     unit = np.arange(width)
     if law.embedding == "iv":
         return np.asarray(normal(0, width, 2)) @ np.eye(2, width)
@@ -117,7 +117,7 @@ def test_flow_stays_on_its_invariant_manifold(name, layer):
     start = map_units(scaled(model, 0.5), p, p, layer)
     flow = explicit(start, data, 0.2)
     theta = np.asarray(unit_vectors(flow.final_model, layer))
-    embedding = units_of(model, layer).law.embedding
+    embedding = layer_of(model, layer).law.embedding
     if embedding == "iv":
         assert np.linalg.svd(theta, compute_uv=False)[2] < 1e-13
     elif embedding == "iii":

@@ -20,6 +20,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 # them all. Rooms in one line do not import each other.
 ROOMS = {
     "": [[floor] for floor in FLOORS],
+    "models": [["found_units"]],
     "flows": [
         ["compilation", "solvers"],
         ["landscapes"],
@@ -33,7 +34,7 @@ ROOMS = {
     "analysis": [
         ["theory", "curvature"],
         ["embeddings"],
-        ["leading_order", "symmetries"],
+        ["leading_order", "symmetries", "observables"],
         ["critical_points"],
         ["visits"],
         ["invariant_manifolds", "orbits"],
@@ -147,7 +148,7 @@ def test_every_public_name_imports_and_is_documented(floor):
 
 
 # Each takes a tenth of a second or more to import, and few uses of the library need it.
-HEAVY = {"matplotlib", "rich", "tyro", "sklearn", "optax", "matfree"}
+HEAVY = {"matplotlib", "rich", "tyro", "sklearn", "optax", "matfree", "xarray", "pandas"}
 HEAVY |= {f"scipy.{part}" for part in ("signal", "stats", "interpolate", "integrate", "optimize", "sparse", "linalg")}
 
 

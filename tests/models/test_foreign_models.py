@@ -45,6 +45,21 @@ class Plain(eqx.Module):
         return self.second[0].T @ (self.first.T @ x)
 
 
+class Refusing(Plain):
+    """The same, which only a loss of its own can call, so that no units are found."""
+
+    def __call__(self, x):
+        raise TypeError("call predict")
+
+    def predict(self, x):
+        return super().__call__(x)
+
+
+def of_predictions(model, data):
+    x, y = data
+    return 0.5 * jnp.mean(jnp.sum((jax.vmap(model.predict)(x) - y) ** 2, axis=1))
+
+
 @pytest.fixture(scope="module")
 def flows():
     # Three units: symmetries of a model without declared units are sought among all affine maps of its parameters.
@@ -52,9 +67,9 @@ def flows():
     first, second = as_jax(np.asarray(ours.u).T), as_jax(np.asarray(ours.v)[None])
     x = np.sqrt(2.0) * np.eye(2)
     data = x, x @ np.array([[2.0, 0.3], [0.1, 1.0]])
-    return [
-        simulate(m, half_squared_error, data, t1=40.0) for m in (ours, Transposed(first, second), Plain(first, second))
-    ]
+    models = ours, Transposed(first, second), Plain(first, second)
+    flows = [simulate(model, half_squared_error, data, t1=40.0) for model in models]
+    return [*flows, simulate(Refusing(first, second), of_predictions, data, t1=40.0)]
 
 
 def test_the_flows_are_the_same(flows):
@@ -63,8 +78,9 @@ def test_the_flows_are_the_same(flows):
         assert other.evaluate(7.0).sum() == pytest.approx(flows[0].evaluate(7.0).sum(), rel=1e-7)
 
 
-def test_declared_units_give_the_same_itinerary(flows):
-    ours, theirs = itinerary(flows[0]), itinerary(flows[1])
+@pytest.mark.parametrize("other", [1, 2], ids=["declared", "found"])
+def test_declared_and_found_units_give_the_same_itinerary(flows, other):
+    ours, theirs = itinerary(flows[0]), itinerary(flows[other])
     assert [visit.effective_width.width for visit in theirs] == [0, 1, 2]
     assert [visit.effective_width.embedding for visit in theirs] == 3 * ["iv"]
     for mine, other in zip(ours, theirs, strict=True):
@@ -75,7 +91,7 @@ def test_declared_units_give_the_same_itinerary(flows):
 
 
 def test_without_units_everything_else_works(flows):
-    ours, theirs = itinerary(flows[0]), itinerary(flows[2])
+    ours, theirs = itinerary(flows[0]), itinerary(flows[3])
     assert [visit.effective_width for visit in theirs] == 3 * [None]
     assert [visit.kind.name for visit in theirs] == ["strict saddle", "strict saddle", "minimum"]
     for mine, other in zip(ours, theirs, strict=True):
@@ -83,7 +99,7 @@ def test_without_units_everything_else_works(flows):
         assert mine.kind.spectrum.index == other.kind.spectrum.index
     text = str(theirs)
     assert "minimum" in text and "nan" not in text.lower()
-    figure = plot(flows[2], theirs)
+    figure = plot(flows[3], theirs)
     assert len(figure.axes) == 2 + 3
 
 

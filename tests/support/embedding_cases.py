@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import strategies as st
 from saddlescope.analysis import embed
-from saddlescope.models.units import map_units, units_of, width
+from saddlescope.models.units import layer_of, map_units, width
 
 from architectures import MODELS, NEW, SLOW, layers, problem
 
@@ -20,7 +20,7 @@ def quartic(model, data):
 
 def types(name, layer):
     """The types of embedding that the law of a layer allows."""
-    law = units_of(problem(name).model, layer).law
+    law = layer_of(problem(name).model, layer).law
     return ["i"] + ["ii"] * law.zero + ["iii"] * (law.degree == 1) + ["iv"] * law.linear
 
 
@@ -46,7 +46,7 @@ def embedding_of(name, layer, type, draw):
     gamma_v = several(size, gammas)
     if type == "i":
         return embed(narrow, "i", unit=draw(st.integers(0, 1)), gamma_v=gamma_v, layer=layer), data
-    positive = units_of(model, layer).law.field == "nonnegative"
+    positive = layer_of(model, layer).law.field == "nonnegative"
     gamma_u = several(size, gammas.map(abs) if positive else gammas)
     options = {"unit": draw(st.integers(0, 1))} if type == "iii" else {}
     return embed(narrow, type, gamma_u=gamma_u, gamma_v=gamma_v, layer=layer, **options), data

@@ -2,7 +2,7 @@
 
 from ....flows import Landscape
 from ..prediction import Formula, Predictions
-from . import attention, deep, linear, quadratic, relu
+from . import attention, deep, linear, quadratic, relu, transformers
 
 # In the order in which they are printed.
 FORMULAS: tuple[Formula, ...] = (
@@ -22,6 +22,8 @@ FORMULAS: tuple[Formula, ...] = (
     relu.orthogonal_levels,
     relu.alignment,
     relu.slowed_linear,
+    transformers.origin,
+    transformers.levels,
 )
 
 

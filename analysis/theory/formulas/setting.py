@@ -15,7 +15,7 @@ from ....flows.losses.statistics import SufficientStatistics, features_on, from_
 from ....models import Activation, Dense, MergedAttention, TwoLayer, UnitLaw, incoming, linear
 from ....models.architecture import Architecture
 from ....models.features import features_of
-from ....models.units import units_of
+from ....models.units import layer_of
 from ..prediction import NotApplicable
 
 # Initial weights are small if the loss differs from that of zero weights by less than this share: the plateau at the
@@ -103,7 +103,7 @@ def require_invertible_covariance(statistics: SufficientStatistics) -> None:
 def unit_law(model: Any) -> UnitLaw:
     """The law of the units of a model that has no other parameters, and whose units of zero weights are zero."""
     try:
-        units = units_of(model)
+        units = layer_of(model)
     except ValueError as error:
         raise NotApplicable(str(error).rstrip(".")) from error
     if units is None:

@@ -20,6 +20,18 @@ def test_a_ghost_says_how_far_it_is():
     assert found.passage == pytest.approx(np.pi / 1e-3**0.5, rel=1e-4)
 
 
+@pytest.mark.parametrize(("c", "s"), [(1e-9, 1e6), (1e9, 1e-6)])
+def test_a_ghost_does_not_depend_on_units(c, s):
+    """The same in units c of the loss and s of the weights: the flow takes π/√ε in units s²/c of time."""
+    terms = [0.0, 1e-3, 0.0, 1 / 3, 1 / 4]
+    valley = [0.0, 0.0, c / s**2 / 2]
+    slope = [c * term / s**k for k, term in enumerate(terms)]
+    landscape = separable(slope, valley, valley, at=(0.3 * s, 0.0, 0.0), seed=0)
+    found = ghost(landscape, curvature=c / s**2, gradient=c / s)
+    assert found.name == "ghost" and found.speed == pytest.approx(1e-3 * c / s, rel=1e-9)
+    assert found.passage == pytest.approx(np.pi / 1e-3**0.5 * s**2 / c, rel=1e-4)
+
+
 class Point(eqx.Module):
     x: Array
 

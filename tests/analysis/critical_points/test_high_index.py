@@ -80,3 +80,19 @@ def test_bad_indices_are_refused():
     point = critical_point(Landscape(start, wells, TILT))
     with pytest.raises(ValueError, match="below that of the saddle, 0"):
         saddle_below(point, 1)
+
+
+def measured_wells(model, data):
+    """The wells in units of loss and weights."""
+    tilt, loss_unit, weight_unit = data
+    return loss_unit * wells(Point(model.x / weight_unit), tilt)
+
+
+@pytest.mark.parametrize(("c", "s"), [(1e-9, 1e-6), (1e6, 1e3)])
+def test_a_saddle_of_an_index_does_not_depend_on_units(c, s):
+    start = Point(0.4 * s * jax.random.normal(jax.random.key(1), (3,)))
+    landscape = Landscape(start, measured_wells, (TILT, np.asarray(c), np.asarray(s)))
+    point = high_index_saddle(landscape, 1, size=s, gradient_scale=c / s)
+    assert point.converged and spectrum(landscape, point.theta).index == 1
+    top = [np.min(np.abs(x / s - roots(t)[True])) < 1e-8 for x, t in zip(point.theta, TILT, strict=True)]
+    assert sum(top) == 1

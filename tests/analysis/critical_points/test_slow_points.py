@@ -107,3 +107,14 @@ def test_flows_out_of_a_well_are_in_no_channel():
 def test_slopes_are_no_ghosts():
     """The speed of ẋ = −(1 + x) has no minimum near x = 0 but the zero at −1."""
     assert ghost(Landscape(at(0.0, 0.0), lambda m, d: m.x[0] + m.x[0] ** 2 / 2 + m.x[1] ** 2, ())) is None
+
+
+def decaying(model, data):
+    """e^{−x}: x = ln(1 + t) moves by ln 10 in each decade of time."""
+    return jnp.exp(-model.x[0]) + data * model.x[1] ** 2
+
+
+def test_a_channel_in_single_precision():
+    start = Point(jnp.array([1.0, 0.0], jnp.float32))
+    found = flat_channel(Landscape(start, decaying, np.asarray(0.5, np.float32)))
+    assert found is not None and found.name == "flat channel"

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from saddlescope.analysis import copies_manifolds, embed, embedded_spectrum, spectrum, zero_loss_manifolds
 from saddlescope.flows import Landscape, half_squared_error
 from saddlescope.models import incoming, outgoing
-from saddlescope.models.units import map_units, units_of, width
+from saddlescope.models.units import layer_of, map_units, width
 
 from architectures import NEW, problem
 from embedding_cases import CASES, FAST, embedding_of, quartic, slow_unless
@@ -49,7 +49,7 @@ FURTHER, ALIKE = {("deep-linear", 1), ("softmax-attention", 0)}, {"sine", "relu-
 def smooth_sums():
     """Cases in which a layer's output is a sum of units, twice differentiable where they are."""
     for name, layer, type in CASES:
-        units = units_of(problem(name).model, layer)
+        units = layer_of(problem(name).model, layer)
         if units.name != "stream" and (units.law.smooth or type != "ii"):
             fast = (name, layer, type) in FAST and name not in ALIKE and (name not in NEW or (name, layer) in FURTHER)
             yield pytest.param(name, layer, type, marks=slow_unless(fast))

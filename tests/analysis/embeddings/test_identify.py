@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from saddlescope.analysis import embed, identify, sample_family
 from saddlescope.flows import flatten
 from saddlescope.models import incoming, outgoing
-from saddlescope.models.units import units_of, with_units
+from saddlescope.models.units import layer_of, with_units
 
 from architectures import outputs, problem
 from embedding_cases import CASES, FAST, embedding_of, slow_unless
@@ -29,7 +29,7 @@ def test_embeddings_are_recognised(name, layer, type, draw):
     np.testing.assert_allclose(found.embedding.p_out.T @ found.embedding.p_in, np.eye(2), atol=1e-9)
     # The narrow map, found from the wide network alone.
     np.testing.assert_allclose(outputs(found.embedding.narrow, data[0]), outputs(narrow, data[0]), atol=1e-9, rtol=1e-9)
-    if units_of(wide, layer).law.linear:
+    if layer_of(wide, layer).law.linear:
         assert sorted(found.types) == ["", "", *[("ii" if type == "ii" else "iv")] * (len(found.types) - 2)]
     else:
         expected = ["", "", *[type] * (len(found.types) - 2)]
@@ -46,7 +46,7 @@ def test_families_hold_embeddings_of_the_same_network(name, layer, type, draw):
     other = sample_family(embedding, key=jax.random.key(draw.draw(st.integers(0, 1000))))
     np.testing.assert_allclose(other.p_out.T @ other.p_in, np.eye(2), atol=1e-10)
     np.testing.assert_allclose(outputs(other.wide(), data[0]), outputs(other.narrow, data[0]), atol=1e-9, rtol=1e-9)
-    if type != "ii" or units_of(embedding.narrow, layer).law.linear:
+    if type != "ii" or layer_of(embedding.narrow, layer).law.linear:
         assert not np.allclose(other.p_out, embedding.p_out)
 
 

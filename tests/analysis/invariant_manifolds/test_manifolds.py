@@ -20,7 +20,7 @@ from saddlescope.analysis.invariant_manifolds.departure import broken_constraint
 from saddlescope.analysis.invariant_manifolds.projection import distances_to_widths
 from saddlescope.flows import Landscape, flatten, half_squared_error, simulate
 from saddlescope.models import Dense, TwoLayer, incoming, linear, outgoing, quadratic, relu, scaled
-from saddlescope.models.units import map_units, unit_vectors, units_of, width, with_units
+from saddlescope.models.units import layer_of, map_units, unit_vectors, width, with_units
 
 from architectures import MODELS, problem
 from embedding_cases import CASES, quartic
@@ -45,7 +45,7 @@ def related(model, type, random, layer=0):
     else:
         shares = np.eye(2)[random.integers(0, 2, count - 2)]
         if type == "iii":
-            positive = units_of(model, layer).law.field == "nonnegative"
+            positive = layer_of(model, layer).law.field == "nonnegative"
             factors = random.uniform(0.5, 1.5, count - 2) * (1 if positive else random.choice([-1, 1], count - 2))
             shares = factors[:, None] * shares
     # As a map, since one matrix may be both what units read and what they write.
@@ -138,7 +138,7 @@ NAMES = ("linear", "relu", "quadratic", "tanh", "attention", "foreign")
 def test_projection_is_as_far_as_the_distance_says(name):
     """Two computations: the embedded narrow network's distance from the model, and what is left over of each unit."""
     model, _ = problem(name, seed=2)
-    rows, law = np.asarray(unit_vectors(model)), units_of(model).law
+    rows, law = np.asarray(unit_vectors(model)), layer_of(model).law
     widths = tuple(range(len(rows) + 1))
     distances = distances_to_widths(rows[None], law, widths)[0]
     assert distances[0] == pytest.approx(np.linalg.norm(rows)) and distances[-1] <= 1e-13
@@ -158,7 +158,7 @@ def test_a_thousand_other_groupings_are_no_nearer():
     random = np.random.default_rng(0)
     for name in ("relu", "quadratic"):
         model, _ = problem(name, seed=5)
-        rows, law = np.asarray(unit_vectors(model)), units_of(model).law
+        rows, law = np.asarray(unit_vectors(model)), layer_of(model).law
         best = distances_to_widths(rows[None], law, (2,))[0, 0]
         for _ in range(1000):
             labels = random.integers(-1, 2, len(rows))
@@ -297,7 +297,7 @@ def test_relu_units_are_told_by_rays():
 def test_embeddings_off_the_invariant_manifold_are_told():
     """Theorem 1's copies with γ ≠ ½ have the same map and no relation of Theorem 3: the distance says how far."""
     model, _ = problem("tanh", seed=3)
-    law = units_of(model).law
+    law = layer_of(model).law
     narrow = with_units(model, incoming(model)[:2], outgoing(model)[:2])
     for gamma, kept in ((0.5, True), (0.3, False)):
         rows = np.asarray(unit_vectors(embed(narrow, "i", unit=0, gamma_v=gamma).wide()))

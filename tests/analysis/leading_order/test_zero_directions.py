@@ -16,14 +16,14 @@ class Point(eqx.Module):
     x: Array
 
 
-TERMS = ("x²y²", "x⁴", "x⁴y", "x⁶", "y⁶", "y⁸", "zx⁴")
+TERMS = ("x²y²", "x⁴", "x⁴y", "x⁶", "y⁶", "y⁸", "zx⁴", "zxy", "y¹⁴")
 
 
 def polynomial(model, data):
     """z² and further terms, in turned coordinates."""
     rotation, coefficients = data
     x, y, z = rotation @ model.x
-    terms = jnp.stack([x**2 * y**2, x**4, x**4 * y, x**6, y**6, y**8, z * x**4])
+    terms = jnp.stack([x**2 * y**2, x**4, x**4 * y, x**6, y**6, y**8, z * x**4, z * x * y, y**14])
     return z**2 + coefficients @ terms
 
 
@@ -47,8 +47,13 @@ def landscape(terms):
         # No second derivative across the zero direction: a fall is a fall, a rise proves nothing.
         ({"x⁴": 1, "y⁸": -1}, 8, False),
         ({"x⁴": 1, "y⁸": 1}, None, False),
-        # Two lines of zeros.
-        ({"x²y²": 1}, None, False),
+        # z answers at the same time, z = −xy, and the rest is as above: y does not answer before z has.
+        ({"x²y²": 2, "zxy": 2, "x⁴y": 1.9, "x⁶": 1, "y⁶": 1}, None, True),
+        ({"x²y²": 2, "zxy": 2, "x⁴y": 2.1, "x⁶": 1, "y⁶": 1}, 6, False),
+        # Two lines of zeros, which are followed; beyond the orders that are examined a fall is seen, not its order.
+        ({"x²y²": 1}, None, True),
+        ({"x²y²": 1, "y⁶": 1}, None, True),
+        ({"x²y²": 1, "y¹⁴": -1e-3}, None, False),
     ],
     ids=str,
 )

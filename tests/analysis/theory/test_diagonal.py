@@ -1,5 +1,7 @@
 """Diagonal linear networks: exact solutions at every initial scale, invariants, and the jump process of small ones."""
 
+import warnings
+
 import diffrax as dfx
 import equinox as eqx
 import numpy as np
@@ -164,6 +166,37 @@ def test_saddles_of_the_jump_process():
         assert (spectral.index, spectral.nullity) == (len(inactive), len(support) + 2 * flat)
         if inactive:
             assert spectral.eigenvalues[0] == pytest.approx(-np.max(np.abs(slopes[inactive])), rel=1e-6)
+
+
+@pytest.mark.parametrize(("design", "alpha", "exact"), [(DESIGN_A, 1e-40, True), (DESIGN_B, 1e-40, False)])
+def test_rounding_that_decides_is_told_and_only_then(design, alpha, exact):
+    """In A weights of 1e-40 are as exact as those beside them. In B coordinates that grew return, and the u and v of
+    each, equal to the last place, have forgotten u² − v² = 2α²: the flow stays where that of the mirror map goes on."""
+    x, y = design
+    process = theory.jump_process(x, y)
+    t1 = 1.2 * process.times[-1] * np.log(1 / alpha)
+    flow = simulate(DiagonalLinear(inputs=3, scale=alpha), half_squared_error, data(x, y), t1=t1, rtol=1e-9)
+    end = mirror_flow(x, y, alpha, np.array([t1]))[0]
+    assert np.allclose(np.asarray(flow.final_model.beta), end, atol=1e-3) == exact
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        visits = itinerary(flow)
+    assert [visit.escape.seeded_by_rounding for visit in visits[:-1]] == (len(visits) - 1) * [False]
+    assert visits[-1].held_by_rounding != exact
+    assert ["by rounding" in str(warning.message) for warning in said] == (not exact) * [True]
+    assert ("the flow stays by rounding" in str(visits)) != exact
+    if exact:
+        times = theory.jump_process(x, y).times * np.log(1 / alpha)
+        dwells = [visit.passage.dwell for visit in visits[1:-1]]
+        np.testing.assert_allclose(dwells, np.diff(times), rtol=0.1)
+
+
+def test_a_difference_that_rounding_has_made_seeds_the_escape():
+    """B from 1e-20: the last jump comes 0.28 too early, as a third of u − v is rounding."""
+    flow = simulate(DiagonalLinear(inputs=3, scale=1e-20), half_squared_error, data(*DESIGN_B), t1=110.0, rtol=1e-9)
+    with pytest.warns(UserWarning, match="seeded by rounding"):
+        visits = itinerary(flow)
+    assert [visit.escape.seeded_by_rounding for visit in visits[:3]] == [False, False, True]
 
 
 def test_three_layers():

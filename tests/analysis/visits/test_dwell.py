@@ -9,7 +9,8 @@ from jaxtyping import Array
 from saddlescope.analysis import Thresholds, critical_point, itinerary, spectrum
 from saddlescope.analysis.critical_points.kind import Kind
 from saddlescope.analysis.visits.dwell import predicted_dwell, said_share
-from saddlescope.experiments.setups.registry import experiment, experiment_names
+from saddlescope.experiments.setups import figure_1
+from saddlescope.experiments.setups.registry import experiment
 from saddlescope.flows import Landscape, simulate
 from saddlescope.models import Dense, TwoLayer, quadratic
 from scipy.optimize import brentq
@@ -160,7 +161,7 @@ def test_errors_are_rounded_up(share, said):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", experiment_names())
+@pytest.mark.parametrize("name", [item.name for item in figure_1.SETUPS])
 @pytest.mark.parametrize("small", [True, False])
 def test_the_set_ups(name, small):
     """Ten seeds: 2 % on the first plateau for ε ≤ 5e-4, 10 % on later ones of an e-fold; and what the error says."""

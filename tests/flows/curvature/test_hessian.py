@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from saddlescope.flows import Landscape, half_squared_error, mean_squared_error
+from saddlescope.flows import Landscape, cross_entropy, half_squared_error, mean_squared_error
 from saddlescope.flows.curvature.hessian import BATCH, DenseHessian, UnitHessian, hessian_of
 from saddlescope.flows.losses.statistics import reduced_data
 from saddlescope.models import Dense, TwoLayer, tanh
@@ -45,6 +45,23 @@ def test_batches_of_samples_make_the_same_hessian():
     expected = eqx.filter_jit(DenseHessian(landscape))(landscape.theta)
     found = eqx.filter_jit(hessian)(landscape.theta)
     np.testing.assert_allclose(found, expected, atol=1e-12 * float(jnp.max(jnp.abs(expected))))
+
+
+@pytest.mark.parametrize("targets", ["distributions", "labels", "weights"])
+def test_cross_entropy(targets):
+    """With its second derivatives in the logits."""
+    model = TwoLayer(Dense(tanh, inputs=2, outputs=3), width=3, scale=1.0, key=jax.random.key(0))
+    generator = np.random.default_rng(1)
+    x, y = generator.standard_normal((20, 2)), generator.dirichlet(np.ones(3), 20)
+    data = (x, np.argmax(y, axis=1)) if targets == "labels" else (x, y)
+    data = (*data, np.arange(20.0)) if targets == "weights" else data
+    landscape = Landscape(model, cross_entropy, jax.device_put(data))
+    hessian = hessian_of(landscape)
+    assert isinstance(hessian, UnitHessian)
+    expected = eqx.filter_jit(DenseHessian(landscape))(landscape.theta)
+    found, gradient = eqx.filter_jit(hessian.with_gradient)(landscape.theta)
+    np.testing.assert_allclose(found, expected, atol=1e-12 * float(jnp.max(jnp.abs(expected))))
+    np.testing.assert_allclose(gradient, landscape.gradient(landscape.theta), atol=1e-14)
 
 
 class Coupled(TwoLayer):

@@ -75,6 +75,28 @@ def test_rounding_that_seeds_an_escape_is_reported():
     assert "seeded by rounding" in str(visits)
 
 
+@pytest.mark.parametrize(("scale", "angle", "seeded"), [(1e-36, 0.0, False), (1e-20, 0.4, False), (1e-36, 0.4, True)])
+def test_an_escape_is_in_time_unless_rounding_is_reported(scale, angle, seeded):
+    """Mode two is as small as ε^½ beside mode one, and exact in its own basis, however small."""
+    model, data = two_modes(scale, angle=angle)
+    flow = simulate(model, half_squared_error, data, t1=90.0)
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        visits = itinerary(flow)
+    s = np.array([2.0, 1.0])
+
+    def loss(t):
+        u = s / (1 + np.exp(np.log(s) - 2 * np.log(scale) - 2 * s * t))
+        return 0.5 * np.sum((s - u) ** 2)
+
+    # A tenth of the second drop is done.
+    expected = brentq(lambda t: loss(t) - 0.45, 0, 90)
+    error = abs(visits[1].passage.departure - expected)
+    assert (error > 0.1) == seeded and (error < 1e-3) != seeded
+    assert [visit.escape.seeded_by_rounding for visit in visits[:2]] == [False, seeded]
+    assert len(said) == seeded
+
+
 def test_an_absent_mode_stays_absent_in_its_own_basis():
     model, data = two_modes((1e-3, 0.0))
     flow = simulate(model, half_squared_error, data, t1=60.0)

@@ -97,6 +97,13 @@ SINGULAR = [
     Base("x**2*y**2", minimum(None), ATTAINED + ": a cross of minima", open=True),
     Base("z**2 + x**2*y**2", minimum(None), ATTAINED + ": a cross of minima", open=True),
     Base("(x**2 - y**2)**2 + z**2", minimum(None), ATTAINED + ": two lines of minima", open=True),
+    Base(
+        "(x - y**2)**2*(y + x**2 + z)**2 + (z - x*y)**2",
+        minimum(None),
+        ATTAINED + ": two curves of minima",
+        open=True,
+        near=0.0,
+    ),
     Base("(x**3 - y**2)**2 + z**2", minimum(None), ATTAINED + ": a cusp of minima", open=True, near=0.0),
     Base("(z + x*y)**2", minimum(2), ATTAINED + ": the surface z = −xy"),
     Base("(x**2 + y**2)**2*z**2", minimum(None), ATTAINED + ": a plane and a line of minima", open=True, near=0.0),

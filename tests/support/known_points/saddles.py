@@ -175,6 +175,13 @@ ALONG_CURVES = [
         "(x² − 3y³/2)² − y⁶/4 + z²",
         curve=("18*t**3", "6*t**2", "0"),
     ),
+    Base(
+        "(x - y**2)**2*(y + x**2 + z)**2 + (z - x*y)**2 - y**8",
+        degenerate(8, 2),
+        "falls on x = y², z = xy",
+        curve=("t**2", "t", "t**3"),
+        near=0.0,
+    ),
 ]
 # The order of the leading form is 4 for all.
 ALONG_CURVES = [base._replace(open=True, orders=(4,)) for base in ALONG_CURVES]

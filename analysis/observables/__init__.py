@@ -1,0 +1,1 @@
+"""Quantities of the model as functions of time along a flow."""
