@@ -9,7 +9,6 @@ from jaxtyping import Float
 
 from ...flows import Landscape, flatten, unflatten
 from ...models.units import layers_of
-from ..curvature.spectrum import DENSE_HESSIAN_LIMIT
 from ..embeddings.embedding import Embedding, LayeredEmbedding
 from ..embeddings.narrow_landscape import NarrowLandscape, narrow_landscape
 from ..embeddings.reduction import reduce_layers
@@ -151,7 +150,8 @@ def _narrow_candidates(narrow: NarrowLandscape, thresholds: Thresholds) -> Itera
         to the end of a descent; then the first one, of whatever kind it is. Each is the nearest of its family.
     """
     theta = narrow.theta
-    if theta.size == 0 or theta.size > DENSE_HESSIAN_LIMIT:
+    if theta.size == 0 or theta.size >= BY_PRODUCTS_FROM:
+        # What follows takes dense Hessians by the dozen.
         yield solve_gradient(narrow, theta)
         return
     nearest = nearest_member(narrow, solve_gradient(narrow, theta))
