@@ -9,7 +9,6 @@ from jaxtyping import Float
 
 from ...flows import Landscape, flatten, unflatten
 from ...models.units import layers_of
-from ..curvature.spectrum import DENSE_HESSIAN_LIMIT
 from ..embeddings.embedding import Embedding, LayeredEmbedding
 from ..embeddings.narrow_landscape import NarrowLandscape, narrow_landscape
 from ..embeddings.reduction import reduce_layers
@@ -99,10 +98,12 @@ def _candidates(
         # A wide network's saddle is met first; slow convergence to a minimum shows in descent.
         found = solve_gradient(landscape, start)
         yield _as_it_stands(landscape, found, thresholds)
-        if start.size >= BY_PRODUCTS_FROM and (passed or _unfinished(landscape, start, found)):
+        large = start.size >= BY_PRODUCTS_FROM
+        if large and (passed or _unfinished(landscape, start, found)):
             return
-        descended = descend_to_critical_point(landscape, start, lowest=lowest)
-        if landscape.value(descended) < lowest:
+        # A minimum that is not on the plateau is still the nearest point that was found, where it costs little.
+        descended = descend_to_critical_point(landscape, start, lowest=lowest if large else -np.inf)
+        if large and landscape.value(descended) < lowest:
             return
         yield _as_it_stands(landscape, solve_gradient(landscape, descended), thresholds)
         return
@@ -149,7 +150,8 @@ def _narrow_candidates(narrow: NarrowLandscape, thresholds: Thresholds) -> Itera
         to the end of a descent; then the first one, of whatever kind it is. Each is the nearest of its family.
     """
     theta = narrow.theta
-    if theta.size == 0 or theta.size > DENSE_HESSIAN_LIMIT:
+    if theta.size == 0 or theta.size >= BY_PRODUCTS_FROM:
+        # What follows takes dense Hessians by the dozen.
         yield solve_gradient(narrow, theta)
         return
     nearest = nearest_member(narrow, solve_gradient(narrow, theta))

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from ...flows import Landscape
-from ...flows.curvature.hessian import hessian_of
+from ...flows.curvature.hessian import UnitHessian, hessian_of
 
 # A dense Hessian of 3000 parameters takes 72 MB and its eigenvectors about a minute.
 DENSE_HESSIAN_LIMIT = 3000
@@ -134,7 +134,8 @@ def hessian(landscape: Landscape, theta: Float[Any, " n"] | None = None) -> Floa
     if theta.size > DENSE_HESSIAN_LIMIT:
         raise ValueError(f"a dense Hessian has at most {DENSE_HESSIAN_LIMIT} parameters; the model has {theta.size}.")
     function = hessian_of(landscape) if theta.size >= STRUCTURED_HESSIAN_FROM else None
-    if function is None:
+    # Products in blocks: all of them at once take gigabytes where there is attention.
+    if not isinstance(function, UnitHessian):
         return landscape.hessian(theta)
     matrix = np.asarray(_structured(function, theta))
     return (matrix + matrix.T) / 2
