@@ -173,7 +173,7 @@ def plot(
         The figure, not shown and not saved.
     """
     visits = itinerary(trajectory) if visits is None else visits
-    trajectory = with_units_along(trajectory)
+    own, trajectory = trajectory, with_units_along(trajectory)
     model = trajectory.initial_model
     drawable = layer_of(model) is not None and incoming(model).shape[1] >= 2
     shown, more = list(enumerate(visits))[:COLUMNS], panels or {}
@@ -187,7 +187,7 @@ def plot(
     if drawable:
         _unit_panels(trajectory, shown, _row(figure, 1, columns)[: len(shown)])
     for row, (name, draw) in enumerate(more.items(), start=1 + drawable):
-        _further_panels(trajectory, shown, name, draw, _row(figure, row, columns)[: len(shown)])
+        _further_panels(own, shown, name, draw, _row(figure, row, columns)[: len(shown)])
     spectra = _row(figure, rows - 1, columns)[: len(shown)]
     for ax, (number, visit) in zip(spectra, shown, strict=True):
         plot_spectrum(visit, number=number, ax=ax)

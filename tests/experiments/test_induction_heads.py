@@ -35,9 +35,9 @@ def test_a_run_says_what_the_models_at_its_visits_compute():
     text = str(finished)
     assert f"Visit 0 computes {RULES[0]}" in text and "the budget of 1e-09 seconds was spent" in text
     figure = plot(finished.trajectory, finished.itinerary, panels=finished.panels)
-    rows = {ax.get_ylabel() for ax in figure.axes}
-    assert {"attention, layer 1", "attention, layer 2", "loss L"} <= rows
-    ticks = [label.get_text() for label in figure.axes[2].get_xticklabels()]
+    rows = {ax.get_ylabel(): ax for ax in figure.axes}
+    assert {"attention, layer 1", "attention, layer 2", "loss L"} <= set(rows)
+    ticks = [label.get_text() for label in rows["attention, layer 2"].get_xticklabels()]
     assert tuple(ticks) == token_names(2) == ("x1", "ℓ1", "x2", "ℓ2", "q")
 
 

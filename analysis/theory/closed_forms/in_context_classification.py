@@ -22,7 +22,7 @@ def classification_levels(labels: int, pairs: int, noise: float = 0.0) -> tuple[
 
     def entropy(known: int) -> float:
         p = (1 - noise) / known * (np.arange(labels) < known) + noise / labels
-        return float(-np.sum(p * np.log(np.where(p > 0, p, 1.0))))
+        return float(np.sum(p * np.log(1 / np.where(p > 0, p, 1.0))))
 
     return entropy(labels), entropy(pairs), entropy(1)
 
