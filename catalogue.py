@@ -23,6 +23,9 @@ EXPERIMENTS = {
         "the same with tokens of 64 entries and eight heads per layer",
         "task of Singh et al. (2024) and Reddy (2024)",
     ),
+    "digits-tanh": ("handwritten digits by a 64–50–10 tanh network", "digits of scikit-learn, needs saddlescope[data]"),
+    "digits-relu": ("handwritten digits by a 64–50–10 ReLU network", "digits of scikit-learn, needs saddlescope[data]"),
+    "digits-conv": ("handwritten digits by eight kernels of 3 × 3", "digits of scikit-learn, needs saddlescope[data]"),
 }
 
 # Figures that can be reproduced, in the order of the page that shows them, each with the module of

@@ -1,8 +1,9 @@
 """Landscapes of models that declare no units: these are found in the program."""
 
+import dataclasses
 import weakref
 
-from ..flows import Landscape
+from ..flows import Landscape, Trajectory
 from ..models import with_units_found
 from ..models.units import layers_of
 
@@ -26,6 +27,11 @@ def with_units(landscape: Landscape) -> Landscape:
         _KNOWN[id(landscape)] = _found(landscape)
         weakref.finalize(landscape, _KNOWN.pop, id(landscape), None)
     return _KNOWN[id(landscape)]
+
+
+def with_units_along(trajectory: Trajectory) -> Trajectory:
+    """The same flow, of a model that declares its units, as by `with_units`."""
+    return dataclasses.replace(trajectory, landscape=with_units(trajectory.landscape))
 
 
 def _found(landscape: Landscape) -> Landscape:

@@ -69,18 +69,17 @@ def _by_eigenvalues(known: Evidence, found: Spectrum, explained: NullSpace) -> _
     if found.index > 0:
         lowest = f"{found.index} negative eigenvalues, the lowest {found.eigenvalues[0]:.6g}"
         return _Decision("strict saddle", 2, lowest)
-    if known.spare_lowers and known.form is not None:
+    # At second order the spectrum has the last word: it knows how far the point is uncertain.
+    if known.spare_lowers and known.form is not None and known.form.order != 2:
         order = known.form.order
-        if order == 2:
-            reason = f"{known.added} at second order; no eigenvalue is negative beyond rounding"
-            return _Decision("strict saddle", 2, reason)
-        return _Decision(
-            "degenerate saddle", order, f"degenerate, order {order}: no negative eigenvalue, but {known.added}"
-        )
+        reason = f"degenerate, order {order}: no negative eigenvalue, but {known.added}"
+        return _Decision("degenerate saddle", order, reason)
     if known.lower_bound_attained is not None:
         return _Decision("minimum", None, known.lower_bound_attained)
     if found.nullity == 0:
         return _Decision("minimum", None, "the Hessian is positive definite beyond the uncertainty of the point")
+    if known.spare_lowers:
+        return _Decision("undetermined", None, f"positive semidefinite, and {known.added} by less than is certain here")
     if known.no_unit_helps is not None:
         return _Decision("minimum", None, f"positive semidefinite; {known.no_unit_helps}")
     if explained.unexplained == 0:

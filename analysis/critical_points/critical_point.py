@@ -101,7 +101,8 @@ def _candidates(
         large = start.size >= BY_PRODUCTS_FROM
         if large and (passed or _unfinished(landscape, start, found)):
             return
-        descended = descend_to_critical_point(landscape, start, lowest=lowest)
+        # A minimum that is not on the plateau is still the nearest point that was found, where it costs little.
+        descended = descend_to_critical_point(landscape, start, lowest=lowest if large else -np.inf)
         if large and landscape.value(descended) < lowest:
             return
         yield _as_it_stands(landscape, solve_gradient(landscape, descended), thresholds)

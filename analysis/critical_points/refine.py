@@ -8,6 +8,7 @@ from ..embeddings.narrow_landscape import NarrowLandscape
 from .flatness import as_flat_as_known, flatter
 from .refine_by_products import BY_PRODUCTS_FROM, solve_by_products
 from .zero_gradient import is_critical
+from .zero_residuals import zero_residuals
 
 # Eigenvalues below this share of the largest are taken for zero: the square root of what double precision resolves.
 RANK = 1e-7
@@ -46,7 +47,8 @@ def solve_gradient(landscape: Landscape | NarrowLandscape, theta: Float[np.ndarr
     has the smallest gradient is taken, so that a failure shows in the gradient. A degenerate point may lie on a set of
     less degenerate ones, which the damped steps meet first; where the loss about it is homogeneous, Newton's steps lead
     straight to it, and if they do and more eigenvalues are zero there, it is returned, unless the other may be as
-    degenerate and is much nearer. It is returned as well if the damped steps have led much farther away.
+    degenerate and is much nearer. It is returned as well if the damped steps have led much farther away. Where a
+    squared error is almost zero, a zero of its residuals is sought from there.
 
     Args:
         landscape: of the network or of its narrow equivalent.
@@ -59,6 +61,11 @@ def solve_gradient(landscape: Landscape | NarrowLandscape, theta: Float[np.ndarr
         return theta
     if theta.size >= BY_PRODUCTS_FROM:
         return solve_by_products(landscape, theta)
+    return zero_residuals(landscape, _newton(landscape, theta))
+
+
+def _newton(landscape: Landscape | NarrowLandscape, theta: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
+    """The nearby zero of the gradient."""
     points = [theta, damped(landscape, theta)]
     points.append(polished(landscape, points[-1]))
     if not is_critical(landscape, points[-1]):

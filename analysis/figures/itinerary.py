@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from ...flows import Trajectory
 from ...models import incoming
 from ...models.units import layer_of
+from ..found_units import with_units_along
 from ..visits.itinerary import itinerary
 from ..visits.visit import Visit
 from .style import FONT, SMALL, colour, label, legend
@@ -172,6 +173,7 @@ def plot(
         The figure, not shown and not saved.
     """
     visits = itinerary(trajectory) if visits is None else visits
+    trajectory = with_units_along(trajectory)
     model = trajectory.initial_model
     drawable = layer_of(model) is not None and incoming(model).shape[1] >= 2
     shown, more = list(enumerate(visits))[:COLUMNS], panels or {}

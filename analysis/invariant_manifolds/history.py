@@ -10,6 +10,7 @@ from ...flows import Trajectory
 from ...flows.landscapes.unit_positions import unit_history
 from ...models import incoming
 from ...models.units import declared_units
+from ..found_units import with_units_along
 from ..visits.itinerary import itinerary
 from ..visits.visit import Visit
 from .departure import POINTS, Departure, departure
@@ -45,7 +46,7 @@ def manifold_history(
     """Distances of a flow from its invariant manifolds, and how they were left.
 
     Args:
-        trajectory: of a model with units.
+        trajectory: of a model with units, declared or found.
         visits: its itinerary, computed if not given, which takes longer than all else.
         layer: of units, from 0, where several have them.
         widest: largest width to look at, by default one more than any visit's.
@@ -56,6 +57,7 @@ def manifold_history(
     Raises:
         ValueError: for a largest width that is negative or above the number of units.
     """
+    trajectory = with_units_along(trajectory)
     law = declared_units(trajectory.initial_model, layer).law
     visits = itinerary(trajectory) if visits is None else visits
     visited = [visit.effective_widths[layer].width for visit in visits]

@@ -11,6 +11,7 @@ from jaxtyping import Array, Float
 from ...flows import Trajectory, simulate, unflatten
 from ...models.units import map_units, units_matrix
 from ..embeddings.embedding import Embedding
+from ..found_units import with_units_along
 from .projection import project
 
 
@@ -86,6 +87,7 @@ def restricted_flow(
     last = len(trajectory.ts) - 1 if stop is None else stop
     if width < 1 or not 0 <= start < last < len(trajectory.ts):
         raise ValueError(f"needs a width of at least 1 and start < stop; got {width}, {start} and {last}.")
+    trajectory = with_units_along(trajectory)
     embedding = project(trajectory.model_at_index(start), width, layer=layer)
     u, v = (np.linalg.norm(part, axis=0) for part in (embedding.p_in, embedding.p_out))
     # Singular vectors and the shares of rays have norm one, up to rounding.

@@ -1,6 +1,5 @@
 """The itinerary of a flow: the critical points that it visited, in order."""
 
-import dataclasses
 import time
 import warnings
 from typing import NamedTuple
@@ -17,7 +16,7 @@ from ..critical_points.critical_point import CriticalPoint, critical_point
 from ..critical_points.kind import Kind
 from ..curvature.scales import Scales
 from ..embeddings.width import EffectiveWidth, effective_width, exact_widths, leading_size
-from ..found_units import with_units
+from ..found_units import with_units_along
 from ..tables import html_table, plain_text
 from ..threads import SMALL
 from ..thresholds import STANDARD, Thresholds
@@ -66,8 +65,7 @@ def itinerary(trajectory: Trajectory, *, thresholds: Thresholds = STANDARD, budg
     began = time.monotonic()
     if len(trajectory.ts) < 2:
         raise ValueError(f"there is nothing to analyse: the flow took no step ({trajectory.result.value}).")
-    trajectory = in_double_precision(trajectory)
-    trajectory = dataclasses.replace(trajectory, landscape=with_units(trajectory.landscape))
+    trajectory = with_units_along(in_double_precision(trajectory))
     scales = scales_of(trajectory, thresholds=thresholds)
     visited = passages(trajectory, thresholds=thresholds, curvature=scales.curvature)
     layers = range(len(layers_of(trajectory.initial_model)))

@@ -14,6 +14,10 @@ class _Light:
         self.method = method
         functools.update_wrapper(cast(Any, self), method)
 
+    def __call__(self, *arguments: Any, **options: Any) -> Any:
+        """The method of the object that is the first argument."""
+        return self.method(*arguments, **options)
+
     def __get__(self, instance: object, owner: type | None = None) -> Callable[..., Any]:
         # Equinox wraps bound methods alone.
         return self.method if instance is None else functools.partial(self.method, instance)

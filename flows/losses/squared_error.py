@@ -32,8 +32,11 @@ class SquaredError(eqx.Module):
 
     def __call__(self, model: Any, data: Data) -> Float[Array, ""]:
         """The loss of a function of one input on a pair (x, y) with the samples on the first axis."""
-        y = data[1]
-        return jnp.sum(_residuals(model, data) ** 2) / self.divisor(y)
+        return jnp.sum(_residuals(model, data) ** 2) / self.divisor(data[1])
+
+    def residuals(self, model: Any, data: Data) -> Float[Array, " m"]:
+        """All residuals, of which the loss is the sum of squares."""
+        return jnp.ravel(_residuals(model, data)) * jnp.sqrt(self.weight(data[1]))
 
     def divisor(self, y: Float[Any, "P *outputs"]) -> int:
         """The integer 1/w for targets y."""

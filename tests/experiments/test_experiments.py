@@ -174,3 +174,21 @@ def test_population_levels_of_the_paper():
     np.testing.assert_allclose(theory.linear_attention_levels((0.5, 0.5), 31), [1, 0.5441176, 0.0882353], atol=1e-7)
     np.testing.assert_allclose(theory.isotropic_quadratic_levels(2), [1, 1 / 3, 0])
     assert experiment("relu").levels(experiment("relu").setup(0).data) == (1.0, 0.5, 0.0)
+
+
+def test_digits():
+    """Half the mean square of one-hot targets without weights; a convolution by hand."""
+    for name, size in (("digits-tanh", 3700), ("digits-relu", 3700), ("digits-conv", 792)):
+        setup = experiment(name).setup(0, scale=0.0)
+        assert str(setup).split()[1] == str(size)
+        assert experiment(name).levels(setup.data) == (0.5,)
+        assert float(setup.loss(setup.model, setup.data)) == pytest.approx(0.5, rel=1e-12)
+    model = experiment("digits-conv").setup(0, scale=1.0, width=2).model
+    x = np.random.default_rng(0).standard_normal((8, 8))
+    expected = np.zeros(10)
+    for kernel, readout in zip(np.asarray(model.kernels), np.asarray(model.readout), strict=True):
+        windows = np.lib.stride_tricks.sliding_window_view(x, (3, 3))
+        channel = np.tanh(np.einsum("abij,ij->ab", windows, kernel))
+        squares = [channel[2 * a : 2 * a + 2, 2 * b : 2 * b + 2].mean() for a in range(3) for b in range(3)]
+        expected += np.array(squares) @ readout
+    np.testing.assert_allclose(model(x.ravel()), expected, rtol=1e-12)

@@ -127,7 +127,7 @@ def test_ctrl_c_before_the_first_step_writes_nothing(tmp_path, monkeypatch, caps
 def test_ctrl_c_in_the_analysis_keeps_the_flow(tmp_path, monkeypatch, capsys):
     module = sys.modules[run.__module__]
 
-    def interrupted(trajectory):
+    def interrupted(trajectory, **settings):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(module, "itinerary", interrupted)
