@@ -202,7 +202,9 @@ def critical_point(
     scale = float(np.max(np.abs(gradient), initial=0.0)) if gradient_scale is None else gradient_scale
     level = np.inf if drop is None else thresholds.plateau_share * drop
     points = []
-    for candidate in _candidates(landscape, start, effective, float(value) - level, np.isfinite(reach), thresholds):
+    for candidate in _candidates(
+        landscape, start, effective, float(value) - level, bool(np.isfinite(reach)), thresholds
+    ):
         point = _certified(landscape, start, candidate, thresholds.gradient_zero * scale)
         on_plateau = abs(point.loss - float(value)) <= level
         point = eqx.tree_at(lambda p: p.converged, point, point.converged and bool(on_plateau))

@@ -8,6 +8,7 @@ from jaxtyping import Float
 
 from ...flows.losses.declaration import convex_in_output
 from ...models.units import layer_of, layers_of
+from ..curvature.lowest import negative_eigenvalues
 from ..curvature.scales import Scales
 from ..embeddings.embedding import Embedding, LayeredEmbedding
 from ..leading_order.added_unit import AddedUnitForm, added_unit_form
@@ -15,10 +16,13 @@ from ..leading_order.added_units import AddedUnitsForm, added_units_form
 from ..thresholds import Thresholds
 from .critical_point import CriticalPoint
 from .lower_bound import lower_bound_attained
+from .refine_by_products import BY_PRODUCTS_FROM
 
 NO_UNIT_HELPS = (
     "no unit of any size lowers the loss: its derivative in the output is orthogonal to all, and it is convex"
 )
+# Products that show whether the Hessian of a large network has an eigenvalue below minus this share of its radius.
+PROBED, CLEARLY = 60, 1e-3
 
 
 class Evidence(eqx.Module):
@@ -110,12 +114,24 @@ def _in_several_layers(point: CriticalPoint, thresholds: Thresholds, attained: b
     """The same for units in several layers, where one is added to each that has units to spare."""
     embedding, form = point.embedding, None
     assert isinstance(embedding, LayeredEmbedding)
+    if point.theta.size >= BY_PRODUCTS_FROM and not attained and _curves_down(point):
+        added = "no small units were sought, as the Hessian has negative eigenvalues"
+        return _Added(form=None, lowers=False, spare_lowers=False, added=added)
     if any(embedding.spare) and not attained:
         form = added_units_form(point.landscape, embedding, thresholds=thresholds)
     lowers = form is not None and form.order is not None
     found = "one small unit in each layer with units to spare lowers the loss"
     added = found if lowers else "no small units were found that lower the loss"
     return _Added(form=form, lowers=lowers, spare_lowers=lowers, added=added)
+
+
+def _curves_down(point: CriticalPoint) -> bool:
+    """Whether a few products show a clearly negative eigenvalue, beside which no form of a higher order matters."""
+    landscape, theta = point.landscape, point.theta
+    if not _is_smooth(point):
+        return False
+    found = negative_eigenvalues(lambda v: landscape.hessian_product(theta, v), theta.size, products=PROBED)
+    return bool(np.min(found.values, initial=0.0) < -CLEARLY * found.radius)
 
 
 def _is_smooth(point: CriticalPoint) -> bool:

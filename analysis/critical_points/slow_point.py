@@ -205,7 +205,12 @@ def _followed(
     solver = BDF(matrix_free=True, quadratures=1) if large else solver
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a flow that ends early is recognised by its result
-        settings: dict[str, Any] = {"t1": times[-1], "save_times": times[:-1], "rtol": rtol, "max_steps": steps}
+        settings: dict[str, Any] = {
+            "t1": float(times[-1]),
+            "save_times": times[:-1].tolist(),
+            "rtol": rtol,
+            "max_steps": steps,
+        }
         return simulate(landscape.at(theta), landscape.loss, landscape.data, solver=solver, **settings)
 
 

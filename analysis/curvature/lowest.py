@@ -9,8 +9,9 @@ from jaxtyping import Bool, Float
 
 from .krylov import Product, krylov_space
 
-# Dimension of each Krylov space: 100 MB for 66 000 parameters.
-DEPTH = 200
+# Dimension of the first Krylov spaces. It is doubled where negative Ritz values have not converged, up to what takes
+# 100 MB, which is 190 for 66 000 parameters, and to where orthogonalisation takes longer than most products.
+DEPTH, NUMBERS, DEEPEST = 200, 12_500_000, 1500
 # Products in all; a Krylov space finds some copies of each distinct eigenvalue, of which a network of H units has H.
 PRODUCTS = 20_000
 # A Ritz value above minus this share of the spectral radius can be rounding.
@@ -118,9 +119,10 @@ def _search(
     """Krylov spaces orthogonal to what has converged, until one from a random vector has no negative Ritz value."""
     found = _Found(np.zeros(0), np.zeros((0, size)), np.zeros(0))
     pending, start, radius, left, complete, ritz = found, None, 0.0, products, False, found
+    depth, deepest = DEPTH, min(max(NUMBERS // size, 2), DEEPEST)
     while left > 0 and len(found.values) < size and not complete:
         vector = random.standard_normal(size) if start is None else start
-        ritz = _ritz(product, found, vector, min(DEPTH, left, size - len(found.values)))
+        ritz = _ritz(product, found, vector, min(depth, deepest, left, size - len(found.values)))
         left -= len(ritz.values)
         radius = max(radius, float(np.max(np.abs(ritz.values))))
         negative = ritz.values < -max(zero, ROUNDING * radius)
@@ -128,6 +130,7 @@ def _search(
         complete = start is None and not np.any(negative)
         # Where none has converged, the next space begins with what is nearest to the eigenvectors.
         start = np.sum(ritz.vectors[negative], axis=0) if np.any(negative) and not np.any(converged) else None
+        depth = min(2 * depth, deepest) if np.any(negative & ~converged) else depth
         pending, found = ritz.chosen(negative & ~converged), found.with_others(ritz.chosen(converged))
     complete = complete or len(found.values) == size
     found = found if complete else found.with_others(pending)

@@ -138,6 +138,10 @@ def symmetry_directions(model: Any, data: Any) -> Float[np.ndarray, "k n"] | Non
     u, v = np.asarray(incoming(model)), np.asarray(outgoing(model))
     if declared_units(model).law.linear:
         return _flat_directions(model, _mixings(u, v))
+    units = declared_units(model)
+    arrays = [slot.where(model) for slot in (*units.incoming, *units.outgoing)]
+    if len({id(array) for array in arrays}) < len(arrays):
+        return None  # recurrent units feed on each other, and one alone has no function
     split, rows, algebra = u.shape[1], [], unit_symmetries(model, data)
     for i, w in enumerate(np.concatenate([u, v], axis=1)):
         for change in _moves(algebra, w):

@@ -85,6 +85,11 @@ def channel(model, data):
     return jnp.exp(-model.x[0]) + model.x[1] ** 2
 
 
+def slow_channel(model, data):
+    """Along which the loss falls like t^{−1/2}."""
+    return 1 / (1 + model.x[0] ** 2) + model.x[1] ** 2
+
+
 def bottleneck(model, data):
     """A saddle and a minimum have merged and vanished."""
     return 0.1 * model.x[0] + model.x[0] ** 3 / 3 + model.x[1] ** 2
@@ -95,7 +100,8 @@ def bottleneck(model, data):
     [
         (valley, [0.0, 0.0], "rounding_safety", 0.0),
         (declares(lower_bound=0.5)(lambda model, data: valley(model, data)), [0.0, 0.0], "loss_zero", 2.0),
-        (channel, [0.3, 0.4], "channel_growth", 1e9),
+        (slow_channel, [1.0, 0.4], "channel_growth", 1e9),
+        (channel, [0.3, 0.4], "exponent_agreement", 0.0),
         (channel, [0.3, 0.4], "far", 1e9),
         (bottleneck, [0.3, 0.4], "gradient_zero", 1e9),
         (bottleneck, [0.3, 0.4], "ghost_curvature", 1e-300),

@@ -1,0 +1,35 @@
+"""Kinds of points of more than three thousand parameters: the index is counted, and no point is called a minimum."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from saddlescope.analysis import classify, critical_point
+from saddlescope.flows import Landscape
+
+
+class Point(eqx.Module):
+    x: jax.Array
+
+
+def wells(model, data):
+    r"""$\sum_k c_k (1 - x_k^2)^2 / 4$, whose Hessian is $c_k (3 x_k^2 - 1)$: −c where x is 0, 2c where it is ±1."""
+    return jnp.sum(data * (1 - model.x**2) ** 2) / 4
+
+
+@pytest.mark.parametrize("index", [0, 12])
+def test_the_index_of_a_large_saddle_is_counted(index):
+    random = np.random.default_rng(index)
+    exact = np.sign(random.standard_normal(3200))
+    exact[:index] = 0
+    coefficients = random.uniform(0.5, 2.0, exact.size)
+    start = exact + 0.01 * random.standard_normal(exact.size)
+    landscape = Landscape(Point(jnp.asarray(start)), wells, jnp.asarray(coefficients))
+    point = critical_point(landscape)
+    np.testing.assert_allclose(point.theta, exact, atol=1e-10)
+    kind = classify(point)
+    assert kind.index == index and kind.nullity is None
+    assert kind.name == ("strict saddle" if index else "undetermined")
+    np.testing.assert_allclose(kind.negative.values, np.sort(-coefficients[:index]), rtol=1e-7)
+    assert "one chance in a million" in kind.evidence
