@@ -13,8 +13,9 @@ from saddlescope.models.units import layers_of
 
 from architectures import MODELS, problem
 
-# Flows of units of this size reach their first saddle and leave it.
-SCALE, HORIZON = 1e-2, 40.0
+# Flows of units of this size reach their first saddle and most leave it. A transformer of five factors would stay for
+# 10⁵ where it starts, at one of many saddles around zero.
+SCALE, LARGER, HORIZON = 1e-2, {"linear-transformer": 0.3}, 40.0
 
 
 class Undeclared(eqx.Module):
@@ -36,7 +37,7 @@ def visits(model, data):
 @pytest.mark.parametrize("name", [name for name in MODELS if layers_of(problem(name).model)])
 def test_found_units_give_the_itinerary_of_declared_ones(name):
     model, data = problem(name)
-    small = scaled(model, SCALE)
+    small = scaled(model, LARGER.get(name, SCALE))
     declared, found = visits(small, data), visits(Undeclared(small), data)
     assert len(declared) == len(found) > 0
     for ours, theirs in zip(declared, found, strict=True):
