@@ -56,7 +56,15 @@ def test_budget_and_progress_meter_within_a_step():
     assert len(told) > 0 and np.max(np.diff([*told, time.monotonic()])) < 3.0
 
 
-def test_an_interruption_within_a_step():
+@pytest.fixture
+def interruptible():
+    """A shell starts processes in the background with interruptions ignored, which the flow would respect."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_an_interruption_within_a_step(interruptible):
     told = []
 
     def progress(t, loss):
