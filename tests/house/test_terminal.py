@@ -154,7 +154,7 @@ def test_a_disk_that_fills_loses_only_what_does_not_fit(tmp_path, capsys):
 
 
 def test_a_flow_that_cannot_be_analysed_is_kept(tmp_path, capsys, monkeypatch):
-    def nothing(trajectory):
+    def nothing(trajectory, **settings):
         raise ValueError("there is nothing to analyse.")
 
     monkeypatch.setattr(sys.modules[run.__module__], "itinerary", nothing)
