@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jaxtyping import Array
-from saddlescope.analysis import classify, critical_point, null_space, spectrum
+from saddlescope.analysis import classify, critical_point, null_space, null_space_form, spectrum
 from saddlescope.flows import Landscape, half_squared_error
 
 S = np.array([3.0, 2.0, 1.0])
@@ -75,6 +75,11 @@ def test_index_and_spectrum_of_every_subset(widths, count):
             assert found.index == stronger
 
 
+def along_null_space(point, kind):
+    """The form along what is unexplained of the null space, which knows nothing of the units found in the program."""
+    return null_space_form(point.landscape, point.theta, kind.spectrum, basis=kind.null_space.directions)
+
+
 @pytest.mark.parametrize("depth", [3, pytest.param(4, marks=pytest.mark.slow)])
 def test_kinds(depth):
     """Top modes: no negative curvature, yet a saddle of order L; other subsets: strict; all modes: the minimum."""
@@ -90,8 +95,10 @@ def test_kinds(depth):
         assert kind.order == depth
         # One unit of the next mode, all layers alike: L falls by s Π a with a = 1/√L each.
         strongest = s[len(chosen)]
-        assert kind.null_space_form.lowest == pytest.approx(-strongest * depth ** (-depth / 2), rel=1e-6)
-        layers = kind.null_space_form.direction.reshape(depth, 2, 2)
+        assert kind.added_unit_form.steepest == pytest.approx(strongest * depth ** (-depth / 2), rel=1e-6)
+        form = along_null_space(point, kind)
+        assert (form.order, form.lowest) == (depth, pytest.approx(-kind.added_unit_form.steepest, rel=1e-6))
+        layers = form.direction.reshape(depth, 2, 2)
         along = layers[0]
         for layer in layers[1:]:
             along = layer @ along
@@ -119,7 +126,8 @@ def test_strict_and_non_strict_saddles_of_one_map(raised, index):
     assert kind.name == ("degenerate saddle" if index == 0 else "strict saddle")
     if index == 0:
         assert kind.order == 3
-        assert kind.null_space_form.lowest == pytest.approx(-2 / 3**1.5, rel=1e-6)
+        assert kind.added_unit_form.steepest == pytest.approx(2 / 3**1.5, rel=1e-6)
+        assert along_null_space(point, kind).lowest == pytest.approx(-2 / 3**1.5, rel=1e-6)
 
 
 def test_symmetries_of_a_chain_are_found_without_knowing_it():
