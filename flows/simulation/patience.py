@@ -2,13 +2,21 @@
 
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Any
 
 import jax
 
 # Seconds of silence after which a user wonders whether anything still happens.
 SILENCE = 2.0
+
+# Computations that are no longer waited for.
+_DROPPED: list[Future[Any]] = []
+
+
+def still_computing() -> bool:
+    """Whether a computation that is no longer waited for still runs, for whose end Python waits before it exits."""
+    return any(not future.done() for future in _DROPPED)
 
 
 class OutOfTime(Exception):
@@ -52,10 +60,14 @@ class Patience:
         if self._alone:
             return function(*arguments)
         future = self._executor.submit(function, *arguments)
-        while not wait([future], min(SILENCE, max(self.end - time.monotonic(), 0))).done:
-            if time.monotonic() > self.end:
-                raise OutOfTime
-            self.idle()
+        try:
+            while not wait([future], min(SILENCE, max(self.end - time.monotonic(), 0))).done:
+                if time.monotonic() > self.end:
+                    raise OutOfTime
+                self.idle()
+        except BaseException:
+            _DROPPED.append(future)
+            raise
         return future.result()
 
     def __enter__(self) -> "Patience":

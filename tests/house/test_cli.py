@@ -114,6 +114,30 @@ def test_signals_end_a_run_that_keeps_what_was_computed(tmp_path, number):
     assert not list(tmp_path.glob("*.part"))
 
 
+UNFINISHED = """
+import time
+from saddlescope import __main__ as command_line
+from saddlescope.flows.simulation.patience import OutOfTime, Patience, still_computing
+
+def out_of_time():
+    with Patience() as patience:
+        patience.end = time.monotonic() + 0.2
+        try:
+            patience.wait(time.sleep, 1000)
+        except OutOfTime:
+            print("written")
+    return 3 if still_computing() else 4
+
+command_line.main = out_of_time
+command_line.entry_point()
+"""
+
+
+def test_nobody_waits_for_what_the_budget_has_dropped():
+    process = subprocess.run([sys.executable, "-c", UNFINISHED], capture_output=True, text=True, timeout=120)
+    assert (process.returncode, process.stdout) == (3, "written\n"), process.stderr
+
+
 def test_ctrl_c_before_the_first_step_writes_nothing(tmp_path, monkeypatch, capsys):
     def interrupted(*_):
         raise KeyboardInterrupt
