@@ -1,6 +1,5 @@
 """The command line: `saddlescope list`, `saddlescope run NAME`, `saddlescope reproduce [FIGURE …]`."""
 
-import contextlib
 import json
 import os
 import signal
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 
 from .catalogue import EXPERIMENTS, check_experiment, check_seeds, check_settings, select_figures
-from .terminal import Stopped, complain, degrade_characters, ending_on_signals, progress_bar, silence, tell
+from .terminal import Stopped, complain, degrade_characters, ending_on_signals, leave, progress_bar, silence, tell
 
 if TYPE_CHECKING:
     from .experiments.runs.outputs import OutputPaths
@@ -200,9 +199,7 @@ def _check_outputs(command: Run) -> tuple[float, "OutputPaths", Path | None]:
     horizon = experiment(command.name).t1 if command.t1 is None else command.t1
     paths = output_paths(command.name, command.seed, command.out)
     copy = None if command.json in (None, "-") else Path(command.json)
-    check_writable(*paths.all)
-    if copy is not None:
-        check_writable(copy)
+    check_writable(*paths.all, *([] if copy is None else [copy]))
     return horizon, paths, copy
 
 
@@ -245,14 +242,7 @@ def _reproduce_one(name: str, command: Reproduce) -> tuple[bool, bool]:
 
 def entry_point() -> None:
     """The command line as a process: ends with its status."""
-    status = main()
-    patience = sys.modules.get(f"{__package__}.flows.simulation.patience")
-    if patience is not None and patience.still_computing():
-        # All is written, and nobody waits for the result: nor should the shell.
-        with contextlib.suppress(OSError):
-            sys.stdout.flush()
-        os._exit(status)
-    sys.exit(status)
+    leave(main())
 
 
 if __name__ == "__main__":

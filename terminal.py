@@ -10,7 +10,7 @@ import unicodedata
 from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from types import FrameType
-from typing import Any
+from typing import Any, NoReturn
 
 # One character for one, so that tables stay aligned.
 SIMILAR = str.maketrans(
@@ -130,3 +130,18 @@ def progress_bar(horizon: float) -> Generator[tuple[Callable[[float, float], Non
             lambda t, loss: progress.update(task, completed=t),
             lambda description: progress.update(task, description=description),
         )
+
+
+def leave(status: int) -> NoReturn:
+    """Ends the process; at once where a computation still runs for which nobody waits any more.
+
+    Args:
+        status: the process's.
+    """
+    patience = sys.modules.get(f"{__package__}.flows.simulation.patience")
+    if patience is not None and patience.still_computing():
+        # All is written, and Python would wait for the computation's end.
+        with suppress(OSError):
+            sys.stdout.flush()
+        os._exit(status)
+    sys.exit(status)
