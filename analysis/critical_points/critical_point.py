@@ -37,8 +37,8 @@ class CriticalPoint(eqx.Module):
             is that of the plateau, if one was given. From `high_index_saddle`, also that its dynamics settled and
             Newton's method stayed near their end. For the gradient alone see `gradient_norm`.
         refined: whether it was solved for.
-    embedding: the narrow network, none of whose units is zero, and its place in the wide one, in each layer where
-        several have units; `None` for a model without units.
+        embedding: the narrow network, none of whose units is zero, and its place in the wide one, in each layer where
+            several have units; `None` for a model without units.
         start: the parameters at the closest approach, from which it was sought.
     """
 
