@@ -20,7 +20,7 @@ from .descent import descend_to_critical_point
 from .explained import ALL_OF_IT, explains, vanishes
 from .nearest_member import nearest_member
 from .refine import solve_gradient
-from .refine_by_products import BY_PRODUCTS_FROM, HARDLY
+from .refine_by_products import BY_PRODUCTS_FROM, nearly_zero
 from .zero_gradient import is_critical
 
 
@@ -126,9 +126,8 @@ def _clear_widths(model: Any, thresholds: Thresholds) -> tuple[EffectiveWidth, .
 
 def _unfinished(landscape: Landscape, start: Float[np.ndarray, " n"], found: Float[np.ndarray, " n"]) -> bool:
     """Whether a search ended on its way to a zero of the gradient, as at infinity, where no descent ends either."""
-    sizes = [float(np.linalg.norm(landscape.gradient(theta))) for theta in (start, found)]
     moved = float(np.linalg.norm(found - start))
-    return sizes[1] <= HARDLY * sizes[0] and not is_critical(landscape, found, moved=moved)
+    return nearly_zero(landscape, start, found) and not is_critical(landscape, found, moved=moved)
 
 
 def _as_it_stands(landscape: Landscape, theta: Float[np.ndarray, " n"], thresholds: Thresholds) -> _Candidate:
