@@ -1,4 +1,4 @@
-"""The command line: `saddlescope list`, `saddlescope run NAME`, `saddlescope reproduce [FIGURE …]`."""
+"""The command line: `saddlescope` with `list`, `run NAME`, `reproduce [FIGURE …]` or `sweep`."""
 
 import sys
 import warnings
@@ -11,6 +11,7 @@ from .catalogue import EXPERIMENTS
 from .command_line.exits import BROKEN_PIPE, INTERRUPTED, NOT_WRITTEN, NOTHING, USER_ERROR
 from .command_line.reproductions import Reproduce, reproduce_figures
 from .command_line.runs import Run, run_experiment
+from .command_line.sweeps import Sweep, run_sweep
 from .terminal import complain, degrade_characters, leave, silence
 
 
@@ -46,11 +47,14 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _main(arguments: list[str] | None) -> int:
-    command = tyro.cli(List | Run | Reproduce, args=arguments, prog="saddlescope", description=__doc__)  # type: ignore[arg-type]
+    commands: Any = List | Run | Reproduce | Sweep
+    command = tyro.cli(commands, args=arguments, prog="saddlescope", description=__doc__)
     warnings.showwarning = _one_line
     try:
         if isinstance(command, Run):
             return run_experiment(command)
+        if isinstance(command, Sweep):
+            return run_sweep(command)
         return reproduce_figures(command) if isinstance(command, Reproduce) else _list()
     except ValueError as error:
         complain(str(error))
