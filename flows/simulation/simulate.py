@@ -16,7 +16,8 @@ from ..landscapes.parameters import flatten
 from ..losses.statistics import SufficientStatistics, reduced_data
 from .checkpoint import Checkpoint, fingerprint
 from .checks import check_data, check_loss, check_model, check_times, check_tolerances
-from .integration import Integration, Limits, integrate
+from .integration import Integration, integrate
+from .limits import Limits
 from .patience import Patience
 from .result import Outcome
 from .sign_changes import SignChangeRecorder, check_sign_changes

@@ -17,7 +17,7 @@ from ..landscapes.parameters import flatten
 MAX_STEPS = 10**6
 
 
-class Ensemble(eqx.Module):
+class LossCurves(eqx.Module):
     r"""Loss curves of several gradient flows.
 
     Attributes:
@@ -33,13 +33,13 @@ class Ensemble(eqx.Module):
     def __len__(self) -> int:
         return len(self.ts)
 
-    def __getitem__(self, index: Any) -> "Ensemble":
-        """The ensemble of some of the flows, as NumPy selects rows."""
+    def __getitem__(self, index: Any) -> "LossCurves":
+        """The curves of some of the flows, as NumPy selects rows."""
         return jax.tree.map(lambda array: array[index], self)
 
     def __str__(self) -> str:
         finite = np.isfinite(self.losses[:, -1])
-        lines = [f"ensemble of {len(self)} gradient flow{'s' * (len(self) != 1)}, {self.ts.shape[1]} times each"]
+        lines = [f"loss curves of {len(self)} gradient flow{'s' * (len(self) != 1)}, {self.ts.shape[1]} times each"]
         lines.append(f"  to t = {_span(self.ts[:, -1])}")
         if finite.any():
             lines.append(f"  loss {_span(self.losses[:, 0])} → {_span(self.losses[finite, -1])}")
@@ -53,7 +53,7 @@ def _span(values: Float[np.ndarray, " B"]) -> str:
     return least if least == most else f"{least} to {most}"
 
 
-def ensemble(
+def loss_curves(
     models: Sequence[Any],
     loss: Callable[[Any, Any], Any],
     data: Sequence[Any],
@@ -61,7 +61,7 @@ def ensemble(
     *,
     rtol: float = 1e-8,
     until: float | None = None,
-) -> Ensemble:
+) -> LossCurves:
     r"""Integrates many gradient flows of one shape together, by Tsit5, and records their loss curves.
 
     The batched program takes as many steps as the slowest flow, but each of them for the price of a batch; losses and
@@ -91,7 +91,7 @@ def ensemble(
         for row, speed in zip(losses, speeds, strict=True):
             ended = ~np.isfinite(row)
             row[ended], speed[ended] = row[~ended][-1], 0.0
-    return Ensemble(ts=np.asarray(ts), losses=losses, speeds=speeds)
+    return LossCurves(ts=np.asarray(ts), losses=losses, speeds=speeds)
 
 
 @eqx.filter_jit
