@@ -25,6 +25,7 @@ from .embeddings.identify import identify as identify
 from .embeddings.identify import sample_family as sample_family
 from .embeddings.reduction import reduce as reduce
 from .embeddings.width import effective_width as effective_width
+from .ensembles.itineraries import itineraries as itineraries
 from .invariant_manifolds.history import manifold_history as manifold_history
 from .invariant_manifolds.projection import project as project
 from .invariant_manifolds.restriction import restricted_flow as restricted_flow

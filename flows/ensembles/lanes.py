@@ -12,8 +12,9 @@ import numpy as np
 from ..landscapes.landscape import Landscape
 from ..simulation.one_step import first_point, stepper_of, where
 from ..simulation.solver_state import SolverState, strongly_typed
-from ..simulation.stepping import CHUNK, Chunk
+from ..simulation.stepping import CHUNK, Chunk, advance, advance_optimised
 from ..simulation.steps import FIELDS, Steps
+from ..solvers.unrolled import UnrolledTsit5
 
 
 class Lane(NamedTuple):
@@ -97,11 +98,11 @@ def _advance_lanes(static: Any, shared: Any, stacked: Any, each: Any) -> Any:
 
     def begin(own: Any, each: Any) -> Any:
         (landscape, solver), (_, tolerances, _, state, speed, t0, solver_state, _) = parts(own), each
-        return first_point(landscape, fast(solver), state, speed, t0, solver_state, tolerances)
+        return first_point(landscape, _fast(solver), state, speed, t0, solver_state, tolerances)
 
     def step(own: Any, each: Any, point: Any, count: Any) -> Any:
         t1, tolerances, convergence, limit = (*each[:3], each[-1])
-        stepper = stepper_of(parts(own)[0], fast(parts(own)[1]), t1, tolerances, convergence)
+        stepper = stepper_of(parts(own)[0], _fast(parts(own)[1]), t1, tolerances, convergence)
         after, record, accepted = stepper.step(point)
         going = stepper.continues(point) & (count < limit)
         after = where(going, after, point)
@@ -124,6 +125,13 @@ def _advance_lanes(static: Any, shared: Any, stacked: Any, each: Any) -> Any:
     return last[2], last[3], strongly_typed(last[1].solver_state), last[4], last[1].ended
 
 
-def fast(solver: dfx.AbstractSolver[Any]) -> dfx.AbstractSolver[Any]:
+def advance_alone(lane: Lane) -> list[Chunk]:
+    """Takes a bounded number of steps of one flow."""
+    if type(lane.solver) is not dfx.Tsit5:
+        return [advance(*lane)]
+    return [advance(*lane._replace(solver=UnrolledTsit5()), program=advance_optimised)]
+
+
+def _fast(solver: dfx.AbstractSolver[Any]) -> dfx.AbstractSolver[Any]:
     """The solver that takes the same steps in less time, once it is compiled."""
-    return solver
+    return UnrolledTsit5() if type(solver) is dfx.Tsit5 else solver

@@ -1,5 +1,6 @@
 """A bounded number of adaptive steps in one compiled program, with loss and speed recorded beside them."""
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import diffrax as dfx
@@ -80,6 +81,10 @@ def _advance(
     return last.records, strongly_typed(last.point.solver_state), (last.tried, last.accepted, last.point.ended)
 
 
+# For so many flows that running takes longer than compiling, also on small landscapes.
+advance_optimised = eqx.filter_jit(_advance.__wrapped__)
+
+
 def step_onto(
     landscape: Landscape, solver: dfx.AbstractSolver[Any], start: Steps, t: float, tolerances: tuple[float, float]
 ) -> Steps:
@@ -118,6 +123,7 @@ def advance(
     tolerances: tuple[float, float],
     convergence: float | None = None,
     limit: int = CHUNK,
+    program: Callable[..., Any] = _advance,
 ) -> Chunk:
     """Takes a bounded number of steps from a single record towards t1.
 
@@ -130,6 +136,7 @@ def advance(
         tolerances: rtol and atol.
         convergence: the speed below which the flow is over once it has been above; `None`: never.
         limit: the number of steps to try, at most `CHUNK`.
+        program: the compiled function; by default of quick compilation on small landscapes.
 
     Returns:
         The steps. The flow is over (`ended`) after a step at which loss or speed are not finite, which is then the
@@ -140,7 +147,7 @@ def advance(
     speed, t0, end = (np.asarray(number, dtype) for number in (start.speeds[-1], start.ts[-1], t1))
     threshold = np.asarray(-np.inf if convergence is None else convergence, dtype)
     state, pair = (start.thetas[-1], start.energies[-1]), np.asarray(tolerances, dtype)
-    records, solver_state, counts = _advance(
+    records, solver_state, counts = program(
         landscape, solver, state, speed, t0, end, solver_state, pair, threshold, np.asarray(limit)
     )
     tried, accepted, ended = (int(count) for count in counts)
