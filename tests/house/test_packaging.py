@@ -39,7 +39,7 @@ ROOMS = {
         ["leading_order", "symmetries", "observables"],
         ["critical_points"],
         ["visits"],
-        ["invariant_manifolds", "orbits"],
+        ["invariant_manifolds", "orbits", "ensembles"],
         ["figures"],
     ],
     "analysis/theory": [["closed_forms"], ["formulas"]],
