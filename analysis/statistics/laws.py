@@ -136,7 +136,7 @@ def _interval(logs: Any, y: Any, cut: Any, confidence: float, seed: int) -> tupl
 
 
 def _tobit(logs: Any, y: Any, cut: Any, weights: Float[np.ndarray, "R B"]) -> tuple[Any, Any, Any, Any]:
-    """Intercept, slope, spread and log-likelihood of lines with normal errors, some of whose values are lower bounds."""
+    """Intercepts, slopes, spreads and log-likelihoods of lines with normal errors, some values being lower bounds."""
     # All resamples are fitted together, each a weighting of the columns: a general optimiser, which takes one at a
     # time, is a hundred times slower.
     known = ~np.isnan(y)
