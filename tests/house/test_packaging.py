@@ -34,7 +34,7 @@ ROOMS = {
     ],
     "flows/solvers": [["bdf", "exponential", "stabilised"]],
     "analysis": [
-        ["theory", "curvature"],
+        ["theory", "curvature", "statistics"],
         ["embeddings"],
         ["leading_order", "symmetries", "observables"],
         ["critical_points"],
