@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import diffrax as dfx
@@ -14,6 +14,7 @@ from jaxtyping import Float, Shaped
 from ..landscapes.landscape import Landscape
 from ..solver_choice.choose import Candidate, candidate_solvers, choose
 from .checkpoint import Checkpoint
+from .jumps import jumps
 from .patience import OutOfTime, Patience
 from .recorder import Recorder
 from .result import Outcome, Result
@@ -70,6 +71,7 @@ class Integration:
     history: list[tuple[float, str]]
     reason: str
     tried: int
+    _solver_state: SolverState | None
 
     def __init__(
         self,
@@ -86,12 +88,10 @@ class Integration:
         self.landscape, self.tolerances, self.patience = landscape, tolerances, patience
         self.stops, self.limits = stops, limits
         self.recorder, self.sign_changes = Recorder(start, stops), sign_changes
-        self.stalls = StallDetector(start, stops, tolerances[0])
+        self.stalls = StallDetector(start, stops, tolerances[0], limits.max_steps, partial(jumps, landscape))
         self.solver, self.replaceable = (dfx.Tsit5(), True) if solver is None else (solver, False)
-        self.history = [(0.0, type(self.solver).__name__)]
-        self.reason, self.tried, self._dt = "", 0, dt
-        self._solver_state: SolverState | None = None
-        self._seconds_per_step = SPAN
+        self.history, self.reason = [(0.0, type(self.solver).__name__)], ""
+        self.tried, self._dt, self._solver_state, self._seconds_per_step = 0, dt, None, SPAN
 
     @property
     def now(self) -> float:
