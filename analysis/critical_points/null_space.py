@@ -6,10 +6,12 @@ import equinox as eqx
 import numpy as np
 from jaxtyping import Float
 
+from ...flows import flatten
 from ..curvature.spectrum import Spectrum
 from ..embeddings.embedding import Embedding
 from ..numerical_rank import DERIVATIVE_TOLERANCE, numerical_rank
 from ..symmetries.symmetry import explaining_directions
+from ..symmetries.zero_factors import free_directions
 from ..thresholds import STANDARD
 
 # Newton's method beside a point of order ten ends at a ten-thousandth of the distance that it has moved.
@@ -23,7 +25,10 @@ class NullSpace(eqx.Module):
         nullity: its dimension.
         symmetry: number of directions along orbits of the model's symmetries.
         families: number of further ones along the affine family of embedded points to which the point belongs.
-        directions: an orthonormal basis of the unexplained part, as columns.
+        free: number of further ones along which only parameters move that are free beside a factor that is zero: the
+            loss is constant on each, but neither on their sum nor is its gradient zero there.
+        directions: an orthonormal basis of what neither symmetries nor families explain, as columns: the loss may
+            change there at higher order.
         searched: whether symmetries were looked for at all.
     """
 
@@ -31,17 +36,24 @@ class NullSpace(eqx.Module):
     symmetry: int
     families: int
     directions: Float[np.ndarray, "n k"]
+    free: int = 0
     searched: bool = True
 
     @property
     def unexplained(self) -> int:
-        """The number of null directions that neither symmetries nor families explain."""
-        return self.directions.shape[1]
+        """The number of null directions that nothing explains."""
+        return self.directions.shape[1] - self.free
+
+    @property
+    def critical(self) -> bool:
+        """Whether all null directions are tangent to sets of critical points, orbits and families."""
+        return self.directions.shape[1] == 0
 
     @property
     def summary(self) -> str:
         """The explanation in one line."""
         parts = f"{self.symmetry} by symmetry, {self.families} by the embedding's family"
+        parts += f", {self.free} beside zero factors" if self.free else ""
         return f"nullity {self.nullity}: {parts}, {self.unexplained} unexplained" + (
             "" if self.searched else ", not searched"
         )
@@ -50,6 +62,7 @@ class NullSpace(eqx.Module):
         directions = (
             f"{self.symmetry} along orbits of symmetries" + ("" if self.searched else " (not searched)"),
             f"{self.families} along the embedding's family of critical points",
+            f"{self.free} beside factors that are zero",
             f"{self.unexplained} unexplained",
         )
         return "\n".join([f"null space of dimension {self.nullity}", *(f"  {line}" for line in directions)])
@@ -90,9 +103,15 @@ def null_space(
     both = np.vstack(coordinates)
     vectors = np.linalg.eigh(both.T @ both).eigenvectors if len(both) else np.eye(basis.shape[1])
     explained = _rank(both, inside)
-    remainder = basis @ vectors[:, : basis.shape[1] - explained]
+    zero = max(DERIVATIVE_TOLERANCE * float(np.linalg.norm(flatten(model))), least)
+    free = free_directions(model, basis, zero=zero, inside=inside)
     return NullSpace(
-        nullity=basis.shape[1], symmetry=first, families=explained - first, directions=remainder, searched=searched
+        nullity=basis.shape[1],
+        symmetry=first,
+        families=explained - first,
+        directions=basis @ vectors[:, : basis.shape[1] - explained],
+        free=_rank(np.vstack([both, free]), inside) - explained,
+        searched=searched,
     )
 
 
