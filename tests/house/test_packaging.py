@@ -43,7 +43,7 @@ ROOMS = {
         ["figures"],
     ],
     "analysis/theory": [["closed_forms"], ["formulas"]],
-    "experiments": [["data", "engines"], ["setups"], ["runs"], ["sweeps"], ["reproductions"]],
+    "experiments": [["data", "engines"], ["setups"], ["runs"], ["sweeps"], ["reports"], ["reproductions"]],
 }
 PACKAGE = "saddlescope"
 
@@ -156,7 +156,7 @@ HEAVY |= {"zarr", "distributed", "submitit"}
 PARTS = ("signal", "stats", "interpolate", "integrate", "optimize", "sparse", "linalg", "special")
 HEAVY |= {f"scipy.{part}" for part in PARTS}
 # Rooms that draw and compare; nobody imports them for anything else.
-DRAWING = ("analysis.figures", "experiments.reproductions")
+DRAWING = ("analysis.figures", "experiments.reports", "experiments.reproductions")
 
 
 def imported(code):
