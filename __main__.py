@@ -9,6 +9,8 @@ import tyro
 
 from .catalogue import EXPERIMENTS
 from .command_line.exits import BROKEN_PIPE, INTERRUPTED, NOT_WRITTEN, NOTHING, USER_ERROR
+from .command_line.films import Animate, make_films
+from .command_line.reports import Report, write_reports
 from .command_line.reproductions import Reproduce, reproduce_figures
 from .command_line.runs import Run, run_experiment
 from .terminal import complain, degrade_characters, leave, silence
@@ -46,11 +48,17 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _main(arguments: list[str] | None) -> int:
-    command = tyro.cli(List | Run | Reproduce, args=arguments, prog="saddlescope", description=__doc__)  # type: ignore[arg-type]
+    command = tyro.cli(
+        List | Run | Reproduce | Report | Animate, args=arguments, prog="saddlescope", description=__doc__
+    )  # type: ignore[arg-type]
     warnings.showwarning = _one_line
     try:
         if isinstance(command, Run):
             return run_experiment(command)
+        if isinstance(command, Report):
+            return write_reports(command)
+        if isinstance(command, Animate):
+            return make_films(command)
         return reproduce_figures(command) if isinstance(command, Reproduce) else _list()
     except ValueError as error:
         complain(str(error))

@@ -55,6 +55,8 @@ from .visits.itinerary import itinerary as itinerary
 
 if TYPE_CHECKING:
     from .figures.comparison import plot_comparison as plot_comparison
+    from .figures.film import animate as animate
+    from .figures.film import save_film as save_film
     from .figures.invariant_manifolds import plot_manifolds as plot_manifolds
     from .figures.itinerary import plot as plot
     from .figures.itinerary import plot_loss as plot_loss
@@ -67,6 +69,8 @@ if TYPE_CHECKING:
 
 # What imports matplotlib, which takes half a second, is itself imported when it is first asked for.
 _FIGURES = {
+    "animate": ".figures.film",
+    "save_film": ".figures.film",
     "plot": ".figures.itinerary",
     "plot_comparison": ".figures.comparison",
     "plot_loss": ".figures.itinerary",

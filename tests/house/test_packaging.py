@@ -43,7 +43,7 @@ ROOMS = {
         ["figures"],
     ],
     "analysis/theory": [["closed_forms"], ["formulas"]],
-    "experiments": [["data"], ["setups"], ["runs"], ["reproductions"]],
+    "experiments": [["data"], ["setups"], ["runs"], ["reports", "reproductions"]],
 }
 PACKAGE = "saddlescope"
 
@@ -150,7 +150,7 @@ def test_every_public_name_imports_and_is_documented(floor):
 
 
 # Each takes a tenth of a second or more to import, and few uses of the library need it.
-HEAVY = {"matplotlib", "rich", "tyro", "sklearn", "optax", "matfree", "xarray", "pandas"}
+HEAVY = {"matplotlib", "rich", "tyro", "sklearn", "optax", "matfree", "xarray", "pandas", "altair", "vl_convert"}
 HEAVY |= {f"scipy.{part}" for part in ("signal", "stats", "interpolate", "integrate", "optimize", "sparse", "linalg")}
 
 
