@@ -6,9 +6,9 @@ import altair as alt
 import numpy as np
 from jaxtyping import Float
 
+from ...analysis.figures.planes import Plane
 from .drawing import COLOURS, HEIGHT, HIGH, INK, LOW, NOW, PALE, SQUARE, Chart, Rows, limit, named, numbers, rounded
 from .outputs import InputOutput
-from .weights import Plane
 
 # Cells reach a little into the next, so that no background shows between them.
 OVERLAP = 1.06
@@ -32,12 +32,12 @@ def weights_chart(plane: Plane) -> Chart:
     """The units as rays from the origin of a plane."""
     side = limit(plane.points)
     rows = _by_frame(x=plane.points[..., 0], y=plane.points[..., 1])
-    place = {
+    place: dict[str, Any] = {
         axis: kind(f"{axis}:Q").title(title).scale(domain=[-side, side], nice=False)
         for axis, kind, title in zip("xy", (alt.X, alt.Y), plane.axes, strict=True)
     }
     shown = _shown("units", "x", "y")
-    origin = {"x2": alt.datum(0), "y2": alt.datum(0)}
+    origin: dict[str, Any] = {"x2": alt.datum(0), "y2": alt.datum(0)}
     layers = [
         shown.mark_rule(color=COLOURS[0], opacity=0.5).encode(**place, **origin),
         shown.mark_point(filled=True, color=COLOURS[0], size=36, opacity=0.9).encode(
@@ -117,7 +117,7 @@ def _samples(found: InputOutput) -> Chart:
     rows: dict[str, Rows] = {"samples": _by_output(found.x, found.outputs)}
     domain = _range(found.x, found.outputs)
     rows["same"] = [{"x": end, "y": end} for end in domain]
-    place = {
+    place: dict[str, Any] = {
         "x": alt.X("x:Q").title("target").scale(domain=domain),
         "y": alt.Y("y:Q").title("output").scale(domain=domain),
     }
@@ -143,10 +143,8 @@ def _plane(found: InputOutput, output: int) -> Chart:
         step = float(values_of_axis[1] - values_of_axis[0])
         start = f"{values_of_axis[0] - step / 2:.6g} + {step:.6g} * "
         cells = cells.transform_calculate(**{axis: start + place, f"{axis}2": f"{start}({place} + {OVERLAP})"})
-    x, y = (
-        kind(f"{axis}:Q").title(f"input {k}").scale(nice=False, zero=False)
-        for axis, kind, k in (("x", alt.X, 1), ("y", alt.Y, 2))
-    )
+    x = alt.X("x:Q").title("input 1").scale(nice=False, zero=False)
+    y = alt.Y("y:Q").title("input 2").scale(nice=False, zero=False)
     layers = [
         cells.mark_rect().encode(colour, x, y, x2="x2:Q", y2="y2:Q"),
         alt.Chart(named("data"))

@@ -43,7 +43,13 @@ class Chart(NamedTuple):
 FRAME = alt.param(name="frame", value=0)
 NOW = "datum.frame == frame"
 _TEXT: dict[str, Any] = {"labelColor": INK, "titleColor": INK, "titleFontWeight": "normal", "labelFontSize": 11}
-_LINES = {"gridColor": INK, "gridOpacity": 0.1, "domainColor": INK, "domainOpacity": 0.4, "tickColor": INK}
+_LINES: dict[str, Any] = {
+    "gridColor": INK,
+    "gridOpacity": 0.1,
+    "domainColor": INK,
+    "domainOpacity": 0.4,
+    "tickColor": INK,
+}
 CONFIGURATION: dict[str, Any] = {
     "view": {"stroke": None},
     "font": "system-ui, sans-serif",
@@ -94,7 +100,7 @@ def time_axis(logarithmic: bool) -> Any:
 
 def value_axis(title: str | None, *, decades: bool, **scale: Any) -> Any:
     """The value of a curve, along y."""
-    more = {"type": "log"} if decades else {"zero": False}
+    more: dict[str, Any] = {"type": "log"} if decades else {"zero": False}
     return alt.Y("value:Q").title(title).scale(**{**more, **scale}).axis(alt.Axis(format=".2~g" if decades else SHORT))
 
 

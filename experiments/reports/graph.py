@@ -5,11 +5,11 @@ from typing import Any
 
 import altair as alt
 
+from ...analysis.figures.frames import Frames
 from ...analysis.figures.saddle_graph import node_places
 from ...analysis.orbits.saddle_graph import SaddleGraph
 from ...analysis.visits.visit import Visit
 from .drawing import COLOURS, HIGH, INK, NOW, Chart, Rows, named, numbers
-from .frames import Frames
 
 KINDS = {
     "strict saddle": COLOURS[0],

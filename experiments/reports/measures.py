@@ -8,6 +8,7 @@ from jaxtyping import Float
 
 from ...analysis import effective_rank, units_in_use, weight_norms
 from ...analysis.curvature.spectrum import hessian
+from ...analysis.figures.frames import Frames
 from ...analysis.observables.evaluation import evaluate_at
 from ...analysis.observables.observable import Observable, Quantity, checked
 from ...analysis.observables.observe import labelled
@@ -15,7 +16,6 @@ from ...analysis.observables.weights import named_arrays
 from ...analysis.threads import in_one_thread
 from ...flows import Landscape, Trajectory
 from ...models.units import layers_of
-from .frames import Frames
 
 if TYPE_CHECKING:
     from xarray import Dataset

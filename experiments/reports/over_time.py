@@ -7,11 +7,11 @@ import altair as alt
 import numpy as np
 from jaxtyping import Float
 
+from ...analysis.figures.frames import Frames
 from ...analysis.figures.observables import DECADES, entry_names
 from ...analysis.invariant_manifolds.history import ManifoldHistory
 from ...analysis.visits.visit import Visit
 from .drawing import COLOURS, HEIGHT, INK, NOW, Chart, Rows, exact, named, numbers, time_axis, value_axis, visit_colour
-from .frames import Frames
 
 if TYPE_CHECKING:
     from xarray import DataArray
@@ -24,7 +24,8 @@ FOUND = "model."
 
 def loss_chart(chosen: Frames, visits: Sequence[Visit], levels: Sequence[float], *, decades: bool) -> Chart:
     """The loss with its visits and the predicted plateaus, on a linear axis or in decades, for every depth."""
-    losses, title, scale = chosen.trajectory.losses, "Loss", {"zero": True}
+    losses, title = chosen.trajectory.losses, "Loss"
+    scale: dict[str, Any] = {"zero": True}
     if decades:
         # Below there is only rounding, which would press the plateaus together.
         shown = np.maximum(losses, np.finfo(float).eps * np.max(np.abs(losses)))

@@ -8,10 +8,13 @@ from typing import TYPE_CHECKING, Any
 import equinox as eqx
 
 from ...analysis import itinerary, manifold_history, theory
+from ...analysis.figures.frames import Frames, frames
+from ...analysis.figures.planes import planes
 from ...analysis.found_units import with_units_along
 from ...analysis.orbits.saddle_graph import SaddleGraph
-from ...analysis.visits.itinerary import Itinerary
+from ...analysis.tables import html_table
 from ...analysis.visits.precision import in_double_precision
+from ...analysis.visits.report import COLUMNS, remarks, rows
 from ...analysis.visits.visit import Visit
 from ...flows import Trajectory
 from ...flows.files import replacing
@@ -19,10 +22,8 @@ from ...models.description import description
 from ...models.units import layers_of
 from ..runs.record import versions
 from .cards import card, facts
-from .frames import Frames, frames
 from .measures import observed, spectra
 from .outputs import input_output
-from .weights import planes
 
 if TYPE_CHECKING:
     from .page import Section
@@ -148,7 +149,7 @@ def _words(
 
     cards = "".join(card(number, visit, levels) for number, visit in enumerate(visits))
     yield Section("Visits", f'<div class="cards">{cards}</div>')
-    yield Section("Itinerary", f'<div class="scroll">{Itinerary(visits)._repr_html_()}</div>')
+    yield Section("Itinerary", f'<div class="scroll">{html_table(COLUMNS, rows(visits), *remarks(visits))}</div>')
     predicted = theory.predictions(trajectory.landscape).applicable
     if predicted:
         yield Section(

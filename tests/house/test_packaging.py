@@ -43,7 +43,7 @@ ROOMS = {
         ["figures"],
     ],
     "analysis/theory": [["closed_forms"], ["formulas"]],
-    "experiments": [["data", "engines"], ["setups"], ["runs"], ["sweeps"], ["reports"], ["reproductions"]],
+    "experiments": [["data", "engines"], ["setups"], ["runs"], ["sweeps"], ["reports", "reproductions"]],
 }
 PACKAGE = "saddlescope"
 
@@ -152,7 +152,7 @@ def test_every_public_name_imports_and_is_documented(floor):
 
 # Each takes a tenth of a second or more to import, and few uses of the library need it.
 HEAVY = {"matplotlib", "rich", "tyro", "sklearn", "optax", "matfree", "xarray", "pandas"}
-HEAVY |= {"zarr", "distributed", "submitit"}
+HEAVY |= {"zarr", "distributed", "submitit", "altair", "vl_convert"}
 PARTS = ("signal", "stats", "interpolate", "integrate", "optimize", "sparse", "linalg", "special")
 HEAVY |= {f"scipy.{part}" for part in PARTS}
 # Rooms that draw and compare; nobody imports them for anything else.

@@ -6,11 +6,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float, Int
 
-from ...analysis.observables.weights import named_arrays
 from ...flows import flatten, unflatten
 from ...models.declaration import Slot
 from ...models.unit_axis import by_unit
 from ...models.units import incoming, layers_of, unit_vectors
+from ..observables.weights import named_arrays
 
 # Planes beyond these cannot be taken in at one glance.
 MOST = 4

@@ -6,8 +6,8 @@ import equinox as eqx
 import numpy as np
 from jaxtyping import Float, Int
 
-from ...analysis.visits.visit import Visit
 from ...flows import Trajectory
+from ..visits.visit import Visit
 
 # More pictures than a slider of a screen's width can tell apart would only make the page larger.
 FRAMES = 80
