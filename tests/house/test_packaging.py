@@ -151,28 +151,12 @@ def test_every_public_name_imports_and_is_documented(floor):
 
 
 # Each takes a tenth of a second or more to import, and few uses of the library need it.
-<<<<<<< HEAD
-HEAVY = {
-    "matplotlib",
-    "rich",
-    "tyro",
-    "sklearn",
-    "optax",
-    "matfree",
-    "xarray",
-    "pandas",
-    "zarr",
-    "distributed",
-    "submitit",
-}
-HEAVY |= {f"scipy.{part}" for part in ("signal", "stats", "interpolate", "integrate", "optimize", "sparse", "linalg")}
-=======
 HEAVY = {"matplotlib", "rich", "tyro", "sklearn", "optax", "matfree", "xarray", "pandas"}
+HEAVY |= {"zarr", "distributed", "submitit"}
 PARTS = ("signal", "stats", "interpolate", "integrate", "optimize", "sparse", "linalg", "special")
 HEAVY |= {f"scipy.{part}" for part in PARTS}
 # Rooms that draw and compare; nobody imports them for anything else.
 DRAWING = ("analysis.figures", "experiments.reproductions")
->>>>>>> 8eeebfb56649651d4c13cb166f53031fcf1b2324
 
 
 def imported(code):
