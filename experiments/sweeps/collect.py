@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import xarray as xr
 
 # A grid that the cells fill by less than this share is not what was meant.
-SPARSE = 1 / 64
+SPARSE = 1 / 16
 # Settings that are taken before others to follow from the rest.
 FOLLOWING = ("rtol", "budget", "t1")
 Settings = dict[str, Value]

@@ -144,8 +144,13 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """What differs between two provenances, in words: "jax 0.10.1 → 0.10.2"."""
     then, here = ({**each["versions"], "commit": each["commit"]} for each in (before, now))
     names = dict.fromkeys([*here, *then])
-    short = {name: [str(each.get(name) or "unknown")[:12] for each in (then, here)] for name in names}
+    short = {name: [_short(each.get(name) or "unknown") for each in (then, here)] for name in names}
     return [f"{name} {' → '.join(short[name])}" for name in names if then.get(name) != here.get(name)]
+
+
+def _short(version: str) -> str:
+    """A version as it is, a commit by its beginning and whether files were changed."""
+    return version if len(version) <= 20 else version[:10] + "-dirty" * version.endswith("-dirty")
 
 
 def write_plan(folder: Folder, configurations: Sequence[Configuration]) -> None:
