@@ -40,7 +40,15 @@ def classify_by_hessian(known: Evidence) -> Kind:
     found = critical_spectrum(point.landscape, point.theta, moved=point.distance, thresholds=known.thresholds)
     embedding = point.embedding if isinstance(point.embedding, Embedding) else None
     inside = known.thresholds.inside_null_space
-    explained = null_space(found, point.model, point.landscape.data, embedding, moved=point.distance, inside=inside)
+    explained = null_space(
+        found,
+        point.model,
+        point.landscape.data,
+        embedding,
+        moved=point.distance,
+        inside=inside,
+        attained=known.lower_bound_attained is not None,
+    )
     decision = _by_eigenvalues(known, found, explained)
     decision = _along_null_space(known, found, explained) if decision is None else decision
     evidence = f"{decision.reason}; {explained.summary}"

@@ -96,9 +96,10 @@ def _jointly(factors: Factors) -> Iterator[Factors]:
     if not np.intersect1d(fixed, free).size:
         yield factors
     elif fixed.shape[1] == 1:
-        # Where units feed on each other, what is free beside one may be a factor of another.
-        for a, b in zip(fixed, free, strict=True):
-            yield Factors(a[None], np.setdiff1d(b, a)[None, None])
+        # Where units feed on each other, what is free beside one may be a factor of another; what a unit that nobody
+        # else reads makes of itself does not matter, nor of nothing.
+        for a, b in zip(fixed[:, 0], free[:, 0], strict=True):
+            yield Factors(np.setdiff1d(a, b)[None, None], b[None, None])
 
 
 def _free_coordinates(
