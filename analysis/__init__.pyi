@@ -21,6 +21,7 @@ from .embeddings.identify import identify as identify
 from .embeddings.identify import sample_family as sample_family
 from .embeddings.reduction import reduce as reduce
 from .embeddings.width import effective_width as effective_width
+from .ensembles.itineraries import itineraries as itineraries
 from .figures.comparison import plot_comparison as plot_comparison
 from .figures.invariant_manifolds import plot_manifolds as plot_manifolds
 from .figures.itinerary import plot as plot
