@@ -77,7 +77,7 @@ def landscapes_of(
     Raises:
         ValueError: when weights, data or loss are invalid, or members differ in more than the numbers in them.
     """
-    every = list(data) if separate_data else [data] * len(models)
+    every = [_with_arrays(own, flatten(models[0]).dtype) for own in data] if separate_data else [data] * len(models)
     if len(every) != len(models):
         raise ValueError(
             f"with separate_data there must be one dataset for each model; got {len(every)} for {len(models)}."
@@ -126,12 +126,21 @@ def _with_parts(landscape: Landscape, model: Any, data: Any) -> Landscape:
 
 def _same_shapes(model: Any, data: Any, other: Any, other_data: Any) -> bool:
     """Whether two models and their data differ in the values of weights and of data alone."""
-    (weights, rest), (others, other_rest) = (eqx.partition(part, eqx.is_inexact_array) for part in (model, other))
-    trees = [(weights, data), (others, other_data)]
+    (weights, rest), (other_weights, other_rest) = (
+        eqx.partition(part, eqx.is_inexact_array) for part in (model, other)
+    )
+    trees = [(weights, data), (other_weights, other_data)]
     if jax.tree.structure(trees[0]) != jax.tree.structure(trees[1]):
         return False
-    shapes = [[(np.shape(leaf), np.result_type(leaf)) for leaf in jax.tree.leaves(tree)] for tree in trees]
-    return shapes[0] == shapes[1] and bool(eqx.tree_equal(rest, other_rest))
+    arrays, others = ([eqx.filter(tree, eqx.is_array, inverse=inverse) for tree in trees] for inverse in (False, True))
+    shapes = [[(leaf.shape, leaf.dtype) for leaf in jax.tree.leaves(tree)] for tree in arrays]
+    # Whatever is no array is a part of the program.
+    return shapes[0] == shapes[1] and bool(eqx.tree_equal((rest, others[0]), (other_rest, others[1])))
+
+
+def _with_arrays(data: Any, dtype: Any) -> Any:
+    """The data with arrays in place of Python's floats, which would be a part of the program."""
+    return jax.tree.map(lambda leaf: np.asarray(leaf, dtype) if isinstance(leaf, float) else leaf, data)
 
 
 def _check_alike(first: Landscape, landscape: Landscape) -> None:

@@ -14,12 +14,14 @@ from ..simulation.checks import check_max_steps, check_times, checked_tolerances
 from ..simulation.ending import statistics_of
 from ..simulation.integration import Integration
 from ..simulation.limits import Limits
+from ..simulation.patience import Directly
 from ..simulation.result import Result
 from ..simulation.sign_changes import SignChangeRecorder
 from ..simulation.start import first_record, first_step, is_finite
 from .arguments import landscapes_of, made
 from .history import KEPT_NUMBERS, HistoryRecorder, Member
 from .pace import METHODS
+from .processes import gathered, share_of_process
 from .record import Ensemble
 from .schedule import Schedule
 
@@ -85,17 +87,18 @@ def ensemble(
     stops = check_times(t1, save_times).astype(flatten(made_models[0]).dtype)
     limits = Limits(convergence=convergence, max_steps=max_steps)
     tolerances = [checked_tolerances(landscape.theta, rtol, atol) for landscape in landscapes]
-    begun = [
-        _begun(*parts, solver, stops, limits, len(landscapes)) for parts in zip(landscapes, tolerances, strict=True)
-    ]
-    flows, shared = [flow for flow, _ in begun], not separate_data and trainable is None
-    if shared:
-        for flow in flows[1:]:
-            flow.offers = flows[0].offers
+    begun = {
+        number: _begun(landscapes[number], tolerances[number], solver, stops, limits, len(landscapes))
+        for number in share_of_process(len(landscapes))
+    }
+    flows, shared = [flow for flow, _ in begun.values()], all(_same(landscapes[0], other) for other in landscapes)
+    for flow in flows[1:] if shared else []:
+        flow.offers = flows[0].offers
     schedule = Schedule(flows, shared, method, end, progress)
-    results = schedule.run({k: Result.not_finite for k, (_, finite) in enumerate(begun) if not finite})
+    ended = {k: Result.not_finite for k, (_, finite) in enumerate(begun.values()) if not finite}
+    members = [_member(flow, result) for flow, result in zip(flows, schedule.run(ended), strict=True)]
     found = Ensemble(
-        members=tuple(_member(flow, result) for flow, result in zip(flows, results, strict=True)),
+        members=gathered(dict(zip(begun, members, strict=True)), landscapes, solver),
         parameters=parameters,
         method=method,
         reason=schedule.choice.reason(schedule.workers),
@@ -111,12 +114,9 @@ def ensemble(
     return found
 
 
-class _Directly:
-    """Runs computations at once; an ensemble's are short."""
-
-    def wait(self, function: Callable[..., Any], *arguments: Any) -> Any:
-        """The function's value."""
-        return function(*arguments)
+def _same(landscape: Landscape, other: Landscape) -> bool:
+    """Whether two members' landscapes differ in their initial weights alone."""
+    return other.program is landscape.program and other.data is landscape.data
 
 
 def _begun(
@@ -125,7 +125,7 @@ def _begun(
     """A flow before its first step, and whether it can take one."""
     start = first_record(landscape)
     dt = first_step(start, float(stops[-1]))
-    no_sign_changes, directly = SignChangeRecorder(landscape, {}, tolerances), _Directly()
+    no_sign_changes, directly = SignChangeRecorder(landscape, {}, tolerances), Directly()
     flow = Integration(landscape, tolerances, solver, dt, start, stops, limits, no_sign_changes, directly)
     flow.recorder = HistoryRecorder(start, stops, KEPT_NUMBERS // members)
     return flow, is_finite(start)

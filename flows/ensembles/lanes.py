@@ -1,6 +1,6 @@
 """A bounded number of steps of many flows in one compiled program, one flow in each lane."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import diffrax as dfx
@@ -8,6 +8,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh, PartitionSpec
 
 from ..landscapes.landscape import Landscape
 from ..simulation.one_step import first_point, stepper_of, where
@@ -41,7 +42,7 @@ class Lane(NamedTuple):
     limit: int
 
 
-def advance_lanes(lanes: Sequence[Lane], size: int, shared: bool) -> list[Chunk]:
+def advance_lanes(lanes: Sequence[Lane], size: int, shared: bool, devices: int = 1) -> list[Chunk]:
     """Takes a bounded number of steps of several flows together, each as `advance` would take them.
 
     A flow that has done its steps waits for the slowest of the call, which costs it nothing but time: all have tried
@@ -51,6 +52,7 @@ def advance_lanes(lanes: Sequence[Lane], size: int, shared: bool) -> list[Chunk]
         lanes: the flows, at most `size`, on landscapes of one program and with solvers of one kind.
         size: the number of lanes of the compiled program; those that are left over repeat the first flow and rest.
         shared: whether all flows have the first one's landscape and solver, except for their weights.
+        devices: the number of local devices among which the lanes are shared out evenly, each with a loop of its own.
 
     Returns:
         The steps of each flow.
@@ -63,7 +65,7 @@ def advance_lanes(lanes: Sequence[Lane], size: int, shared: bool) -> list[Chunk]
         parts = [eqx.filter((lane.landscape, lane.solver), eqx.is_array) for lane in (*lanes, *resting)]
         arrays, stacked = None, _stacked(parts)
     records, accepted, solver_states, tried, ended = jax.tree.map(
-        np.asarray, _advance_lanes(static, arrays, stacked, each)
+        np.asarray, _advance_lanes(static, devices, arrays, stacked, each)
     )
     chunks: list[Chunk] = []
     for k in range(len(lanes)):
@@ -92,17 +94,31 @@ def _stacked(trees: Sequence[Any]) -> Any:
 
 
 @eqx.filter_jit
-def _advance_lanes(static: Any, shared: Any, stacked: Any, each: Any) -> Any:
-    def parts(own: Any) -> tuple[Landscape, Any]:
-        return eqx.combine(shared if own is None else own, static)
+def _advance_lanes(static: Any, devices: int, shared: Any, stacked: Any, each: Any) -> Any:
+    def advanced(shared: Any, stacked: Any, each: Any) -> Any:
+        return _looped(lambda own: eqx.combine(shared if own is None else own, static), stacked, each)
+
+    if devices == 1:
+        return advanced(shared, stacked, each)
+    mesh = Mesh(np.array(jax.local_devices()[:devices]), ("lanes",))
+    each_lane, each_step = PartitionSpec("lanes"), PartitionSpec(None, "lanes")
+    # Diffrax's loops do not pass the check of what varies between devices.
+    inputs, outputs = (PartitionSpec(), each_lane, each_lane), (each_step, each_step, each_lane, each_lane, each_lane)
+    return jax.shard_map(advanced, mesh=mesh, in_specs=inputs, out_specs=outputs, check_vma=False)(
+        shared, stacked, each
+    )
+
+
+def _looped(parts: Callable[[Any], tuple[Landscape, Any]], stacked: Any, each: Any) -> Any:
+    """The loop over steps: records, which of them count, solver states, steps tried, and whether flows have ended."""
 
     def begin(own: Any, each: Any) -> Any:
         (landscape, solver), (_, tolerances, _, state, speed, t0, solver_state, _) = parts(own), each
         return first_point(landscape, _fast(solver), state, speed, t0, solver_state, tolerances)
 
     def step(own: Any, each: Any, point: Any, count: Any) -> Any:
-        t1, tolerances, convergence, limit = (*each[:3], each[-1])
-        stepper = stepper_of(parts(own)[0], _fast(parts(own)[1]), t1, tolerances, convergence)
+        (landscape, solver), (t1, tolerances, convergence, *_, limit) = parts(own), each
+        stepper = stepper_of(landscape, _fast(solver), t1, tolerances, convergence)
         after, record, accepted = stepper.step(point)
         going = stepper.continues(point) & (count < limit)
         after = where(going, after, point)
@@ -118,11 +134,17 @@ def _advance_lanes(static: Any, shared: Any, stacked: Any, each: Any) -> Any:
     points = jax.vmap(begin)(stacked, each)
     t1, _, _, state, speed, t0, _, limit = each
     rows = lambda like: jnp.zeros((CHUNK, *like.shape), like.dtype)  # noqa: E731
-    records = (*map(rows, (t0, *state, speed, speed)),)
     going = (t0 < t1) & (limit > 0)
-    first = (jnp.asarray(0), points, records, rows(going), jnp.zeros_like(limit), going)
-    last = jax.lax.while_loop(lambda loop: jnp.any(loop[-1]), body, first)
-    return last[2], last[3], strongly_typed(last[1].solver_state), last[4], last[1].ended
+    first = (
+        jnp.asarray(0),
+        points,
+        (*map(rows, (t0, *state, speed, speed)),),
+        rows(going),
+        jnp.zeros_like(limit),
+        going,
+    )
+    _, points, records, accepted, tried, _ = jax.lax.while_loop(lambda loop: jnp.any(loop[-1]), body, first)
+    return records, accepted, strongly_typed(points.solver_state), tried, points.ended
 
 
 def advance_alone(lane: Lane) -> list[Chunk]:

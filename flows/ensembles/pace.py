@@ -1,8 +1,11 @@
 """Which program takes a flow's steps: one flow at a time, or several in the lanes of one program."""
 
+import os
 import time
 from collections.abc import Callable
 from typing import Literal, NamedTuple
+
+import jax
 
 Program = Literal["lanes", "alone"]
 # Lanes of a program: with more, the stages of a step no longer fit into a core's cache; with fewer, what an operation
@@ -87,7 +90,8 @@ class Choice:
 
     def begin(self, solver: str, program: Program) -> Callable[[int], None]:
         """Notes the beginning of a call; returns what is to be told the number of its steps at its end."""
-        key, began = (solver, program), time.monotonic()
+        began = time.monotonic()
+        key: tuple[str, Program] = (solver, program)
         self._under_way[key] = self._under_way.get(key, 0) + 1
 
         def end(steps: int) -> None:
@@ -105,17 +109,27 @@ class Choice:
         """What was measured and chosen, in words."""
         told: list[str] = []
         for solver in dict.fromkeys(name for name, _ in self._paces):
-            paces = {program: self._paces.get((solver, program), _Pace()) for program in ("lanes", "alone")}
-            names = {"lanes": f"{self.lanes} lanes", "alone": "one flow at a time"}
-            parts = [
-                f"{names[program]} {1e6 * pace.per_step:.3g} µs" if pace.steps else f"{names[program]} not measured"
-                for program, pace in paces.items()
-                if pace.calls
-            ]
+            names: dict[Program, str] = {"lanes": f"{self.lanes} lanes", "alone": "one flow at a time"}
+            parts: list[str] = []
+            for program, name in names.items():
+                if (pace := self._paces.get((solver, program), _Pace())).calls:
+                    parts.append(f"{name} " + (f"{1e6 * pace.per_step:.3g} µs" if pace.steps else "not measured"))
             told.append(f"{solver}: {', '.join(parts)} per step and flow")
         return f"{'; '.join(told)}; {workers} at a time" if told else ""
 
 
-def workers_of(method: str, cores: int, members: int) -> int:
-    """The number of calls under way at a time, each in a thread of its own."""
-    return min(cores, members) if method in ("auto", "parallel") else 1
+def devices_of(method: str, members: int) -> int:
+    """The number of local devices that take the steps of one program together."""
+    return min(jax.local_device_count(), members) if method in ("auto", "parallel") else 1
+
+
+def workers_of(method: str, members: int) -> int:
+    """The number of calls under way at a time, each in a thread of its own: one for each core where cores compute."""
+    if method not in ("auto", "parallel") or jax.default_backend() != "cpu":
+        return 1
+    return min(cores(), members)
+
+
+def cores() -> int:
+    """The number of cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,6 +1,5 @@
 """The calls of an ensemble: which flows step next, together or alone, until all have ended."""
 
-import os
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -14,7 +13,7 @@ from ..simulation.patience import SILENCE, drop, settings_of_thread
 from ..simulation.result import Result
 from ..simulation.stepping import Chunk
 from .lanes import Lane, advance_alone, advance_lanes
-from .pace import LANES, Choice, Program, workers_of
+from .pace import LANES, Choice, Program, devices_of, workers_of
 
 
 class _Call(NamedTuple):
@@ -48,8 +47,9 @@ class Schedule:
     ):
         self.flows, self.shared, self.end, self.progress = flows, shared, end, progress
         self.results: list[Result | None] = [None] * len(flows)
-        self.choice = Choice(method, min(LANES, len(flows)), len(flows))
-        self.workers = workers_of(method, len(os.sched_getaffinity(0)), len(flows))
+        self.devices = devices_of(method, len(flows))
+        self.choice = Choice(method, self.devices * min(LANES, -(-len(flows) // self.devices)), len(flows))
+        self.workers = 1 if self.devices > 1 else workers_of(method, len(flows))
         self._ready = deque(range(len(flows)))
         self._calls: dict[Future[list[Chunk]], _Call] = {}
 
@@ -97,7 +97,7 @@ class Schedule:
             if program == "alone":
                 future = submit(advance_alone, lanes[0])
             else:
-                future = submit(advance_lanes, lanes, self.choice.lanes, self.shared)
+                future = submit(advance_lanes, lanes, self.choice.lanes, self.shared, self.devices)
             self._calls[future] = call
 
     def _next(self) -> tuple[Program, list[int]] | None:

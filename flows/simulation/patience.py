@@ -82,6 +82,20 @@ class Patience:
         self._executor.shutdown(wait=False)
 
 
+class Directly(Patience):
+    """Runs computations at once, in the caller's thread, for one of many flows that take their steps elsewhere."""
+
+    def __init__(self):
+        self.end, self.idle = float("inf"), lambda: None
+
+    def wait(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        """The function's value."""
+        return function(*arguments)
+
+    def __exit__(self, *exception: Any) -> None:
+        return
+
+
 def settings_of_thread() -> dict[str, Any]:
     """JAX's configuration as this thread sees it."""
     return {name: getattr(jax.config, name, None) for name in jax.config.values}

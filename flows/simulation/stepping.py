@@ -57,8 +57,7 @@ class _Loop(eqx.Module):
         )
 
 
-@compiled
-def _advance(
+def _steps(
     landscape: Landscape,
     solver: Any,
     state: Any,
@@ -81,8 +80,9 @@ def _advance(
     return last.records, strongly_typed(last.point.solver_state), (last.tried, last.accepted, last.point.ended)
 
 
+_advance = compiled(_steps)
 # For so many flows that running takes longer than compiling, also on small landscapes.
-advance_optimised = eqx.filter_jit(_advance.__wrapped__)
+advance_optimised = eqx.filter_jit(_steps)
 
 
 def step_onto(

@@ -12,8 +12,9 @@ def bottleneck_escape_time(rate: float, layers: int, start: float, end: float) -
 
     Where r layers are small, the loss falls below that of zero layers by a form that is linear in each of them, so that
     equally strong layers along its maximiser follow $\dot a = c\, a^{r-1}$: $t = \ln(a / a_0) / c$ for r = 2 and
-    $t = (a_0^{2-r} - a^{2-r}) / ((r - 2) c)$ for more. With $a_0 = \varepsilon$ the time is $\Theta(\varepsilon^{-(r-2)})$, whatever the depth. Assumptions: activations whose units are zero at zero
-    weights, with $\sigma'(0) \ne 0$ or homogeneous of degree 1 (else a layer enters with a higher power), small layers
+    $t = (a_0^{2-r} - a^{2-r}) / ((r - 2) c)$ for more. With $a_0 = \varepsilon$ the time is
+    $\Theta(\varepsilon^{-(r-2)})$, whatever the depth. Assumptions: units that are zero at zero weights and enter in
+    first order, $\sigma'(0) \ne 0$ or homogeneous of degree 1 (else a layer enters with a higher power), small layers
     of one common scale, and others that do not shrink with it.
 
     Args:

@@ -76,8 +76,8 @@ def escape(landscape: Landscape) -> Values:
 @formula(
     name="escape through a bottleneck",
     source="Rawal & DeWeese (2026), arXiv 2605.01288",
-    assumptions="small start, fully connected layers without biases, σ zero at zero with σ′(0) ≠ 0 or homogeneous of degree 1, "
-    "small layers of one scale, the others not small",
+    assumptions="small start, fully connected layers without biases, σ zero at zero with σ′(0) ≠ 0 or homogeneous of "
+    "degree 1, small layers of one scale, the others not small",
 )
 def bottleneck(landscape: Landscape) -> Values:
     """The number r of small layers, and the exponent 2 − r of ε in escape times (0: logarithm)."""
