@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-FLOORS = ("models", "flows", "analysis", "experiments")
+FOLDERS = ("models", "flows", "analysis", "experiments", "command_line")
 
 
 def readme_commands():
@@ -152,7 +152,7 @@ def test_the_glossary_is_the_law():
     words = forbidden_words()
     assert "verdict" in words
     pattern = re.compile(rf"\b({'|'.join(map(re.escape, words))})\b", flags=re.IGNORECASE)
-    files = [path for floor in FLOORS for path in (ROOT / floor).rglob("*.py")] + [*ROOT.glob("*.py")]
+    files = [path for each in FOLDERS for path in (ROOT / each).rglob("*.py")] + [*ROOT.glob("*.py")]
     files += [ROOT / page for page in ("CONTRIBUTING.md", *PAGES) if page != "docs/glossary.md"]
     # A field of records on disk, which keep their schema, is no word of ours.
     texts = {path: " ".join(path.read_text().replace('"verdict"', "").split()) for path in files}
