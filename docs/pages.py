@@ -163,10 +163,11 @@ def navigation():
 
 
 def summary(page):
-    """The first sentence of a page."""
-    text = (DOCS / page).read_text()
-    paragraphs = [part for part in text.split("\n\n") if not part.startswith(("#", "!", "`", "|", "```"))]
-    return re.split(r"(?<=[.:])\s", " ".join(paragraphs[0].split()))[0].rstrip(":") if paragraphs else ""
+    """The first sentence of a page, without links and emphasis."""
+    text = re.sub(r"```.*?```", "", (DOCS / page).read_text(), flags=re.DOTALL)
+    paragraphs = [part.strip() for part in text.split("\n\n") if part.strip() and part.strip()[0] not in "#!|"]
+    plain = re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", " ".join(paragraphs[0].removeprefix("- ").split()))
+    return re.split(r"(?<=[.:])\s", plain.replace("*", ""))[0].rstrip(":")
 
 
 def for_language_models():
