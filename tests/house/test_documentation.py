@@ -59,7 +59,7 @@ def anchors(page):
 
 def links(page):
     """Targets and anchors of the links of a page, without those in code."""
-    text = re.sub(r"```.*?```|`[^`\n]*`\S*\$", "", (ROOT / page).read_text(), flags=re.DOTALL)
+    text = re.sub(r"```.*?```", "", (ROOT / page).read_text(), flags=re.DOTALL)
     return re.findall(r"\]\(([^)#\s]*)(?:#([^)\s]*))?\)", text)
 
 
@@ -95,16 +95,13 @@ def test_every_public_name_is_on_one_page_of_the_reference(pages):
 
 def test_every_page_has_its_place(pages):
     """In the navigation, once."""
-    assert sorted(f"docs/{page}" for _, page in pages["navigation"]()) == PAGES[1:]
+    placed = sorted(f"docs/{page}" for _, page in pages["navigation"]())
+    assert placed == PAGES[1:], "each page needs one line in `nav` of mkdocs.yml"
 
 
 def test_every_function_of_theory_stands_beside_its_formula(pages):
-    linked = {anchor for _, anchor in links("docs/theory.md")}
-    names = pages["public_names"]("analysis.theory")
-    assert not [name for name in names if f"saddlescope.analysis.theory.{name}" not in linked | {NOT_A_FORMULA}]
-
-
-NOT_A_FORMULA = "saddlescope.analysis.theory.NotApplicable"
+    linked = {anchor.split(".")[-1] for _, anchor in links("docs/theory.md")}
+    assert set(pages["public_names"]("analysis.theory")) - linked == {"NotApplicable"}
 
 
 def test_measurements_are_told_the_same_twice():
