@@ -9,6 +9,8 @@ import tyro
 
 from .catalogue import EXPERIMENTS
 from .command_line.exits import BROKEN_PIPE, INTERRUPTED, NOT_WRITTEN, NOTHING, USER_ERROR
+from .command_line.films import Animate, make_films
+from .command_line.reports import Report, write_reports
 from .command_line.reproductions import Reproduce, reproduce_figures
 from .command_line.runs import Run, run_experiment
 from .command_line.sweeps import Sweep, run_sweep
@@ -47,7 +49,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _main(arguments: list[str] | None) -> int:
-    commands: Any = List | Run | Reproduce | Sweep
+    commands: Any = List | Run | Reproduce | Sweep | Report | Animate
     command = tyro.cli(commands, args=arguments, prog="saddlescope", description=__doc__)
     warnings.showwarning = _one_line
     try:
@@ -55,6 +57,10 @@ def _main(arguments: list[str] | None) -> int:
             return run_experiment(command)
         if isinstance(command, Sweep):
             return run_sweep(command)
+        if isinstance(command, Report):
+            return write_reports(command)
+        if isinstance(command, Animate):
+            return make_films(command)
         return reproduce_figures(command) if isinstance(command, Reproduce) else _list()
     except ValueError as error:
         complain(str(error))

@@ -9,6 +9,8 @@ from .data.synthetic import in_context_regression as in_context_regression
 from .data.synthetic import orthogonal_points as orthogonal_points
 from .data.synthetic import power_law as power_law
 from .data.synthetic import spectral_regression as spectral_regression
+from .reports.of_run import report_run as report_run
+from .reports.report import report as report
 from .reproductions.reproduce import reproduce as reproduce
 from .runs.run import load_trajectory as load_trajectory
 from .runs.run import run as run
