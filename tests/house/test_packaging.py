@@ -178,7 +178,7 @@ def test_the_check_of_imports_can_fail():
 
 SIMPLE = ["list", "--help", "run liner", "reproduce 9Z", "reproduce 1B --seeds 0"]
 SIMPLE += ["run relu --seed 99999999999999999999", "run relu --width 100000000000", "run relu --width 0"]
-SIMPLE += ["run relu --scale -1", "run relu --t1 0"]
+SIMPLE += ["run relu --scale -1", "run relu --t1 0", "report nowhere", "animate liner"]
 
 
 @pytest.mark.parametrize("line", SIMPLE)
