@@ -1,4 +1,4 @@
-"""The command line: `saddlescope list`, `saddlescope run NAME`, `saddlescope reproduce [FIGURE …]`."""
+"""The command line: `saddlescope` with `list`, `run NAME`, `reproduce [FIGURE …]` or `sweep`."""
 
 import sys
 import warnings
@@ -13,6 +13,7 @@ from .command_line.films import Animate, make_films
 from .command_line.reports import Report, write_reports
 from .command_line.reproductions import Reproduce, reproduce_figures
 from .command_line.runs import Run, run_experiment
+from .command_line.sweeps import Sweep, run_sweep
 from .terminal import complain, degrade_characters, leave, silence
 
 
@@ -48,13 +49,14 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _main(arguments: list[str] | None) -> int:
-    command = tyro.cli(
-        List | Run | Reproduce | Report | Animate, args=arguments, prog="saddlescope", description=__doc__
-    )  # type: ignore[arg-type]
+    commands: Any = List | Run | Reproduce | Sweep | Report | Animate
+    command = tyro.cli(commands, args=arguments, prog="saddlescope", description=__doc__)
     warnings.showwarning = _one_line
     try:
         if isinstance(command, Run):
             return run_experiment(command)
+        if isinstance(command, Sweep):
+            return run_sweep(command)
         if isinstance(command, Report):
             return write_reports(command)
         if isinstance(command, Animate):
