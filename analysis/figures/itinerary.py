@@ -190,10 +190,11 @@ def plot(
     figure = plt.figure(figsize=(max(8.0, 2.6 * columns), ROW * rows))
     left, middle, right = _row(figure, 0, 3)
     plot_loss(trajectory, visits, levels=levels, logarithmic=logarithmic, ax=left)
-    plot_loss(trajectory, visits, logarithmic=logarithmic, decades=True, ax=middle)
-    # The names of the visits stand in the first panel.
-    if (repeated := middle.get_legend()) is not None:
+    plot_loss(trajectory, visits, levels=levels, logarithmic=logarithmic, decades=True, ax=middle)
+    # The names of the visits stand once, below a loss that falls by decades.
+    if (repeated := left.get_legend()) is not None:
         repeated.remove()
+        legend(middle, loc="lower left")
     plot_speed(trajectory, visits, logarithmic=logarithmic, ax=right)
     left.set_title(title, fontsize=9, loc="left")
     if drawable:

@@ -22,13 +22,12 @@ from ...models.description import description
 from ...models.units import layers_of
 from ..runs.record import versions
 from .cards import card, facts
+from .installed import needed
 from .measures import observed, spectra
 from .outputs import input_output
 
 if TYPE_CHECKING:
     from .page import Section
-
-MISSING = 'a report is drawn by Altair and vl-convert: pip install "saddlescope[report]".'
 
 
 class Report(eqx.Module):
@@ -68,6 +67,8 @@ def report(
 ) -> Report:
     """What a flow did, on one page: its charts move together with a slider for time, a card tells of each visit.
 
+    A `ValueError` says so where Altair or vl-convert is not installed, or the flow has not made a single step.
+
     Args:
         trajectory: a flow, by `simulate`.
         visits: its itinerary, computed if not given, which takes longer than all drawing.
@@ -81,16 +82,8 @@ def report(
 
     Returns:
         The report; `save` writes it.
-
-    Raises:
-        ValueError: when Altair or vl-convert is not installed, and for a flow without a single step.
     """
-    try:
-        from .page import bundle, page
-
-        bundle()
-    except ImportError as error:
-        raise ValueError(MISSING) from error
+    page = needed()
     visits = itinerary(trajectory) if visits is None else visits
     flow = with_units_along(in_double_precision(trajectory))
     chosen = frames(flow, visits)

@@ -114,6 +114,6 @@ def test_buttons_and_themes(browser, page_file):
     assert view.evaluate("getComputedStyle(document.querySelector('svg text')).fill") == "rgb(228, 231, 236)"
     view.click("#play")
     before = view.evaluate("+document.getElementById('frame').value")
-    view.wait_for_function(f"+document.getElementById('frame').value > {before} + 1", timeout=60_000)
+    view.wait_for_function("(n) => +document.getElementById('frame').value > n + 1", arg=before, timeout=60_000)
     assert not said
     view.context.close()
