@@ -15,7 +15,7 @@ from ..landscapes.landscape import Landscape
 from ..landscapes.parameters import flatten
 from ..losses.statistics import SufficientStatistics, reduced_data
 from .checkpoint import Checkpoint, fingerprint
-from .checks import check_data, check_loss, check_model, check_times, check_tolerances
+from .checks import check_data, check_limits, check_loss, check_model, check_solver, check_times, check_tolerances
 from .integration import Integration, Limits, integrate
 from .patience import Patience
 from .result import Outcome
@@ -50,6 +50,9 @@ def simulate(
     are short, is resolved as finely as the integrator needed it. Loss, speed $\|\nabla L\|$ and dissipated energy
     $\int \|\nabla L\|^2 dt$ are recorded with it.
 
+    Invalid weights, data, loss, tolerances or times, and the checkpoint of another flow, raise a `ValueError`. (Where a
+    checkpoint cannot be written later, the flow warns and goes on; the former one is intact.)
+
     Args:
         model: any Equinox module with floating-point arrays, which make up the state θ.
         loss: scalar function of (model, data).
@@ -80,10 +83,6 @@ def simulate(
     Returns:
         A `Trajectory`, whose `result` says why it ended. After a failure (non-finite values, too many steps, a spent
         budget, interruption by Ctrl-C) it holds what was computed until then, except for the last half second or step.
-
-    Raises:
-        ValueError: when weights, data, loss, tolerances or times are invalid, and for the checkpoint of another flow.
-            (Where a checkpoint cannot be written later, the flow warns and goes on; the former one is intact.)
     """
     began = time.monotonic()
     model, loss = (model, loss) if trainable is None else partly_trainable(model, loss, trainable)
@@ -92,9 +91,9 @@ def simulate(
     check_loss(loss, model, data)
     check_sign_changes(sign_changes := sign_changes or {}, model)
     tolerances = _tolerances(flatten(model), rtol, atol)
-    stops = check_times(t1, save_times).astype(flatten(model).dtype)
-    if max_steps < 1:
-        raise ValueError(f"max_steps must be at least 1; got {max_steps}.")
+    stops = check_times(t1, save_times, flatten(model).dtype)
+    check_limits(max_steps, budget, convergence, progress)
+    check_solver(solver)
 
     loss, data = reduced_data(model, loss, data) if reduce_data else (loss, data)
     landscape = Landscape(model, loss, data)
