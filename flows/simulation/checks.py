@@ -4,7 +4,6 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
-import diffrax as dfx
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -12,6 +11,7 @@ import numpy as np
 from jaxtyping import Float
 
 from ...models.arguments import quoted, real, whole
+from .tolerances import default_atol, default_rtol
 
 STATELESS = (
     "a state has no gradient flow: hold it fixed in the loss, lambda model, data: loss(model, state, data) with "
@@ -159,6 +159,20 @@ def check_tolerances(rtol: float, atol: float, dtype: Any) -> None:
         )
 
 
+def checked_tolerances(theta: Float[np.ndarray, " n"], rtol: float | None, atol: float | None) -> tuple[float, float]:
+    """The tolerances given, or the default ones for the initial weights θ, checked."""
+    relative = default_rtol(theta.dtype) if rtol is None else rtol
+    absolute: float = default_atol(theta, relative) if atol is None else atol
+    check_tolerances(relative, absolute, theta.dtype)
+    return relative, absolute
+
+
+def check_max_steps(max_steps: int) -> None:
+    """Checks that a flow may take a step; a `ValueError` where it may not."""
+    if whole("max_steps", max_steps) < 1:
+        raise ValueError(f"max_steps must be at least 1; got {max_steps}.")
+
+
 def check_times(t1: float, times: Any, dtype: Any = float) -> Float[np.ndarray, " S"]:
     """Checks the times to step onto.
 
@@ -197,46 +211,3 @@ def _increasing_times(times: Any) -> Float[np.ndarray, " S"]:
     if array.ndim != 1 or not np.all(np.isfinite(array)) or np.any(array <= 0) or np.any(np.diff(array) <= 0):
         raise ValueError("save_times must be a one-dimensional array of increasing positive times.")
     return array
-
-
-def check_limits(max_steps: Any, budget: Any, convergence: Any, progress: Any) -> None:
-    """Checks when to stop early, and whom to tell.
-
-    Args:
-        max_steps: a number of steps.
-        budget: seconds, or `None`.
-        convergence: a speed, or `None`.
-        progress: a function, or `None`.
-
-    Raises:
-        ValueError: when one of them is something else.
-    """
-    if whole("max_steps", max_steps) < 1:
-        raise ValueError(f"max_steps must be at least 1; got {max_steps}.")
-    for name, value in (("budget", budget), ("convergence", convergence)):
-        if value is not None and not real(name, value) >= 0:
-            raise ValueError(f"{name} must not be negative; got {value}.")
-    if progress is not None and not callable(progress):
-        raise ValueError(f"progress must be a function of (t, loss); got {quoted(progress)}.")
-
-
-def check_solver(solver: Any) -> None:
-    """Checks that a solver can choose its steps.
-
-    Args:
-        solver: a solver of Diffrax's, or `None`.
-
-    Raises:
-        ValueError: when it is no solver, or has no estimate of its error.
-    """
-    if solver is None:
-        return
-    if isinstance(solver, type):
-        raise ValueError(f"the solver must be an instance: {solver.__name__}() instead of {solver.__name__}.")
-    if not isinstance(solver, dfx.AbstractSolver):
-        raise ValueError(f"the solver must be one of Diffrax's or of saddlescope's; got {quoted(solver)}.")
-    if not isinstance(solver, dfx.AbstractAdaptiveSolver) or isinstance(solver, dfx.AbstractSRK):
-        raise ValueError(
-            f"the solver must solve ordinary differential equations and estimate its error; got {quoted(solver)}. "
-            "Use diffrax.Tsit5() for example, or leave the choice to simulate."
-        )

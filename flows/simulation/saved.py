@@ -14,6 +14,29 @@ from .steps import FIELDS, Steps
 COUNTS = ("num_steps", "num_accepted_steps", "num_rejected_steps")
 
 
+def checked_contents(
+    path: Any, header: Mapping[str, Any], arrays: Mapping[str, Shaped[np.ndarray, "..."]]
+) -> tuple[Steps, dict[str, Any], Result, dict[str, SignChanges]]:
+    """All that a saved trajectory holds, each part checked.
+
+    Args:
+        path: the file, for the message.
+        header: its header.
+        arrays: its arrays.
+
+    Returns:
+        Steps, statistics, result and sign changes.
+
+    Raises:
+        ValueError: when one of them is missing or wrong.
+    """
+    try:
+        steps, stats, result = checked_steps(arrays), checked_stats(header), checked_result(header)
+        return steps, stats, result, checked_sign_changes(header, arrays)
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged: {error}.") from None
+
+
 def checked_steps(arrays: Mapping[str, Shaped[np.ndarray, "..."]]) -> Steps:
     """The steps of a saved trajectory.
 

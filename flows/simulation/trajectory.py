@@ -17,9 +17,9 @@ from ..landscapes.landscape import Landscape
 from ..landscapes.parameters import flatten, unflatten
 from ..losses.statistics import reduced_data
 from ..solver_choice.choose import candidate_solvers
-from .checks import check_data, check_loss, check_model
+from .checks import check_data, check_loss
 from .result import Result
-from .saved import checked_result, checked_sign_changes, checked_stats, checked_steps
+from .saved import checked_contents
 from .sign_changes import SignChanges, pack
 from .stepping import step_onto
 from .steps import FIELDS, Steps
@@ -74,6 +74,16 @@ class Trajectory(eqx.Module):
     def speeds(self) -> Float[np.ndarray, " T"]:
         r"""The speed $\|\nabla L\|$ at these times."""
         return self.steps.speeds
+
+    @property
+    def norms(self) -> Float[np.ndarray, " T"]:
+        """The norm ‖θ‖ of the parameters at these times."""
+        return np.linalg.norm(self.thetas, axis=1)
+
+    @property
+    def size(self) -> int:
+        """The number of parameters."""
+        return self.thetas.shape[1]
 
     @property
     def energies(self) -> Float[np.ndarray, " T"]:
@@ -210,12 +220,7 @@ def load(
             the model's.
     """
     header, arrays = files.read(path, KIND, FORMAT)
-    try:
-        steps, stats, result = checked_steps(arrays), checked_stats(header), checked_result(header)
-        sign_changes = checked_sign_changes(header, arrays)
-    except ValueError as error:
-        raise ValueError(f"{path} is damaged: {error}.") from None
-    check_model(model)
+    steps, stats, result, sign_changes = checked_contents(path, header, arrays)
     check_data(data)
     check_loss(loss, model, data)
     theta = flatten(model)
@@ -233,10 +238,5 @@ def load(
             raise ValueError(f"{path} is damaged: its last solver is {name[:40]!r}.")
         solver = candidates[name].solver if stats["reason"] else dfx.Tsit5()
     return Trajectory(
-        steps=steps,
-        result=result,
-        stats=stats,
-        landscape=landscape,
-        solver=solver,
-        sign_changes=sign_changes,
+        steps=steps, result=result, stats=stats, landscape=landscape, solver=solver, sign_changes=sign_changes
     )
