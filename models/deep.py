@@ -52,7 +52,7 @@ class Deep(UnitLayer):
         scale: float,
         key: PRNGKeyArray,
     ):
-        if isinstance(widths, int) or not widths:
+        if not hasattr(widths, "__len__") or not len(widths):
             raise ValueError(f"a network needs a width for each layer of units, as in (3, 2); got {quoted(widths)}.")
         record("architecture", architecture, Architecture, "such as Dense(relu, inputs=2)")
         check_key(key)

@@ -161,8 +161,8 @@ def check_tolerances(rtol: float, atol: float, dtype: Any) -> None:
 
 def checked_tolerances(theta: Float[np.ndarray, " n"], rtol: float | None, atol: float | None) -> tuple[float, float]:
     """The tolerances given, or the default ones for the initial weights θ, checked."""
-    relative = default_rtol(theta.dtype) if rtol is None else rtol
-    absolute: float = default_atol(theta, relative) if atol is None else atol
+    relative = default_rtol(theta.dtype) if rtol is None else real("rtol", rtol)
+    absolute: float = default_atol(theta, relative) if atol is None else real("atol", atol)
     check_tolerances(relative, absolute, theta.dtype)
     return relative, absolute
 
