@@ -9,6 +9,7 @@ import jax
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
+from .arguments import whole
 from .declaration import Slot, Units
 from .unit_axis import array_namespace, by_unit, from_units, mixed
 
@@ -62,7 +63,7 @@ def layer_of(model: Any, layer: int = 0) -> Units | None:
         ValueError: for a layer that the model does not have.
     """
     layers = layers_of(model)
-    if layers and not 0 <= layer < len(layers):
+    if layers and not 0 <= whole("layer", layer) < len(layers):
         raise ValueError(f"{type(model).__name__} has layers of units 0 to {len(layers) - 1}; got {layer}.")
     return layers[layer] if layers else None
 

@@ -7,6 +7,7 @@ import equinox as eqx
 import numpy as np
 from jaxtyping import Float, Int
 
+from ...models.arguments import real
 from ...models.unit_law import EmbeddingType, UnitLaw
 from ...models.units import declared_units, layers_of, unit_vectors
 from ..thresholds import STANDARD, Thresholds
@@ -70,7 +71,8 @@ def effective_width(
         The effective width, with its gap.
 
     Raises:
-        ValueError: for a share that does not lie between 0 and 1.
+        ValueError: for a share that does not lie between 0 and 1, a scale that is no size, or weights that are not
+            finite.
 
     Source: Zhang, Saxe & Latham (2025), Theorem 3.
     """
@@ -79,6 +81,10 @@ def effective_width(
         raise ValueError(f"the share must lie between 0 and 1; got {share}.")
     law = declared_units(model, layer).law
     theta = np.asarray(unit_vectors(model, layer))
+    if not np.all(np.isfinite(theta)):
+        raise ValueError("the units' weights hold NaN or infinite values.")
+    if scale is not None and not 0 <= real("scale", scale) < np.inf:
+        raise ValueError(f"scale must be finite and not negative; got {scale}.")
     sizes, groups, scatters = _parts(theta, law, thresholds)
     scale = float(np.max(sizes, initial=0.0)) if scale is None else scale
     threshold = share ** (1 / (law.order + 1)) * scale
