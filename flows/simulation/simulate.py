@@ -13,7 +13,7 @@ from jaxtyping import Float
 from ...models import partly_trainable
 from ..landscapes.landscape import Landscape
 from ..landscapes.parameters import flatten
-from ..losses.statistics import SufficientStatistics, reduced_data
+from ..losses.statistics import is_reduced, reduced_data
 from .checkpoint import Checkpoint, fingerprint
 from .checks import check_data, check_loss, check_model, check_times, check_tolerances
 from .integration import Integration, Limits, integrate
@@ -67,7 +67,9 @@ def simulate(
         budget: wall-clock seconds after which to stop, also within a step, but not before the first gradient.
         reduce_data: whether to integrate squared errors of models that declare features with exact sufficient
             statistics instead of the sample (the same loss, at a cost independent of the number of samples); the
-            trajectory's `loss` and `data` are then `statistics_loss` and the `SufficientStatistics`.
+            trajectory's `loss` and `data` are then `statistics_loss` and the `SufficientStatistics`. The cross-entropy
+            of a large `AttentionOnly` transformer on sequences that share tokens becomes a `GridCrossEntropy`, which
+            computes each of them once.
         trainable: which of the model's leaves are weights, as `eqx.filter` takes it; the others are constants, and the
             trajectory's models are `PartlyTrainable`. By default all floating-point arrays are weights.
         sign_changes: named functions from the model to real numbers of any shape, whose sign changes the trajectory
@@ -151,7 +153,7 @@ def _trajectory(outcome: Outcome, landscape: Landscape, tolerances: tuple[float,
         "atol": atol,
         "solver_history": outcome.solver_history,
         "reason": outcome.reason,
-        "reduced_data": isinstance(landscape.data, SufficientStatistics),
+        "reduced_data": is_reduced(landscape),
     }
     return Trajectory(
         steps=outcome.steps,
