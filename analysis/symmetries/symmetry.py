@@ -12,11 +12,12 @@ from jaxtyping import Array, Float
 
 from ...flows import flatten, unflatten
 from ...flows.landscapes.unit_positions import unit_positions
-from ...models import Units, incoming, outgoing
+from ...models import incoming, outgoing
 from ...models.quick import quickly_compiled
-from ...models.units import declared_units, layer_of, layers_of, width, with_units
+from ...models.units import declared_units, layer_of, layers_of, with_units
 from ..embeddings.embedding import Embedding
 from ..numerical_rank import DERIVATIVE_TOLERANCE, numerical_rank
+from .mixing import mixings
 from .outputs import Outputs, outputs_on
 
 # Conditions that a symmetry must meet, as a multiple of the number of unknowns.
@@ -114,7 +115,7 @@ def symmetry_directions(model: Any, data: Any) -> Float[np.ndarray, "k n"] | Non
     r"""Tangents, at the model's parameters, of the orbits of its continuous symmetries.
 
     Each unit's own (`unit_symmetries`) and, where φ is linear, the mixing of units $U \to BU$, $V \to B^{-\top} V$.
-    Where several layers have units: the mixing of linear ones and the rescaling of homogeneous ones, layer by layer.
+    Where several layers have units: the `mixings` that their declarations imply.
     For a model without units: all affine symmetries of its parameters, which are sought for up to 40 of them.
 
     Args:
@@ -134,7 +135,8 @@ def symmetry_directions(model: Any, data: Any) -> Float[np.ndarray, "k n"] | Non
         return _moves(generators(_Whole(model=model, outputs=outputs), theta.size, theta.dtype), theta)
     layers = layers_of(model)
     if len(layers) > 1:
-        return np.concatenate([_layer_directions(model, units, layer) for layer, units in enumerate(layers)])
+        rows = [mixing.tangents(theta).toarray() for mixing in mixings(model, data)]
+        return np.concatenate([np.zeros((0, theta.size)), *rows])
     u, v = np.asarray(incoming(model)), np.asarray(outgoing(model))
     if declared_units(model).law.linear:
         return _flat_directions(model, _mixings(u, v))
@@ -149,24 +151,6 @@ def symmetry_directions(model: Any, data: Any) -> Float[np.ndarray, "k n"] | Non
             du[i], dv[i] = change[:split], change[split:]
             rows.append((du, dv))
     return _flat_directions(model, rows)
-
-
-def _layer_directions(model: Any, units: Units, layer: int) -> Float[np.ndarray, "k n"]:
-    """The changes (BU, −pBᵀV) of one layer: B any matrix if φ is linear, else diagonal, with p its degree."""
-    count, theta = width(model, layer), flatten(model)
-    if units.law.degree is None:
-        return np.zeros((0, theta.size))
-    unit = np.eye(count)
-    pairs = [(i, j) for i in range(count) for j in range(count) if units.law.linear or i == j]
-    marked = unflatten(model, np.arange(theta.size, dtype=theta.dtype))
-    u, v = (np.asarray(rows(marked, layer)).astype(int) for rows in (incoming, outgoing))
-    changes = np.zeros((len(pairs), theta.size))
-    for change, (i, j) in zip(changes, pairs, strict=True):
-        generator = np.outer(unit[i], unit[j])
-        # One array may hold both, and its changes add up.
-        np.add.at(change, u, generator @ theta[u])
-        np.add.at(change, v, -units.law.degree * generator.T @ theta[v])
-    return changes
 
 
 def _mixings(u: np.ndarray, v: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:

@@ -66,9 +66,13 @@ def _panel(pairs: Sequence[int], causal: bool) -> Panel:
 
     def draw(ax: Any) -> None:
         ax.loglog(drawn["N"], drawn["theory"], "k:", lw=1, label=law)
-        ax.loglog(drawn["N"], drawn["theory"][0] * (drawn["N"] / drawn["N"][0]) ** 2, color="0.7", lw=1, label="$N^2$")
+        ax.loglog(
+            drawn["N"], drawn["theory"][-1] * (drawn["N"] / drawn["N"][-1]) ** 2, color="0.7", lw=1, label="$N^2$"
+        )
         ax.loglog(drawn["N"], drawn["measured"], "o", color=COLOURS[0], ms=4, label="flow")
         ax.set(xlabel="pairs in context N", ylabel="time over its dependence on ε")
+        ax.set_xticks(drawn["N"], [str(n) for n in pairs], minor=False)
+        ax.minorticks_off()
         ax.legend(fontsize=7)
 
     return Panel(
