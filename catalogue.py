@@ -45,6 +45,7 @@ FIGURES = {
     "attention": "linear_attention",
     "leaky-ReLU": "leaky_relu",
     "AGF": "alternating_flows",
+    "induction-time": "induction_time",
 }
 
 # What random keys are made of: signed integers of 64 bits.
