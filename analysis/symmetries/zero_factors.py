@@ -82,7 +82,7 @@ def free_directions(
         Unit vectors, as coefficients of the basis, linearly dependent ones included.
     """
     theta, found = np.asarray(flatten(model)), [np.zeros((0, basis.shape[1]))]
-    for factors in factors_of(model):
+    for factors in factors_of(model) if basis.shape[1] else ():
         for fixed, free in _jointly(factors):
             rows = _free_coordinates(theta[fixed], free, basis, zero)
             _, cosines, directions = np.linalg.svd(rows, full_matrices=False)
