@@ -1,6 +1,7 @@
 """What networks on a layer of units share: its arrays, and the declaration of where the units are."""
 
 import abc
+import functools
 from typing import Any
 
 import equinox as eqx
@@ -67,6 +68,8 @@ def unit_shapes(architecture: Architecture, width: int) -> tuple[tuple[int, ...]
     return tuple((width, *shape) for shape in architecture.shapes)
 
 
+# The declaration is asked for a hundred times in an analysis, and its records take a fifth of a millisecond to make.
+@functools.lru_cache(maxsize=256)
 def first_units(architecture: Architecture, name: str = "", *, additive: bool = False) -> Units:
     """The declaration of the units whose arrays are a model's `parameters`."""
     slots = tuple(Slot(Parameter(k), axis=0, degree=degree) for k, degree in enumerate(architecture.slot_degrees))

@@ -25,7 +25,7 @@ from .classify_by_products import classify_by_products
 from .critical_point import CriticalPoint
 from .evidence import Evidence, gather
 from .kind import Kind
-from .refine_by_products import BY_PRODUCTS_FROM, HARDLY
+from .refine_by_products import BY_PRODUCTS_FROM, nearly_zero
 from .slow_point import flat_channel, ghost
 
 LARGE = f"more than {DENSE_HESSIAN_LIMIT} parameters: no dense Hessian was made"
@@ -107,14 +107,17 @@ def _without_point(
     found = None
     if follow_channels:
         found = flat_channel(point.landscape, point.start, solver=solver, thresholds=thresholds)
-    if found is None and not point.converged and not _unfinished(point):
+    large = point.theta.size >= BY_PRODUCTS_FROM
+    # A search in a large network that ended on its way to a zero of the gradient was at no ghost of one.
+    on_its_way = large and nearly_zero(point.landscape, point.start, point.theta)
+    if found is None and not point.converged and not on_its_way:
         curvature = scales.curvature or 1.0
         found = ghost(
             point.landscape,
             point.start,
             curvature=curvature,
             gradient=scales.gradient,
-            nearby=point.theta if point.theta.size >= BY_PRODUCTS_FROM else None,
+            nearby=point.theta if large else None,
             thresholds=thresholds,
         )
     if found is not None:
@@ -123,12 +126,6 @@ def _without_point(
         return None
     reason = f"‖∇L‖∞ = {point.gradient_norm:.1e} at distance {point.distance:.2g} from the closest approach"
     return Kind(name="no critical point", evidence=reason)
-
-
-def _unfinished(point: CriticalPoint) -> bool:
-    """Whether the search in a large network ended on its way to a zero of the gradient: at no ghost of a zero."""
-    slope = float(np.max(np.abs(point.landscape.gradient(point.start))))
-    return point.theta.size >= BY_PRODUCTS_FROM and point.gradient_norm <= HARDLY * slope
 
 
 def _without_hessian(known: Evidence) -> Kind:

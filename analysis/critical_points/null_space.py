@@ -10,9 +10,7 @@ from ...flows import flatten
 from ..curvature.spectrum import Spectrum
 from ..embeddings.embedding import Embedding
 from ..numerical_rank import DERIVATIVE_TOLERANCE, numerical_rank
-from ..symmetries.outputs import number_of_outputs
-from ..symmetries.symmetry import explaining_directions
-from ..symmetries.zero_factors import free_directions
+from ..symmetries.explanation import explanation
 from ..thresholds import STANDARD
 
 # Newton's method beside a point of order ten ends at a ten-thousandth of the distance that it has moved.
@@ -104,17 +102,20 @@ def null_space(
         The dimensions that are explained, and a basis of the rest.
     """
     basis = spectrum.null_space
-    symmetry, family = explaining_directions(model, data, embedding)
-    searched, symmetry = symmetry is not None, np.zeros((0, len(basis))) if symmetry is None else symmetry
+    possible = explanation(model, data, embedding)
+    searched = possible.symmetry is not None
+    symmetry = np.zeros((0, len(basis))) if possible.symmetry is None else possible.symmetry
     least = ORBIT_SHARE * moved
-    coordinates = [_inside(rows, basis, inside, least) for rows in (symmetry, family)]
+    coordinates = [_inside(rows, basis, inside, least) for rows in (symmetry, possible.families)]
     first = _rank(coordinates[0], inside)
     both = np.vstack(coordinates)
     vectors = np.linalg.eigh(both.T @ both).eigenvectors if len(both) else np.eye(basis.shape[1])
-    explained = _rank(both, inside)
-    zero = max(DERIVATIVE_TOLERANCE * float(np.linalg.norm(flatten(model))), least)
-    free = _rank(np.vstack([both, free_directions(model, basis, zero=zero, inside=inside)]), inside) - explained
-    independent = attained and number_of_outputs(model, data) == len(basis) - basis.shape[1]
+    explained, free = _rank(both, inside), 0
+    if explained < basis.shape[1]:
+        zero = max(DERIVATIVE_TOLERANCE * float(np.linalg.norm(flatten(model))), least)
+        beside = possible.free(basis, zero=zero, inside=inside)
+        free = _rank(np.vstack([both, beside]), inside) - explained
+    independent = attained and possible.number_of_outputs == len(basis) - basis.shape[1]
     return NullSpace(
         nullity=basis.shape[1],
         symmetry=first,

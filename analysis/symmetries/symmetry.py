@@ -189,26 +189,6 @@ def family_directions(embedding: Embedding) -> Float[np.ndarray, "k n"]:
     return _flat_directions(embedding.wide(), rows)
 
 
-def explaining_directions(
-    model: Any, data: Any, embedding: Embedding | None = None
-) -> tuple[Float[np.ndarray, "k n"] | None, Float[np.ndarray, "m n"]]:
-    """All directions that can explain a null space.
-
-    Args:
-        model: the network at the critical point.
-        data: as for `symmetry_directions`.
-        embedding: by which the point comes from a narrow network, if it does.
-
-    Returns:
-        The `symmetry_directions`, and the `family_directions`; of these none where the units are linear, whose families
-        are orbits of their symmetries.
-    """
-    family = np.zeros((0, flatten(model).size))
-    if embedding is not None and not declared_units(model).law.linear:
-        family = family_directions(embedding)
-    return symmetry_directions(model, data), family
-
-
 def _flat_directions(model: Any, rows: list[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
     """Changes of the units as changes of the flattened parameters."""
     changes = np.zeros((len(rows), flatten(model).size))

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float
 
 from ...analysis.figures.style import COLOURS
-from ...flows import Ensemble
+from ...flows import LossCurves
 from .check import Check
 from .panel import Panel
 
@@ -19,7 +19,7 @@ def draw_levels(ax: Any, levels: Iterable[float]) -> None:
 
 
 def curves_panel(
-    title: str, curves: dict[str, Ensemble], *, initial: float | None = None, shown: int | None = None
+    title: str, curves: dict[str, LossCurves], *, initial: float | None = None, shown: int | None = None
 ) -> Panel:
     """Loss curves over the initial loss; a mean over seeds would blur the steps.
 

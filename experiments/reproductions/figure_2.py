@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float
 
 from ...analysis.figures.style import COLOURS
-from ...flows import Ensemble, ensemble, linear_population, statistics_loss
+from ...flows import LossCurves, linear_population, loss_curves, statistics_loss
 from ...models import TwoLayer, low_rank_plus_noise
 from .check import at_least, at_most, close
 from .drawing import curves_panel, lengths_panel
@@ -102,7 +102,7 @@ def _spectrum_panels(seeds: int, quick: bool) -> tuple[Panel, ...]:
     )
 
 
-def _relative_gap(curves: Ensemble, power: float | int) -> float:
+def _relative_gap(curves: LossCurves, power: float | int) -> float:
     times = plateau_times(curves, attention_levels(power))
     return float(np.nanmedian(_gap(times)) / np.nanmedian(times.middles[:, 0]))
 
@@ -125,7 +125,7 @@ def _low_rank_panels(seeds: int, quick: bool) -> tuple[Panel, ...]:
         ]
         # Fine times first: the fast drop takes a hundredth of the rest.
         ts = np.concatenate([[0.0], np.geomspace(1e-2, horizon, POINTS - 1)])
-        curves[f"rank {rank}"] = ensemble(models, statistics_loss, [data] * seeds, np.tile(ts, (seeds, 1)))
+        curves[f"rank {rank}"] = loss_curves(models, statistics_loss, [data] * seeds, np.tile(ts, (seeds, 1)))
     levels = linear_levels(1)
     # The large weights may start above the loss of zero weights; the first plateau is at that loss.
     ends = [_last_above(each, 0.9 * levels[0]) for each in curves.values()]
@@ -146,7 +146,7 @@ def _low_rank_panels(seeds: int, quick: bool) -> tuple[Panel, ...]:
     return curves_panel("linear, large weights of low rank", curves, initial=float(levels[0])), ended
 
 
-def _last_above(curves: Ensemble, level: float) -> Float[np.ndarray, " B"]:
+def _last_above(curves: LossCurves, level: float) -> Float[np.ndarray, " B"]:
     """The last time at which each loss is above a level."""
     above = curves.losses > level
     return curves.ts[np.arange(len(above)), above.shape[1] - 1 - np.argmax(above[:, ::-1], axis=1)]

@@ -8,7 +8,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from ...analysis.visits.levels import first_time_below
 from ...analysis.visits.passages import closest_approaches
-from ...flows import Ensemble
+from ...flows import LossCurves
 from ...models import TwoLayer, incoming, outgoing
 from ...models.architecture import Architecture
 from ...models.units import with_units
@@ -23,7 +23,7 @@ def padded(architecture: Architecture, width: int, scale: Any, room: int, *, key
     return with_units(model, kept * incoming(model), kept * outgoing(model))
 
 
-def count_plateaus(curves: Ensemble) -> Int[np.ndarray, " B"]:
+def count_plateaus(curves: LossCurves) -> Int[np.ndarray, " B"]:
     """How many plateaus each flow has between start and end: prominent minima of its speed, as in visits."""
     counts = []
     for losses, speeds in zip(curves.losses, curves.speeds, strict=True):
@@ -58,7 +58,7 @@ class PlateauTimes(eqx.Module):
     dwells: Float[np.ndarray, "B L"]
 
 
-def plateau_times(curves: Ensemble, levels: Float[np.ndarray, " levels"], fraction: float = 0.1) -> PlateauTimes:
+def plateau_times(curves: LossCurves, levels: Float[np.ndarray, " levels"], fraction: float = 0.1) -> PlateauTimes:
     """The times of each curve for plateau levels that fall from the first plateau to the end."""
 
     def times(shares: Any) -> Any:

@@ -10,6 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
+from .tolerances import default_atol, default_rtol
+
 STATELESS = (
     "a state has no gradient flow: hold it fixed in the loss, lambda model, data: loss(model, state, data) with "
     "model, state = eqx.nn.make_with_state(Model)(...) and eqx.nn.inference_mode(model)"
@@ -136,6 +138,20 @@ def check_tolerances(rtol: float, atol: float, dtype: Any) -> None:
             f"rtol={rtol:g} cannot be met in {np.dtype(dtype).name}, whose reach is {reachable:.1g}. "
             'Use float64 (jax.config.update("jax_enable_x64", True) before making the model) or a larger rtol.'
         )
+
+
+def checked_tolerances(theta: Float[np.ndarray, " n"], rtol: float | None, atol: float | None) -> tuple[float, float]:
+    """The tolerances given, or the default ones for the initial weights θ, checked."""
+    relative = default_rtol(theta.dtype) if rtol is None else rtol
+    absolute: float = default_atol(theta, relative) if atol is None else atol
+    check_tolerances(relative, absolute, theta.dtype)
+    return relative, absolute
+
+
+def check_max_steps(max_steps: int) -> None:
+    """Checks that a flow may take a step; a `ValueError` where it may not."""
+    if max_steps < 1:
+        raise ValueError(f"max_steps must be at least 1; got {max_steps}.")
 
 
 def check_times(t1: float, times: Any) -> Float[np.ndarray, " S"]:

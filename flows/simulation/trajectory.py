@@ -73,6 +73,16 @@ class Trajectory(eqx.Module):
         return self.steps.speeds
 
     @property
+    def norms(self) -> Float[np.ndarray, " T"]:
+        """The norm ‖θ‖ of the parameters at these times."""
+        return np.linalg.norm(self.thetas, axis=1)
+
+    @property
+    def size(self) -> int:
+        """The number of parameters."""
+        return self.thetas.shape[1]
+
+    @property
     def energies(self) -> Float[np.ndarray, " T"]:
         r"""The dissipated energy $\int_0^t \|\nabla L\|^2 ds$ at these times."""
         return self.steps.energies
