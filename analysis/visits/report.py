@@ -11,8 +11,8 @@ from .visit import Visit
 if TYPE_CHECKING:
     from rich.table import Table
 
-# Characters across the printed table: more than it needs, so that no cell is ever folded.
-WIDTH = 180
+# Characters across the printed table: more than it needs, also with units in many layers, so that no cell is folded.
+WIDTH = 400
 COLUMNS = (
     *("#", "time", "arrival", "dwell (predicted)", "loss", "width", "type", "kind", "index"),
     *("nullity", "order", "rate (predicted)", "e-folds", "overlap", "‖∇L‖∞", "distance"),
