@@ -86,7 +86,9 @@ def free_directions(
         for fixed, free in _jointly(factors):
             rows = _free_coordinates(theta[fixed], free, basis, zero)
             _, cosines, directions = np.linalg.svd(rows, full_matrices=False)
-            found.append(directions[cosines**2 > 1 - inside**2])
+            # What is outside is known to the square root of rounding, as cosines are.
+            outside = np.sqrt(np.maximum(1 - cosines**2, np.finfo(float).eps))
+            found.append(directions[outside < inside])
     return np.concatenate(found)
 
 
