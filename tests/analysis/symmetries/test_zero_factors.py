@@ -60,6 +60,25 @@ def test_units_that_are_zero(correlated):
     assert counts(explained(zero, x, y)) == ((6, 0, 6, 0) if correlated else (12, 0, 12, 0))
 
 
+class Recurrent(eqx.Module):
+    """Two units that feed on each other."""
+
+    recurrent: jax.Array
+    incoming: jax.Array
+    readout: jax.Array
+
+    def __call__(self, x):
+        step = lambda h, z: (jnp.tanh(self.recurrent @ h + self.incoming @ z), None)  # noqa: E731
+        return self.readout @ jax.lax.scan(step, jnp.zeros(2), x)[0]
+
+
+def test_units_that_feed_on_each_other():
+    """At zero only the last input acts, through one direction of each unit; 4 recurrent weights and 2 of 4 do not."""
+    x = np.random.default_rng(0).standard_normal((30, 3, 2))
+    zero = Recurrent(np.zeros((2, 2)), np.zeros((2, 2)), np.zeros((1, 2)))
+    assert counts(explained(zero, x, x[:, -1, :1])) == (4 + 2, 0, 4 + 2, 0)
+
+
 class Heads(eqx.Module):
     """Two heads of size 2 on a stream of 3 entries, summed over places, and 3 neurons on top."""
 
