@@ -1,11 +1,11 @@
 """Which method integrates an ensemble fastest, does "auto" find it, and what does it gain over a loop over `simulate`?
 
-Four kinds of ensemble: linear networks (H = 100, three modes, explicit steps of equal cost), ReLU networks (steps cut at
-kinks, costs that differ), small tanh networks on a long horizon (a solver for stiff fields at the end), and tanh
+Four kinds of ensemble: linear networks (H = 100, three modes, explicit steps of equal cost), ReLU networks (steps cut
+at kinks, costs that differ), small tanh networks on a long horizon (a solver for stiff fields at the end), and tanh
 networks of 600 parameters on a sample (arithmetic instead of overhead). For each the script prints seconds, without
-compilation: every method has run once before on the same shapes. Then ratios: "auto" over the best method by name, and
-the loop over "auto". With `--target-only --members 1000` it integrates linear flows and analyses all of them in one go,
-compilation included.
+compilation: every method has run once before on the same shapes. Then ratios: "auto" over the best method by name,
+and the loop over "auto". With `--target-only --members 1000` it integrates linear flows and analyses all of them in
+one go, compilation included.
 
 Run: `python benchmarks/ensembles.py [--members 64] [--target-only]`.
 """

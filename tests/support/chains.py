@@ -33,7 +33,7 @@ def integrated(method, **settings):
     from saddlescope.flows import ensemble
 
     scales = {"grid": {"scale": [1e-3, 0.1, 1.0]}, "keys": range(3)}
-    return ensemble(chain, squared, 1.0, t1=2000.0, method=method, **scales, **settings)
+    return ensemble(chain, squared, 1.0, t1=1e5, method=method, **scales, **settings)
 
 
 def columns(found):
