@@ -23,6 +23,8 @@ from .embeddings.reduction import reduce as reduce
 from .embeddings.width import effective_width as effective_width
 from .ensembles.itineraries import itineraries as itineraries
 from .figures.comparison import plot_comparison as plot_comparison
+from .figures.film import animate as animate
+from .figures.film import save_film as save_film
 from .figures.invariant_manifolds import plot_manifolds as plot_manifolds
 from .figures.itinerary import plot as plot
 from .figures.itinerary import plot_loss as plot_loss
@@ -54,6 +56,13 @@ from .orbits.escape_directions import escape_directions as escape_directions
 from .orbits.heteroclinic import heteroclinic_orbit as heteroclinic_orbit
 from .orbits.saddle_graph import saddle_graph as saddle_graph
 from .orbits.unstable_manifold import unstable_manifold as unstable_manifold
+from .statistics.laws import fit_law as fit_law
+from .statistics.mechanism import mechanism as mechanism
+from .statistics.medians import censored_median as censored_median
+from .statistics.medians import share as share
+from .statistics.sweep import sweep_law as sweep_law
+from .statistics.sweep import sweep_mechanism as sweep_mechanism
+from .statistics.sweep import sweep_statistics as sweep_statistics
 from .symmetries.audit import conservation_audit as conservation_audit
 from .symmetries.symmetry import symmetry_directions as symmetry_directions
 from .thresholds import Thresholds as Thresholds

@@ -13,6 +13,7 @@ FORMULAS: tuple[Formula, ...] = (
     linear.theorem_4,
     deep.levels,
     deep.escape,
+    deep.bottleneck,
     deep.jumps,
     quadratic.escape,
     quadratic.proposition_5,
