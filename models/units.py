@@ -124,6 +124,11 @@ def _rows(model: Any, slots: tuple[Slot, ...]) -> Float[Any, "H N"]:
     return xp.concatenate([block.reshape(block.shape[0], math.prod(block.shape[1:])) for block in blocks], axis=1)
 
 
+def rows_of(model: Any, units: Units) -> tuple[Float[Any, "H Nu"], Float[Any, "H Nv"]]:
+    """The incoming and the outgoing parameters of every unit of a declaration, one row each."""
+    return _rows(model, units.incoming), _rows(model, units.outgoing)
+
+
 def incoming(model: Any, layer: int = 0) -> Float[Any, "H Nu"]:
     """The incoming parameters u_i of every unit of a layer, one row each."""
     return _rows(model, declared_units(model, layer).incoming)
