@@ -40,6 +40,8 @@ FIGURES = {
     "attention": "linear_attention",
     "leaky-ReLU": "leaky_relu",
     "AGF": "alternating_flows",
+    "escape-law": "escape_law",
+    "phase-diagram": "phase_diagram",
 }
 
 # What random keys are made of: signed integers of 64 bits.
