@@ -23,6 +23,8 @@ from .embeddings.reduction import reduce as reduce
 from .embeddings.width import effective_width as effective_width
 from .ensembles.itineraries import itineraries as itineraries
 from .figures.comparison import plot_comparison as plot_comparison
+from .figures.film import animate as animate
+from .figures.film import save_film as save_film
 from .figures.invariant_manifolds import plot_manifolds as plot_manifolds
 from .figures.itinerary import plot as plot
 from .figures.itinerary import plot_loss as plot_loss

@@ -11,11 +11,12 @@ from jaxtyping import Shaped
 
 
 @contextmanager
-def replacing(path: str | Path) -> Generator[Path, None, None]:
+def replacing(path: str | Path, *, ending: str = ".part") -> Generator[Path, None, None]:
     """Yields a temporary path beside `path`, which takes its place once the block has ended without an error.
 
     Args:
         path: the file to write; a former one stays as it is until then, and for good if anything goes wrong.
+        ending: of the temporary file's name; writers that may meet each take their own.
 
     Yields:
         The path to write to, in the same folder.
@@ -24,7 +25,7 @@ def replacing(path: str | Path) -> Generator[Path, None, None]:
         OSError: when the file cannot be written: the disk is full, the folder is missing, the target is a folder.
     """
     path = Path(path)
-    temporary = path.with_name(path.name + ".part")
+    temporary = path.with_name(path.name + ending)
     try:
         if path.is_dir():
             raise OSError("it is a folder")

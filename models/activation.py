@@ -107,17 +107,38 @@ def _stated(name: str, function: Callable[[Array], Array], *, law: UnitLaw, kern
 
 
 linear: Activation = _stated("linear", _identity, law=UnitLaw(zero=True, degree=1, linear=True), kernel=linear_kernel)
+r"""$\sigma(x) = x$."""
+
 relu: Activation = _stated(
     "relu", jax.nn.relu, law=UnitLaw(zero=True, degree=1, field="nonnegative", smooth=False), kernel=relu_kernel
 )
+r"""$\sigma(x) = \max(x, 0)$."""
+
 quadratic: Activation = _stated(
     "quadratic", jnp.square, law=UnitLaw(zero=True, degree=2, order=2), kernel=quadratic_kernel
 )
+r"""$\sigma(x) = x^2$."""
+
 cubic: Activation = _stated("cubic", _cube, law=UnitLaw(zero=True, degree=3, order=3), kernel=cubic_kernel)
+r"""$\sigma(x) = x^3$."""
+
 tanh: Activation = _stated("tanh", jnp.tanh, law=UnitLaw(zero=True))
+r"""$\sigma(x) = \tanh x$."""
+
 sine: Activation = _stated("sine", jnp.sin, law=UnitLaw(zero=True), kernel=sine_kernel)
+r"""$\sigma(x) = \sin x$."""
+
 erf: Activation = _stated("erf", _error_function, law=UnitLaw(zero=True), kernel=erf_kernel)
+r"""$\sigma(x) = \mathrm{erf}(x / \sqrt 2)$, as in soft committee machines."""
+
 gelu: Activation = _stated("gelu", _gelu, law=UnitLaw(zero=True))
+r"""$\sigma(x) = x\, (1 + \mathrm{erf}(x / \sqrt 2)) / 2$."""
+
 x_tanh_x: Activation = _stated("x-tanh-x", _x_tanh_x, law=UnitLaw(zero=True, order=2))
+r"""$\sigma(x) = x \tanh x$, of lowest order 2."""
+
 sigmoid: Activation = _stated("sigmoid", jax.nn.sigmoid, law=UnitLaw(zero=False, order=0))
+r"""$\sigma(x) = 1 / (1 + e^{-x})$."""
+
 softplus: Activation = _stated("softplus", jax.nn.softplus, law=UnitLaw(zero=False, order=0))
+r"""$\sigma(x) = \ln(1 + e^x)$."""

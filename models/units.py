@@ -95,6 +95,20 @@ def width(model: Any, layer: int = 0) -> int:
     return slot.where(model).shape[slot.axis] // (slot.blocks * slot.entries)
 
 
+def largest_width(model: Any, layer: int = 0) -> int | None:
+    """The number of units that a model's program holds at most in a layer; `None` where it takes any number.
+
+    Args:
+        model: which says so by an attribute `largest_widths`, a number or `None` for each layer.
+        layer: the layer.
+
+    Returns:
+        The number.
+    """
+    stated = getattr(model, "largest_widths", None)
+    return None if stated is None else stated[layer]
+
+
 def as_jax(array: Any) -> Array:
     """A JAX array of the same values, for which nothing is compiled."""
     # `jnp.asarray` would compile a program for every shape.

@@ -29,7 +29,7 @@ class Certificate(eqx.Module):
         gap: $1/\beta$.
         lipschitz: K, estimated: the largest $|D^3 L(d, d, d)|$ on unit vectors d that a search found, at the point.
             The one number that is no bound, unless the third derivative is constant; what follows from it, h, `radius`
-            and the signs, is estimated too.
+            and the signs, is estimated too. `None` where the step is zero, when nothing rests on it.
         kantorovich: h, estimated with K.
         radius: within which the zero lies, estimated with K; infinite for h above ½.
         negative: number of negative eigenvalues whose sign, as estimated with K, neither rounding nor moving by
@@ -43,7 +43,7 @@ class Certificate(eqx.Module):
     residual: float
     step: float
     gap: float
-    lipschitz: float
+    lipschitz: float | None
     kantorovich: float
     radius: float
     negative: int
@@ -58,7 +58,8 @@ class Certificate(eqx.Module):
     @property
     def summary(self) -> str:
         """What is established, in one line."""
-        method = f"Newton–Kantorovich, K estimated as {self.lipschitz:.3g}"
+        known = "the step is zero" if self.lipschitz is None else f"K estimated as {self.lipschitz:.3g}"
+        method = f"Newton–Kantorovich, {known}"
         signs = f"estimated signs: {self.negative} negative, {self.positive} positive"
         if self.exists:
             return f"a critical point within {self.radius:.1e} ({method}), {signs}"
@@ -104,12 +105,13 @@ def certificate(
     Returns:
         The certificate.
     """
-    gradient, estimate = landscape.gradient(theta), largest_third_derivative(landscape, theta)
-    values = spectrum.eigenvalues
+    gradient, values = landscape.gradient(theta), spectrum.eigenvalues
     nonzero = np.abs(values) > spectrum.zero_threshold
     components = spectrum.eigenvectors[:, nonzero].T @ gradient
     step = float(np.linalg.norm(components / values[nonzero]))
-    gap = spectrum.smallest_nonzero
+    # Hundreds of products, of which none is needed where the gradient is zero to the last place.
+    found = largest_third_derivative(landscape, theta) if step else None
+    estimate, gap = found or 0.0, spectrum.smallest_nonzero
     h = estimate * step / gap if np.isfinite(gap) else 0.0
     # (1 - √(1 - 2h)) / (βK), written without cancellation for small h.
     radius = 2 * step / (1 + np.sqrt(1 - 2 * h)) if h <= KANTOROVICH else float("inf")
@@ -120,7 +122,7 @@ def certificate(
         residual=float(np.linalg.norm(gradient)),
         step=step,
         gap=gap,
-        lipschitz=estimate,
+        lipschitz=found,
         kantorovich=h,
         radius=float(radius),
         negative=int(np.sum(nonzero & (values < -change))),

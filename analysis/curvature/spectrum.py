@@ -9,7 +9,8 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from ...flows import Landscape
-from ...flows.curvature.hessian import UnitHessian, hessian_of
+from ...flows.curvature.hessian import hessian_of
+from ...flows.curvature.unit_hessian import UnitHessian
 
 # A dense Hessian of 3000 parameters takes 72 MB and its eigenvectors about a minute.
 DENSE_HESSIAN_LIMIT = 3000

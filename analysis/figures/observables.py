@@ -61,7 +61,7 @@ def plot_observable(values: "DataArray", *, logarithmic: bool = False, ax: Axes 
     """
     ax = plt.subplots()[1] if ax is None else ax
     times, curves = values["time"].values, values.values.reshape(len(values), -1)
-    names = _names(values)
+    names = entry_names(values)
     for k, curve in enumerate(curves.T):
         ax.plot(times, curve, color=colour(k), lw=1.2, label=names[k] if len(names) <= NAMED else None)
     positive = curves[np.isfinite(curves)]
@@ -75,8 +75,15 @@ def plot_observable(values: "DataArray", *, logarithmic: bool = False, ax: Axes 
     return ax
 
 
-def _names(values: "DataArray") -> list[str]:
-    """The names of a variable's entries at one time, by the labels of its axes."""
+def entry_names(values: "DataArray") -> list[str]:
+    """The names of a variable's entries at one time, by the labels of its axes.
+
+    Args:
+        values: one variable of what `observe` returns.
+
+    Returns:
+        The names, in the order of the flattened entries.
+    """
     names = [""]
     for dimension in values.dims[1:]:
         found: Any = values[dimension].values

@@ -37,7 +37,7 @@ def plot_saddle_graph(graph: SaddleGraph, *, ax: Axes | None = None) -> Axes:
         The axes.
     """
     ax = plt.subplots(figsize=(7.5, 5.5), layout="constrained")[1] if ax is None else ax
-    places = _places(graph)
+    places = node_places(graph)
     steps = set(zip(graph.taken, graph.taken[1:], strict=False))
     for edge in graph.connections:
         start, end = places[edge.source], places[edge.target]
@@ -71,8 +71,15 @@ def _caption(kind: Kind) -> str:
     return counts if kind.name != "degenerate saddle" else f"order {kind.order}, {counts}"
 
 
-def _places(graph: SaddleGraph) -> list[tuple[float, float]]:
-    """(effective width, loss) of every node; those of one width stand side by side, the highest on the left."""
+def node_places(graph: SaddleGraph) -> list[tuple[float, float]]:
+    """The places of the nodes, those of one width side by side, the highest on the left.
+
+    Args:
+        graph: by `saddle_graph`.
+
+    Returns:
+        (effective width, loss) of every node.
+    """
     scale = max(leading_size(point.model) for point in graph.points)
     widths = [effective_width(point.model, scale=scale).width for point in graph.points]
     order = sorted(range(len(widths)), key=lambda k: (-graph.points[k].loss, k))

@@ -12,12 +12,13 @@ from jaxtyping import Array, Float
 
 from ...flows import flatten, unflatten
 from ...flows.landscapes.unit_positions import unit_positions
-from ...models import Units, incoming, outgoing
+from ...models import incoming, outgoing
 from ...models.quick import quickly_compiled
-from ...models.units import declared_units, layer_of, layers_of, width, with_units
+from ...models.units import declared_units, layer_of, layers_of, with_units
 from ..embeddings.embedding import Embedding
 from ..numerical_rank import DERIVATIVE_TOLERANCE, numerical_rank
 from .outputs import Outputs, outputs_on
+from .stated import stated_directions
 
 # Conditions that a symmetry must meet, as a multiple of the number of unknowns.
 CONDITIONS_PER_UNKNOWN = 3
@@ -114,7 +115,7 @@ def symmetry_directions(model: Any, data: Any) -> Float[np.ndarray, "k n"] | Non
     r"""Tangents, at the model's parameters, of the orbits of its continuous symmetries.
 
     Each unit's own (`unit_symmetries`) and, where φ is linear, the mixing of units $U \to BU$, $V \to B^{-\top} V$.
-    Where several layers have units: the mixing of linear ones and the rescaling of homogeneous ones, layer by layer.
+    Where several layers have units, or units feed on each other: what their declarations state (`stated_directions`).
     For a model without units: all affine symmetries of its parameters, which are sought for up to 40 of them.
 
     Args:
@@ -133,15 +134,11 @@ def symmetry_directions(model: Any, data: Any) -> Float[np.ndarray, "k n"] | Non
             return None
         return _moves(generators(_Whole(model=model, outputs=outputs), theta.size, theta.dtype), theta)
     layers = layers_of(model)
-    if len(layers) > 1:
-        return np.concatenate([_layer_directions(model, units, layer) for layer, units in enumerate(layers)])
+    if len(layers) > 1 or _recurrent(model):
+        return np.concatenate([stated_directions(model, units, layer) for layer, units in enumerate(layers)])
     u, v = np.asarray(incoming(model)), np.asarray(outgoing(model))
     if declared_units(model).law.linear:
         return _flat_directions(model, _mixings(u, v))
-    units = declared_units(model)
-    arrays = [slot.where(model) for slot in (*units.incoming, *units.outgoing)]
-    if len({id(array) for array in arrays}) < len(arrays):
-        return None  # recurrent units feed on each other, and one alone has no function
     split, rows, algebra = u.shape[1], [], unit_symmetries(model, data)
     for i, w in enumerate(np.concatenate([u, v], axis=1)):
         for change in _moves(algebra, w):
@@ -151,22 +148,11 @@ def symmetry_directions(model: Any, data: Any) -> Float[np.ndarray, "k n"] | Non
     return _flat_directions(model, rows)
 
 
-def _layer_directions(model: Any, units: Units, layer: int) -> Float[np.ndarray, "k n"]:
-    """The changes (BU, −pBᵀV) of one layer: B any matrix if φ is linear, else diagonal, with p its degree."""
-    count, theta = width(model, layer), flatten(model)
-    if units.law.degree is None:
-        return np.zeros((0, theta.size))
-    unit = np.eye(count)
-    pairs = [(i, j) for i in range(count) for j in range(count) if units.law.linear or i == j]
-    marked = unflatten(model, np.arange(theta.size, dtype=theta.dtype))
-    u, v = (np.asarray(rows(marked, layer)).astype(int) for rows in (incoming, outgoing))
-    changes = np.zeros((len(pairs), theta.size))
-    for change, (i, j) in zip(changes, pairs, strict=True):
-        generator = np.outer(unit[i], unit[j])
-        # One array may hold both, and its changes add up.
-        np.add.at(change, u, generator @ theta[u])
-        np.add.at(change, v, -units.law.degree * generator.T @ theta[v])
-    return changes
+def _recurrent(model: Any) -> bool:
+    """Whether units feed on each other, so that one alone has no function."""
+    units = declared_units(model)
+    arrays = [id(slot.where(model)) for slot in (*units.incoming, *units.outgoing)]
+    return len(set(arrays)) < len(arrays)
 
 
 def _mixings(u: np.ndarray, v: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -201,26 +187,6 @@ def family_directions(embedding: Embedding) -> Float[np.ndarray, "k n"]:
             dv[first], dv[other] = output / column[first], -output / column[other]
             rows.append((np.zeros(u_shape), dv))
     return _flat_directions(embedding.wide(), rows)
-
-
-def explaining_directions(
-    model: Any, data: Any, embedding: Embedding | None = None
-) -> tuple[Float[np.ndarray, "k n"] | None, Float[np.ndarray, "m n"]]:
-    """All directions that can explain a null space.
-
-    Args:
-        model: the network at the critical point.
-        data: as for `symmetry_directions`.
-        embedding: by which the point comes from a narrow network, if it does.
-
-    Returns:
-        The `symmetry_directions`, and the `family_directions`; of these none where the units are linear, whose families
-        are orbits of their symmetries.
-    """
-    family = np.zeros((0, flatten(model).size))
-    if embedding is not None and not declared_units(model).law.linear:
-        family = family_directions(embedding)
-    return symmetry_directions(model, data), family
 
 
 def _flat_directions(model: Any, rows: list[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:

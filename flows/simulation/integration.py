@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import diffrax as dfx
@@ -13,6 +13,7 @@ from jaxtyping import Float, Shaped
 from ..landscapes.landscape import Landscape
 from ..solver_choice.choose import Candidate, candidate_solvers, choose
 from .checkpoint import Checkpoint
+from .jumps import jumps
 from .limits import Limits
 from .patience import OutOfTime, Patience
 from .recorder import Recorder
@@ -59,6 +60,7 @@ class Integration:
     reason: str
     tried: int
     offers: Callable[[], dict[str, Candidate]]
+    _solver_state: SolverState | None
 
     def __init__(
         self,
@@ -75,13 +77,11 @@ class Integration:
         self.landscape, self.tolerances, self.patience = landscape, tolerances, patience
         self.stops, self.limits = stops, limits
         self.recorder, self.sign_changes = Recorder(start, stops), sign_changes
-        self.stalls = StallDetector(start, stops, tolerances[0])
+        self.stalls = StallDetector(start, stops, tolerances[0], limits.max_steps, partial(jumps, landscape))
         self.solver, self.replaceable = (dfx.Tsit5(), True) if solver is None else (solver, False)
-        self.history = [(0.0, type(self.solver).__name__)]
-        self.reason, self.tried, self._dt = "", 0, dt
+        self.history, self.reason = [(0.0, type(self.solver).__name__)], ""
         self.offers = cache(lambda: candidate_solvers(landscape, tolerances[0]))
-        self._solver_state: SolverState | None = None
-        self._seconds_per_step = SPAN
+        self.tried, self._dt, self._solver_state, self._seconds_per_step = 0, dt, None, SPAN
 
     @property
     def now(self) -> float:

@@ -13,7 +13,8 @@ import equinox as eqx
 import jax
 from jaxtyping import Array
 
-from ..curvature.hessian import DenseHessian, UnitHessian
+from ..curvature.hessian import DenseHessian
+from ..curvature.unit_hessian import UnitHessian
 from ..landscapes.landscape import Landscape
 
 # Explicit steps in units of 1/λ_max are at most this long for stability (Tsit5's is 3.3).

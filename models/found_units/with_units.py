@@ -29,6 +29,11 @@ class WithUnits(eqx.Module):
     widths: tuple[int, ...] = eqx.field(static=True)
     fixed: tuple[bool, ...] = eqx.field(static=True)
 
+    @property
+    def largest_widths(self) -> tuple[int | None, ...]:
+        """The number of units of each layer that the program holds at most, `None` where it takes any number."""
+        return tuple(own if fixed else None for own, fixed in zip(self.widths, self.fixed, strict=True))
+
     def __call__(self, *arguments: Any, **options: Any) -> Any:
         """What the model computes."""
         return self.at_own_width()(*arguments, **options)

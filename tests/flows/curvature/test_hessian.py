@@ -6,7 +6,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from saddlescope.flows import Landscape, cross_entropy, half_squared_error, mean_squared_error
-from saddlescope.flows.curvature.hessian import BATCH, DenseHessian, UnitHessian, hessian_of
+from saddlescope.flows.curvature.hessian import DenseHessian, hessian_of
+from saddlescope.flows.curvature.unit_hessian import BATCH, UnitHessian
 from saddlescope.flows.losses.statistics import reduced_data
 from saddlescope.models import Dense, TwoLayer, tanh
 from saddlescope.models.units import layers_of
