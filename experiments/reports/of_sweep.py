@@ -96,7 +96,7 @@ def _charts(cells: tuple[Cell, ...]) -> "list[Section]":
         *sweep_charts.axis_charts(cells, rows),
         *sweep_charts.count_charts(cells),
     ]
-    note = "" if every == 1 else f"<p>The clouds of points hold every {every}th seed; tables and bars hold all.</p>"
+    note = "" if every == 1 else f"<p>The clouds of points hold one seed of {every}; tables and bars hold all.</p>"
     return [Section("Visits of all flows", note, [chart.specification() for chart in charts])]
 
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from .of_sweep import Cell
 
 FIELDS = ("loss", "dwell", "dwell_predicted", "rate_measured", "rate_predicted")
-CHOSEN: dict[str, Any] = {"opacity": alt.condition(NOW, alt.value(0.9), alt.value(0.12))}
+CHOSEN: dict[str, Any] = {"opacity": alt.condition(NOW, alt.value(0.9), alt.value(0.25))}
 
 
 def rows_of(cells: "tuple[Cell, ...]", every: int) -> Rows:
@@ -32,7 +32,12 @@ def _decades(field: str, title: str, kind: Any, rows: Rows) -> Any:
     """An axis of one field, in decades where all its values are positive."""
     values = [row[field] for row in rows if row.get(field) is not None]
     log = bool(values) and min(values) > 0
-    return kind(f"{field}:Q").title(title).scale(type="log" if log else "linear").axis(format=".2~g")
+    return (
+        kind(f"{field}:Q")
+        .title(title)
+        .scale(type="log" if log else "linear", nice=False, padding=8)
+        .axis(format=".3~g")
+    )
 
 
 def _colour() -> Any:
