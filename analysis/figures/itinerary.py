@@ -22,7 +22,7 @@ from .style import FONT, colour, label, legend
 COLUMNS = 6
 # Of the page of an itinerary, in inches: a row of panels, and the margins for titles, tick labels and names of axes. A
 # layout that measures the texts would take a third of the time of `saddlescope run`.
-ROW, LEFT, RIGHT, BETWEEN, ABOVE, BELOW = 2.8, 0.7, 0.1, 0.65, 0.27, 0.48
+ROW, LEFT, RIGHT, BETWEEN, ABOVE, BELOW = 2.95, 0.7, 0.1, 0.65, 0.42, 0.48
 
 
 def plot_loss(
@@ -144,6 +144,7 @@ def plot_spectrum(visit: Visit, *, number: int = 0, ax: Axes | None = None) -> A
     """
     ax = plt.subplots()[1] if ax is None else ax
     spectrum = visit.kind.spectrum
+    ax.set_title(f"visit {number}: {visit.kind.name}", fontsize=FONT)
     if spectrum is None:
         why = textwrap.fill(visit.kind.evidence.split(";")[0], 28)
         ax.text(0.5, 0.5, why, ha="center", va="center", fontsize=FONT, transform=ax.transAxes, color="0.3")
@@ -153,7 +154,8 @@ def plot_spectrum(visit: Visit, *, number: int = 0, ax: Axes | None = None) -> A
     ax.plot(np.arange(1, len(spectrum.eigenvalues) + 1), spectrum.eigenvalues, ".", color=colour(number), ms=3)
     if np.max(np.abs(spectrum.eigenvalues)) <= spectrum.zero_threshold:
         ax.set_ylim(-1, 1)
-    ax.set_title(f"index {spectrum.index}, nullity {spectrum.nullity}", fontsize=FONT)
+    told = f"index {spectrum.index}, nullity {spectrum.nullity}"
+    ax.set_title(f"visit {number}: {visit.kind.name}\n{told}", fontsize=FONT)
     label(ax, "eigenvalue number", "Hessian eigenvalue λ")
     return ax
 
@@ -191,10 +193,12 @@ def plot(
     left, middle, right = _row(figure, 0, 3)
     plot_loss(trajectory, visits, levels=levels, logarithmic=logarithmic, ax=left)
     plot_loss(trajectory, visits, levels=levels, logarithmic=logarithmic, decades=True, ax=middle)
-    # The names of the visits stand once, below a loss that falls by decades.
-    if (repeated := left.get_legend()) is not None:
-        repeated.remove()
-        legend(middle, loc="lower left")
+    # A legend would hide much of such small panels: the kinds of the visits stand above their spectra.
+    for ax in (left, middle):
+        if (names := ax.get_legend()) is not None:
+            names.remove()
+    if levels:
+        right.set_title("dashed: loss by theory", fontsize=FONT, loc="right")
     plot_speed(trajectory, visits, logarithmic=logarithmic, ax=right)
     left.set_title(title, fontsize=9, loc="left")
     if drawable:

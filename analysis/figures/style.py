@@ -4,8 +4,8 @@ from typing import Any
 
 from matplotlib.axes import Axes
 
-# Paul Tol's bright scheme, which can be told apart with any colour vision and in grey.
-COLOURS = ("#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377", "#bbbbbb")
+from .colours import COLOURS
+
 # Points: names of axes, and tick labels and legends.
 FONT, SMALL = 8, 7
 

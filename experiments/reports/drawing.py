@@ -5,9 +5,9 @@ from typing import Any, NamedTuple
 
 import altair as alt
 import numpy as np
-from jaxtyping import Float, Shaped
+from jaxtyping import Float
 
-from ...analysis.figures.style import COLOURS
+from ...analysis.figures.colours import COLOURS
 
 # The page's own text colour, so that one chart serves a dark and a light page.
 INK = "currentColor"
@@ -65,8 +65,8 @@ def named(name: str) -> Any:
     return alt.NamedData(name)
 
 
-def numbers(array: Shaped[Any, "..."]) -> Any:
-    """An array as nested lists of short numbers, `None` where it is not finite."""
+def numbers(array: Any) -> Any:
+    """A number, or an array as nested lists of short numbers, `None` where it is not finite."""
     values = np.asarray(array)
     if values.ndim:
         return [numbers(each) for each in values]

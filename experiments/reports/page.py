@@ -117,6 +117,18 @@ def bundle() -> str:
     return vl_convert.javascript_bundle(SCRIPT, version).replace("</script", "<\\/script")
 
 
+def check_installed() -> None:
+    """Checks that reports can be drawn.
+
+    Raises:
+        ValueError: when Altair or vl-convert is not installed.
+    """
+    try:
+        bundle()
+    except ImportError as error:
+        raise ValueError('a report is drawn by Altair and vl-convert: pip install "saddlescope[report]".') from error
+
+
 def _json(value: Any) -> str:
     """JSON in which no text can end the script element that holds it."""
     text = json.dumps(value, separators=(",", ":"), allow_nan=False)

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import equinox as eqx
 
@@ -22,12 +22,9 @@ from ...models.description import description
 from ...models.units import layers_of
 from ..runs.record import versions
 from .cards import card, facts
-from .installed import needed
 from .measures import observed, spectra
 from .outputs import input_output
-
-if TYPE_CHECKING:
-    from .page import Section
+from .page import Section, check_installed, page
 
 
 class Report(eqx.Module):
@@ -83,7 +80,7 @@ def report(
     Returns:
         The report; `save` writes it.
     """
-    page = needed()
+    check_installed()
     visits = itinerary(trajectory) if visits is None else visits
     flow = with_units_along(in_double_precision(trajectory))
     chosen = frames(flow, visits)
@@ -101,10 +98,9 @@ def report(
     return Report(title=name, html=page(name, sections, said=said, buttons=buttons))
 
 
-def _curves(chosen: Frames, visits: Sequence[Visit], levels: Sequence[float]) -> "Section":
+def _curves(chosen: Frames, visits: Sequence[Visit], levels: Sequence[float]) -> Section:
     """Loss and speed against time."""
     from .over_time import loss_chart, speed_chart
-    from .page import Section
 
     # A loss that is nowhere positive has no logarithm.
     axes = (False, True) if max(chosen.trajectory.losses) > 0 else (False,)
@@ -115,11 +111,10 @@ def _curves(chosen: Frames, visits: Sequence[Visit], levels: Sequence[float]) ->
 
 def _states(
     chosen: Frames, visits: Sequence[Visit], data: Any, graph: SaddleGraph | None, observables: Mapping[str, Any]
-) -> "Iterator[Section]":
+) -> Iterator[Section]:
     """Weights, input–output map, spectrum, distances, observables and the saddle graph, which the slider moves."""
     from . import at_one_time, over_time
     from .graph import graph_chart
-    from .page import Section
 
     model = chosen.trajectory.initial_model
     squares = [at_one_time.weights_chart(plane) for plane in planes(model, chosen.thetas)]
@@ -140,10 +135,8 @@ def _states(
 
 def _words(
     trajectory: Trajectory, visits: Sequence[Visit], levels: Sequence[float], told: Mapping[str, Any]
-) -> "Iterator[Section]":
+) -> Iterator[Section]:
     """Cards of the visits, the itinerary as a table, theory, and how the flow was made."""
-    from .page import Section
-
     cards = "".join(card(number, visit, levels) for number, visit in enumerate(visits))
     yield Section("Visits", f'<div class="cards">{cards}</div>')
     yield Section("Itinerary", f'<div class="scroll">{html_table(COLUMNS, rows(visits), *remarks(visits))}</div>')

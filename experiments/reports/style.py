@@ -1,6 +1,6 @@
 """The style sheet of reports: light and dark, for screens from a phone's to a desktop's."""
 
-from ...analysis.figures.style import COLOURS
+from ...analysis.figures.colours import COLOURS
 
 _VISITS = "\n".join(f".visit-{k} {{ border-left-color: {colour}; }}" for k, colour in enumerate(COLOURS))
 

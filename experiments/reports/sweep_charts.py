@@ -1,21 +1,19 @@
 """Charts of many flows, of which the slider's configuration stands out."""
 
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import altair as alt
 import numpy as np
 
 from .drawing import HEIGHT, INK, NOW, Chart, Rows, named, numbers
-
-if TYPE_CHECKING:
-    from .of_sweep import Cell
+from .sweep_cells import Cell
 
 FIELDS = ("loss", "dwell", "dwell_predicted", "rate_measured", "rate_predicted")
-CHOSEN: dict[str, Any] = {"opacity": alt.condition(NOW, alt.value(0.9), alt.value(0.12))}
+CHOSEN: dict[str, Any] = {"opacity": alt.condition(NOW, alt.value(0.9), alt.value(0.25))}
 
 
-def rows_of(cells: "tuple[Cell, ...]", every: int) -> Rows:
+def rows_of(cells: tuple[Cell, ...], every: int) -> Rows:
     """A row for each visit of every `every`th flow, with the number of its configuration."""
     rows: Rows = []
     for frame, cell in enumerate(cells):
@@ -32,7 +30,12 @@ def _decades(field: str, title: str, kind: Any, rows: Rows) -> Any:
     """An axis of one field, in decades where all its values are positive."""
     values = [row[field] for row in rows if row.get(field) is not None]
     log = bool(values) and min(values) > 0
-    return kind(f"{field}:Q").title(title).scale(type="log" if log else "linear").axis(format=".2~g")
+    return (
+        kind(f"{field}:Q")
+        .title(title)
+        .scale(type="log" if log else "linear", nice=False, padding=8)
+        .axis(format=".3~g")
+    )
 
 
 def _colour() -> Any:
@@ -86,7 +89,7 @@ def scatter_charts(rows: Rows) -> list[Chart]:
     return charts
 
 
-def axis_charts(cells: "tuple[Cell, ...]", rows: Rows) -> list[Chart]:
+def axis_charts(cells: tuple[Cell, ...], rows: Rows) -> list[Chart]:
     """Dwell times against each setting that is a number, with the median of every visit."""
     charts: list[Chart] = []
     for name, value in cells[0].settings.items():
@@ -107,7 +110,7 @@ def axis_charts(cells: "tuple[Cell, ...]", rows: Rows) -> list[Chart]:
     return charts
 
 
-def count_charts(cells: "tuple[Cell, ...]") -> list[Chart]:
+def count_charts(cells: tuple[Cell, ...]) -> list[Chart]:
     """How often each kind and each effective width occurs at each visit of the chosen configuration."""
     charts: list[Chart] = []
     for title, field in (("Kinds at each visit", "kind"), ("Effective widths at each visit", "effective_width")):

@@ -32,7 +32,7 @@ def test_a_film_moves_units_and_loss_together(flow):
     chosen = frames(flow, count=5)
     last = len(chosen.indices) - 2
     trails, rays, dots, past, dot = film._func(last)
-    u = np.asarray(incoming(flow.model_at_index(chosen.indices[last])))
+    u = np.asarray(incoming(flow.model_at_index(int(chosen.indices[last]))))
     np.testing.assert_array_equal(np.column_stack(dots.get_data()), u)
     np.testing.assert_array_equal([segment[1] for segment in rays.get_segments()], u)
     assert [len(segment) for segment in trails.get_segments()] == 3 * [last + 1]

@@ -11,7 +11,7 @@ from saddlescope.analysis import itinerary, saddle_graph
 from saddlescope.analysis.curvature.spectrum import hessian
 from saddlescope.analysis.figures.frames import frames
 from saddlescope.experiments import experiment, report
-from saddlescope.experiments.reports.page import Section, page
+from saddlescope.experiments.reports.page import Section, bundle, page
 from saddlescope.flows import simulate
 from saddlescope.models import incoming
 
@@ -115,8 +115,7 @@ def test_a_section_without_charts_and_json_that_holds_markup():
 
 
 def test_what_is_missing_is_said(made, monkeypatch):
-    for name in [name for name in sys.modules if name.startswith("saddlescope.experiments.reports.page")]:
-        monkeypatch.delitem(sys.modules, name)
+    bundle.cache_clear()
     monkeypatch.setitem(sys.modules, "vl_convert", None)
     with pytest.raises(ValueError, match=r"saddlescope\[report\]"):
         report(made[0], made[1])

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 from saddlescope.analysis import itinerary, saddle_graph
-from saddlescope.experiments import experiment, report
+from saddlescope.experiments import collect, experiment, product, report, report_sweep, sweep
 from saddlescope.flows import mean_squared_error, simulate
 
 pytestmark = pytest.mark.slow
@@ -117,3 +117,21 @@ def test_buttons_and_themes(browser, page_file):
     view.wait_for_function("(n) => +document.getElementById('frame').value > n + 1", arg=before, timeout=60_000)
     assert not said
     view.context.close()
+
+
+def test_the_report_of_a_sweep(browser, tmp_path):
+    sweep(product("relu", width=[3, 6], scale=[1e-6, 1e-3], t1=12.0, seeds=2), tmp_path / "sweep")
+    path = tmp_path / "report.html"
+    report_sweep(collect(tmp_path / "sweep"), title=EVIL).save(path)
+    for scheme, width in (("light", 1200), ("dark", 390)):
+        view, said, asked = opened(browser, path, width=width, scheme=scheme)
+        start, told = pictures(view), view.inner_text("#said")
+        view.focus("#frame")
+        view.keyboard.press("ArrowRight")
+        shown(view, told)
+        # Bars may be of the same height for two configurations; the clouds of points are not.
+        changed = sum(a != b for a, b in zip(start, pictures(view), strict=True))
+        assert changed >= 4 and view.title() == EVIL
+        assert not said and asked == [path.as_uri()]
+        assert view.evaluate("document.documentElement.scrollWidth") <= width
+        view.context.close()
