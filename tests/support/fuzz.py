@@ -32,6 +32,12 @@ def read(record: Path) -> dict[str, dict]:
     return {entry["case"]: entry for entry in map(json.loads, lines)}
 
 
+def lacking(cases: list[str], record: Path) -> list[str]:
+    """The cases that a record does not have."""
+    done = read(record)
+    return [case for case in cases if case not in done]
+
+
 def run(cases: list[str], record: Path) -> None:
     """Runs cases in this process, each written before and after."""
     unoptimised = "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"
@@ -73,10 +79,11 @@ def main() -> int:
         return 0
     numbers = range(options.seed, options.seed + options.cases)
     cases = [f"{options.kind or kind_of(number)} {number}" for number in numbers]
-    while missing := [case for case in cases if case not in read(options.record)]:
+    while missing := lacking(cases, options.record):
         words = [sys.executable, __file__, "--record", str(options.record), "--batch", *missing[:BATCH]]
         subprocess.run(words, check=False)
-    entries = [entry for case, entry in read(options.record).items() if case in cases]
+    asked = set(cases)
+    entries = [entry for case, entry in read(options.record).items() if case in asked]
     counts = collections.Counter(f"{entry['case'].split()[0]}: {entry['ended']}" for entry in entries)
     print("\n".join(f"{count:6d} {name}" for name, count in sorted(counts.items())))
     bad = [entry for entry in entries if entry["ended"] in ("broken", "not")]
