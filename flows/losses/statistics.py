@@ -16,6 +16,7 @@ from ..compilation.traced import Traced, trace
 from ..landscapes.landscape import Landscape
 from ..landscapes.parameters import flatten
 from .declaration import declares
+from .grid_cross_entropy import GridCrossEntropy, grid_loss
 from .squared_error import SquaredError
 
 
@@ -131,15 +132,21 @@ def _statistics(factor: np.ndarray, target: np.ndarray, constant: Any) -> Suffic
 
 
 def reduced_data(model: Any, loss: Callable[[Any, Any], Any], data: Any) -> tuple[Callable[[Any, Any], Any], Any]:
-    """(`statistics_loss`, statistics) where these can replace the sample, else loss and data as they are."""
+    """(`statistics_loss`, statistics) where these can replace the sample, else the `grid_loss` of data as they are."""
     statistics = sufficient_statistics(model, loss, data)
-    return (loss, data) if statistics is None else (statistics_loss, statistics)
+    return (grid_loss(model, loss, data), data) if statistics is None else (statistics_loss, statistics)
+
+
+def is_reduced(landscape: Landscape) -> bool:
+    """Whether a landscape is on what `reduced_data` makes of a sample."""
+    return isinstance(landscape.data, SufficientStatistics) or isinstance(landscape.loss, GridCrossEntropy)
 
 
 def reduced_landscape(landscape: Landscape) -> Landscape:
     """The same landscape on exact sufficient statistics of its data, where these can replace the sample."""
     loss, data = reduced_data(landscape.model, landscape.loss, landscape.data)
-    return landscape if data is landscape.data else Landscape(landscape.model, loss, data)
+    same = data is landscape.data and loss is landscape.loss
+    return landscape if same else Landscape(landscape.model, loss, data)
 
 
 def features_on(features: Features, x: Any) -> Float[np.ndarray, "P F"]:

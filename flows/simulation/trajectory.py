@@ -15,7 +15,7 @@ from ...models.arguments import file_path, real, whole
 from .. import files
 from ..landscapes.landscape import Landscape
 from ..landscapes.parameters import flatten, unflatten
-from ..losses.statistics import reduced_data
+from ..losses.statistics import SufficientStatistics, reduced_data
 from ..solver_choice.choose import candidate_solvers
 from .checks import check_data, check_loss
 from .result import Result
@@ -159,7 +159,8 @@ class Trajectory(eqx.Module):
         return self.model_at_index(-1)
 
     def __str__(self) -> str:
-        statistics = ", on exact sufficient statistics of the data" if self.stats.get("reduced_data") else ""
+        on_statistics = isinstance(self.landscape.data, SufficientStatistics)
+        statistics = ", on exact sufficient statistics of the data" if on_statistics else ""
         return (
             f"{self.stats.get('method', 'gradient flow')} to t = {self.ts[-1]:.6g} ({self.result.value})\n"
             f"  loss {self.losses[0]:.6g} → {self.losses[-1]:.6g}, speed {self.speeds[-1]:.2g} at the end\n"
