@@ -1,6 +1,7 @@
 """The command line's streams and signals: output that degrades instead of failing, and runs that end when told to."""
 
 import codecs
+import gc
 import io
 import os
 import signal
@@ -18,6 +19,9 @@ SIMILAR = str.maketrans(
     | {"│": "|", "╭": "+", "╮": "+", "╰": "+", "╯": "+", "∇": "d", "∞": " ", "√": "v", "½": "h", "…": "."}
     | {"“": '"', "”": '"', "‘": "'", "’": "'"}
 )
+
+# Seconds after which a signal that came where nothing can be raised comes again.
+SOON = 0.05
 
 
 class Stopped(BaseException):
@@ -74,6 +78,16 @@ def silence(stream: Any) -> None:
         os.close(nowhere)
 
 
+def _ignores_exceptions(frame: FrameType | None) -> bool:
+    """Whether Python would print and forget what is raised: in a callback of the garbage collector, such as JAX's."""
+    forgetful = {getattr(callback, "__code__", None) for callback in gc.callbacks}
+    while frame is not None:
+        if frame.f_code in forgetful or frame.f_code.co_name == "__del__":
+            return True
+        frame = frame.f_back
+    return False
+
+
 @contextmanager
 def ending_on_signals(exception: type[BaseException]) -> Generator[list[int], None, None]:
     """Has SIGINT (Ctrl-C), SIGTERM and SIGHUP raise an exception; what was set to be ignored stays so.
@@ -89,6 +103,11 @@ def ending_on_signals(exception: type[BaseException]) -> Generator[list[int], No
     terminals = [stream for stream in (sys.stdout, sys.stderr) if stream is not None and stream.isatty()]
 
     def end(number: int, frame: FrameType | None) -> None:
+        if _ignores_exceptions(frame):
+            again = threading.Timer(SOON, signal.raise_signal, (number,))
+            again.daemon = True
+            again.start()
+            return
         came.append(number)
         if number == getattr(signal, "SIGHUP", None):
             for stream in terminals:

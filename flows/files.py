@@ -1,6 +1,7 @@
 """Files that are written whole or not at all: arrays with a JSON header, without pickles, and whatever else."""
 
 import json
+import secrets
 import zipfile
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
@@ -17,12 +18,12 @@ MOST_BYTES = 2**32
 
 
 @contextmanager
-def replacing(path: str | Path, *, ending: str = ".part") -> Generator[Path, None, None]:
+def replacing(path: str | Path, *, ending: str | None = None) -> Generator[Path, None, None]:
     """Yields a temporary path beside `path`, which takes its place once the block has ended without an error.
 
     Args:
         path: the file to write; a former one stays as it is until then, and for good if anything goes wrong.
-        ending: of the temporary file's name; writers that may meet each take their own.
+        ending: of the temporary file's name, by default one that no other writer uses: two runs may write one file.
 
     Yields:
         The path to write to, in the same folder.
@@ -31,7 +32,7 @@ def replacing(path: str | Path, *, ending: str = ".part") -> Generator[Path, Non
         OSError: when the file cannot be written: the disk is full, the folder is missing, the target is a folder.
     """
     path = Path(path)
-    temporary = path.with_name(path.name + ending)
+    temporary = path.with_name(path.name + (ending or f".{secrets.token_hex(6)}.part"))
     try:
         if path.is_dir():
             raise OSError("it is a folder")

@@ -88,7 +88,11 @@ def _proved(landscape: Landscape, data: Any) -> float | None:
 def _least(landscape: Landscape, data: Any, rank: int | None) -> float:
     """The lowest squared error of any coefficients of the features, of some rank at most."""
     statistics = _statistics(landscape, data)
-    values = np.linalg.svd(np.asarray(statistics.target) @ np.asarray(statistics.factor).T, compute_uv=False)
+    best = np.asarray(statistics.target) @ np.asarray(statistics.factor).T
+    if not np.all(np.isfinite(best)):
+        # Of inputs whose squares leave the range of numbers: what no squared error undercuts.
+        return 0.0
+    values = np.linalg.svd(best, compute_uv=False)
     return float(statistics.constant) + (0.0 if rank is None else float(np.sum(values[rank:] ** 2)))
 
 

@@ -1,12 +1,14 @@
 """What goes wrong around the command line: settings, streams, disks, platforms and signals."""
 
 import errno
+import gc
 import io
 import os
 import resource
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -246,3 +248,21 @@ def test_what_ignores_a_signal_goes_on_ignoring_it():
     finally:
         signal.signal(signal.SIGHUP, before)
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+
+def test_a_signal_within_the_garbage_collector_is_not_lost():
+    """Python prints and forgets what is raised in a callback of its collector, of which JAX has one."""
+
+    def collecting(phase, info):
+        if phase == "start":
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with pytest.raises(Stopped), ending_on_signals(Stopped) as came:
+        gc.callbacks.append(collecting)
+        try:
+            gc.collect()
+        finally:
+            gc.callbacks.remove(collecting)
+        assert not came
+        time.sleep(10)
+    assert came == [signal.SIGTERM]

@@ -1,5 +1,7 @@
 """All formulas, asked of one model."""
 
+import numpy as np
+
 from ....flows import Landscape
 from ....flows.landscapes.point import check_finite_at, point_of
 from ..prediction import Formula, Predictions
@@ -39,4 +41,6 @@ def predictions(landscape: Landscape) -> Predictions:
         One prediction per formula, in the loss's own units and time; `print` gives a table.
     """
     check_finite_at(landscape, point_of(landscape))
-    return Predictions(formula(landscape) for formula in FORMULAS)
+    # What is beyond the range of numbers is infinite, as the time to leave a plateau without gradient is.
+    with np.errstate(over="ignore", divide="ignore"):
+        return Predictions(formula(landscape) for formula in FORMULAS)

@@ -90,7 +90,11 @@ def statistics_of(landscape: Landscape) -> SufficientStatistics:
         raise NotApplicable("the loss is not a squared error")
     x, y = data
     y = np.asarray(y).reshape(len(y), -1)
-    return from_sample(features_on(features, x), y, loss.weight(y))
+    with np.errstate(all="ignore"):
+        statistics = from_sample(features_on(features, x), y, loss.weight(y))
+    if not all(np.all(np.isfinite(array)) for array in (statistics.factor, statistics.target, statistics.constant)):
+        raise NotApplicable("the statistics of the data leave the range of numbers")
+    return statistics
 
 
 def require_invertible_covariance(statistics: SufficientStatistics) -> None:
