@@ -128,11 +128,14 @@ def _compute(command: Sweep, configurations: tuple[Any, ...]) -> int:
         return NOT_WRITTEN
     store = command.out / "store.zarr"
     try:
-        write_store(collect(command.out), store)
+        whole = collect(command.out)
+        write_store(whole, store)
     except (OSError, ValueError) as error:
         complain(f"the cells are in {command.out / 'cells'}, but there is no store of them: {error}")
         return NOT_WRITTEN
     tell(f"wrote {store}")
+    if flows := int((whole.failure != "").sum()):
+        complain(f"flows that failed: {flows}; the reasons are in the variable failure of the store.")
     return NOT_WRITTEN if finished.failed else 0
 
 

@@ -30,7 +30,10 @@ class SweepStopped(RuntimeError):
 
 
 def groups(configurations: Iterable[Configuration], engine: Engine) -> list[Group]:
-    """Groups of one shape; first one cell of each shape alone, with which its programs are compiled.
+    """Groups of cells of one shape, as far as there are enough of it.
+
+    Before them comes one cell of each shape alone, with which its programs are compiled; but not where a group waits in
+    the queue of a batch system.
 
     Args:
         configurations: of the cells that are missing.
@@ -42,13 +45,11 @@ def groups(configurations: Iterable[Configuration], engine: Engine) -> list[Grou
     shapes: dict[Any, list[Configuration]] = {}
     for each in configurations:
         shapes.setdefault(each.shape, []).append(each)
-    first, rest = [], []
-    for cells in shapes.values():
-        size = 1 if engine.groups is None else math.ceil(len(cells) / (engine.workers * engine.groups))
-        alone = 0 if engine.workers == 1 or len(cells) == 1 else 1
-        first += [tuple(cells[:alone])] * alone
-        rest += [tuple(cells[k : k + size]) for k in range(alone, len(cells), size)]
-    return first + rest
+    alone = engine.groups is not None and min(engine.workers, engine.groups) > 1
+    first = [(cells.pop(0),) for cells in shapes.values() if alone and len(cells) > 1]
+    rest = [each for cells in shapes.values() for each in cells]
+    size = 1 if engine.groups is None else max(math.ceil(len(rest) / (engine.workers * engine.groups)), 1)
+    return [*first, *(tuple(rest[k : k + size]) for k in range(0, len(rest), size))]
 
 
 class Dispatch:

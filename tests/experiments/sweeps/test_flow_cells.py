@@ -28,7 +28,10 @@ def test_a_cell_holds_the_visits_of_every_flow(cell):
         assert (there.kind, there.loss, there.time) == (visit.kind.name, visit.loss, visit.time)
         assert there.effective_width == visit.effective_width.width
         assert there.order == (-1 if visit.kind.order is None else visit.kind.order)
-        np.testing.assert_equal(float(there.dwell), np.nan if visit.passage.dwell is None else visit.passage.dwell)
+        dwell = np.nan if visit.passage.dwell is None else visit.passage.dwell
+        if row.censored and k == len(visits) - 1:
+            dwell = 12.0 - visit.passage.arrival
+        np.testing.assert_equal(float(there.dwell), dwell)
         rate = None if visit.escape is None else visit.escape.rate_measured
         np.testing.assert_equal(float(there.rate_measured), np.nan if rate is None else rate)
 
@@ -47,8 +50,9 @@ def test_without_kinds_the_passages_are_the_same(cell):
     assert dict(quick.sizes)["seed"] == 2 and list(quick.seed.values) == [3, 4]
     np.testing.assert_array_equal(quick.visits, cell.visits)
     np.testing.assert_array_equal(quick.effective_width, cell.effective_width)
-    for name in ("loss", "time", "arrival", "departure"):
-        np.testing.assert_allclose(quick[name], cell[name], rtol=1e-6)
+    # Closest approaches are at accepted steps, which may lie elsewhere; these are interpolated between steps.
+    for name in ("arrival", "departure"):
+        np.testing.assert_allclose(quick[name], cell[name], rtol=1e-5)
     assert np.all(quick.kind == "")
 
 

@@ -85,9 +85,12 @@ def test_groups_are_of_one_shape_and_begin_with_one_cell(log):
     configurations = product("cheap", log=str(log), seeds=12, block=1, width=[5, 10], scale=[0.1, 0.2])
     found = groups(configurations, Engine(executor=InProcess(), workers=2, groups=3))
     assert sorted(each.identifier for group in found for each in group) == sorted(c.identifier for c in configurations)
-    assert [len(group) for group in found] == [1, 1, *[4] * 5, 3, *[4] * 5, 3]
-    assert all(len({each.shape for each in group}) == 1 for group in found)
-    assert found[0][0].shape != found[1][0].shape
+    assert [len(group) for group in found] == [1, 1, *[8] * 5, 6]
+    widths = [{each.parameters["width"] for each in group} for group in found]
+    assert widths == [{5}, {10}, {5}, {5}, {5, 10}, {10}, {10}, {10}]
+    # In a batch system each worker is a job.
+    jobs = groups(product("cheap", log=str(log), x=range(30)), Engine(executor=InProcess(), workers=4, groups=1))
+    assert [len(job) for job in jobs] == [8, 8, 8, 6]
 
 
 def test_damaged_cells_are_computed_again(tmp_path, log):
@@ -144,11 +147,11 @@ def test_a_full_disk_ends_a_sweep_that_goes_on_later(tmp_path, log, monkeypatch)
         written.append(file)
         savez(file, **arrays)
 
-    monkeypatch.setattr(cells.np, "savez", fills)
-    with pytest.raises(SweepStopped, match="No space left on device; 3 of 12 cells are done and kept"):
-        cheap(plan(log), tmp_path / "s")
+    with monkeypatch.context() as patched:
+        patched.setattr(cells.np, "savez", fills)
+        with pytest.raises(SweepStopped, match="No space left on device; 3 of 12 cells are done and kept"):
+            cheap(plan(log), tmp_path / "s")
     assert len(contents(tmp_path / "s")) == 3
-    monkeypatch.undo()
     assert cheap(plan(log), tmp_path / "s").done == 12
     assert sum(counts(log).values()) == 13 and len(counts(log)) == 12
 

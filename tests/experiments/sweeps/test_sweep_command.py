@@ -51,6 +51,13 @@ def test_a_sweep_and_its_store(tmp_path, capsys):
     assert capsys.readouterr().out == "2 of 2 cells done, 0 running, 0 failed\n"
 
 
+def test_flows_that_diverge_are_told(tmp_path, capsys):
+    assert main(["sweep", "--experiment", "relu", "--width", "3", "--scale", "1e200", "--out", str(tmp_path)]) == 0
+    assert "flows that failed: 1; the reasons are in the variable failure" in capsys.readouterr().err
+    store = xr.open_zarr(tmp_path / "store.zarr").load()
+    assert "not finite" in store.failure.item() and store.sizes["visit"] == 0
+
+
 def test_ctrl_c_leaves_a_folder_that_the_same_command_completes(tmp_path, capsys, monkeypatch):
     original, unchanged = sweeping.compute_cell, sweeping.sweep
     calls = []
