@@ -7,6 +7,7 @@ import equinox as eqx
 import numpy as np
 from jaxtyping import Float, Int
 
+from ...models.arguments import real
 from ...models.unit_law import EmbeddingType, UnitLaw
 from ...models.units import declared_units, layers_of, rows_of
 from ..thresholds import STANDARD, Thresholds
@@ -93,13 +94,16 @@ def effective_width(
         The effective width, with its gap.
 
     Raises:
-        ValueError: for a share that does not lie between 0 and 1.
+        ValueError: for a share that does not lie between 0 and 1, a scale that is no size, or weights that are not
+            finite.
 
     Source: Zhang, Saxe & Latham (2025), Theorem 3.
     """
     share = thresholds.unit_share
     if not 0 < share < 1:
         raise ValueError(f"the share must lie between 0 and 1; got {share}.")
+    if scale is not None and not 0 <= real("scale", scale) < np.inf:
+        raise ValueError(f"scale must be finite and not negative; got {scale}.")
     return counted(parts_of(model, layer, thresholds=thresholds), scale, layer, thresholds)
 
 
@@ -155,10 +159,12 @@ def leading_size(model: Any, layer: int = 0, *, thresholds: Thresholds = STANDAR
 
 
 def parts_of(model: Any, layer: int = 0, *, thresholds: Thresholds = STANDARD) -> Parts:
-    """The parts of Θ, of one layer of a model with units."""
+    """The parts of Θ, of one layer of a model with units; a `ValueError` for weights that are not finite."""
     units = declared_units(model, layer)
     u, v = rows_of(model, units)
     theta, law = np.concatenate([np.asarray(u), np.asarray(v)], axis=1), units.law
+    if not np.all(np.isfinite(theta)):
+        raise ValueError("the units' weights hold NaN or infinite values.")
     eps = float(np.finfo(theta.dtype).eps)
     if law.embedding == "iv":
         sizes = np.linalg.svd(theta, compute_uv=False)

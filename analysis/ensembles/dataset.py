@@ -33,7 +33,7 @@ STAYS = ("minimum", "flat channel", "not arrived", "undetermined", "no critical 
 COUNTS = {
     "index": "number of negative eigenvalues of the Hessian",
     "nullity": "number of zero eigenvalues",
-    "order": "order of the leading-order form along which the loss falls",
+    "order": "order of the lowest-order form along which the loss falls",
 }
 
 

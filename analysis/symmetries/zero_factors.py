@@ -82,11 +82,13 @@ def free_directions(
         Unit vectors, as coefficients of the basis, linearly dependent ones included.
     """
     theta, found = np.asarray(flatten(model)), [np.zeros((0, basis.shape[1]))]
-    for factors in factors_of(model):
+    for factors in factors_of(model) if basis.shape[1] else ():
         for fixed, free in _jointly(factors):
             rows = _free_coordinates(theta[fixed], free, basis, zero)
             _, cosines, directions = np.linalg.svd(rows, full_matrices=False)
-            found.append(directions[cosines**2 > 1 - inside**2])
+            # What is outside is known to the square root of rounding, as cosines are.
+            outside = np.sqrt(np.maximum(1 - cosines**2, np.finfo(float).eps))
+            found.append(directions[outside < inside])
     return np.concatenate(found)
 
 

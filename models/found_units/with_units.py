@@ -1,5 +1,6 @@
 """A model together with the units that were found in it."""
 
+from dataclasses import replace
 from typing import Any
 
 import equinox as eqx
@@ -121,4 +122,4 @@ def _within(units: Units) -> Units:
 def _slot_within(slot: Slot) -> Slot:
     where = slot.where
     assert isinstance(where, Leaf)
-    return Slot(where.within("model"), axis=slot.axis, degree=slot.degree, blocks=slot.blocks, entries=slot.entries)
+    return replace(slot, where=where.within("model"))

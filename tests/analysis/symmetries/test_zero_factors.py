@@ -6,10 +6,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from saddlescope.analysis import null_space, spectrum
-from saddlescope.analysis.symmetries.stated import stated_directions
+from saddlescope.analysis.symmetries.mixing import mixings
 from saddlescope.flows import Landscape, flatten, half_squared_error, unflatten
 from saddlescope.models import with_units_found
-from saddlescope.models.units import layers_of
 
 from own_models import cases
 
@@ -34,10 +33,10 @@ def test_stated_orbits_change_no_output(name):
     theta = np.random.default_rng(0).standard_normal(flatten(module).size)
     module = unflatten(module, theta)
     jacobian = np.asarray(jax.jit(jax.jacrev(lambda point: unflatten(module, point)(x)))(theta))
-    for layer, units in enumerate(layers_of(module)):
-        directions = stated_directions(module, units, layer)
-        assert np.linalg.matrix_rank(directions) == ORBITS[name][layer]
-        np.testing.assert_allclose(jacobian @ directions.T, 0, atol=1e-10 * max(1.0, np.max(np.abs(jacobian))))
+    found = mixings(module, (np.asarray(x)[None], np.zeros((1, 1))))
+    directions = np.concatenate([np.zeros((0, theta.size)), *(each.tangents(theta).toarray() for each in found)])
+    assert np.linalg.matrix_rank(directions) == sum(ORBITS[name])
+    np.testing.assert_allclose(jacobian @ directions.T, 0, atol=1e-10 * max(1.0, np.max(np.abs(jacobian))))
 
 
 def explained(model, x, y):
@@ -59,6 +58,25 @@ def test_units_that_are_zero(correlated):
     model = eqx.nn.MLP(2, 1, 3, 1, activation=jnp.tanh, key=keys[0])
     zero = jax.tree.map(lambda leaf: 0 * leaf if eqx.is_array(leaf) else leaf, model)
     assert counts(explained(zero, x, y)) == ((6, 0, 6, 0) if correlated else (12, 0, 12, 0))
+
+
+class Recurrent(eqx.Module):
+    """Two units that feed on each other."""
+
+    recurrent: jax.Array
+    incoming: jax.Array
+    readout: jax.Array
+
+    def __call__(self, x):
+        step = lambda h, z: (jnp.tanh(self.recurrent @ h + self.incoming @ z), None)  # noqa: E731
+        return self.readout @ jax.lax.scan(step, jnp.zeros(2), x)[0]
+
+
+def test_units_that_feed_on_each_other():
+    """At zero only the last input acts, through one direction of each unit; 4 recurrent weights and 2 of 4 do not."""
+    x = np.random.default_rng(0).standard_normal((30, 3, 2))
+    zero = Recurrent(np.zeros((2, 2)), np.zeros((2, 2)), np.zeros((1, 2)))
+    assert counts(explained(zero, x, x[:, -1, :1])) == (4 + 2, 0, 4 + 2, 0)
 
 
 class Heads(eqx.Module):
