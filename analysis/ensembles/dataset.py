@@ -22,12 +22,14 @@ NUMBERS = {
     "time": "time of closest approach",
     "arrival": "time of arrival",
     "departure": "time of departure",
-    "dwell": "dwell time; of a censored last visit, the time from arrival to the end",
+    "dwell": "dwell time",
     "e_folds": "e-folds of growth on the steadiest phase of the departure",
     "rate_measured": "escape rate on that phase; where the critical point is another member's, of the speed",
     "rate_predicted": "escape rate predicted from the critical point",
     "dwell_predicted": "dwell time predicted from the state at arrival",
 }
+# Kinds of points at which a flow stays for good, or of which it is not known that it would leave.
+STAYS = ("minimum", "flat channel", "not arrived", "undetermined", "no critical point")
 COUNTS = {
     "index": "number of negative eigenvalues of the Hessian",
     "nullity": "number of zero eigenvalues",
@@ -61,7 +63,7 @@ def visits_dataset(
     for m, (member, each) in enumerate(zip(members, visits, strict=True)):
         for v, passage in enumerate(each.passages):
             known = None if found is None else found.known[m][v]
-            row = _passage(member, each, v, _censored(member, each, found and found.known[m]))
+            row = _passage(each, v)
             row |= _escape(
                 member, passage, known, known is not None and (known.member, known.number) != (m, v), thresholds
             )
@@ -89,16 +91,15 @@ def visits_dataset(
     )
 
 
-def _passage(member: Member, visits: MemberVisits, number: int, censored: bool) -> dict[str, float | None]:
+def _passage(visits: MemberVisits, number: int) -> dict[str, float | None]:
     passage = visits.passages[number]
-    last = number == len(visits) - 1
     return {
         "loss": float(visits.losses[number]),
         "speed": float(visits.speeds[number]),
         "time": passage.time,
         "arrival": passage.arrival,
         "departure": passage.departure,
-        "dwell": float(member.ts[-1]) - passage.arrival if last and censored else passage.dwell,
+        "dwell": passage.dwell,
     }
 
 
@@ -130,11 +131,12 @@ def _counts(known: Known | None) -> dict[str, int | None]:
 
 
 def _censored(member: Member, visits: MemberVisits, known: tuple[Known | None, ...] | None) -> bool:
-    """Whether the flow was cut off while it was on a plateau, or on its way."""
-    if not len(visits) or member.result is Result.converged:
+    """Whether the flow was cut off on a plateau that it would leave; without a kind, whether it still moved."""
+    if not len(visits):
         return False
-    last = known[-1] if known else None
-    return not visits.passages[-1].at_noise or (last is not None and last.visit.kind.name.endswith("saddle"))
+    if known and (last := known[-1]) is not None:
+        return last.visit.kind.name not in STAYS
+    return member.result is not Result.converged and not visits.passages[-1].at_noise
 
 
 def _of_members(

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import equinox as eqx
 import jax
 import numpy as np
-import scipy.sparse
+import scipy
 from jaxtyping import Array, Float, Int
 
 from ...flows import flatten, unflatten

@@ -57,23 +57,36 @@ def advance_lanes(lanes: Sequence[Lane], size: int, shared: bool, devices: int =
     Returns:
         The steps of each flow.
     """
+    return unpacked(run_packed(*packed(lanes, size, shared, devices)), len(lanes))
+
+
+def packed(lanes: Sequence[Lane], size: int, shared: bool, devices: int = 1) -> tuple[Any, ...]:
+    """The arguments of `run_packed` for a call of `advance_lanes`."""
     resting = [lanes[0]._replace(limit=0)] * (size - len(lanes))
     each = _stacked([_of_a_call(lane) for lane in (*lanes, *resting)])
     arrays, static = eqx.partition((lanes[0].landscape, lanes[0].solver), eqx.is_array)
-    stacked = None
-    if not shared:
-        parts = [eqx.filter((lane.landscape, lane.solver), eqx.is_array) for lane in (*lanes, *resting)]
-        arrays, stacked = None, _stacked(parts)
-    records, accepted, solver_states, tried, ended = jax.tree.map(
-        np.asarray, _advance_lanes(static, devices, arrays, stacked, each)
-    )
+    if shared:
+        return static, devices, arrays, None, each
+    parts = [eqx.filter((lane.landscape, lane.solver), eqx.is_array) for lane in (*lanes, *resting)]
+    return static, devices, None, _stacked(parts), each
+
+
+def run_packed(*arguments: Any) -> Any:
+    """What the compiled program returns, nearly without Python, so that threads do not wait for each other."""
+    return jax.tree.map(np.asarray, _advance_lanes(*arguments))
+
+
+def unpacked(results: Any, count: int) -> list[Chunk]:
+    """The steps of each flow, from the results of `run_packed`."""
+    records, accepted, solver_states, tried, ended = results
+    leaves, structure = jax.tree.flatten(solver_states)
     chunks: list[Chunk] = []
-    for k in range(len(lanes)):
+    for k in range(count):
         columns = [np.array(rows[accepted[:, k], k]) for rows in records]
         chunk = Chunk(
             steps=Steps(**dict(zip(FIELDS, columns, strict=True))),
             tried=int(tried[k]),
-            solver_state=jax.tree.map(lambda leaf, k=k: np.array(leaf[k]), solver_states),
+            solver_state=jax.tree.unflatten(structure, [np.array(leaf[k]) for leaf in leaves]),
             ended=bool(ended[k]),
         )
         chunks.append(chunk)

@@ -11,15 +11,15 @@ import numpy as np
 from ..simulation.integration import Integration
 from ..simulation.patience import SILENCE, drop, settings_of_thread
 from ..simulation.result import Result
-from ..simulation.stepping import Chunk
-from .lanes import Lane, advance_alone, advance_lanes
+from .lanes import Lane, advance_alone, packed, run_packed, unpacked
 from .pace import LANES, Choice, Program, devices_of, workers_of
 
 
 class _Call(NamedTuple):
-    """A call under way: whose steps it takes, and what is to be told how many there were."""
+    """A call under way: whose steps it takes, by which program, and what is to be told how many there were."""
 
     members: list[int]
+    program: Program
     ended: Callable[[int], None]
 
 
@@ -51,7 +51,7 @@ class Schedule:
         self.choice = Choice(method, self.devices * min(LANES, -(-len(flows) // self.devices)), len(flows))
         self.workers = 1 if self.devices > 1 else workers_of(method, len(flows))
         self._ready = deque(range(len(flows)))
-        self._calls: dict[Future[list[Chunk]], _Call] = {}
+        self._calls: dict[Future[Any], _Call] = {}
 
     def run(self, results: dict[int, Result]) -> list[Result]:
         """Integrates all flows; Ctrl-C and the end of the time leave what was computed until then.
@@ -93,11 +93,11 @@ class Schedule:
             program, members = found
             lanes = [self._lane(member) for member in members]
             name = type(self.flows[members[0]].solver).__name__
-            call = _Call(members, self.choice.begin(name, program))
+            call = _Call(members, program, self.choice.begin(name, program))
             if program == "alone":
                 future = submit(advance_alone, lanes[0])
             else:
-                future = submit(advance_lanes, lanes, self.choice.lanes, self.shared, self.devices)
+                future = submit(run_packed, *packed(lanes, self.choice.lanes, self.shared, self.devices))
             self._calls[future] = call
 
     def _next(self) -> tuple[Program, list[int]] | None:
@@ -162,7 +162,8 @@ class Schedule:
         """Waits for a call to end, and records the steps of its flows."""
         done, _ = wait(self._calls, SILENCE, FIRST_COMPLETED)
         for future in done:
-            call, chunks = self._calls.pop(future), future.result()
+            call, results = self._calls.pop(future), future.result()
+            chunks = results if call.program == "alone" else unpacked(results, len(call.members))
             call.ended(sum(chunk.tried for chunk in chunks))
             for member, chunk in zip(call.members, chunks, strict=True):
                 flow = self.flows[member]

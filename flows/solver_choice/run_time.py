@@ -9,7 +9,6 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-import equinox as eqx
 import jax
 from jaxtyping import Array
 
@@ -133,20 +132,22 @@ def dense_times(landscape: Landscape, hessian: UnitHessian | DenseHessian, rtol:
 
 def gradient_and_product_times(landscape: Landscape) -> tuple[float, float]:
     """Nanoseconds of a gradient, and of a Hessian–vector product where the gradient has been evaluated."""
-    leaves, structure = jax.tree.flatten(eqx.filter((landscape, landscape.theta), eqx.is_array))
-    return _counted_times(structure, tuple(jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) for leaf in leaves))
+    # The landscape keeps its parts: this is asked after every round of steps.
+    leaves, structure = landscape.parts
+    theta = jax.ShapeDtypeStruct(landscape.theta.shape, landscape.theta.dtype)
+    return _counted_times(structure, (*(jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) for leaf in leaves), theta))
 
 
 @functools.lru_cache(maxsize=64)
 def _counted_times(structure: Any, shapes: tuple[jax.ShapeDtypeStruct, ...]) -> tuple[float, float]:
     def gradient(*leaves: Any) -> Array:
-        landscape, theta = jax.tree.unflatten(structure, leaves)
-        return landscape.gradient(theta)
+        *parts, theta = leaves
+        return jax.tree.unflatten(structure, parts).gradient(theta)
 
     def product(*leaves: Any) -> tuple[Array, Array]:
-        landscape, theta = jax.tree.unflatten(structure, leaves)
+        *parts, theta = leaves
         # The primal beside the tangent, as solvers have it: products that share it are cheaper.
-        return jax.jvp(landscape.gradient, (theta,), (theta,))
+        return jax.jvp(jax.tree.unflatten(structure, parts).gradient, (theta,), (theta,))
 
     arithmetic, transcendental = _counted(gradient, *shapes)
     # A product needs no transcendental functions that the gradient did not.
