@@ -45,6 +45,9 @@ FIGURES = {
     "attention": "linear_attention",
     "leaky-ReLU": "leaky_relu",
     "AGF": "alternating_flows",
+    "induction-time": "induction_time",
+    "escape-law": "escape_law",
+    "phase-diagram": "phase_diagram",
 }
 
 # What random keys are made of: signed integers of 64 bits.

@@ -12,10 +12,10 @@ from .exits import BY_SIGNAL, NOT_WRITTEN, configure, keep
 
 @dataclass
 class Report:
-    """Write a report of a run: one HTML page with a slider for time, which needs no network."""
+    """Write a report of a run or a sweep: one HTML page with a slider, which needs no network."""
 
     run: Annotated[Path, tyro.conf.Positional] = Path("runs")
-    """Folder or file that `saddlescope run` wrote; of a folder all runs."""
+    """Folder or file that `saddlescope run` wrote, of a folder all runs; or the folder of a sweep."""
     out: Path | None = None
     """Folder for the pages (HTML), instead of the run's own."""
 
@@ -25,6 +25,8 @@ def write_reports(command: Report) -> int:
     if not command.run.exists():
         raise ValueError(f"there is no file or folder {command.run}; `saddlescope run NAME` writes one.")
     configure()
+    if (command.run / "cells").is_dir():
+        return _write_sweep(command)
     from ..experiments.reports.of_run import report_run
     from ..experiments.runs.find import runs_in
     from ..experiments.runs.outputs import check_writable
@@ -42,3 +44,18 @@ def write_reports(command: Report) -> int:
     if written:
         tell("wrote " + ", ".join(str(path) for path in written))
     return BY_SIGNAL + signals[0] if signals else 0 if len(written) == len(pages) else NOT_WRITTEN
+
+
+def _write_sweep(command: Report) -> int:
+    """The page of a sweep, in its folder."""
+    from ..experiments import collect
+    from ..experiments.reports.of_sweep import report_sweep
+    from ..experiments.runs.outputs import check_writable
+
+    page = (command.run if command.out is None else command.out) / "report.html"
+    check_writable(page)
+    made = report_sweep(collect(command.run), title=f"Sweep {command.run.resolve().name}")
+    written = keep(page, made.save)
+    if written:
+        tell(f"wrote {page}")
+    return 0 if written else NOT_WRITTEN

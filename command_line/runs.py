@@ -3,7 +3,7 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
@@ -24,7 +24,9 @@ class Run:
     seed: int = 0
     """Seed of data and initial weights."""
     out: Path = Path("runs")
-    """Folder for figure (PNG), itinerary (JSON) and trajectory (NPZ)."""
+    """Folder for figure, itinerary (JSON) and trajectory (NPZ)."""
+    format: Literal["png", "pdf", "svg"] = "png"
+    """Of the figure; PDF and SVG stay sharp at any size."""
     json: str | None = None
     """Write the JSON record to this file as well; `-` prints it instead of the table."""
     width: int | None = None
@@ -92,7 +94,7 @@ def _check_outputs(command: Run) -> tuple[float, "OutputPaths", Path | None]:
     from ..experiments.runs.outputs import check_writable, output_paths
 
     horizon = experiment(command.name).t1 if command.t1 is None else command.t1
-    paths = output_paths(command.name, command.seed, command.out)
+    paths = output_paths(command.name, command.seed, command.out, figure_format=command.format)
     copy = None if command.json in (None, "-") else Path(command.json)
     check_writable(*paths.all, *([] if copy is None else [copy]))
     return horizon, paths, copy

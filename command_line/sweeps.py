@@ -42,6 +42,8 @@ class Sweep:
     """Horizons."""
     rtol: str | None = None
     """Relative tolerances."""
+    kinds: bool = True
+    """Seek the critical points and classify them; without, only passages, losses, widths and dwell times are kept."""
     engine: str = "local"
     """local (this process), processes, dask, dask://host:port (an existing scheduler), or slurm."""
     workers: int | None = None
@@ -106,6 +108,7 @@ def _axes(command: Sweep) -> dict[str, Any]:
     seeds = integers(text if ":" in text else f"0:{text}")
     check_settings(seeds[0])
     axes = {name: values for name, values in axes.items() if values is not None}
+    axes |= {} if command.kinds else {"kinds": False}
     return {**axes, "seeds": range(seeds[0], seeds[-1] + 1), "block": command.block}
 
 

@@ -25,7 +25,7 @@ FACES = {
     "experiments": "Experiments",
 }
 # Held by records, for the library's own use.
-INTERNAL = {"Architecture", "OnRequest", "Origin", "Program", "Steps", "Traced"}
+INTERNAL = {"Architecture", "Found", "Known", "OnRequest", "Origin", "Program", "Steps", "Traced"}
 
 
 def _imports(face):

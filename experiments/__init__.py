@@ -10,6 +10,7 @@ from .data.synthetic import orthogonal_points as orthogonal_points
 from .data.synthetic import power_law as power_law
 from .data.synthetic import spectral_regression as spectral_regression
 from .reports.of_run import report_run as report_run
+from .reports.of_sweep import report_sweep as report_sweep
 from .reports.report import report as report
 from .reproductions.reproduce import reproduce as reproduce
 from .runs.run import load_trajectory as load_trajectory

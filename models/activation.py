@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from .activation_law import check_law, law_of_function
+from .arguments import quoted
 from .gaussian_kernels import (
     Kernel,
     cubic_kernel,
@@ -64,6 +65,21 @@ class Activation(eqx.Module):
 
     def __str__(self) -> str:
         return f"{self.name}: {self.law}{'' if self.kernel is None else '; Gaussian kernel known'}"
+
+
+def check_activation(activation: Any) -> None:
+    """Checks that a nonlinearity comes with the law of its unit.
+
+    Args:
+        activation: what was given.
+
+    Raises:
+        ValueError: for anything but an `Activation`, with what to make of a function.
+    """
+    if not isinstance(activation, Activation):
+        name = getattr(activation, "__name__", "name")
+        remedy = f'wrap it: Activation("{name}", function)' if callable(activation) else "import one of models"
+        raise ValueError(f"an activation must be an Activation; got {quoted(activation)}: {remedy}.")
 
 
 def _identity(x: Array) -> Array:

@@ -1,5 +1,6 @@
 """Attention-only transformers: layers of causal softmax attention on a residual stream, without MLPs."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import equinox as eqx
@@ -7,8 +8,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from .architecture import check_scale, check_sizes
+from .arguments import check_key, check_scale, check_sizes
 from .initialisation import normal_arrays, split_key
+from .sequence_grid import SequenceGrid
 
 
 class AttentionLayer(eqx.Module):
@@ -38,6 +40,7 @@ class AttentionLayer(eqx.Module):
     def __init__(self, *, width: int, heads: int, rank: int, scale: float, key: PRNGKeyArray):
         check_sizes(width=width, heads=heads, rank=rank)
         check_scale(scale)
+        check_key(key)
         down, up = (heads, rank, width), (heads, width, rank)
         self.query, self.key, self.value, self.output = normal_arrays(key, (down, down, down, up), scale)
 
@@ -75,6 +78,32 @@ class AttentionLayer(eqx.Module):
         values = jnp.einsum("hrd,sd->hsr", self.value, x)
         read = jnp.einsum("hts,hsr->htr", self.pattern(x, last), values)
         return jnp.einsum("hdr,htr->td", self.output, read)
+
+    def on_grid(self, tokens: Sequence[Array], places: Sequence[int], rows: int | None = None) -> tuple[Array, ...]:
+        """The same for many sequences at once, with tokens as arrays over a `SequenceGrid`.
+
+        Args:
+            tokens: one array for each token, the entries on its last axis.
+            places: the numbers of the tokens at which what is written is wanted.
+            rows: the number of leading entries of it, by default all.
+
+        Returns:
+            What is written at each of these places.
+        """
+        keys, values = ([_projected(matrix, x) for x in tokens] for matrix in (self.key, self.value))
+        written = []
+        for place in places:
+            query = _projected(self.query, tokens[place])
+            scores = jnp.broadcast_arrays(*(jnp.sum(query * key, axis=-1) for key in keys[: place + 1]))
+            pattern = jax.nn.softmax(jnp.stack(scores), axis=0)
+            read = sum(share[..., None] * value for share, value in zip(pattern, values[: place + 1], strict=True))
+            written.append(jnp.einsum("hdr,...hr->...d", self.output[:, :rows], read))
+        return tuple(written)
+
+
+def _projected(matrix: Array, x: Array) -> Array:
+    """What the heads read of tokens, by head and row on the last two axes."""
+    return jnp.einsum("hrd,...d->...hr", matrix, x)
 
 
 class AttentionOnly(eqx.Module):
@@ -119,6 +148,7 @@ class AttentionOnly(eqx.Module):
         key: PRNGKeyArray,
     ):
         check_sizes(width=width, layers=layers, outputs=outputs)
+        check_key(key)
         if outputs > width:
             raise ValueError(f"outputs are entries of a token: at most width = {width}; got {outputs}.")
         keys = split_key(key, layers)
@@ -141,6 +171,23 @@ class AttentionOnly(eqx.Module):
         written = self.layers[-1](x, last=True)[0, : self.outputs]
         return written if self.disentangled else x[-1, : self.outputs] + written
 
+    def on_grid(self, x: Float[Array, "P T D"], grid: SequenceGrid) -> Float[Array, "P outputs"]:
+        """The logits of all sequences of a sample, each number that several of them share being computed once.
+
+        Args:
+            x: the sequences.
+            grid: their `sequence_grid`.
+
+        Returns:
+            One row for each sequence.
+        """
+        tokens = grid.tokens(x)
+        for layer in self.layers[:-1]:
+            written = layer.on_grid(tokens, range(len(tokens)))
+            tokens = tuple(self._after(*both) for both in zip(tokens, written, strict=True))
+        (written,) = self.layers[-1].on_grid(tokens, (len(tokens) - 1,), self.outputs)
+        return grid.flat(written if self.disentangled else tokens[-1][..., : self.outputs] + written)
+
     def patterns(self, x: Float[Any, "T D"]) -> tuple[Float[Array, "H T T"], ...]:
         """The attention pattern of every layer on one sequence."""
         patterns = ()
@@ -149,6 +196,8 @@ class AttentionOnly(eqx.Module):
             x = self._after(x, layer(x))
         return patterns
 
-    def _after(self, x: Float[Any, "T D"], written: Float[Array, "T D"]) -> Float[Array, "T E"]:
+    def _after(self, x: Float[Any, "*T D"], written: Float[Array, "*S D"]) -> Float[Array, "*S E"]:
         """The tokens after a layer."""
-        return jnp.concatenate([x, written], axis=1) if self.disentangled else x + written
+        if not self.disentangled:
+            return x + written
+        return jnp.concatenate([jnp.broadcast_to(x, written.shape), written], axis=-1)

@@ -7,7 +7,8 @@ from typing import Any
 import equinox as eqx
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from .architecture import Architecture, check_scale, form
+from .architecture import Architecture, form
+from .arguments import check_key, check_scale, record
 from .declaration import Slot, Units
 from .description import description
 from .initialisation import normal_arrays
@@ -25,7 +26,9 @@ class UnitLayer(eqx.Module):
     architecture: Architecture = eqx.field(static=True)
 
     def __init__(self, architecture: Architecture, *, width: int, scale: float, key: PRNGKeyArray):
+        record("architecture", architecture, Architecture, "such as Dense(relu, inputs=2)")
         check_scale(scale)
+        check_key(key)
         self.parameters = normal_arrays(key, unit_shapes(architecture, width), scale)
         self.architecture = architecture
 

@@ -9,6 +9,7 @@ import jax
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
+from .arguments import whole
 from .declaration import Slot, Units
 from .unit_axis import array_namespace, by_unit, from_units, mixed, number_of_units
 
@@ -62,7 +63,7 @@ def layer_of(model: Any, layer: int = 0) -> Units | None:
         ValueError: for a layer that the model does not have.
     """
     layers = layers_of(model)
-    if layers and not 0 <= layer < len(layers):
+    if layers and not 0 <= whole("layer", layer) < len(layers):
         raise ValueError(f"{type(model).__name__} has layers of units 0 to {len(layers) - 1}; got {layer}.")
     return layers[layer] if layers else None
 
@@ -121,6 +122,11 @@ def _rows(model: Any, slots: tuple[Slot, ...]) -> Float[Any, "H N"]:
     blocks = [by_unit(array, slot) for array, slot in zip(arrays, slots, strict=True)]
     # The row length is spelled out, since -1 is undefined for a network of no units.
     return xp.concatenate([block.reshape(block.shape[0], math.prod(block.shape[1:])) for block in blocks], axis=1)
+
+
+def rows_of(model: Any, units: Units) -> tuple[Float[Any, "H Nu"], Float[Any, "H Nv"]]:
+    """The incoming and the outgoing parameters of every unit of a declaration, one row each."""
+    return _rows(model, units.incoming), _rows(model, units.outgoing)
 
 
 def incoming(model: Any, layer: int = 0) -> Float[Any, "H Nu"]:

@@ -9,6 +9,7 @@ from diffrax import AbstractSolver
 from jaxtyping import Float
 
 from ...flows import flatten, unflatten
+from ...models.arguments import record
 from ...models.units import layer_of
 from ..curvature.scales import Scales
 from ..curvature.spectrum import DENSE_HESSIAN_LIMIT
@@ -33,6 +34,8 @@ KINKED = "no Hessian: not twice differentiable here (zero units)"
 
 
 @in_one_thread
+# What leaves the range of numbers on a trial is no evidence for anything.
+@np.errstate(over="ignore", invalid="ignore", divide="ignore")
 def classify(
     point: CriticalPoint,
     *,
@@ -78,6 +81,7 @@ def classify(
     Returns:
         The kind, with the spectrum, the forms and the sentence on which it rests.
     """
+    record("point", point, CriticalPoint, "found by critical_point")
     scales = Scales() if scales is None else scales
     elsewhere = _without_point(point, scales, solver, thresholds, follow_channels)
     if elsewhere is not None:

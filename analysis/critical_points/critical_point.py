@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Float
 
 from ...flows import Landscape, flatten, unflatten
+from ...flows.landscapes.point import check_finite_at, point_of
 from ...models.units import layers_of
 from ..embeddings.embedding import Embedding, LayeredEmbedding
 from ..embeddings.narrow_landscape import NarrowLandscape, narrow_landscape
@@ -165,6 +166,8 @@ def _narrow_candidates(narrow: NarrowLandscape, thresholds: Thresholds) -> Itera
 
 
 @in_one_thread
+# A search that leaves the range of numbers ends, and is judged by where it is.
+@np.errstate(over="ignore", invalid="ignore", divide="ignore")
 def critical_point(
     landscape: Landscape,
     theta: Float[Any, " n"] | None = None,
@@ -195,8 +198,9 @@ def critical_point(
         The first candidate that converged and lies within reach, or else the first that converged, or else the nearest
         one, with `converged` false.
     """
+    start = point_of(landscape, theta)
+    check_finite_at(landscape, start)
     landscape = with_units(landscape)
-    start = landscape.theta if theta is None else np.asarray(theta)
     value, gradient = landscape.value_and_gradient(start)
     scale = float(np.max(np.abs(gradient), initial=0.0)) if gradient_scale is None else gradient_scale
     level = np.inf if drop is None else thresholds.plateau_share * drop

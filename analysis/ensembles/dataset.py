@@ -31,7 +31,7 @@ NUMBERS = {
 COUNTS = {
     "index": "number of negative eigenvalues of the Hessian",
     "nullity": "number of zero eigenvalues",
-    "order": "order of the lowest form along which the loss falls",
+    "order": "order of the lowest-order form along which the loss falls",
 }
 
 

@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float, Int
 
 from ...flows import Ensemble, unflatten
 from ...models.units import layers_of
-from ..embeddings.width import EffectiveWidth, effective_width, leading_size
+from ..embeddings.width import EffectiveWidth, counted, parts_of
 from ..found_units import with_units
 from ..thresholds import STANDARD, Thresholds
 from ..visits.passages import Passage, largest_curvature, passages, scales_of
@@ -80,11 +80,9 @@ def member_visits(ensemble: Ensemble, *, thresholds: Thresholds = STANDARD) -> t
 def _widths(models: list[Any], thresholds: Thresholds) -> tuple[tuple[EffectiveWidth, ...], ...]:
     """The effective widths of models along one flow, against the largest unit of all of them."""
     layers = range(len(layers_of(models[0])))
-    sizes = [max(leading_size(model, layer, thresholds=thresholds) for model in models) for layer in layers]
-    return tuple(
-        tuple(effective_width(model, scale=sizes[n], layer=n, thresholds=thresholds) for n in layers)
-        for model in models
-    )
+    parts = [[parts_of(model, layer, thresholds=thresholds) for layer in layers] for model in models]
+    sizes = [max(each[layer].leading_size for each in parts) for layer in layers]
+    return tuple(tuple(counted(each[layer], sizes[layer], layer, thresholds) for layer in layers) for each in parts)
 
 
 def padded_widths(

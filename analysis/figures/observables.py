@@ -67,7 +67,8 @@ def plot_observable(values: "DataArray", *, logarithmic: bool = False, ax: Axes 
     positive = curves[np.isfinite(curves)]
     wide = positive.size and np.min(positive) > 0 and np.max(positive) > DECADES * np.min(positive)
     ax.set(xscale="log" if logarithmic else "linear", yscale="log" if wide else "linear")
-    label(ax, "time t", "")
+    unit = str(values.attrs.get("units", "1"))
+    label(ax, "time t", "" if unit == "1" else unit)
     ax.set_title("\n".join(textwrap.wrap(str(values.attrs.get("long_name", values.name)), 40)), fontsize=FONT)
     ax.margins(x=0.01)
     if 1 < len(names) <= NAMED:

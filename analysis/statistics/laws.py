@@ -12,6 +12,8 @@ from jaxtyping import Bool, Float
 RESAMPLES = 999
 # Newton's method on a concave function of three variables; it takes less than ten steps.
 STEPS = 60
+# Standard deviations below which the logarithm of the normal distribution, half a square, has lost eight digits.
+FAR = 1e4
 # Share of the largest time below which a spread is taken for rounding, as of times of one deterministic law.
 EXACT = 1e-9
 
@@ -155,6 +157,12 @@ def _tobit(logs: Any, y: Any, cut: Any, weights: Float[np.ndarray, "R B"]) -> tu
     return line[:, 0], line[:, 1], spread, likelihood - count * (np.log(first) + 0.5 * math.log(2 * math.pi))
 
 
+def _mills(z: Any) -> Any:
+    """The normal density over its distribution function, which for very negative z is −z."""
+    near = np.maximum(z, -FAR)
+    return np.where(z < -FAR, -z, np.exp(-0.5 * near**2 - 0.5 * math.log(2 * math.pi) - scipy.special.log_ndtr(near)))
+
+
 def _maximise(design: Any, residuals: Any, free: Any, tied: Any, floor: Any) -> tuple[Any, Any, Any]:
     r"""Newton's method in $(\delta, \gamma)$ from (0, 1), for $z = \delta \cdot x - \gamma e$ with residuals e."""
     rows = np.concatenate([np.broadcast_to(design, (*residuals.shape, 2)), -residuals[..., None]], axis=2)
@@ -168,7 +176,7 @@ def _maximise(design: Any, residuals: Any, free: Any, tied: Any, floor: Any) -> 
     p = np.broadcast_to(np.array([0.0, 0.0, 1.0]), (len(rows), 3))
     for _ in range(STEPS):
         z = np.einsum("rni,ri->rn", rows, p)
-        ratio = np.exp(-0.5 * z**2 - 0.5 * math.log(2 * math.pi) - scipy.special.log_ndtr(z))
+        ratio = _mills(z)
         gradient = np.einsum("rn,rni->ri", tied * ratio - free * z, rows)
         gradient[:, -1] += count * (1 / p[:, -1] - floor**2 * p[:, -1])
         hessian = np.einsum("rn,rni,rnj->rij", tied * ratio * (z + ratio) + free, rows, rows)

@@ -39,7 +39,7 @@ def observations(flows: "xr.Dataset", quantity: str) -> Observations:
       then; at a minimum, where a flow stays, there is none.
     - "arrival": the time of arrival on each visit. A flow that was cut off before is still to arrive, if at all.
     - "plateaus": how many a flow visits, the minimum where it ends not counted. One that was cut off visits at least as
-      many as it has.
+      many as it has left: where it is, it may end.
     - "width": the largest effective width reached, with the same bound.
 
     Flows that failed or are missing have no observations.
@@ -60,7 +60,7 @@ def observations(flows: "xr.Dataset", quantity: str) -> Observations:
     there, cut = finished(flows), np.asarray(flows["censored"], bool)
     visits, end = np.asarray(flows["visits"]), np.asarray(flows["t_end"], float)
     if quantity == "plateaus":
-        count = np.where(cut, visits - BELOW, visits - 1.0)
+        count = visits - 1.0 - BELOW * cut
         return Observations(values=np.where(there, count, np.nan), censored=cut & there)
     per_visit = lambda name: np.asarray(flows[name].transpose(*outer, "visit"))  # noqa: E731
     if quantity == "width":

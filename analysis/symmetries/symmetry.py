@@ -17,8 +17,8 @@ from ...models.quick import quickly_compiled
 from ...models.units import declared_units, layer_of, layers_of, with_units
 from ..embeddings.embedding import Embedding
 from ..numerical_rank import DERIVATIVE_TOLERANCE, numerical_rank
+from .mixing import mixings
 from .outputs import Outputs, outputs_on
-from .stated import stated_directions
 
 # Conditions that a symmetry must meet, as a multiple of the number of unknowns.
 CONDITIONS_PER_UNKNOWN = 3
@@ -115,7 +115,7 @@ def symmetry_directions(model: Any, data: Any) -> Float[np.ndarray, "k n"] | Non
     r"""Tangents, at the model's parameters, of the orbits of its continuous symmetries.
 
     Each unit's own (`unit_symmetries`) and, where φ is linear, the mixing of units $U \to BU$, $V \to B^{-\top} V$.
-    Where several layers have units, or units feed on each other: what their declarations state (`stated_directions`).
+    Where several layers have units, or units feed on each other: the `mixings` that their declarations imply.
     For a model without units: all affine symmetries of its parameters, which are sought for up to 40 of them.
 
     Args:
@@ -135,7 +135,8 @@ def symmetry_directions(model: Any, data: Any) -> Float[np.ndarray, "k n"] | Non
         return _moves(generators(_Whole(model=model, outputs=outputs), theta.size, theta.dtype), theta)
     layers = layers_of(model)
     if len(layers) > 1 or _recurrent(model):
-        return np.concatenate([stated_directions(model, units, layer) for layer, units in enumerate(layers)])
+        rows = [mixing.tangents(theta).toarray() for mixing in mixings(model, data)]
+        return np.concatenate([np.zeros((0, theta.size)), *rows])
     u, v = np.asarray(incoming(model)), np.asarray(outgoing(model))
     if declared_units(model).law.linear:
         return _flat_directions(model, _mixings(u, v))

@@ -6,7 +6,7 @@ from typing import Any
 import altair as alt
 
 from ...analysis.figures.frames import Frames
-from ...analysis.figures.saddle_graph import node_places
+from ...analysis.figures.saddle_graph import has_units, node_places
 from ...analysis.orbits.saddle_graph import SaddleGraph
 from ...analysis.visits.visit import Visit
 from .drawing import COLOURS, HIGH, INK, NOW, Chart, Rows, named, numbers
@@ -41,18 +41,20 @@ def graph_chart(chosen: Frames, visits: Sequence[Visit], graph: SaddleGraph | No
         here += [{"frame": k, "x": node["x"], "y": node["y"]} for k in range(first, last + 1)]
     _captions_in_turn(nodes)
     title = "Path through critical points" if graph is None else "Saddle graph"
+    wide = all(visit.effective_widths for visit in visits) if graph is None else has_units(graph)
     rows = {"nodes": nodes, "edges": edges, "here": here}
-    return Chart(title, alt.layer(*_layers(nodes)).properties(width="container", height=TALL), rows)
+    return Chart(
+        title,
+        alt.layer(*_layers(nodes, "effective width" if wide else "number")).properties(width="container", height=TALL),
+        rows,
+    )
 
 
-def _layers(rows: Rows) -> list[Any]:
+def _layers(rows: Rows, name: str) -> list[Any]:
     kinds = list(dict.fromkeys(row["kind"] for row in rows))
     widths = sorted({round(row["x"]) for row in rows})
     across = (
-        alt.X("x:Q")
-        .title("effective width")
-        .axis(values=widths, format="d")
-        .scale(padding=60, nice=False, domain=_ends(rows, "x"))
+        alt.X("x:Q").title(name).axis(values=widths, format="d").scale(padding=60, nice=False, domain=_ends(rows, "x"))
     )
     up = alt.Y("y:Q").title("loss L").scale(padding=24, nice=False, domain=_ends(rows, "y"))
     shades = [KINDS.get(kind, OTHER) for kind in kinds]

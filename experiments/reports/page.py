@@ -59,6 +59,7 @@ def page(
     *,
     said: Sequence[str],
     buttons: Iterable[tuple[str, int]],
+    control: str = "time",
 ) -> str:
     """The whole page. It asks nothing of any server, and a browser refuses to let it.
 
@@ -67,6 +68,7 @@ def page(
         sections: its parts.
         said: what is said of each state that the slider can choose.
         buttons: names and numbers of states to which there is a button.
+        control: what the slider chooses.
 
     Returns:
         HTML.
@@ -90,7 +92,7 @@ def page(
 <header><h1>{escape(title)}</h1>{_themes()}</header>
 <main>
 <div class="slider">
-<label for="frame">time</label>
+<label for="frame">{escape(control)}</label>
 <input type="range" id="frame" min="0" max="{len(said) - 1}" value="0" step="1">
 <output id="said" for="frame">{escape(said[0])}</output>
 <div class="stops"><button type="button" id="play">play / pause</button>{stops}</div>

@@ -22,13 +22,12 @@ from ...models.description import description
 from ...models.units import layers_of
 from ..runs.record import versions
 from .cards import card, facts
+from .installed import needed
 from .measures import observed, spectra
 from .outputs import input_output
 
 if TYPE_CHECKING:
     from .page import Section
-
-MISSING = 'a report is drawn by Altair and vl-convert: pip install "saddlescope[report]".'
 
 
 class Report(eqx.Module):
@@ -68,6 +67,8 @@ def report(
 ) -> Report:
     """What a flow did, on one page: its charts move together with a slider for time, a card tells of each visit.
 
+    A `ValueError` says so where Altair or vl-convert is not installed, or the flow has not made a single step.
+
     Args:
         trajectory: a flow, by `simulate`.
         visits: its itinerary, computed if not given, which takes longer than all drawing.
@@ -81,16 +82,8 @@ def report(
 
     Returns:
         The report; `save` writes it.
-
-    Raises:
-        ValueError: when Altair or vl-convert is not installed, and for a flow without a single step.
     """
-    try:
-        from .page import bundle, page
-
-        bundle()
-    except ImportError as error:
-        raise ValueError(MISSING) from error
+    page = needed()
     visits = itinerary(trajectory) if visits is None else visits
     flow = with_units_along(in_double_precision(trajectory))
     chosen = frames(flow, visits)
@@ -100,7 +93,8 @@ def report(
         *_states(chosen, visits, flow.data if data is None else data, graph, observables or {}),
         *_words(trajectory, visits, levels, told),
     ]
-    name = title or f"Gradient flow of {type(trajectory.initial_model).__name__}"
+    method = str(trajectory.stats.get("method", "gradient flow"))
+    name = title or f"{method[:1].upper()}{method[1:]} of {type(trajectory.initial_model).__name__}"
     said = [f"t = {t:.4g}, loss {loss:.4g}" for t, loss in zip(chosen.ts, flow.losses[chosen.indices], strict=True)]
     stops = [(f"visit {number}", chosen.number(visit.time)) for number, visit in enumerate(visits)]
     buttons = [("start", 0), *stops, ("end", len(said) - 1)]
@@ -112,7 +106,9 @@ def _curves(chosen: Frames, visits: Sequence[Visit], levels: Sequence[float]) ->
     from .over_time import loss_chart, speed_chart
     from .page import Section
 
-    charts = [loss_chart(chosen, visits, levels, decades=decades) for decades in (False, True)]
+    # A loss that is nowhere positive has no logarithm.
+    axes = (False, True) if max(chosen.trajectory.losses) > 0 else (False,)
+    charts = [loss_chart(chosen, visits, levels, decades=decades) for decades in axes]
     charts.append(speed_chart(chosen, visits))
     return Section("Loss and speed", charts=[chart.specification() for chart in charts])
 
@@ -138,7 +134,8 @@ def _states(
         wide.append(over_time.manifolds_chart(chosen, manifold_history(chosen.trajectory, visits)))
     wide += [over_time.observable_chart(chosen, values) for values in observed(chosen, observables).values()]
     yield Section("Curvature, manifolds, observables", charts=[chart.specification() for chart in wide])
-    yield Section("Critical points", charts=[graph_chart(chosen, visits, graph).specification()])
+    if visits:
+        yield Section("Critical points", charts=[graph_chart(chosen, visits, graph).specification()])
 
 
 def _words(

@@ -52,7 +52,7 @@ def _drawn(
         stairs.draw(ax, levels)
         if end is not None:
             ax.set_xlim(0, end)
-        plot_units(model, number=1, ax=ax.inset_axes((0.56, 0.5, 0.42, 0.46)))
+        plot_units(model, number=1, ax=ax.inset_axes((0.56, 0.5, 0.42, 0.46))).set(xlabel="", ylabel="")
 
     return draw
 

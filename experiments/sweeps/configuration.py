@@ -127,18 +127,25 @@ def completed(configuration: Configuration) -> Configuration:
 
     chosen, given = experiment(configuration.experiment), configuration.parameters
     published: dict[str, Any] = {"width": chosen.width, "scale": chosen.scale, "t1": chosen.t1}
-    optional: dict[str, Any] = {"budget": chosen.budget, "rtol": None}
+    # `kinds=False` leaves out the critical points, which is another cell.
+    optional: dict[str, Any] = {"budget": chosen.budget, "rtol": None, "kinds": None}
     if unknown := set(given) - set(published) - set(optional):
         settings = ", ".join({**published, **optional})
         raise ValueError(f"{chosen.name} has no setting {min(unknown)!r}; there are: {settings}.")
     parameters = {**published, **{name: value for name, value in optional.items() if value is not None}, **given}
     checked: dict[str, Any] = {}
     for name, value in parameters.items():
+        if name == "kinds":
+            if not isinstance(value, bool):
+                raise ValueError(f"kinds must be true or false; got {value!r}.")
+            if not value:
+                checked[name] = False
+            continue
         if isinstance(value, str | bool) or (name == "width" and value != int(value)):
             raise ValueError(f"{name} must be {'an integer' if name == 'width' else 'a number'}; got {value!r}.")
         checked[name] = int(value) if name == "width" else float(value)
     for seed in (configuration.seeds.start, configuration.seeds.stop - 1):
-        check_settings(seed, **{name: value for name, value in checked.items() if name != "rtol"})
+        check_settings(seed, **{name: value for name, value in checked.items() if name not in ("rtol", "kinds")})
     return Configuration(experiment=chosen.name, seeds=configuration.seeds, parameters=checked)
 
 

@@ -109,6 +109,8 @@ class Dispatch:
 
     def _settle(self, group: Group, future: Future[str]) -> None:
         self._first.pop(group[0].shape, None)
+        if future.cancelled():
+            raise SweepStopped(self._engine.lost() or "the engine gave up what it was to compute")
         error = future.exception()
         if error is None:
             if why := future.result():

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from ...analysis import itinerary
+from ...analysis import itineraries, itinerary
 from ...analysis.visits.itinerary import Itinerary
 from ...analysis.visits.visit import Visit
-from ...flows import Result, Trajectory, simulate
+from ...flows import Result, Trajectory, ensemble, simulate
+from ..setups.experiment import Setup
 from ..setups.registry import experiment
 from .configuration import Configuration, completed
 
@@ -46,11 +47,14 @@ def compute_cell(configuration: Configuration) -> "xr.Dataset":
 
     Returns:
         Labelled arrays with the dimensions `seed` and `visit`. A flow that fails is a row with the reason, `failure`;
-        an unknown experiment or setting is a `ValueError`.
+        an unknown experiment or setting is a `ValueError`. With `kinds=False` no critical points are sought.
     """
     configuration = completed(configuration)
     chosen, settings = experiment(configuration.experiment), dict(configuration.parameters)
     budget, rtol = (settings.pop(name, None) for name in ("budget", "rtol"))
+    if not settings.pop("kinds", True):
+        setups = [chosen.setup(seed, **settings) for seed in configuration.seeds]  # pyright: ignore[reportArgumentType]
+        return _without_kinds(setups, configuration.seeds, rtol)
     flows: list[Flow] = []
     # What they warn of is in the cell.
     with warnings.catch_warnings():
@@ -59,6 +63,25 @@ def compute_cell(configuration: Configuration) -> "xr.Dataset":
             setup = chosen.setup(seed, **settings)  # pyright: ignore[reportArgumentType]
             flows.append(_flow(setup, budget, rtol))
     return dataset(flows, configuration.seeds)
+
+
+def _without_kinds(setups: Sequence[Setup], seeds: range, rtol: Any) -> "xr.Dataset":
+    """Passages, losses, effective widths and dwell times alone, by the ensemble of all flows."""
+    first = setups[0]
+    found = ensemble(
+        [setup.model for setup in setups],
+        first.loss,
+        [setup.data for setup in setups],
+        separate_data=True,
+        t1=first.t1,
+        rtol=rtol,
+        # Measuring which method is faster would let the digits depend on the clock.
+        method="vectorised",
+    )
+    if Result.interrupted in found.results:
+        raise KeyboardInterrupt
+    visits = itineraries(found, kinds=False).dataset().rename(member="seed")
+    return visits.drop_vars("visit").assign_coords(seed=np.array(seeds, np.int64))
 
 
 def _flow(setup: Any, budget: Any, rtol: Any) -> Flow:
@@ -93,6 +116,9 @@ def dataset(flows: Sequence[Flow], seeds: range) -> "xr.Dataset":
         "kind": [["" if v is None else v.kind.name for v in row] for row in padded],
     }
     types = {**dict.fromkeys(NUMBERS, np.float64), **dict.fromkeys(COUNTS, np.int32), "kind": np.str_}
+    for flow, row in zip(flows, of_visits["dwell"], strict=True):
+        if flow.trajectory is not None and censored(flow.visits):
+            row[len(flow.visits) - 1] = float(flow.trajectory.ts[-1]) - flow.visits[-1].passage.arrival
     shape = len(flows), most
     variables = {name: (("seed", "visit"), np.array(v, types[name]).reshape(shape)) for name, v in of_visits.items()}
     variables |= {name: (("seed",), values) for name, values in _of_flows(flows).items()}
@@ -115,7 +141,7 @@ def _of_flows(flows: Sequence[Flow]) -> dict[str, Any]:
 
 
 def censored(visits: Itinerary) -> bool:
-    """Whether the flow was cut off on a plateau that it would leave, whose dwell time is then at least what it was."""
+    """Whether the flow was cut off on a plateau that it would leave, whose dwell time is then a lower bound."""
     return bool(visits) and visits[-1].passage.departure is None and visits[-1].kind.name not in STAYS
 
 

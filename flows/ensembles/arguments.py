@@ -1,7 +1,7 @@
 """The members of an ensemble, from a list of models or a function that makes them, checked against each other."""
 
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import equinox as eqx
@@ -19,7 +19,7 @@ Parameters = dict[str, Shaped[np.ndarray, "..."]]
 
 
 def made(
-    models: Sequence[Any] | Callable[..., Any], keys: Sequence[Any] | None, grid: Mapping[str, Sequence[Any]] | None
+    models: Sequence[Any] | Callable[..., Any], keys: Iterable[Any] | None, grid: Mapping[str, Sequence[Any]] | None
 ) -> tuple[list[Any], Parameters]:
     """The models of an ensemble, and the parameters that they were made with.
 

@@ -32,7 +32,7 @@ def ensemble(
     data: Any,
     *,
     t1: float,
-    keys: Sequence[Any] | None = None,
+    keys: Iterable[Any] | None = None,
     grid: Mapping[str, Sequence[Any]] | None = None,
     separate_data: bool = False,
     method: str = "auto",

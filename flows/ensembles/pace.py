@@ -21,20 +21,18 @@ CALLS = 2
 
 
 class _Pace(NamedTuple):
-    """What calls of a program took: the first, in seconds; the others, in seconds and steps; how many there were."""
+    """Seconds of a program's first call, which compiles; of a step and flow in the fastest of the others; their number.
+
+    The fastest, since other processes can only make a call slower.
+    """
 
     compilation: float = 0.0
-    seconds: float = 0.0
-    steps: int = 0
+    per_step: float = float("inf")
     calls: int = 0
 
     @property
     def known(self) -> bool:
-        return self.calls > CALLS and self.steps > 0
-
-    @property
-    def per_step(self) -> float:
-        return self.seconds / self.steps
+        return self.calls > CALLS and self.per_step < float("inf")
 
 
 class Choice:
@@ -59,12 +57,13 @@ class Choice:
         self._paces: dict[tuple[str, Program], _Pace] = {}
         self._under_way: dict[tuple[str, Program], int] = {}
 
-    def program(self, solver: str, steps_to_go: float) -> Program | None:
+    def program(self, solver: str, steps_to_go: float, waiting: int) -> Program | None:
         """The program for the next call with a solver; `None`: wait for one under way, which compiles.
 
         Args:
             solver: the solver's name.
             steps_to_go: an estimate of the steps that all flows have yet to take; 0 where there is none.
+            waiting: the number of flows that could take steps now, which may not fill the lanes.
 
         Returns:
             The program.
@@ -79,7 +78,9 @@ class Choice:
         if self.method != "auto" or not pace.known or self._compiling(solver, other) or self.members == 1:
             return first
         if rival.known:
-            return first if pace.per_step <= rival.per_step else other
+            lanes, alone = (pace, rival) if first == "lanes" else (rival, pace)
+            empty = self.lanes / min(waiting, self.lanes)
+            return "lanes" if lanes.per_step * empty <= alone.per_step else "alone"
         if rival.calls or steps_to_go * pace.per_step > WORTH_TRYING * pace.compilation:
             return other
         return first
@@ -100,8 +101,8 @@ class Choice:
             if pace.calls == 0:
                 self._paces[key] = _Pace(compilation=seconds, calls=1)
             else:
-                seconds, steps = pace.seconds + seconds, pace.steps + steps
-                self._paces[key] = _Pace(pace.compilation, seconds, steps, pace.calls + 1)
+                fastest = min(pace.per_step, seconds / steps) if steps else pace.per_step
+                self._paces[key] = _Pace(pace.compilation, fastest, pace.calls + 1)
 
         return end
 
@@ -113,7 +114,10 @@ class Choice:
             parts: list[str] = []
             for program, name in names.items():
                 if (pace := self._paces.get((solver, program), _Pace())).calls:
-                    parts.append(f"{name} " + (f"{1e6 * pace.per_step:.3g} µs" if pace.steps else "not measured"))
+                    parts.append(
+                        f"{name} "
+                        + (f"{1e6 * pace.per_step:.3g} µs" if pace.per_step < float("inf") else "not measured")
+                    )
             told.append(f"{solver}: {', '.join(parts)} per step and flow")
         return f"{'; '.join(told)}; {workers} at a time" if told else ""
 

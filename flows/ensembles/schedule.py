@@ -112,7 +112,7 @@ class Schedule:
                 continue
             solver = type(self.flows[member].solver).__name__
             if chosen is None:
-                chosen, name = self.choice.program(solver, self._steps_to_go()), solver
+                chosen, name = self.choice.program(solver, self._steps_to_go(), len(self._ready) + 1), solver
                 if chosen is None:
                     others.append(member)
                     break

@@ -13,7 +13,7 @@ from .declaration import declares
 Data = tuple[Any, Any] | tuple[Any, Any, Float[Any, "P *places"]]
 
 
-def _least_cross_entropy(data: Data) -> float:
+def least_cross_entropy(data: Data) -> float:
     """The entropy of the targets, which no logits undercut: zero for labels."""
     if _are_labels(data[1]):
         return 0.0
@@ -24,7 +24,7 @@ def _least_cross_entropy(data: Data) -> float:
     return float(_average(entropies, data, np)) * (1 - slack)
 
 
-@declares(lower_bound=_least_cross_entropy, convex=True)
+@declares(lower_bound=least_cross_entropy, convex=True)
 def cross_entropy(model: Any, data: Data) -> Float[Array, ""]:
     r"""$L = \sum_\mu w_\mu\, H(y_\mu, \mathrm{softmax} f(x_\mu)) / \sum_\mu w_\mu$, $H(y, p) = -\sum_c y_c \ln p_c$.
 

@@ -15,7 +15,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from ..landscapes.landscape import Landscape
 from ..landscapes.parameters import flatten
-from ..losses.statistics import SufficientStatistics, reduced_data
+from ..losses.statistics import is_reduced, reduced_data
 from ..simulation.checks import check_data, check_loss, check_model, check_times
 from ..simulation.patience import OutOfTime, Patience
 from ..simulation.recorder import KEPT_NUMBERS
@@ -175,7 +175,7 @@ def _trajectory(
         "atol": None,
         "solver_history": [(0.0, optimiser.name)],
         "reason": "",
-        "reduced_data": isinstance(descent.landscape.data, SufficientStatistics),
+        "reduced_data": is_reduced(descent.landscape),
     }
     energies = np.asarray(scipy.integrate.cumulative_trapezoid(speeds**2, ts, initial=0.0), thetas.dtype)
     steps = Steps(ts=ts, thetas=thetas, energies=energies, losses=losses, speeds=speeds)

@@ -3,7 +3,7 @@
 from typing import Any
 
 from ..landscapes.landscape import Landscape
-from ..losses.statistics import SufficientStatistics
+from ..losses.statistics import is_reduced
 from .result import Outcome
 from .trajectory import Trajectory
 
@@ -19,7 +19,7 @@ def statistics_of(outcome: Outcome, landscape: Landscape, tolerances: tuple[floa
         "atol": atol,
         "solver_history": outcome.solver_history,
         "reason": outcome.reason,
-        "reduced_data": isinstance(landscape.data, SufficientStatistics),
+        "reduced_data": is_reduced(landscape),
     }
 
 

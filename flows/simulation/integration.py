@@ -170,10 +170,7 @@ class Integration:
 
     def restore(self, state: dict[str, Any], arrays: dict[str, Shaped[np.ndarray, "..."]]) -> Result | None:
         """Continues where another integration of the same flow was saved; the result of a flow that is over."""
-        recorder = Recorder.restored(state["path"], arrays, self.stops)
-        if recorder.last.ts[-1] > (t1 := self.stops[-1]):
-            raise ValueError(f"the checkpoint has reached t = {recorder.last.ts[-1]:g}, beyond t1={t1:g}.")
-        self.recorder = recorder
+        self.recorder = recorder = Recorder.restored(state["path"], arrays, self.stops)
         self.history = [(time, name) for time, name in state["solver"]["history"]]
         self.reason, self.tried, self._dt = (state["solver"][key] for key in ("reason", "tried", "dt"))
         self.sign_changes.restore(arrays)
@@ -186,6 +183,8 @@ class Integration:
             fresh = fresh_state(self.landscape, self.solver, recorder.last, self._dt, self.tolerances)
             leaves, structure = jax.tree.flatten(fresh)
             saved = [arrays[f"solver-state-{i}"] for i in range(len(leaves))]
+            if [(np.shape(a), a.dtype) for a in saved] != [(np.shape(a), np.result_type(a)) for a in leaves]:
+                raise ValueError("the solver's state has other shapes.")
             self._solver_state = jax.tree.unflatten(structure, saved)
         return Result[state["result"]] if state["result"] else None
 
@@ -224,9 +223,10 @@ def integrate(
     integration.patience.idle = tell
     result, restored = None, False
     try:
-        saved = checkpoint.read() if checkpoint is not None else None
-        if saved is not None and (result := integration.restore(*saved)) is not None:
-            return integration.outcome(result)
+        if checkpoint is not None:
+            result = checkpoint.resume(integration.restore, float(integration.stops[-1]))
+            if result is not None:
+                return integration.outcome(result)
         restored = True
         for stop in integration.stops.tolist():
             while integration.now < stop and result is None:

@@ -16,11 +16,12 @@ from .checkpoint import Checkpoint, fingerprint
 from .checks import check_data, check_loss, check_max_steps, check_model, check_times, checked_tolerances
 from .ending import trajectory_of
 from .integration import Integration, integrate
-from .limits import Limits
+from .limits import Limits, check_limits
 from .patience import Patience
 from .sign_changes import SignChangeRecorder, check_sign_changes
 from .start import first_record, first_step, is_finite
 from .trajectory import Trajectory
+from .usable_solver import check_solver
 
 
 def simulate(
@@ -65,7 +66,9 @@ def simulate(
         budget: wall-clock seconds after which to stop, also within a step, but not before the first gradient.
         reduce_data: whether to integrate squared errors of models that declare features with exact sufficient
             statistics instead of the sample (the same loss, at a cost independent of the number of samples); the
-            trajectory's `loss` and `data` are then `statistics_loss` and the `SufficientStatistics`.
+            trajectory's `loss` and `data` are then `statistics_loss` and the `SufficientStatistics`. The cross-entropy
+            of a large `AttentionOnly` transformer on sequences that share tokens becomes a `GridCrossEntropy`, which
+            computes each of them once.
         trainable: which of the model's leaves are weights, as `eqx.filter` takes it; the others are constants, and the
             trajectory's models are `PartlyTrainable`. By default all floating-point arrays are weights.
         sign_changes: named functions from the model to real numbers of any shape, whose sign changes the trajectory
@@ -90,8 +93,10 @@ def simulate(
     check_loss(loss, model, data)
     check_sign_changes(sign_changes := sign_changes or {}, model)
     tolerances = checked_tolerances(flatten(model), rtol, atol)
-    stops = check_times(t1, save_times).astype(flatten(model).dtype)
+    stops = check_times(t1, save_times, flatten(model).dtype)
     check_max_steps(max_steps)
+    check_limits(budget, convergence, progress)
+    check_solver(solver)
 
     loss, data = reduced_data(model, loss, data) if reduce_data else (loss, data)
     landscape = Landscape(model, loss, data)

@@ -118,9 +118,11 @@ class StallDetector:
 
     def restore(self, state: dict[str, Any]) -> None:
         """Continues where another detector of the same flow was."""
-        vars(self).update(state)
+        for name in self.state():
+            setattr(self, name, state[name])
 
 
 def _shortest_time_scale(steps: Steps) -> float:
     r"""The shortest time, over some steps, in which the weights would change by their own size, ‖θ‖ / ‖∇L‖."""
-    return float(np.min(np.linalg.norm(steps.thetas, axis=1) / np.maximum(steps.speeds, 1e-300)))
+    speeds = np.maximum(steps.speeds, np.finfo(steps.speeds.dtype).tiny)
+    return float(np.min(np.linalg.norm(steps.thetas, axis=1) / speeds))

@@ -11,7 +11,7 @@ def first_record(landscape: Landscape) -> Steps:
     theta = landscape.theta
     loss, gradient = landscape.value_and_gradient(theta)
     zero, speed = np.zeros(1, theta.dtype), np.linalg.norm(gradient)
-    losses, speeds = np.asarray(loss)[None], np.asarray(speed, theta.dtype)[None]
+    losses, speeds = np.asarray(loss, theta.dtype)[None], np.asarray(speed, theta.dtype)[None]
     return Steps(ts=zero, thetas=theta[None], energies=zero, losses=losses, speeds=speeds)
 
 

@@ -53,7 +53,10 @@ class _Loop(eqx.Module):
             point=point,
             tried=self.tried + 1,
             accepted=self.accepted + accepted,
-            records=tuple(rows.at[row].set(new, mode="drop") for rows, new in zip(self.records, record, strict=True)),
+            records=tuple(
+                rows.at[row].set(new.astype(rows.dtype), mode="drop")
+                for rows, new in zip(self.records, record, strict=True)
+            ),
         )
 
 

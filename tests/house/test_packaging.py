@@ -192,6 +192,8 @@ SIMPLE += ["run relu --seed 99999999999999999999", "run relu --width 10000000000
 SIMPLE += [
     "run relu --scale -1",
     "run relu --t1 0",
+    "report nowhere",
+    "animate liner",
     "sweep",
     "sweep --experiment relux",
     "sweep --experiment relu --width x",

@@ -163,6 +163,8 @@ def with_implicit_derivative_matrix_free(system: System, d: Float[Array, " n"]) 
 
     # Not Lineax's, which within `jax.shard_map` takes the same vector for another one (lineax 0.1.1, jax 0.10).
     def solve_linear(linear: Callable[[Array], Array], right: Array) -> Array:
-        return jax.scipy.sparse.linalg.gmres(linear, right, tol=tolerance, restart=min(20, d.size))[0]
+        # Called within, as JAX's GMRES alone cannot be transposed: its tolerance depends on the right-hand side.
+        solve = lambda apply, b: jax.scipy.sparse.linalg.gmres(apply, b, tol=tolerance, restart=min(20, d.size))[0]  # noqa: E731
+        return lax.custom_linear_solve(linear, right, solve, transpose_solve=solve)
 
     return lax.custom_root(lambda v: system.residual(v), d, lambda _, solution: solution, solve_linear)

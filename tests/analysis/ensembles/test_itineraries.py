@@ -80,6 +80,7 @@ def test_a_flow_cut_off_on_a_plateau_is_censored(flows):
     assert np.all(data.kind == "") and np.all(data["index"] == -1)
 
 
+@pytest.mark.slow
 def test_other_levels_are_other_critical_points():
     """Two ReLU units of different data: members of one landscape reach different minima, and each is refined."""
     x = np.array([[1.0, 0.3], [-0.4, 1.0], [-1.0, -0.2]])

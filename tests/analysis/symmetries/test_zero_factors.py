@@ -6,10 +6,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from saddlescope.analysis import null_space, spectrum
-from saddlescope.analysis.symmetries.stated import stated_directions
+from saddlescope.analysis.symmetries.mixing import mixings
 from saddlescope.flows import Landscape, flatten, half_squared_error, unflatten
 from saddlescope.models import with_units_found
-from saddlescope.models.units import layers_of
 
 from own_models import cases
 
@@ -34,10 +33,10 @@ def test_stated_orbits_change_no_output(name):
     theta = np.random.default_rng(0).standard_normal(flatten(module).size)
     module = unflatten(module, theta)
     jacobian = np.asarray(jax.jit(jax.jacrev(lambda point: unflatten(module, point)(x)))(theta))
-    for layer, units in enumerate(layers_of(module)):
-        directions = stated_directions(module, units, layer)
-        assert np.linalg.matrix_rank(directions) == ORBITS[name][layer]
-        np.testing.assert_allclose(jacobian @ directions.T, 0, atol=1e-10 * max(1.0, np.max(np.abs(jacobian))))
+    found = mixings(module, (np.asarray(x)[None], np.zeros((1, 1))))
+    directions = np.concatenate([np.zeros((0, theta.size)), *(each.tangents(theta).toarray() for each in found)])
+    assert np.linalg.matrix_rank(directions) == sum(ORBITS[name])
+    np.testing.assert_allclose(jacobian @ directions.T, 0, atol=1e-10 * max(1.0, np.max(np.abs(jacobian))))
 
 
 def explained(model, x, y):

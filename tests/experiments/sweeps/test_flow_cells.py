@@ -38,7 +38,18 @@ def test_a_flow_cut_off_on_a_plateau_is_censored():
     (configuration,) = product("relu", width=6, t1=3.0)
     early = compute_cell(configuration).isel(seed=0)
     assert early.visits == 1 and early.censored and np.isnan(early.departure[0])
-    assert early.kind[0] == "non-smooth saddle"
+    assert early.kind[0] == "non-smooth saddle" and early.dwell[0] == 3.0
+
+
+def test_without_kinds_the_passages_are_the_same(cell):
+    (configuration,) = product("relu", seeds=range(3, 5), width=6, t1=12.0, kinds=False)
+    quick = compute_cell(configuration)
+    assert dict(quick.sizes)["seed"] == 2 and list(quick.seed.values) == [3, 4]
+    np.testing.assert_array_equal(quick.visits, cell.visits)
+    np.testing.assert_array_equal(quick.effective_width, cell.effective_width)
+    for name in ("loss", "time", "arrival", "departure"):
+        np.testing.assert_allclose(quick[name], cell[name], rtol=1e-6)
+    assert np.all(quick.kind == "")
 
 
 def test_flows_that_diverge_or_cannot_begin_are_rows(tmp_path):

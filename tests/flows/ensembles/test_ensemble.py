@@ -1,29 +1,12 @@
 """Ensembles: each member is the flow that `simulate` integrates, whatever the others do."""
 
-import equinox as eqx
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from saddlescope.flows import Result, ensemble, simulate
 from saddlescope.flows.ensembles import ensemble as module
 
-
-class Chain(eqx.Module):
-    """The scalar network a b x."""
-
-    a: jax.Array
-    b: jax.Array
-
-
-def chain(key=0, scale=1.0):
-    a, b = scale * np.random.default_rng(key).standard_normal(2)
-    return Chain(jnp.asarray(a), jnp.asarray(b))
-
-
-def squared(model, data):
-    """Slow to converge along b where a is small, so that long flows become stiff."""
-    return jnp.sum((model.a * model.b - data) ** 2) / 2
+from chains import Chain, chain, squared
 
 
 def quartic(model, data):

@@ -1,0 +1,167 @@
+"""Rows of parameters that may be mixed without changing any output, and the dimension of the orbit of all mixings."""
+
+import itertools
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import numpy as np
+import scipy.sparse
+from jaxtyping import Array, Float, Int
+
+from ...flows import flatten, unflatten
+from ...flows.compilation.traced import Traced, trace
+from ...flows.landscapes.unit_positions import unit_positions
+from ...models import Slot, incoming, outgoing
+from ...models.unit_axis import by_unit
+from ...models.units import layers_of
+from ..numerical_rank import DERIVATIVE_TOLERANCE
+from .outputs import outputs_on
+
+# Numbers of the tangents of orbits that touch the same parameters, of which more are not decomposed: 200 MB.
+LARGEST = 25_000_000
+
+
+class Mixing(NamedTuple):
+    r"""Matrices U and V of parameters for which $(BU, B^{-p\top} V)$ computes the same as $(U, V)$, for any B.
+
+    Attributes:
+        first: positions of U in the flattened parameters, one row for each that is mixed.
+        second: those of V.
+        degree: p, any positive number where B is diagonal.
+        diagonal: whether B has to be diagonal, and positive.
+    """
+
+    first: Int[np.ndarray, "r a"]
+    second: Int[np.ndarray, "r b"]
+    degree: float
+    diagonal: bool
+
+    @property
+    def size(self) -> int:
+        """The number of generators."""
+        return len(self.first) if self.diagonal else len(self.first) ** 2
+
+    def tangents(self, theta: Float[np.ndarray, " n"]) -> scipy.sparse.csr_array:
+        """The directions in which the generators move parameters θ, one row each."""
+        rows = np.arange(len(self.first))
+        i, j = (rows, rows) if self.diagonal else (index.ravel() for index in np.indices((len(rows), len(rows))))
+        # One array may hold both, and its changes add up.
+        places = np.concatenate([self.first[i], self.second[j]], axis=1)
+        changes = np.concatenate([theta[self.first[j]], -self.degree * theta[self.second[i]]], axis=1)
+        starts = np.arange(0, places.size + 1, places.shape[1])
+        return scipy.sparse.csr_array((changes.ravel(), places.ravel(), starts), shape=(len(i), theta.size))
+
+
+def mixings(model: Any, data: Any) -> tuple[Mixing, ...]:
+    """All mixings that the declarations of a model's units imply, in as small parts as the outputs allow.
+
+    The two matrices of a product within each unit; the units of one layer, any of them if they are linear, and each by
+    itself if they are homogeneous; the arrays of a unit in which it is homogeneous, each against the next. Where the
+    parameters of linear units are divided among the units of another layer, as the rows of heads are among heads, each
+    part is mixed by itself if that is confirmed by number.
+
+    Args:
+        model: with declared units.
+        data: a pair (x, y) with generic inputs, or sufficient statistics.
+
+    Returns:
+        The mixings.
+    """
+    theta = flatten(model)
+    marked, found = unflatten(model, np.arange(theta.size, dtype=theta.dtype)), []
+
+    def places(slot: Slot) -> Int[np.ndarray, "H ..."]:
+        return np.asarray(by_unit(slot.where(marked), slot)).astype(int)
+
+    for layer, units in enumerate(layers_of(model)):
+        for pair in units.products:
+            matrices = [places(slot) for slot in pair]
+            if all(matrix.ndim == 3 for matrix in matrices):
+                found += [Mixing(a, b, 1, False) for a, b in zip(*matrices, strict=True)]
+        slots = [(places(slot), slot.degree) for slot in (*units.incoming, *units.outgoing) if slot.degree is not None]
+        # Those of linear units are among the mixings of all of them.
+        for (a, p), (b, q) in itertools.pairwise(() if units.law.linear else slots):
+            found.append(Mixing(a.reshape(len(a), -1), b.reshape(len(b), -1), p / q, True))
+        if units.law.degree is not None:
+            u, v = (np.asarray(rows(marked, layer)).astype(int) for rows in (incoming, outgoing))
+            whole = Mixing(u, v, units.law.degree, not units.law.linear)
+            found += _parts(model, data, whole) if units.law.linear else [whole]
+    return tuple(found)
+
+
+def orbit_dimension(model: Any, data: Any, *, least: float = 0.0) -> int:
+    """The dimension of the orbit of a model's parameters under its mixings: so many null directions at least.
+
+    At a critical point the Hessian vanishes along orbits of symmetries. Tangents that share no parameters are counted
+    apart; of those that share some only as many as can be decomposed.
+
+    Args:
+        model: with declared units.
+        data: as for `mixings`.
+        least: the length up to which a tangent counts as zero.
+
+    Returns:
+        The dimension, or less.
+    """
+    theta, found = flatten(model), mixings(model, data)
+    if not found:
+        return 0
+    touched = scipy.sparse.vstack([_touched(mixing, theta.size) for mixing in found])
+    groups = scipy.sparse.csgraph.connected_components(touched @ touched.T, directed=False)[1]
+    total = 0
+    for group in np.unique(groups):
+        rows = scipy.sparse.vstack([found[k].tangents(theta) for k in np.flatnonzero(groups == group)]).tocsc()
+        used = np.flatnonzero(np.diff(rows.indptr))
+        if rows.shape[0] * len(used) <= LARGEST:
+            values = np.linalg.svd(rows[:, used].toarray(), compute_uv=False)
+            total += int(np.sum(values > max(least, DERIVATIVE_TOLERANCE * float(np.max(values, initial=0.0)))))
+    return total
+
+
+def _touched(mixing: Mixing, size: int) -> scipy.sparse.csr_array:
+    """One row with ones at the parameters that a mixing changes."""
+    places = np.unique(np.concatenate([mixing.first.ravel(), mixing.second.ravel()]))
+    return scipy.sparse.csr_array((np.ones(len(places)), places, [0, len(places)]), shape=(1, size))
+
+
+def _parts(model: Any, data: Any, whole: Mixing) -> list[Mixing]:
+    """The parts of a mixing, each in one unit of another layer, of which each may be mixed by itself; or the whole."""
+    for layer in range(len(layers_of(model))):
+        owner = np.full(flatten(model).size, -1)
+        for unit, places in enumerate(unit_positions(model, layer)):
+            owner[places] = unit
+        first, second = owner[whole.first], owner[whole.second]
+        # Rows of one layer's units belong to all of them.
+        units = np.unique(first[0])
+        if np.any(first != first[0]) or np.any(second != second[0]) or len(units) < 2 or units[0] < 0:
+            continue
+        if not np.array_equal(units, np.unique(second[0])):
+            continue
+        parts = [
+            Mixing(whole.first[:, first[0] == k], whole.second[:, second[0] == k], whole.degree, whole.diagonal)
+            for k in units
+        ]
+        if _changes_nothing(model, data, parts[0]):
+            return parts
+    return [whole]
+
+
+def _changes_nothing(model: Any, data: Any, mixing: Mixing) -> bool:
+    """Whether a random mixing of random parameters leaves the outputs as they are, to first order."""
+    outputs, random, size = outputs_on(model, data), np.random.default_rng(0), flatten(model).size
+    if outputs is None:
+        return False
+    theta = random.standard_normal(size)
+    direction = random.standard_normal(mixing.size) @ mixing.tangents(theta)
+    half = np.zeros(size)
+    half[mixing.first] = direction[mixing.first]
+    traced = trace(lambda point: outputs(unflatten(model, point)), theta)
+    change, size_of_half = (float(np.linalg.norm(_along(traced, theta, d))) for d in (direction, half))
+    return change <= DERIVATIVE_TOLERANCE * size_of_half
+
+
+# Run twice: optimising the code would take longer than it saves.
+@eqx.filter_jit(compiler_options={"xla_backend_optimization_level": 0})  # pyright: ignore[reportCallIssue]
+def _along(outputs: Traced, theta: Any, direction: Any) -> Float[Array, " k"]:
+    return jax.jvp(outputs, (theta,), (direction,))[1]
