@@ -73,8 +73,8 @@ def _cells(visit: Visit) -> list[str]:
     dwell = passage.stay if passage.dwell is None else f"{passage.dwell:.4g}"
     if escape is not None:
         dwell += f" ({_predicted_dwell(escape)})"
-    # In a channel the gradient vanishes far out, at a loss that the flow never had.
-    found = point.converged and kind.name not in ("flat channel", "ghost")
+    # In a channel the gradient vanishes far out, and ahead of a flow that was cut short: at losses that it never had.
+    found = point.converged and kind.name not in ("flat channel", "ghost", "not arrived")
     rate = "–"
     if escape is not None:
         measured = "?" if escape.rate_measured is None else f"{escape.rate_measured:.5g}"
