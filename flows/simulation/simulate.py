@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Float
 
 from ...models import partly_trainable
+from ..compilation.memory import return_freed_memory
 from ..landscapes.landscape import Landscape
 from ..landscapes.parameters import flatten
 from ..losses.statistics import is_reduced, reduced_data
@@ -112,6 +113,8 @@ def simulate(
         limits, dt = Limits(convergence=convergence, max_steps=max_steps), _first_step(start, float(stops[-1]))
         integration = Integration(landscape, tolerances, solver, dt, start, stops, limits, recorder, patience)
         outcome = integrate(integration, saving, progress)
+    if not landscape.small:
+        return_freed_memory()
     if outcome.result.failed:
         message = f"gradient flow stopped early at t = {outcome.steps.ts[-1]:.6g}: {outcome.result.value}."
         warnings.warn(message, stacklevel=2)
