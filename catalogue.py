@@ -11,6 +11,8 @@ EXPERIMENTS = {
     "relu-conv": ("convolutional ReLU network: kernel by kernel", "Zhang, Saxe & Latham (2025), Figure 1E"),
     "attention": ("linear self-attention: head by head", "Zhang, Saxe & Latham (2025), Figure 1F"),
     "quadratic": ("quadratic network: neuron by neuron", "Zhang, Saxe & Latham (2025), Figure 1G"),
+    "tanh": ("tanh network: units of first order", "Zhang, Saxe & Latham (2025), Figure 4D"),
+    "x-tanh-x": ("x·tanh(x) network: units of second order, one by one", "Zhang, Saxe & Latham (2025), Figure 4F"),
     "induction-heads": (
         "two-layer transformer: labels in context, then induction heads",
         "task of Singh et al. (2024) and Reddy (2024)",
@@ -28,6 +30,9 @@ EXPERIMENTS = {
     "digits-conv": ("handwritten digits by eight kernels of 3 × 3", "digits of scikit-learn, needs saddlescope[data]"),
 }
 
+# The set-ups of films, by default: those whose films the authors show.
+FILMS = ("linear", "linear-conv", "relu", "relu-conv", "attention", "quadratic", "tanh", "x-tanh-x")
+
 # Figures that can be reproduced, in the order of the page that shows them, each with the module of
 # `experiments.reproductions` that holds it: a new figure is a file there and a line here.
 FIGURES = {
@@ -41,6 +46,8 @@ FIGURES = {
     "leaky-ReLU": "leaky_relu",
     "AGF": "alternating_flows",
     "induction-time": "induction_time",
+    "escape-law": "escape_law",
+    "phase-diagram": "phase_diagram",
 }
 
 # What random keys are made of: signed integers of 64 bits.

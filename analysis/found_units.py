@@ -1,14 +1,11 @@
 """Landscapes of models that declare no units: these are found in the program."""
 
 import dataclasses
-import weakref
 
 from ..flows import Landscape, Trajectory
 from ..models import with_units_found
 from ..models.units import layers_of
-
-# By the landscape's identity: a model is traced once, also where no units are found.
-_KNOWN: dict[int, Landscape] = {}
+from .kept import kept
 
 
 def with_units(landscape: Landscape) -> Landscape:
@@ -23,10 +20,7 @@ def with_units(landscape: Landscape) -> Landscape:
     """
     if layers_of(landscape.model):
         return landscape
-    if id(landscape) not in _KNOWN:
-        _KNOWN[id(landscape)] = _found(landscape)
-        weakref.finalize(landscape, _KNOWN.pop, id(landscape), None)
-    return _KNOWN[id(landscape)]
+    return _with_units_found(landscape) or landscape
 
 
 def with_units_along(trajectory: Trajectory) -> Trajectory:
@@ -34,10 +28,12 @@ def with_units_along(trajectory: Trajectory) -> Trajectory:
     return dataclasses.replace(trajectory, landscape=with_units(trajectory.landscape))
 
 
-def _found(landscape: Landscape) -> Landscape:
+# Kept, as a model takes a while to trace, also where no units are found.
+@kept
+def _with_units_found(landscape: Landscape) -> Landscape | None:
     try:
         model = with_units_found(landscape.model, landscape.data)
-        found = Landscape(model, landscape.loss, landscape.data) if model.units else landscape
+        found = Landscape(model, landscape.loss, landscape.data) if model.units else None
     except Exception:  # noqa: BLE001 a model of somebody's own can refuse a single input in any way
-        return landscape
-    return found if found.program.program == landscape.program.program else landscape
+        return None
+    return found if found is not None and found.program.program == landscape.program.program else None

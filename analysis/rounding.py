@@ -1,6 +1,5 @@
 """Rounding: how far derivatives of a landscape are known, measured by changing its numbers in their last place."""
 
-import weakref
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,6 +9,7 @@ import numpy as np
 from jaxtyping import Float
 
 from ..flows import Landscape
+from .kept import kept
 
 # Changed copies of a landscape. Of four independent normal errors the largest is a good measure of their size, within a
 # factor of three in all but one case in a thousand; `Thresholds.rounding_safety` leaves ten.
@@ -42,22 +42,17 @@ def perturbed(
         yield copy, _changed(theta, random) + searched.astype(theta.dtype)
 
 
-# By the landscape's identity: they are asked for several times in a classification, and made anew would have to be
-# flattened anew for every call of a compiled function.
-_KNOWN: dict[int, list[Landscape]] = {}
-
-
+# Kept, as they are asked for several times in a classification, and made anew would have to be flattened anew for every
+# call of a compiled function.
+@kept
 def _copies(landscape: Landscape) -> list[Landscape]:
-    """The landscape with changed data and constants, kept as long as the landscape itself."""
-    if id(landscape) not in _KNOWN:
-        random, copies = np.random.default_rng(0), []
-        for _ in range(COPIES):
-            numbers = (landscape.data, landscape.program.constants)
-            changed = jax.tree.map(lambda leaf: _changed(leaf, random), numbers)
-            copies.append(eqx.tree_at(lambda copy: (copy.data, copy.program.constants), landscape, changed))
-        _KNOWN[id(landscape)] = copies
-        weakref.finalize(landscape, _KNOWN.pop, id(landscape), None)
-    return _KNOWN[id(landscape)]
+    """The landscape with changed data and constants."""
+    random, copies = np.random.default_rng(0), []
+    numbers = (landscape.data, landscape.program.constants)
+    for _ in range(COPIES):
+        changed = jax.tree.map(lambda leaf: _changed(leaf, random), numbers)
+        copies.append(eqx.tree_at(lambda copy: (copy.data, copy.program.constants), landscape, changed))
+    return copies
 
 
 def _changed(leaf: Any, random: np.random.Generator) -> Any:

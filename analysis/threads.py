@@ -4,6 +4,7 @@ import functools
 from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar
 
+import numpy as np
 import threadpoolctl
 
 # Up to this size a factorisation in one thread takes a millisecond or less, and handing parts of it to other threads
@@ -19,8 +20,8 @@ def in_one_thread(function: Callable[P, R]) -> Callable[P, R]:
 
     @functools.wraps(function)
     def call(*arguments: P.args, **settings: P.kwargs) -> R:
-        about: Any = arguments[0]
-        if about.theta.size > SMALL:
+        theta: Any = getattr(arguments[0] if arguments else None, "theta", None)
+        if theta is not None and np.size(theta) > SMALL:
             return function(*arguments, **settings)
         with threadpoolctl.threadpool_limits(1, "blas"):
             return function(*arguments, **settings)

@@ -1,8 +1,10 @@
 """First floor: the flow. A model and a loss become a vector field, the field becomes a trajectory."""
 
 from .compilation.cache import keep_compiled as keep_compiled
-from .ensembles.ensemble import Ensemble as Ensemble
 from .ensembles.ensemble import ensemble as ensemble
+from .ensembles.loss_curves import LossCurves as LossCurves
+from .ensembles.loss_curves import loss_curves as loss_curves
+from .ensembles.record import Ensemble as Ensemble
 from .landscapes.field import GradientFlow as GradientFlow
 from .landscapes.landscape import Landscape as Landscape
 from .landscapes.parameters import flatten as flatten

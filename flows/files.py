@@ -1,6 +1,7 @@
 """Files that are written whole or not at all: arrays with a JSON header, without pickles, and whatever else."""
 
 import json
+import zipfile
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -9,13 +10,19 @@ from typing import Any
 import numpy as np
 from jaxtyping import Shaped
 
+from ..models.arguments import file_path
+
+# Of all arrays together: a trajectory keeps 160 MB of weights, and what is recorded beside them is less than that.
+MOST_BYTES = 2**32
+
 
 @contextmanager
-def replacing(path: str | Path) -> Generator[Path, None, None]:
+def replacing(path: str | Path, *, ending: str = ".part") -> Generator[Path, None, None]:
     """Yields a temporary path beside `path`, which takes its place once the block has ended without an error.
 
     Args:
         path: the file to write; a former one stays as it is until then, and for good if anything goes wrong.
+        ending: of the temporary file's name; writers that may meet each take their own.
 
     Yields:
         The path to write to, in the same folder.
@@ -24,7 +31,7 @@ def replacing(path: str | Path) -> Generator[Path, None, None]:
         OSError: when the file cannot be written: the disk is full, the folder is missing, the target is a folder.
     """
     path = Path(path)
-    temporary = path.with_name(path.name + ".part")
+    temporary = path.with_name(path.name + ending)
     try:
         if path.is_dir():
             raise OSError("it is a folder")
@@ -50,9 +57,26 @@ def write(
         header: values that JSON can hold.
         arrays: arrays by name; the name `header` is taken.
         compress: whether to spend time on a smaller file.
+
+    Raises:
+        ValueError: for a header that JSON cannot hold.
     """
+    try:
+        text = json.dumps(header)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"the header must hold what JSON can: {error}.") from error
     with replacing(path) as temporary, open(temporary, "wb") as file:
-        (np.savez_compressed if compress else np.savez)(file, header=json.dumps(header), **arrays)  # pyright: ignore
+        (np.savez_compressed if compress else np.savez)(file, header=text, **arrays)  # pyright: ignore
+
+
+def _unpacked(path: Path) -> tuple[dict[str, Any], dict[str, Shaped[np.ndarray, "..."]]]:
+    """Header and arrays; nothing is executed, and no more than `MOST_BYTES` are unpacked."""
+    with zipfile.ZipFile(path) as packed:
+        if sum(member.file_size for member in packed.infolist()) > MOST_BYTES:
+            raise ValueError("it holds more than a trajectory does")
+    with np.load(path, allow_pickle=False) as file:
+        header = json.loads(str(file["header"]))
+        return header, {name: file[name] for name in file.files if name != "header"}
 
 
 def read(path: str | Path, what: str, version: int) -> tuple[dict[str, Any], dict[str, Shaped[np.ndarray, "..."]]]:
@@ -69,15 +93,18 @@ def read(path: str | Path, what: str, version: int) -> tuple[dict[str, Any], dic
     Raises:
         ValueError: when the file is not of this kind and version.
     """
+    path = file_path(f"a saved {what}", path)
+    # Of a pipe or a device the end may never come.
+    if not path.is_file():
+        where = "is no file" if path.exists() else "does not exist"
+        raise ValueError(f"{path} is not a saved {what}: it {where}.")
     try:
-        with np.load(path, allow_pickle=False) as file:
-            header = json.loads(str(file["header"]))
-            arrays = {name: file[name] for name in file.files if name != "header"}
+        header, arrays = _unpacked(path)
         kind, found = header["kind"], header["format"]
-    except (OSError, KeyError, ValueError) as error:
-        raise ValueError(f"{path} is not a saved {what}.") from error
+    except Exception as error:  # what somebody else wrote can fail in any way
+        raise ValueError(f"{path} is not a saved {what}, or it is damaged.") from error
     if kind != what:
-        raise ValueError(f"{path} is a saved {kind}, not a saved {what}.")
+        raise ValueError(f"{path} is a saved {str(kind)[:40]}, not a saved {what}.")
     if found != version:
-        raise ValueError(f"{path} has format {found}; this version reads {version}.")
+        raise ValueError(f"{path} has format {str(found)[:40]}; this version reads {version}.")
     return header, arrays

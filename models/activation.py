@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from .activation_law import check_law, law_of_function
+from .arguments import quoted
 from .gaussian_kernels import (
     Kernel,
     cubic_kernel,
@@ -66,6 +67,21 @@ class Activation(eqx.Module):
         return f"{self.name}: {self.law}{'' if self.kernel is None else '; Gaussian kernel known'}"
 
 
+def check_activation(activation: Any) -> None:
+    """Checks that a nonlinearity comes with the law of its unit.
+
+    Args:
+        activation: what was given.
+
+    Raises:
+        ValueError: for anything but an `Activation`, with what to make of a function.
+    """
+    if not isinstance(activation, Activation):
+        name = getattr(activation, "__name__", "name")
+        remedy = f'wrap it: Activation("{name}", function)' if callable(activation) else "import one of models"
+        raise ValueError(f"an activation must be an Activation; got {quoted(activation)}: {remedy}.")
+
+
 def _identity(x: Array) -> Array:
     return x
 
@@ -107,17 +123,38 @@ def _stated(name: str, function: Callable[[Array], Array], *, law: UnitLaw, kern
 
 
 linear: Activation = _stated("linear", _identity, law=UnitLaw(zero=True, degree=1, linear=True), kernel=linear_kernel)
+r"""$\sigma(x) = x$."""
+
 relu: Activation = _stated(
     "relu", jax.nn.relu, law=UnitLaw(zero=True, degree=1, field="nonnegative", smooth=False), kernel=relu_kernel
 )
+r"""$\sigma(x) = \max(x, 0)$."""
+
 quadratic: Activation = _stated(
     "quadratic", jnp.square, law=UnitLaw(zero=True, degree=2, order=2), kernel=quadratic_kernel
 )
+r"""$\sigma(x) = x^2$."""
+
 cubic: Activation = _stated("cubic", _cube, law=UnitLaw(zero=True, degree=3, order=3), kernel=cubic_kernel)
+r"""$\sigma(x) = x^3$."""
+
 tanh: Activation = _stated("tanh", jnp.tanh, law=UnitLaw(zero=True))
+r"""$\sigma(x) = \tanh x$."""
+
 sine: Activation = _stated("sine", jnp.sin, law=UnitLaw(zero=True), kernel=sine_kernel)
+r"""$\sigma(x) = \sin x$."""
+
 erf: Activation = _stated("erf", _error_function, law=UnitLaw(zero=True), kernel=erf_kernel)
+r"""$\sigma(x) = \mathrm{erf}(x / \sqrt 2)$, as in soft committee machines."""
+
 gelu: Activation = _stated("gelu", _gelu, law=UnitLaw(zero=True))
+r"""$\sigma(x) = x\, (1 + \mathrm{erf}(x / \sqrt 2)) / 2$."""
+
 x_tanh_x: Activation = _stated("x-tanh-x", _x_tanh_x, law=UnitLaw(zero=True, order=2))
+r"""$\sigma(x) = x \tanh x$, of lowest order 2."""
+
 sigmoid: Activation = _stated("sigmoid", jax.nn.sigmoid, law=UnitLaw(zero=False, order=0))
+r"""$\sigma(x) = 1 / (1 + e^{-x})$."""
+
 softplus: Activation = _stated("softplus", jax.nn.softplus, law=UnitLaw(zero=False, order=0))
+r"""$\sigma(x) = \ln(1 + e^x)$."""

@@ -2,7 +2,6 @@
 
 import abc
 import dataclasses
-import math
 from typing import Any
 
 import equinox as eqx
@@ -72,30 +71,3 @@ def form(architecture: Architecture) -> str:
     settings = ", ".join(f"{name}={getattr(value, 'name', value)}" for name, value in fields.items())
     *u, v = architecture.shapes
     return f"{type(architecture).__name__}({settings}): u {', '.join(map(str, u))}, v {v}"
-
-
-def check_sizes(**sizes: int) -> None:
-    """Checks that sizes are positive.
-
-    Args:
-        **sizes: sizes by the names that the user gave them.
-
-    Raises:
-        ValueError: for a size below 1.
-    """
-    for name, size in sizes.items():
-        if size < 1:
-            raise ValueError(f"{name} must be at least 1; got {size}.")
-
-
-def check_scale(scale: float) -> None:
-    """Checks the initialisation scale.
-
-    Args:
-        scale: standard deviation of the initial weights.
-
-    Raises:
-        ValueError: for a scale that is negative or not finite.
-    """
-    if not (math.isfinite(scale) and scale >= 0):
-        raise ValueError(f"the initialisation scale must be finite and not negative; got {scale}.")

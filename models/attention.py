@@ -8,7 +8,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from .architecture import Architecture, check_sizes
+from .architecture import Architecture
+from .arguments import check_sizes
 from .features import Features, number_of_units, outer_features
 from .unit_axis import array_namespace
 from .unit_law import UnitLaw

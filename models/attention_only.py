@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from .architecture import check_scale, check_sizes
+from .arguments import check_key, check_scale, check_sizes
 from .initialisation import normal_arrays, split_key
 from .sequence_grid import SequenceGrid
 
@@ -40,6 +40,7 @@ class AttentionLayer(eqx.Module):
     def __init__(self, *, width: int, heads: int, rank: int, scale: float, key: PRNGKeyArray):
         check_sizes(width=width, heads=heads, rank=rank)
         check_scale(scale)
+        check_key(key)
         down, up = (heads, rank, width), (heads, width, rank)
         self.query, self.key, self.value, self.output = normal_arrays(key, (down, down, down, up), scale)
 
@@ -147,6 +148,7 @@ class AttentionOnly(eqx.Module):
         key: PRNGKeyArray,
     ):
         check_sizes(width=width, layers=layers, outputs=outputs)
+        check_key(key)
         if outputs > width:
             raise ValueError(f"outputs are entries of a token: at most width = {width}; got {outputs}.")
         keys = split_key(key, layers)

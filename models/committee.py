@@ -4,8 +4,8 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from .activation import Activation
-from .architecture import check_scale, check_sizes
+from .activation import Activation, check_activation
+from .arguments import check_key, check_scale, check_sizes
 from .description import description
 from .initialisation import normal_array
 
@@ -33,7 +33,9 @@ class Committee(eqx.Module):
 
     def __init__(self, activation: Activation, *, inputs: int, width: int, scale: float, key: PRNGKeyArray):
         check_sizes(inputs=inputs, width=width)
+        check_activation(activation)
         check_scale(scale)
+        check_key(key)
         self.weights = normal_array(key, (width, inputs), scale)
         self.activation = activation
 

@@ -19,6 +19,8 @@ class Slot(eqx.Module):
             where it has none; each pair of slots with a degree gives a conserved quantity per unit.
         blocks: how often the units follow each other along the axis, by default once: 3 for the three gates of a GRU.
         entries: number of neighbouring entries of each unit along the axis, by default one: the size of a head.
+        before: number of entries at the beginning of the axis that belong to no unit, by default none.
+        after: the same at its end, as where units are joined with the input.
     """
 
     where: Callable[[Any], Any] = eqx.field(static=True)
@@ -27,12 +29,17 @@ class Slot(eqx.Module):
     degree: int | None = eqx.field(static=True, default=None)
     blocks: int = eqx.field(static=True, default=1)
     entries: int = eqx.field(static=True, default=1)
+    before: int = eqx.field(static=True, default=0)
+    after: int = eqx.field(static=True, default=0)
 
     def __str__(self) -> str:
         homogeneous = "" if self.degree is None else f", homogeneous of degree {self.degree}"
         blocks = "" if self.blocks == 1 else f", in each of {self.blocks} blocks"
         entries = "" if self.entries == 1 else f", {self.entries} entries each"
-        return f"units on axis {self.axis}{blocks}{entries}{homogeneous}"
+        others = (
+            "" if self.before == self.after == 0 else f", without {self.before} entries before and {self.after} after"
+        )
+        return f"units on axis {self.axis}{blocks}{entries}{others}{homogeneous}"
 
 
 class Units(eqx.Module):

@@ -7,7 +7,8 @@ import equinox as eqx
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from .activation import Activation, linear
-from .architecture import Architecture, check_sizes
+from .architecture import Architecture
+from .arguments import check_key, check_sizes, quoted, record
 from .declaration import Slot, Units
 from .features import Features
 from .initialisation import normal_array, split_key
@@ -51,8 +52,10 @@ class Deep(UnitLayer):
         scale: float,
         key: PRNGKeyArray,
     ):
-        if not widths:
-            raise ValueError("a network needs a width for each layer of units; got none.")
+        if not hasattr(widths, "__len__") or not len(widths):
+            raise ValueError(f"a network needs a width for each layer of units, as in (3, 2); got {quoted(widths)}.")
+        record("architecture", architecture, Architecture, "such as Dense(relu, inputs=2)")
+        check_key(key)
         check_sizes(**{f"width {k}": width for k, width in enumerate(widths)})
         sizes = (*widths[1:], architecture.outputs)
         first, *keys = split_key(key, 2 * len(sizes))

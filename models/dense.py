@@ -8,8 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from .activation import Activation
-from .architecture import Architecture, check_sizes
+from .activation import Activation, check_activation
+from .architecture import Architecture
+from .arguments import check_sizes
 from .features import Features, identity_features, number_of_units, product_features, symmetric_coefficients
 from .unit_law import UnitLaw
 
@@ -34,6 +35,7 @@ class Dense(Architecture):
     bias: bool = eqx.field(static=True, default=False)
 
     def __check_init__(self) -> None:
+        check_activation(self.activation)
         check_sizes(inputs=self.inputs, outputs=self.outputs)
 
     @property
@@ -92,6 +94,7 @@ class Convolution(Architecture):
     outputs: int = eqx.field(static=True, default=1)
 
     def __check_init__(self) -> None:
+        check_activation(self.activation)
         check_sizes(inputs=self.inputs, kernel=self.kernel, stride=self.stride, outputs=self.outputs)
         if self.kernel > self.inputs:
             raise ValueError(f"the kernel must fit the signal: kernel={self.kernel} > inputs={self.inputs}.")

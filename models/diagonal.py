@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from .architecture import check_scale, check_sizes
+from .arguments import check_key, check_scale, check_sizes, whole
 from .description import description
 from .features import Features, identity_features
 from .initialisation import normal_arrays
@@ -35,12 +35,13 @@ class DiagonalLinear(eqx.Module):
     def __init__(self, *, inputs: int, layers: int = 2, scale: float, key: PRNGKeyArray | None = None):
         check_sizes(inputs=inputs)
         check_scale(scale)
-        if layers < 2:
+        if whole("layers", layers) < 2:
             raise ValueError(f"a diagonal network has at least two layers; got {layers}.")
         if key is None:
             equal = jax.device_put(np.full(inputs, np.sqrt(2.0) * scale))
             self.weights = (*(layers - 1) * (equal,), jax.device_put(np.zeros(inputs)))
         else:
+            check_key(key)
             self.weights = normal_arrays(key, layers * ((inputs,),), scale)
 
     @property

@@ -26,7 +26,7 @@ def normal_array(key: PRNGKeyArray, shape: tuple[int, ...], scale: float = 1.0) 
     Returns:
         The array.
     """
-    size = math.prod(shape)
+    size = int(math.prod(shape))  # of NumPy's integers, too
     # The next power of two, so that few sizes are compiled.
     entries = _normal_entries(key, max(ROOM, 2 ** (size - 1).bit_length()))
     xp = array_namespace(entries)

@@ -4,8 +4,8 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from .activation import Activation
-from .architecture import check_scale, check_sizes
+from .activation import Activation, check_activation
+from .arguments import check_key, check_scale, check_sizes, whole
 from .declaration import Slot, Units
 from .description import description
 from .features import Features, identity_features
@@ -56,8 +56,10 @@ class SkipConnected(eqx.Module):
         key: PRNGKeyArray,
     ):
         check_sizes(inputs=inputs, width=width, outputs=outputs)
+        check_activation(activation)
         check_scale(scale)
-        if layers < 2 or not 0 <= skip <= layers - 2:
+        check_key(key)
+        if whole("layers", layers) < 2 or not 0 <= whole("skip", skip) <= layers - 2:
             raise ValueError(f"a skip passes by 0 to layers − 2 layers; got skip={skip}, layers={layers}.")
         sizes = (inputs, *(layers - 1) * (width,), outputs)
         self.weights = normal_arrays(key, tuple(zip(sizes[1:], sizes, strict=False)), scale)

@@ -4,7 +4,8 @@ from typing import Any
 
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from .architecture import Architecture, check_sizes
+from .architecture import Architecture
+from .arguments import check_sizes
 from .declaration import Units
 from .features import Features
 from .unit_layer import UnitLayer, first_units

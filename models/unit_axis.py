@@ -1,5 +1,6 @@
 """The axis of an array that counts units: brought to the front, put back, and mixed."""
 
+import itertools
 from typing import Any
 
 import jax.numpy as jnp
@@ -26,8 +27,8 @@ def by_unit(array: Shaped[Any, "..."], slot: Slot, leading: int = 0) -> Shaped[A
     Returns:
         The parameters of each unit; where it has several blocks or entries, the next axes count them.
     """
-    xp = array_namespace(array)
-    axis = slot.axis % (array.ndim - leading) + leading
+    xp, axis = array_namespace(array), slot.axis % (array.ndim - leading) + leading
+    _, array, _ = _apart(array, slot, axis)
     before, size, after = array.shape[:axis], array.shape[axis], array.shape[axis + 1 :]
     each = slot.blocks * slot.entries
     apart = xp.asarray(array).reshape(*before, slot.blocks, size // each, slot.entries, *after)
@@ -36,23 +37,39 @@ def by_unit(array: Shaped[Any, "..."], slot: Slot, leading: int = 0) -> Shaped[A
     return moved.reshape(size // each, *own, *before, *after)
 
 
-def from_units(rows: Float[Any, "h ..."], slot: Slot, shape: tuple[int, ...], leading: int = 0) -> Float[Any, "..."]:
-    """The array of given units: inverse of `by_unit`.
+def number_of_units(array: Shaped[Any, "..."], slot: Slot) -> int:
+    """The number of units on the axis of an array that a slot picks."""
+    return (array.shape[slot.axis] - slot.before - slot.after) // (slot.blocks * slot.entries)
+
+
+def _apart(array: Any, slot: Slot, axis: int) -> list[Any]:
+    """The array before the entries of units, that of these, and that after them."""
+    ends = (0, slot.before, array.shape[axis] - slot.after, array.shape[axis])
+    index = (slice(None),) * axis
+    return [array[(*index, slice(start, end))] for start, end in itertools.pairwise(ends)]
+
+
+def from_units(rows: Float[Any, "h ..."], slot: Slot, array: Shaped[Any, "..."], leading: int = 0) -> Float[Any, "..."]:
+    """The array with given units in place of its own: inverse of `by_unit`.
 
     Args:
-        rows: the parameters of each unit.
+        rows: the parameters of each unit, of any number of units.
         slot: the slot.
-        shape: of the array, of any number of units.
+        array: an array that the slot picks; what belongs to no unit is as in it.
         leading: number of axes before those of the array in the model, by default none.
 
     Returns:
         The array.
     """
-    axis = slot.axis % (len(shape) - leading) + leading
-    before, after, count = shape[:axis], shape[axis + 1 :], rows.shape[0]
+    axis = slot.axis % (array.ndim - leading) + leading
+    before, after, count = array.shape[:axis], array.shape[axis + 1 :], rows.shape[0]
     moved = rows.reshape(count, slot.blocks, slot.entries, *before, *after)
     apart = array_namespace(rows).moveaxis(moved, (0, 1, 2), (axis + 1, axis, axis + 2))
-    return apart.reshape(*before, slot.blocks * count * slot.entries, *after)
+    units = apart.reshape(*before, slot.blocks * count * slot.entries, *after)
+    if slot.before == slot.after == 0:
+        return units
+    first, _, last = _apart(array, slot, axis)
+    return array_namespace(rows, array).concatenate([first, units, last], axis=axis)
 
 
 def mixed(matrix: Float[Any, "h H"], array: Float[Any, "..."], slot: Slot, leading: int = 0) -> Float[Any, "..."]:
@@ -69,4 +86,4 @@ def mixed(matrix: Float[Any, "h H"], array: Float[Any, "..."], slot: Slot, leadi
     """
     xp = array_namespace(matrix, array)
     rows = by_unit(array, slot, leading)
-    return from_units(xp.tensordot(xp.asarray(matrix, array.dtype), rows, axes=1), slot, array.shape, leading)
+    return from_units(xp.tensordot(xp.asarray(matrix, array.dtype), rows, axes=1), slot, array, leading)

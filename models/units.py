@@ -9,8 +9,9 @@ import jax
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
+from .arguments import whole
 from .declaration import Slot, Units
-from .unit_axis import array_namespace, by_unit, from_units, mixed
+from .unit_axis import array_namespace, by_unit, from_units, mixed, number_of_units
 
 
 def layers_of(model: Any) -> tuple[Units, ...]:
@@ -40,8 +41,8 @@ def layers_of(model: Any) -> tuple[Units, ...]:
 def _check_widths(model: Any, units: Units) -> None:
     widths: set[int] = set()
     for slot in (*units.incoming, *units.outgoing):
-        size, each = slot.where(model).shape[slot.axis], slot.blocks * slot.entries
-        if size % each:
+        size, each = slot.where(model).shape[slot.axis] - slot.before - slot.after, slot.blocks * slot.entries
+        if size < 0 or size % each:
             raise ValueError(f"an axis of {size} entries does not hold units with {each} entries each.")
         widths.add(size // each)
     if len(widths) != 1:
@@ -62,7 +63,7 @@ def layer_of(model: Any, layer: int = 0) -> Units | None:
         ValueError: for a layer that the model does not have.
     """
     layers = layers_of(model)
-    if layers and not 0 <= layer < len(layers):
+    if layers and not 0 <= whole("layer", layer) < len(layers):
         raise ValueError(f"{type(model).__name__} has layers of units 0 to {len(layers) - 1}; got {layer}.")
     return layers[layer] if layers else None
 
@@ -92,7 +93,21 @@ def declared_units(model: Any, layer: int = 0) -> Units:
 def width(model: Any, layer: int = 0) -> int:
     """The number H of units in a layer of a model that declares them."""
     slot = declared_units(model, layer).incoming[0]
-    return slot.where(model).shape[slot.axis] // (slot.blocks * slot.entries)
+    return number_of_units(slot.where(model), slot)
+
+
+def largest_width(model: Any, layer: int = 0) -> int | None:
+    """The number of units that a model's program holds at most in a layer; `None` where it takes any number.
+
+    Args:
+        model: which says so by an attribute `largest_widths`, a number or `None` for each layer.
+        layer: the layer.
+
+    Returns:
+        The number.
+    """
+    stated = getattr(model, "largest_widths", None)
+    return None if stated is None else stated[layer]
 
 
 def as_jax(array: Any) -> Array:
@@ -107,6 +122,11 @@ def _rows(model: Any, slots: tuple[Slot, ...]) -> Float[Any, "H N"]:
     blocks = [by_unit(array, slot) for array, slot in zip(arrays, slots, strict=True)]
     # The row length is spelled out, since -1 is undefined for a network of no units.
     return xp.concatenate([block.reshape(block.shape[0], math.prod(block.shape[1:])) for block in blocks], axis=1)
+
+
+def rows_of(model: Any, units: Units) -> tuple[Float[Any, "H Nu"], Float[Any, "H Nv"]]:
+    """The incoming and the outgoing parameters of every unit of a declaration, one row each."""
+    return _rows(model, units.incoming), _rows(model, units.outgoing)
 
 
 def incoming(model: Any, layer: int = 0) -> Float[Any, "H Nu"]:
@@ -156,7 +176,7 @@ def _replace(model: Any, slots: tuple[Slot, ...], rows: Float[Any, "h N"]) -> An
         array = slot.where(model)
         size = math.prod(by_unit(array, slot).shape[1:])
         block = rows[:, start : start + size]
-        model = eqx.tree_at(slot.where, model, as_jax(from_units(block, slot, array.shape)))
+        model = eqx.tree_at(slot.where, model, as_jax(from_units(block, slot, array)))
         start += size
     return model
 

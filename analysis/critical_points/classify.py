@@ -9,6 +9,7 @@ from diffrax import AbstractSolver
 from jaxtyping import Float
 
 from ...flows import flatten, unflatten
+from ...models.arguments import record
 from ...models.units import layer_of
 from ..curvature.scales import Scales
 from ..curvature.spectrum import DENSE_HESSIAN_LIMIT
@@ -25,7 +26,7 @@ from .classify_by_products import classify_by_products
 from .critical_point import CriticalPoint
 from .evidence import Evidence, gather
 from .kind import Kind
-from .refine_by_products import BY_PRODUCTS_FROM, HARDLY
+from .refine_by_products import BY_PRODUCTS_FROM, nearly_zero
 from .slow_point import flat_channel, ghost
 
 LARGE = f"more than {DENSE_HESSIAN_LIMIT} parameters: no dense Hessian was made"
@@ -33,6 +34,8 @@ KINKED = "no Hessian: not twice differentiable here (zero units)"
 
 
 @in_one_thread
+# What leaves the range of numbers on a trial is no evidence for anything.
+@np.errstate(over="ignore", invalid="ignore", divide="ignore")
 def classify(
     point: CriticalPoint,
     *,
@@ -78,6 +81,7 @@ def classify(
     Returns:
         The kind, with the spectrum, the forms and the sentence on which it rests.
     """
+    record("point", point, CriticalPoint, "found by critical_point")
     scales = Scales() if scales is None else scales
     elsewhere = _without_point(point, scales, solver, thresholds, follow_channels)
     if elsewhere is not None:
@@ -107,14 +111,17 @@ def _without_point(
     found = None
     if follow_channels:
         found = flat_channel(point.landscape, point.start, solver=solver, thresholds=thresholds)
-    if found is None and not point.converged and not _unfinished(point):
+    large = point.theta.size >= BY_PRODUCTS_FROM
+    # A search in a large network that ended on its way to a zero of the gradient was at no ghost of one.
+    on_its_way = large and nearly_zero(point.landscape, point.start, point.theta)
+    if found is None and not point.converged and not on_its_way:
         curvature = scales.curvature or 1.0
         found = ghost(
             point.landscape,
             point.start,
             curvature=curvature,
             gradient=scales.gradient,
-            nearby=point.theta if point.theta.size >= BY_PRODUCTS_FROM else None,
+            nearby=point.theta if large else None,
             thresholds=thresholds,
         )
     if found is not None:
@@ -123,12 +130,6 @@ def _without_point(
         return None
     reason = f"‖∇L‖∞ = {point.gradient_norm:.1e} at distance {point.distance:.2g} from the closest approach"
     return Kind(name="no critical point", evidence=reason)
-
-
-def _unfinished(point: CriticalPoint) -> bool:
-    """Whether the search in a large network ended on its way to a zero of the gradient: at no ghost of a zero."""
-    slope = float(np.max(np.abs(point.landscape.gradient(point.start))))
-    return point.theta.size >= BY_PRODUCTS_FROM and point.gradient_norm <= HARDLY * slope
 
 
 def _without_hessian(known: Evidence) -> Kind:

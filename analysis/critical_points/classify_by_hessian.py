@@ -13,8 +13,8 @@ from .evidence import Evidence
 from .kind import Kind, KindName, OnRequest
 from .null_space import NullSpace, null_space
 
-# Unexplained null directions that are searched: a form is sought on the sphere of their dimension, and a family of
-# critical points is walked along each of them with a Hessian at every step.
+# Null directions beside orbits and families that are searched: a form is sought on the sphere of their dimension, and a
+# family of critical points is walked along each of them with a Hessian at every step.
 SEARCHED = 100
 
 
@@ -40,7 +40,15 @@ def classify_by_hessian(known: Evidence) -> Kind:
     found = critical_spectrum(point.landscape, point.theta, moved=point.distance, thresholds=known.thresholds)
     embedding = point.embedding if isinstance(point.embedding, Embedding) else None
     inside = known.thresholds.inside_null_space
-    explained = null_space(found, point.model, point.landscape.data, embedding, moved=point.distance, inside=inside)
+    explained = null_space(
+        found,
+        point.model,
+        point.landscape.data,
+        embedding,
+        moved=point.distance,
+        inside=inside,
+        attained=known.lower_bound_attained is not None,
+    )
     decision = _by_eigenvalues(known, found, explained)
     decision = _along_null_space(known, found, explained) if decision is None else decision
     evidence = f"{decision.reason}; {explained.summary}"
@@ -82,7 +90,7 @@ def _by_eigenvalues(known: Evidence, found: Spectrum, explained: NullSpace) -> _
         return _Decision("undetermined", None, f"positive semidefinite, and {known.added} by less than is certain here")
     if known.no_unit_helps is not None:
         return _Decision("minimum", None, f"positive semidefinite; {known.no_unit_helps}")
-    if explained.unexplained == 0:
+    if explained.critical:
         orbits = "the null space is tangent to orbits of symmetries and to the embedding's family, all of it"
         return _Decision("minimum", None, f"positive semidefinite, and {orbits} (Morse–Bott)")
     return None
@@ -92,8 +100,8 @@ def _along_null_space(known: Evidence, found: Spectrum, explained: NullSpace) ->
     """A positive semidefinite Hessian whose null space nothing explains: follows the loss along it."""
     point, basis = known.point, explained.directions
     moved, thresholds = point.distance, known.thresholds
-    if explained.unexplained > SEARCHED:
-        many = f"positive semidefinite; {explained.unexplained} unexplained null directions are too many to be searched"
+    if (count := basis.shape[1]) > SEARCHED:
+        many = f"positive semidefinite; {count} null directions are no orbits, and too many to be searched"
         return _Decision("undetermined", None, many)
     form = _first_form(known, found, explained)
     if form.falls:

@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Float
 
 from ...flows import Landscape, flatten, unflatten
+from ...flows.landscapes.point import check_finite_at, point_of
 from ...models.units import layers_of
 from ..embeddings.embedding import Embedding, LayeredEmbedding
 from ..embeddings.narrow_landscape import NarrowLandscape, narrow_landscape
@@ -20,7 +21,7 @@ from .descent import descend_to_critical_point
 from .explained import ALL_OF_IT, explains, vanishes
 from .nearest_member import nearest_member
 from .refine import solve_gradient
-from .refine_by_products import BY_PRODUCTS_FROM, HARDLY
+from .refine_by_products import BY_PRODUCTS_FROM, nearly_zero
 from .zero_gradient import is_critical
 
 
@@ -92,7 +93,7 @@ def _candidates(
     thresholds: Thresholds,
 ) -> Iterator[_Candidate]:
     """Points of the wide network that may be the critical point, each computed when it is asked for."""
-    if is_critical(landscape, start):
+    if is_critical(landscape, start, thresholds=thresholds):
         yield _as_it_stands(landscape, start, thresholds)
     if not layers_of(landscape.model):
         # A wide network's saddle is met first; slow convergence to a minimum shows in descent.
@@ -126,9 +127,8 @@ def _clear_widths(model: Any, thresholds: Thresholds) -> tuple[EffectiveWidth, .
 
 def _unfinished(landscape: Landscape, start: Float[np.ndarray, " n"], found: Float[np.ndarray, " n"]) -> bool:
     """Whether a search ended on its way to a zero of the gradient, as at infinity, where no descent ends either."""
-    sizes = [float(np.linalg.norm(landscape.gradient(theta))) for theta in (start, found)]
     moved = float(np.linalg.norm(found - start))
-    return sizes[1] <= HARDLY * sizes[0] and not is_critical(landscape, found, moved=moved)
+    return nearly_zero(landscape, start, found) and not is_critical(landscape, found, moved=moved)
 
 
 def _as_it_stands(landscape: Landscape, theta: Float[np.ndarray, " n"], thresholds: Thresholds) -> _Candidate:
@@ -166,6 +166,8 @@ def _narrow_candidates(narrow: NarrowLandscape, thresholds: Thresholds) -> Itera
 
 
 @in_one_thread
+# A search that leaves the range of numbers ends, and is judged by where it is.
+@np.errstate(over="ignore", invalid="ignore", divide="ignore")
 def critical_point(
     landscape: Landscape,
     theta: Float[Any, " n"] | None = None,
@@ -196,8 +198,9 @@ def critical_point(
         The first candidate that converged and lies within reach, or else the first that converged, or else the nearest
         one, with `converged` false.
     """
+    start = point_of(landscape, theta)
+    check_finite_at(landscape, start)
     landscape = with_units(landscape)
-    start = landscape.theta if theta is None else np.asarray(theta)
     value, gradient = landscape.value_and_gradient(start)
     scale = float(np.max(np.abs(gradient), initial=0.0)) if gradient_scale is None else gradient_scale
     level = np.inf if drop is None else thresholds.plateau_share * drop
@@ -205,7 +208,7 @@ def critical_point(
     for candidate in _candidates(
         landscape, start, effective, float(value) - level, bool(np.isfinite(reach)), thresholds
     ):
-        point = _certified(landscape, start, candidate, thresholds.gradient_zero * scale)
+        point = _certified(landscape, start, candidate, scale, thresholds)
         on_plateau = abs(point.loss - float(value)) <= level
         point = eqx.tree_at(lambda p: p.converged, point, point.converged and bool(on_plateau))
         if point.converged and point.distance <= reach:
@@ -216,9 +219,9 @@ def critical_point(
 
 
 def _certified(
-    landscape: Landscape, start: Float[np.ndarray, " n"], candidate: _Candidate, zero: float
+    landscape: Landscape, start: Float[np.ndarray, " n"], candidate: _Candidate, scale: float, thresholds: Thresholds
 ) -> CriticalPoint:
-    """A candidate with its loss and gradient, converged if that is zero."""
+    """A candidate with its loss and gradient, converged if that is zero beside its scale, or to rounding."""
     value, gradient = landscape.value_and_gradient(candidate.theta)
     norm, distance = float(np.max(np.abs(gradient), initial=0.0)), float(np.linalg.norm(candidate.theta - start))
     size = float(max(np.linalg.norm(start), np.linalg.norm(candidate.theta)))
@@ -229,7 +232,8 @@ def _certified(
         loss=float(value),
         gradient_norm=norm,
         distance=distance,
-        converged=bool(norm <= zero) or is_critical(landscape, candidate.theta, moved=distance),
+        converged=bool(norm <= thresholds.gradient_zero * scale)
+        or is_critical(landscape, candidate.theta, moved=distance, thresholds=thresholds),
         refined=True,
         embedding=embedding,
         start=start,

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float
 
 from ...flows.losses.declaration import convex_in_output
-from ...models.units import layer_of, layers_of
+from ...models.units import largest_width, layer_of, layers_of, width
 from ..curvature.lowest import negative_eigenvalues
 from ..curvature.scales import Scales
 from ..embeddings.embedding import Embedding, LayeredEmbedding
@@ -101,13 +101,19 @@ def _in_one_layer(
 ) -> _Added:
     """What added units do in models with one layer of units, or none. At a lower bound nothing lowers the loss."""
     units, embedding, form, spare = layer_of(point.landscape.model), point.embedding, None, 0
-    if units is not None and units.law.zero and isinstance(embedding, Embedding):
+    if units is not None and units.law.zero and isinstance(embedding, Embedding) and _holds_one_more(embedding):
         form = added_unit_form(point.landscape, embedding=embedding, starts=starts, thresholds=thresholds)
         (spare,) = embedding.spare
     lowers = form is not None and form.lowers(thresholds) and not attained
     order = "" if form is None else f" at order {form.order}"
     added = "a small unit lowers the loss" if lowers else f"no small unit was found that lowers the loss{order}"
     return _Added(form=form, lowers=lowers, spare_lowers=lowers and spare > 0, added=added)
+
+
+def _holds_one_more(embedding: Embedding) -> bool:
+    """Whether a unit can be added to the narrow network: not where all are used of a number that its program fixes."""
+    most = largest_width(embedding.narrow)
+    return most is None or width(embedding.narrow) < most
 
 
 def _in_several_layers(point: CriticalPoint, thresholds: Thresholds, attained: bool) -> _Added:

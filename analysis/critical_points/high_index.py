@@ -11,6 +11,7 @@ from jaxtyping import Array, Float
 
 from ...flows import Landscape
 from ...flows.compilation.traced import compiled
+from ...flows.landscapes.point import point_of
 from ...flows.losses.statistics import reduced_landscape
 from ..curvature.spectrum import hessian
 from .classify import classify
@@ -124,7 +125,7 @@ def high_index_saddle(
     Source: Yin, Zhang & Zhang (2019), "High-index optimization-based shrinking dimer method for finding high-index
     saddle points", Eqs. 2.7–2.8.
     """
-    theta = landscape.theta if theta is None else np.asarray(theta)
+    theta = point_of(landscape, theta)
     if not 1 <= index <= theta.size:
         raise ValueError(f"the index must be between 1 and the number of parameters, {theta.size}; got {index}.")
     landscape = reduced_landscape(landscape)

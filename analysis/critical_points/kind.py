@@ -52,8 +52,7 @@ class OnRequest(eqx.Module):
 
     def certificate(self) -> Certificate:
         """How far point and index are proven."""
-        explained = self.null_space.unexplained == 0
-        return certificate(self.landscape, self.theta, self.spectrum, explained=explained)
+        return certificate(self.landscape, self.theta, self.spectrum, explained=self.null_space.critical)
 
     def form(self) -> NullSpaceForm:
         """The leading-order form along the null directions that symmetries do not explain, without a search."""
@@ -119,7 +118,7 @@ class Kind(eqx.Module):
     @functools.cached_property
     def unexplained_form(self) -> NullSpaceForm | None:
         """The leading-order form along the null directions that symmetries do not explain, if any."""
-        if self.null_space_form is not None or self.on_request is None or not self.on_request.null_space.unexplained:
+        if self.null_space_form is not None or self.on_request is None or self.on_request.null_space.critical:
             return self.null_space_form
         return self.on_request.form()
 

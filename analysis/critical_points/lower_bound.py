@@ -1,14 +1,17 @@
-"""Whether the loss attains a lower bound: one that it declares, or that of all maps of the model's rank."""
+"""Whether the loss attains a lower bound: one that it declares or its program proves, or that of the model's rank."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import equinox as eqx
+import jax
 import numpy as np
 from jaxtyping import Float
 
 from ...flows import Landscape, SquaredError, statistics_loss
 from ...flows.losses.declaration import lower_bound_of
+from ...flows.losses.interval_bound import lowest_value
 from ...flows.losses.statistics import SufficientStatistics, features_on, from_sample
 from ...models.features import features_of
 from ..rounding import perturbed
@@ -32,7 +35,9 @@ class _Bound:
 
 
 def lower_bound_attained(landscape: Landscape, theta: Float[np.ndarray, " n"], *, thresholds: Thresholds) -> str | None:
-    r"""Whether the loss attains the lower bound that it declares, or else that of all maps of the model's rank.
+    r"""Whether the loss attains a lower bound: that which it declares or its program proves, or that of all maps.
+
+    A program proves a bound by interval arithmetic: a sum of squares is never negative.
 
     For $f = A Z$ with A of rank r at most, a squared error is $L = \|(A - A^*) R^\top\|^2 + L^* \ge L^* +
     \sum_{k > r} \sigma_k^2$ with the singular values σ of $A^* R^\top$.
@@ -58,17 +63,26 @@ def lower_bound_attained(landscape: Landscape, theta: Float[np.ndarray, " n"], *
 
 
 def _bounds(landscape: Landscape) -> list[_Bound]:
-    """The bound that a loss declares, and that of all maps of the model's rank."""
+    """The bound that a loss declares or its program proves, and that of all maps of the model's rank."""
     loss, features, bounds = landscape.loss, features_of(landscape.model), []
     if lower_bound_of(loss, landscape.data) is not None:
         declared = lambda data: lower_bound_of(loss, data) or 0.0  # noqa: E731
         bounds.append(_Bound(value=declared, name="the loss attains its lower bound"))
+    elif _proved(landscape, landscape.data) is not None:
+        proved = lambda data: _proved(landscape, data) or 0.0  # noqa: E731
+        bounds.append(_Bound(value=proved, name="the loss attains the lower bound that its program proves"))
     if features is not None and (isinstance(loss, SquaredError) or loss is statistics_loss):
         rank = None if features.rank is None else features.rank(landscape.model)
         name = "the loss is the lowest of any coefficients of the features"
         name += "" if rank is None else f" of rank {rank}"
         bounds.append(_Bound(value=lambda data: _least(landscape, data, rank), name=name))
     return bounds
+
+
+def _proved(landscape: Landscape, data: Any) -> float | None:
+    """The lower bound that the loss's program proves, for these data and any weights."""
+    arrays = [leaf for leaf in jax.tree.leaves(data) if eqx.is_array(leaf)]
+    return lowest_value(landscape.program.program.jaxpr, landscape.program.constants, [None, *arrays])
 
 
 def _least(landscape: Landscape, data: Any, rank: int | None) -> float:

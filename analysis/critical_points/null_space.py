@@ -6,10 +6,11 @@ import equinox as eqx
 import numpy as np
 from jaxtyping import Float
 
+from ...flows import flatten
 from ..curvature.spectrum import Spectrum
 from ..embeddings.embedding import Embedding
 from ..numerical_rank import DERIVATIVE_TOLERANCE, numerical_rank
-from ..symmetries.symmetry import explaining_directions
+from ..symmetries.explanation import explanation
 from ..thresholds import STANDARD
 
 # Newton's method beside a point of order ten ends at a ten-thousandth of the distance that it has moved.
@@ -23,7 +24,11 @@ class NullSpace(eqx.Module):
         nullity: its dimension.
         symmetry: number of directions along orbits of the model's symmetries.
         families: number of further ones along the affine family of embedded points to which the point belongs.
-        directions: an orthonormal basis of the unexplained part, as columns.
+        free: number of further ones along which only parameters move that are free beside a factor that is zero: the
+            loss is constant on each, but neither on their sum nor is its gradient zero there.
+        interpolation: number of further ones along the set of all weights with the same outputs.
+        directions: an orthonormal basis of what neither symmetries nor families explain, as columns: the loss may
+            change there at higher order.
         searched: whether symmetries were looked for at all.
     """
 
@@ -31,17 +36,26 @@ class NullSpace(eqx.Module):
     symmetry: int
     families: int
     directions: Float[np.ndarray, "n k"]
+    free: int = 0
+    interpolation: int = 0
     searched: bool = True
 
     @property
     def unexplained(self) -> int:
-        """The number of null directions that neither symmetries nor families explain."""
-        return self.directions.shape[1]
+        """The number of null directions that nothing explains."""
+        return self.directions.shape[1] - self.free - self.interpolation
+
+    @property
+    def critical(self) -> bool:
+        """Whether all null directions are tangent to a set of critical points of the same loss."""
+        return self.directions.shape[1] == 0 or self.interpolation > 0
 
     @property
     def summary(self) -> str:
         """The explanation in one line."""
         parts = f"{self.symmetry} by symmetry, {self.families} by the embedding's family"
+        parts += f", {self.free} beside zero factors" if self.free else ""
+        parts += f", {self.interpolation} by interpolation" if self.interpolation else ""
         return f"nullity {self.nullity}: {parts}, {self.unexplained} unexplained" + (
             "" if self.searched else ", not searched"
         )
@@ -50,6 +64,8 @@ class NullSpace(eqx.Module):
         directions = (
             f"{self.symmetry} along orbits of symmetries" + ("" if self.searched else " (not searched)"),
             f"{self.families} along the embedding's family of critical points",
+            f"{self.free} beside factors that are zero",
+            f"{self.interpolation} along the set of weights with the same outputs",
             f"{self.unexplained} unexplained",
         )
         return "\n".join([f"null space of dimension {self.nullity}", *(f"  {line}" for line in directions)])
@@ -63,6 +79,7 @@ def null_space(
     *,
     moved: float = 0.0,
     inside: float = STANDARD.inside_null_space,
+    attained: bool = False,
 ) -> NullSpace:
     """Explains the null space of the Hessian at a critical point.
 
@@ -77,22 +94,36 @@ def null_space(
         moved: the distance by which a search moved to the point; orbits that are much shorter may have no length at the
             critical point itself, as at the origin, and explain nothing.
         inside: a direction lies in the null space if all of it except this share does; see `Thresholds`.
+        attained: whether the loss attains a lower bound. If its Hessian has then as many positive eigenvalues as the
+            model has outputs on all data, these are independent, and all weights with the same outputs about the point
+            are a manifold of minima, to which the null space is tangent.
 
     Returns:
         The dimensions that are explained, and a basis of the rest.
     """
     basis = spectrum.null_space
-    symmetry, family = explaining_directions(model, data, embedding)
-    searched, symmetry = symmetry is not None, np.zeros((0, len(basis))) if symmetry is None else symmetry
+    possible = explanation(model, data, embedding)
+    searched = possible.symmetry is not None
+    symmetry = np.zeros((0, len(basis))) if possible.symmetry is None else possible.symmetry
     least = ORBIT_SHARE * moved
-    coordinates = [_inside(rows, basis, inside, least) for rows in (symmetry, family)]
+    coordinates = [_inside(rows, basis, inside, least) for rows in (symmetry, possible.families)]
     first = _rank(coordinates[0], inside)
     both = np.vstack(coordinates)
     vectors = np.linalg.eigh(both.T @ both).eigenvectors if len(both) else np.eye(basis.shape[1])
-    explained = _rank(both, inside)
-    remainder = basis @ vectors[:, : basis.shape[1] - explained]
+    explained, free = _rank(both, inside), 0
+    if explained < basis.shape[1]:
+        zero = max(DERIVATIVE_TOLERANCE * float(np.linalg.norm(flatten(model))), least)
+        beside = possible.free(basis, zero=zero, inside=inside)
+        free = _rank(np.vstack([both, beside]), inside) - explained
+    independent = attained and possible.number_of_outputs == len(basis) - basis.shape[1]
     return NullSpace(
-        nullity=basis.shape[1], symmetry=first, families=explained - first, directions=remainder, searched=searched
+        nullity=basis.shape[1],
+        symmetry=first,
+        families=explained - first,
+        directions=basis @ vectors[:, : basis.shape[1] - explained],
+        free=free,
+        interpolation=basis.shape[1] - explained - free if independent else 0,
+        searched=searched,
     )
 
 

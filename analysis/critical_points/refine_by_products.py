@@ -105,6 +105,21 @@ def _solve(landscape: Landscape | NarrowLandscape, point: _Point) -> Float[np.nd
     return point.theta
 
 
+def nearly_zero(landscape: Landscape, start: Float[np.ndarray, " n"], found: Float[np.ndarray, " n"]) -> bool:
+    """Whether a search has brought the gradient so near to zero that where it ended there is a zero, or one ahead.
+
+    Args:
+        landscape: of the network.
+        start: where the search began.
+        found: where it ended.
+
+    Returns:
+        Whether it has.
+    """
+    before, after = (float(np.linalg.norm(landscape.gradient(theta))) for theta in (start, found))
+    return after <= HARDLY * before
+
+
 def _hopeless(start: _Point, point: _Point) -> bool:
     """Whether the gradient has hardly fallen by now."""
     return start.left - point.left > EARLY and point.size > HARDLY * start.size

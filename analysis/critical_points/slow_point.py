@@ -10,6 +10,7 @@ from diffrax import AbstractSolver
 from jaxtyping import Float
 
 from ...flows import Landscape, Trajectory, simulate
+from ...flows.landscapes.point import point_of
 from ...flows.landscapes.taylor import third_products
 from ...flows.simulation.tolerances import default_rtol
 from ...flows.solvers import BDF
@@ -116,7 +117,7 @@ def ghost(
     Returns:
         The ghost; `None` where the speed vanishes or has no minimum.
     """
-    start = landscape.theta if theta is None else np.asarray(theta)
+    start = point_of(landscape, theta)
     if nearby is None:
         solve = solve_by_products if start.size >= BY_PRODUCTS_FROM else damped
         nearby = solve(landscape, start)
@@ -163,7 +164,7 @@ def flat_channel(
 
     Source: Lyu & Li (2020), "Gradient descent maximizes the margin of homogeneous neural networks", for the rate.
     """
-    theta = landscape.theta if theta is None else np.asarray(theta)
+    theta = point_of(landscape, theta)
     value, gradient = landscape.value_and_gradient(theta)
     size, speed = float(np.linalg.norm(theta)), float(np.linalg.norm(gradient))
     if not (size > 0 and speed > 0):

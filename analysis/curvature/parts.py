@@ -13,6 +13,7 @@ from jaxtyping import Array, Float, Int
 from ...flows import Landscape, flatten, unflatten
 from ...flows.compilation.traced import Traced, compiled, trace
 from ...flows.landscapes.landscape import BLOCK
+from ...flows.landscapes.point import point_of
 from ...models.features import Features, features_of
 
 Part = Literal["whole", "gauss-newton", "residual"]
@@ -98,7 +99,7 @@ class HessianOperator(eqx.Module):
 
     def __init__(self, landscape: Landscape, theta: Float[Any, " n"] | None = None, part: Part = "whole"):
         self.landscape, self.part = landscape, part
-        self.theta = landscape.theta if theta is None else np.asarray(theta)
+        self.theta = point_of(landscape, theta)
         self.first = None if part == "whole" else linearised(landscape)
 
     @property
@@ -136,7 +137,7 @@ def hessian_products(
         The function from directions, as columns, to their products. It raises `ValueError` for a part where the loss
         depends on more of a model than its outputs.
     """
-    theta = landscape.theta if theta is None else np.asarray(theta)
+    theta = point_of(landscape, theta)
     if part == "whole":
         return lambda directions: landscape.hessian_products(theta, directions)
     operator = HessianOperator(landscape, theta, part)

@@ -11,6 +11,7 @@ from jaxtyping import Array, Float, Int
 from ...flows import Landscape
 from ...flows.curvature.hessian import hessian_of
 from ...flows.curvature.unit_hessian import UnitHessian
+from ...flows.landscapes.point import point_of
 
 # A dense Hessian of 3000 parameters takes 72 MB and its eigenvectors about a minute.
 DENSE_HESSIAN_LIMIT = 3000
@@ -129,16 +130,16 @@ def hessian(landscape: Landscape, theta: Float[Any, " n"] | None = None) -> Floa
         The symmetric matrix.
 
     Raises:
-        ValueError: for more than 3000 parameters.
+        ValueError: for more than 3000 parameters, and where the Hessian is not finite.
     """
-    theta = landscape.theta if theta is None else np.asarray(theta)
+    theta = point_of(landscape, theta)
     if theta.size > DENSE_HESSIAN_LIMIT:
         raise ValueError(f"a dense Hessian has at most {DENSE_HESSIAN_LIMIT} parameters; the model has {theta.size}.")
     function = hessian_of(landscape) if theta.size >= STRUCTURED_HESSIAN_FROM else None
     # Products in blocks: all of them at once take gigabytes where there is attention.
-    if not isinstance(function, UnitHessian):
-        return landscape.hessian(theta)
-    matrix = np.asarray(_structured(function, theta))
+    matrix = np.asarray(_structured(function, theta) if isinstance(function, UnitHessian) else landscape.hessian(theta))
+    if not np.all(np.isfinite(matrix)):
+        raise ValueError("the Hessian is not finite at these parameters.")
     return (matrix + matrix.T) / 2
 
 

@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 
 from ...flows import Landscape, flatten, unflatten
 from ...models import UnitLaw, incoming, outgoing
-from ...models.units import declared_units, layers_of, map_units, units_matrix, width
+from ...models.units import declared_units, largest_width, layers_of, map_units, units_matrix, width
 from ..curvature.spectrum import DENSE_HESSIAN_LIMIT
 from ..rounding import perturbed
 from .embedding import Embedding, LayeredEmbedding, LayerMap
@@ -112,9 +112,10 @@ def narrow_landscape(
 
 
 def _padding(narrow: Any, layer: int) -> LayerMap:
-    """The map to a layer of $2^k$ units, at least four, of which the further ones are zero."""
-    count = width(narrow, layer)
-    p = np.eye(max(4, 1 << (count - 1).bit_length()), count)
+    """The map to a layer of $2^k$ units, at least four, if it holds as many; the further ones are zero."""
+    count, most = width(narrow, layer), largest_width(narrow, layer)
+    wider = max(4, 1 << (count - 1).bit_length())
+    p = np.eye(wider if most is None else max(min(wider, most), count), count)
     return p, p, layer
 
 

@@ -1,14 +1,15 @@
 """Effective width: the number of units that the present map needs."""
 
 import dataclasses
-from typing import Any
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import numpy as np
 from jaxtyping import Float, Int
 
+from ...models.arguments import real
 from ...models.unit_law import EmbeddingType, UnitLaw
-from ...models.units import declared_units, layers_of, unit_vectors
+from ...models.units import declared_units, layers_of, rows_of
 from ..thresholds import STANDARD, Thresholds
 
 # Units that are equal or parallel to half the digits are so at the critical point, and zero if their product with
@@ -48,6 +49,29 @@ class EffectiveWidth(eqx.Module):
         return f"effective width {self.width} (type {self.embedding}), gap {self.gap:.3g}: {certainty}"
 
 
+class Parts(NamedTuple):
+    """The parts of Θ that may count as units.
+
+    Attributes:
+        sizes: in falling order.
+        groups: the units that each consists of; `None` for type iv.
+        scatters: the distance of each from being exactly proportional or equal.
+        law: of the units.
+        eps: the precision of Θ.
+    """
+
+    sizes: Float[np.ndarray, " R"]
+    groups: list[np.ndarray] | None
+    scatters: Float[np.ndarray, " R"]
+    law: UnitLaw
+    eps: float
+
+    @property
+    def leading_size(self) -> float:
+        """The largest."""
+        return float(np.max(self.sizes, initial=0.0))
+
+
 def effective_width(
     model: Any, *, scale: float | None = None, layer: int = 0, thresholds: Thresholds = STANDARD
 ) -> EffectiveWidth:
@@ -70,25 +94,31 @@ def effective_width(
         The effective width, with its gap.
 
     Raises:
-        ValueError: for a share that does not lie between 0 and 1.
+        ValueError: for a share that does not lie between 0 and 1, a scale that is no size, or weights that are not
+            finite.
 
     Source: Zhang, Saxe & Latham (2025), Theorem 3.
     """
     share = thresholds.unit_share
     if not 0 < share < 1:
         raise ValueError(f"the share must lie between 0 and 1; got {share}.")
-    law = declared_units(model, layer).law
-    theta = np.asarray(unit_vectors(model, layer))
-    sizes, groups, scatters = _parts(theta, law, thresholds)
-    scale = float(np.max(sizes, initial=0.0)) if scale is None else scale
-    threshold = share ** (1 / (law.order + 1)) * scale
+    if scale is not None and not 0 <= real("scale", scale) < np.inf:
+        raise ValueError(f"scale must be finite and not negative; got {scale}.")
+    return counted(parts_of(model, layer, thresholds=thresholds), scale, layer, thresholds)
+
+
+def counted(parts: Parts, scale: float | None, layer: int, thresholds: Thresholds) -> EffectiveWidth:
+    """The effective width from the parts of Θ; see `effective_width`."""
+    sizes, groups, scatters, law, eps = parts
+    scale = parts.leading_size if scale is None else scale
+    threshold = thresholds.unit_share ** (1 / (law.order + 1)) * scale
     # Without a zero of φ no unit can be dropped, however small.
     width = int(np.sum(sizes > threshold)) if law.zero else len(sizes)
     scatter = float(np.max(scatters[:width], initial=0.0))
     retained = sizes[width - 1] if width else scale
     dropped = max(sizes[width] if width < len(sizes) else 0.0, scatter)
     # What remains of dropped parts is known to rounding of the largest part only.
-    dropped = max(float(dropped), np.finfo(theta.dtype).eps * float(np.max(sizes, initial=0.0)))
+    dropped = max(float(dropped), eps * parts.leading_size)
     gap = float(retained / dropped) if dropped > 0 else float("inf")
     labels = None if groups is None else _labels(groups, width)
     return EffectiveWidth(
@@ -125,20 +155,23 @@ def exact_widths(model: Any, *, thresholds: Thresholds = STANDARD) -> tuple[Effe
 
 def leading_size(model: Any, layer: int = 0, *, thresholds: Thresholds = STANDARD) -> float:
     """The size of the largest part of Θ: first singular value, ray or group."""
-    sizes, _, _ = _parts(np.asarray(unit_vectors(model, layer)), declared_units(model, layer).law, thresholds)
-    return float(np.max(sizes, initial=0.0))
+    return parts_of(model, layer, thresholds=thresholds).leading_size
 
 
-def _parts(
-    theta: np.ndarray, law: UnitLaw, thresholds: Thresholds
-) -> tuple[np.ndarray, list[np.ndarray] | None, np.ndarray]:
-    """Sizes in falling order, the groups of units they belong to, and the scatter within each group."""
+def parts_of(model: Any, layer: int = 0, *, thresholds: Thresholds = STANDARD) -> Parts:
+    """The parts of Θ, of one layer of a model with units; a `ValueError` for weights that are not finite."""
+    units = declared_units(model, layer)
+    u, v = rows_of(model, units)
+    theta, law = np.concatenate([np.asarray(u), np.asarray(v)], axis=1), units.law
+    if not np.all(np.isfinite(theta)):
+        raise ValueError("the units' weights hold NaN or infinite values.")
+    eps = float(np.finfo(theta.dtype).eps)
     if law.embedding == "iv":
         sizes = np.linalg.svd(theta, compute_uv=False)
-        return sizes, None, np.zeros_like(sizes)
+        return Parts(sizes, None, np.zeros_like(sizes), law, eps)
     groups = grouped(theta, law, thresholds)
     sizes = np.array([_size(theta[group], law) for group in groups])
-    return sizes, groups, np.array([_scatter(theta[group], law) for group in groups])
+    return Parts(sizes, groups, np.array([_scatter(theta[group], law) for group in groups]), law, eps)
 
 
 def grouped(theta: Float[np.ndarray, "H N"], law: UnitLaw, thresholds: Thresholds = STANDARD) -> list[np.ndarray]:

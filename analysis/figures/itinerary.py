@@ -16,7 +16,7 @@ from ...models.units import layer_of
 from ..found_units import with_units_along
 from ..visits.itinerary import itinerary
 from ..visits.visit import Visit
-from .style import FONT, SMALL, colour, label, legend
+from .style import FONT, colour, label, legend
 
 # More columns of small panels than this cannot be read.
 COLUMNS = 6
@@ -31,31 +31,39 @@ def plot_loss(
     *,
     levels: Sequence[float] = (),
     logarithmic: bool = False,
+    decades: bool = False,
     ax: Axes | None = None,
 ) -> Axes:
     """Loss against time, with visits (closest approach; bar from arrival to departure) and predicted plateaus.
+
+    A linear axis shows how far the loss falls, a logarithmic one plateaus of every depth.
 
     Args:
         trajectory: the flow.
         visits: its itinerary.
         levels: plateau losses predicted by theory.
         logarithmic: whether time is on a logarithmic axis.
+        decades: whether the loss is on a logarithmic axis, down to its rounding.
         ax: where to draw, by default in a new figure.
 
     Returns:
         The axes.
     """
     ax = plt.subplots()[1] if ax is None else ax
+    decades = decades and bool(np.any(trajectory.losses > 0))
+    floor = np.finfo(float).eps * np.max(np.abs(trajectory.losses)) if decades else -np.inf
+    levels = [level for level in levels if level > floor]
     for k, level in enumerate(levels):
         ax.axhline(level, color="0.6", lw=0.8, ls="--", zorder=0, label="theory" if k == 0 else None)
     start = 1 if logarithmic else 0
-    ax.plot(trajectory.ts[start:], trajectory.losses[start:], color="k", lw=1.5)
+    ax.plot(trajectory.ts[start:], np.maximum(trajectory.losses[start:], floor), color="k", lw=1.5)
     for number, visit in enumerate(visits):
         passage = visit.passage
         end = trajectory.ts[-1] if passage.departure is None else passage.departure
-        ax.plot([passage.arrival, end], 2 * [visit.loss], color=colour(number), lw=5, alpha=0.35, solid_capstyle="butt")
-        ax.plot(passage.time, visit.loss, "o", color=colour(number), ms=6, label=f"visit {number}: {visit.kind.name}")
-    ax.set_xscale("log" if logarithmic else "linear")
+        height = max(visit.loss, floor)
+        ax.plot([passage.arrival, end], 2 * [height], color=colour(number), lw=5, alpha=0.35, solid_capstyle="butt")
+        ax.plot(passage.time, height, "o", color=colour(number), ms=6, label=f"visit {number}: {visit.kind.name}")
+    ax.set(xscale="log" if logarithmic else "linear", yscale="log" if decades else "linear")
     label(ax, "time t", "loss L")
     ax.margins(x=0.01)
     if visits or levels:
@@ -119,7 +127,7 @@ def plot_units(model: Any, *, limit: float | None = None, number: int = 0, ax: A
     ax.axvline(0, color="0.85", lw=0.6, zorder=0)
     ax.set(xlim=(-limit, limit), ylim=(-limit, limit), aspect="equal")
     ax.locator_params(nbins=3)
-    ax.tick_params(labelsize=SMALL)
+    label(ax, "incoming weight 1", "incoming weight 2")
     return ax
 
 
@@ -146,7 +154,7 @@ def plot_spectrum(visit: Visit, *, number: int = 0, ax: Axes | None = None) -> A
     if np.max(np.abs(spectrum.eigenvalues)) <= spectrum.zero_threshold:
         ax.set_ylim(-1, 1)
     ax.set_title(f"index {spectrum.index}, nullity {spectrum.nullity}", fontsize=FONT)
-    label(ax, "eigenvalue number", "")
+    label(ax, "eigenvalue number", "Hessian eigenvalue λ")
     return ax
 
 
@@ -159,7 +167,7 @@ def plot(
     panels: Mapping[str, Callable[[Any, Axes], object]] | None = None,
     title: str = "",
 ) -> Figure:
-    """One page: loss, speed, and for each visit the units' incoming weights and the Hessian's spectrum.
+    """One page: loss on both axes, speed, and for each visit the units' incoming weights and the Hessian's spectrum.
 
     Args:
         trajectory: the flow.
@@ -180,8 +188,13 @@ def plot(
     rows = 2 + drawable + len(more)
     columns = max(len(shown), 2)
     figure = plt.figure(figsize=(max(8.0, 2.6 * columns), ROW * rows))
-    left, right = _row(figure, 0, 2)
+    left, middle, right = _row(figure, 0, 3)
     plot_loss(trajectory, visits, levels=levels, logarithmic=logarithmic, ax=left)
+    plot_loss(trajectory, visits, levels=levels, logarithmic=logarithmic, decades=True, ax=middle)
+    # The names of the visits stand once, below a loss that falls by decades.
+    if (repeated := left.get_legend()) is not None:
+        repeated.remove()
+        legend(middle, loc="lower left")
     plot_speed(trajectory, visits, logarithmic=logarithmic, ax=right)
     left.set_title(title, fontsize=9, loc="left")
     if drawable:
@@ -191,7 +204,8 @@ def plot(
     spectra = _row(figure, rows - 1, columns)[: len(shown)]
     for ax, (number, visit) in zip(spectra, shown, strict=True):
         plot_spectrum(visit, number=number, ax=ax)
-    spectra[0].set_ylabel("Hessian eigenvalues", fontsize=FONT)
+    for ax in spectra[1:]:
+        ax.set_ylabel("")
     return figure
 
 
@@ -213,7 +227,8 @@ def _unit_panels(trajectory: Trajectory, shown: list[tuple[int, Visit]], panels:
         plot_units(model, limit=limit, number=number, ax=ax)
         width = "" if visit.effective_width is None else f", width {visit.effective_width.width}"
         ax.set_title(f"visit {number}, t = {visit.time:.3g}{width}", fontsize=FONT)
-    panels[0].set_ylabel("incoming weights", fontsize=FONT)
+    for ax in panels[1:]:
+        ax.set_ylabel("")
 
 
 def _further_panels(

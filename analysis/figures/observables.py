@@ -61,13 +61,14 @@ def plot_observable(values: "DataArray", *, logarithmic: bool = False, ax: Axes 
     """
     ax = plt.subplots()[1] if ax is None else ax
     times, curves = values["time"].values, values.values.reshape(len(values), -1)
-    names = _names(values)
+    names = entry_names(values)
     for k, curve in enumerate(curves.T):
         ax.plot(times, curve, color=colour(k), lw=1.2, label=names[k] if len(names) <= NAMED else None)
     positive = curves[np.isfinite(curves)]
     wide = positive.size and np.min(positive) > 0 and np.max(positive) > DECADES * np.min(positive)
     ax.set(xscale="log" if logarithmic else "linear", yscale="log" if wide else "linear")
-    label(ax, "time t", "")
+    unit = str(values.attrs.get("units", "1"))
+    label(ax, "time t", "" if unit == "1" else unit)
     ax.set_title("\n".join(textwrap.wrap(str(values.attrs.get("long_name", values.name)), 40)), fontsize=FONT)
     ax.margins(x=0.01)
     if 1 < len(names) <= NAMED:
@@ -75,8 +76,15 @@ def plot_observable(values: "DataArray", *, logarithmic: bool = False, ax: Axes 
     return ax
 
 
-def _names(values: "DataArray") -> list[str]:
-    """The names of a variable's entries at one time, by the labels of its axes."""
+def entry_names(values: "DataArray") -> list[str]:
+    """The names of a variable's entries at one time, by the labels of its axes.
+
+    Args:
+        values: one variable of what `observe` returns.
+
+    Returns:
+        The names, in the order of the flattened entries.
+    """
     names = [""]
     for dimension in values.dims[1:]:
         found: Any = values[dimension].values

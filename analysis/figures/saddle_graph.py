@@ -6,6 +6,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 
+from ...models.units import layers_of
 from ..critical_points.kind import Kind
 from ..embeddings.width import effective_width, leading_size
 from ..orbits.saddle_graph import SaddleGraph
@@ -37,7 +38,7 @@ def plot_saddle_graph(graph: SaddleGraph, *, ax: Axes | None = None) -> Axes:
         The axes.
     """
     ax = plt.subplots(figsize=(7.5, 5.5), layout="constrained")[1] if ax is None else ax
-    places = _places(graph)
+    places = node_places(graph)
     steps = set(zip(graph.taken, graph.taken[1:], strict=False))
     for edge in graph.connections:
         start, end = places[edge.source], places[edge.target]
@@ -58,7 +59,7 @@ def plot_saddle_graph(graph: SaddleGraph, *, ax: Axes | None = None) -> Axes:
     if steps:
         ax.plot([], [], color=COLOURS[1], lw=2.8, label="path taken")
     legend(ax)
-    label(ax, "effective width", "loss L")
+    label(ax, "effective width" if has_units(graph) else "node", "loss L")
     ax.set_xticks(sorted({round(x) for x, _ in places}))
     ax.margins(x=0.15, y=0.14)
     return ax
@@ -71,8 +72,22 @@ def _caption(kind: Kind) -> str:
     return counts if kind.name != "degenerate saddle" else f"order {kind.order}, {counts}"
 
 
-def _places(graph: SaddleGraph) -> list[tuple[float, float]]:
-    """(effective width, loss) of every node; those of one width stand side by side, the highest on the left."""
+def has_units(graph: SaddleGraph) -> bool:
+    """Whether the nodes have an effective width."""
+    return bool(layers_of(graph.points[0].model))
+
+
+def node_places(graph: SaddleGraph) -> list[tuple[float, float]]:
+    """The places of the nodes, those of one width side by side, the highest on the left.
+
+    Args:
+        graph: by `saddle_graph`.
+
+    Returns:
+        (effective width, loss) of every node; of a network without units (number, loss).
+    """
+    if not has_units(graph):
+        return [(float(number), point.loss) for number, point in enumerate(graph.points)]
     scale = max(leading_size(point.model) for point in graph.points)
     widths = [effective_width(point.model, scale=scale).width for point in graph.points]
     order = sorted(range(len(widths)), key=lambda k: (-graph.points[k].loss, k))

@@ -61,7 +61,7 @@ def checked(functions: Mapping[str, Any]) -> dict[str, Observable]:
     Raises:
         ValueError: for no function at all, a name that is none, and what cannot be called.
     """
-    if not functions:
+    if not (isinstance(functions, Mapping) and functions):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise ValueError(f"give functions of the model by name, {{'norm': function}}; got {functions!r}.")
     observables: dict[str, Observable] = {}
     for name, function in functions.items():

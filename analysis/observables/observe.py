@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Float
 
 from ...flows import Trajectory
+from ...models.arguments import quoted, record
 from .evaluation import Values, evaluate_at
 from .observable import Observable, Quantity, checked
 
@@ -37,6 +38,7 @@ def observe(
     Returns:
         An `xarray.Dataset` with `time` as the first dimension of every variable.
     """
+    record("trajectory", trajectory, Trajectory, "returned by simulate")
     observables = checked(functions)
     times, thetas = states(trajectory, ts)
     found = evaluate_at(trajectory.initial_model, observables, thetas)
@@ -60,7 +62,10 @@ def states(
     """
     if ts is None:
         return trajectory.ts, trajectory.thetas
-    times = np.asarray(list(ts), dtype=float)
+    try:
+        times = np.asarray(list(ts), dtype=float)
+    except (TypeError, ValueError):
+        raise ValueError(f"ts must be increasing times; got {quoted(ts)}.") from None
     if times.ndim != 1 or not len(times) or not np.all(np.diff(times) > 0):
         raise ValueError(f"ts must be at least one increasing time; got {times}.")
     return times, np.stack([trajectory.evaluate(float(t)) for t in times])

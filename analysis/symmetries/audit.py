@@ -11,6 +11,7 @@ from ...flows import Trajectory, flatten
 from ...flows.compilation.traced import Traced, compiled, trace
 from ..numerical_rank import DERIVATIVE_TOLERANCE, numerical_rank
 from .conservation import conserved_drift, conserved_quantities
+from .imbalance import LayerImbalance, layer_imbalances
 from .lie_algebra import ConservedCount, count_of_outputs
 from .outputs import outputs_on
 
@@ -28,12 +29,15 @@ class ConservationAudit(eqx.Module):
         drift: the largest change of a known one along the flow, relative to the largest ‖θ_i‖² on it; `None` where none
             is known.
         rtol: the relative tolerance of the integrator, with which the drift is to be compared.
+        imbalances: of each layer's norms, conserved where units are homogeneous; elsewhere an exact identity says how
+            they change.
     """
 
     known: int
     count: ConservedCount | None
     drift: float | None
     rtol: float
+    imbalances: tuple[LayerImbalance, ...] = ()
 
     @property
     def unknown(self) -> int | None:
@@ -43,7 +47,8 @@ class ConservationAudit(eqx.Module):
     def __str__(self) -> str:
         total = "" if self.count is None else f" of {self.count.count} in all"
         drift = "no drift to measure" if self.drift is None else f"drift {self.drift:.1e} at rtol {self.rtol:g}"
-        return f"{self.known} conserved quantities known{total}; {drift}"
+        changing = [f"\n{layer}" for layer in self.imbalances if layer.degree is None]
+        return f"{self.known} conserved quantities known{total}; {drift}" + "".join(changing)
 
 
 def conservation_audit(trajectory: Trajectory) -> ConservationAudit:
@@ -62,7 +67,11 @@ def conservation_audit(trajectory: Trajectory) -> ConservationAudit:
     if outputs is not None and size <= COUNT_LIMIT:
         count = count_of_outputs(model, outputs)
     return ConservationAudit(
-        known=known_rank(model), count=count, drift=conserved_drift(trajectory), rtol=trajectory.stats["rtol"]
+        known=known_rank(model),
+        count=count,
+        drift=conserved_drift(trajectory),
+        rtol=trajectory.stats["rtol"],
+        imbalances=layer_imbalances(trajectory),
     )
 
 

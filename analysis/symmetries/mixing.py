@@ -1,5 +1,6 @@
 """Rows of parameters that may be mixed without changing any output, and the dimension of the orbit of all mixings."""
 
+import itertools
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -11,7 +12,7 @@ from jaxtyping import Array, Float, Int
 from ...flows import flatten, unflatten
 from ...flows.compilation.traced import Traced, trace
 from ...flows.landscapes.unit_positions import unit_positions
-from ...models import incoming, outgoing
+from ...models import Slot, incoming, outgoing
 from ...models.unit_axis import by_unit
 from ...models.units import layers_of
 from ..numerical_rank import DERIVATIVE_TOLERANCE
@@ -27,13 +28,13 @@ class Mixing(NamedTuple):
     Attributes:
         first: positions of U in the flattened parameters, one row for each that is mixed.
         second: those of V.
-        degree: p.
+        degree: p, any positive number where B is diagonal.
         diagonal: whether B has to be diagonal, and positive.
     """
 
     first: Int[np.ndarray, "r a"]
     second: Int[np.ndarray, "r b"]
-    degree: int
+    degree: float
     diagonal: bool
 
     @property
@@ -61,8 +62,9 @@ def mixings(model: Any, data: Any) -> tuple[Mixing, ...]:
     """All mixings that the declarations of a model's units imply, in as small parts as the outputs allow.
 
     The two matrices of a product within each unit; the units of one layer, any of them if they are linear, and each by
-    itself if they are homogeneous. Where the parameters of linear units are divided among the units of another layer,
-    as the rows of heads are among heads, each part is mixed by itself if that is confirmed by number.
+    itself if they are homogeneous; the arrays of a unit in which it is homogeneous, each against the next. Where the
+    parameters of linear units are divided among the units of another layer, as the rows of heads are among heads, each
+    part is mixed by itself if that is confirmed by number.
 
     Args:
         model: with declared units.
@@ -73,11 +75,19 @@ def mixings(model: Any, data: Any) -> tuple[Mixing, ...]:
     """
     theta = flatten(model)
     marked, found = unflatten(model, np.arange(theta.size, dtype=theta.dtype)), []
+
+    def places(slot: Slot) -> Int[np.ndarray, "H ..."]:
+        return np.asarray(by_unit(slot.where(marked), slot)).astype(int)
+
     for layer, units in enumerate(layers_of(model)):
         for pair in units.products:
-            matrices = [np.asarray(by_unit(slot.where(marked), slot)).astype(int) for slot in pair]
+            matrices = [places(slot) for slot in pair]
             if all(matrix.ndim == 3 for matrix in matrices):
                 found += [Mixing(a, b, 1, False) for a, b in zip(*matrices, strict=True)]
+        slots = [(places(slot), slot.degree) for slot in (*units.incoming, *units.outgoing) if slot.degree is not None]
+        # Those of linear units are among the mixings of all of them.
+        for (a, p), (b, q) in itertools.pairwise(() if units.law.linear else slots):
+            found.append(Mixing(a.reshape(len(a), -1), b.reshape(len(b), -1), p / q, True))
         if units.law.degree is not None:
             u, v = (np.asarray(rows(marked, layer)).astype(int) for rows in (incoming, outgoing))
             whole = Mixing(u, v, units.law.degree, not units.law.linear)

@@ -53,3 +53,10 @@ def outputs_on(model: Any, data: Any) -> Outputs | None:
             return None
         return outputs
     return None
+
+
+def number_of_outputs(model: Any, data: Any) -> int | None:
+    """The number of outputs on all inputs of a pair (x, y); `None` for other data."""
+    if not isinstance(outputs_on(model, data), Outputs) or isinstance(data, SufficientStatistics):
+        return None
+    return int(eqx.filter_eval_shape(Outputs(inputs=data[0]), model).size)

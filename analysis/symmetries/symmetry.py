@@ -115,7 +115,7 @@ def symmetry_directions(model: Any, data: Any) -> Float[np.ndarray, "k n"] | Non
     r"""Tangents, at the model's parameters, of the orbits of its continuous symmetries.
 
     Each unit's own (`unit_symmetries`) and, where φ is linear, the mixing of units $U \to BU$, $V \to B^{-\top} V$.
-    Where several layers have units: the `mixings` that their declarations imply.
+    Where several layers have units, or units feed on each other: the `mixings` that their declarations imply.
     For a model without units: all affine symmetries of its parameters, which are sought for up to 40 of them.
 
     Args:
@@ -134,16 +134,12 @@ def symmetry_directions(model: Any, data: Any) -> Float[np.ndarray, "k n"] | Non
             return None
         return _moves(generators(_Whole(model=model, outputs=outputs), theta.size, theta.dtype), theta)
     layers = layers_of(model)
-    if len(layers) > 1:
+    if len(layers) > 1 or _recurrent(model):
         rows = [mixing.tangents(theta).toarray() for mixing in mixings(model, data)]
         return np.concatenate([np.zeros((0, theta.size)), *rows])
     u, v = np.asarray(incoming(model)), np.asarray(outgoing(model))
     if declared_units(model).law.linear:
         return _flat_directions(model, _mixings(u, v))
-    units = declared_units(model)
-    arrays = [slot.where(model) for slot in (*units.incoming, *units.outgoing)]
-    if len({id(array) for array in arrays}) < len(arrays):
-        return None  # recurrent units feed on each other, and one alone has no function
     split, rows, algebra = u.shape[1], [], unit_symmetries(model, data)
     for i, w in enumerate(np.concatenate([u, v], axis=1)):
         for change in _moves(algebra, w):
@@ -151,6 +147,13 @@ def symmetry_directions(model: Any, data: Any) -> Float[np.ndarray, "k n"] | Non
             du[i], dv[i] = change[:split], change[split:]
             rows.append((du, dv))
     return _flat_directions(model, rows)
+
+
+def _recurrent(model: Any) -> bool:
+    """Whether units feed on each other, so that one alone has no function."""
+    units = declared_units(model)
+    arrays = [id(slot.where(model)) for slot in (*units.incoming, *units.outgoing)]
+    return len(set(arrays)) < len(arrays)
 
 
 def _mixings(u: np.ndarray, v: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -185,26 +188,6 @@ def family_directions(embedding: Embedding) -> Float[np.ndarray, "k n"]:
             dv[first], dv[other] = output / column[first], -output / column[other]
             rows.append((np.zeros(u_shape), dv))
     return _flat_directions(embedding.wide(), rows)
-
-
-def explaining_directions(
-    model: Any, data: Any, embedding: Embedding | None = None
-) -> tuple[Float[np.ndarray, "k n"] | None, Float[np.ndarray, "m n"]]:
-    """All directions that can explain a null space.
-
-    Args:
-        model: the network at the critical point.
-        data: as for `symmetry_directions`.
-        embedding: by which the point comes from a narrow network, if it does.
-
-    Returns:
-        The `symmetry_directions`, and the `family_directions`; of these none where the units are linear, whose families
-        are orbits of their symmetries.
-    """
-    family = np.zeros((0, flatten(model).size))
-    if embedding is not None and not declared_units(model).law.linear:
-        family = family_directions(embedding)
-    return symmetry_directions(model, data), family
 
 
 def _flat_directions(model: Any, rows: list[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:

@@ -28,6 +28,8 @@ from .closed_forms.sigmoids import unbalanced_mode_time as unbalanced_mode_time
 # isort: split
 # Deep linear networks and matrix factorisation; units of any degree.
 from .closed_forms.alternating import activation_time as activation_time
+from .closed_forms.bottleneck import bottleneck_escape_time as bottleneck_escape_time
+from .closed_forms.bottleneck import bottleneck_rate as bottleneck_rate
 from .closed_forms.sigmoids import deep_escape_time as deep_escape_time
 from .closed_forms.sigmoids import deep_mode_time as deep_mode_time
 from .closed_forms.sigmoids import greedy_low_rank_limit as greedy_low_rank_limit

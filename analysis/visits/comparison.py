@@ -8,6 +8,7 @@ import scipy
 from jaxtyping import Float
 
 from ...flows import Trajectory
+from ...models.arguments import real, record
 from ..tables import new_table, plain_text
 from ..thresholds import STANDARD, Thresholds
 from .levels import first_time_below
@@ -119,9 +120,11 @@ def compare(
     Raises:
         ValueError: for trajectories of different initial weights, and for shares out of range.
     """
+    record("flow", flow, Trajectory, "returned by simulate")
+    record("other", other, Trajectory, "returned by simulate or descend")
     if flow.thetas.shape[1:] != other.thetas.shape[1:] or not np.array_equal(flow.thetas[0], other.thetas[0]):
         raise ValueError("the trajectories start from different weights; give both the same model.")
-    if not (0 <= same < 1 and skipped >= 0):
+    if not (0 <= real("same", same) < 1 and real("skipped", skipped) >= 0):
         raise ValueError(f"same must lie in [0, 1) and skipped must not be negative; got {same} and {skipped}.")
     ts = other.ts[other.ts <= flow.ts[-1]]
     distances = np.linalg.norm(other.thetas[: len(ts)] - _positions(flow, ts), axis=1)

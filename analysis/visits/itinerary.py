@@ -11,6 +11,7 @@ from ...flows import Trajectory
 from ...flows.compilation.memory import return_freed_memory
 from ...flows.simulation.patience import OutOfTime, Patience
 from ...models import incoming
+from ...models.arguments import real, record
 from ...models.units import layers_of
 from ..critical_points.classify import classify
 from ..critical_points.critical_point import CriticalPoint, critical_point
@@ -61,9 +62,13 @@ def itinerary(trajectory: Trajectory, *, thresholds: Thresholds = STANDARD, budg
         The visits in order of time.
 
     Raises:
-        ValueError: for a flow without a single step.
+        ValueError: for a flow without a single step, and for what is no flow, no thresholds or no number of seconds.
     """
     began = time.monotonic()
+    record("trajectory", trajectory, Trajectory, "returned by simulate")
+    record("thresholds", thresholds, Thresholds, "such as Thresholds(unit_share=0.01)")
+    if budget is not None and not real("budget", budget) >= 0:
+        raise ValueError(f"budget must not be negative; got {budget}.")
     if len(trajectory.ts) < 2:
         raise ValueError(f"there is nothing to analyse: the flow took no step ({trajectory.result.value}).")
     trajectory = with_units_along(in_double_precision(trajectory))

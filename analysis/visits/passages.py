@@ -5,9 +5,13 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from ...flows import Trajectory
+from ...flows.ensembles.history import Member
 from ..curvature.scales import Scales
 from ..thresholds import STANDARD, Thresholds
 from .levels import first_time_below
+
+# What passages are found from: times, losses, speeds and norms of all accepted steps.
+Flow = Trajectory | Member
 
 
 class Passage(eqx.Module):
@@ -52,12 +56,12 @@ class Passage(eqx.Module):
         )
 
 
-def largest_curvature(trajectory: Trajectory, index: int = -1) -> float:
-    """The largest |eigenvalue| of the Hessian at a saved time, from below, by power iteration."""
+def largest_curvature(trajectory: Flow, index: int = -1) -> float:
+    """The largest |eigenvalue| of the Hessian where weights are saved, from below, by power iteration."""
     return float(trajectory.landscape.sharpness(trajectory.thetas[index]))
 
 
-def scales_of(trajectory: Trajectory, *, thresholds: Thresholds = STANDARD) -> Scales:
+def scales_of(trajectory: Flow, *, thresholds: Thresholds = STANDARD, curvature: float | None = None) -> Scales:
     r"""How far the loss ranges along a flow, its largest speed and weights, and the curvature c at its end.
 
     A constant added to the loss changes nothing. A flow that stays at a critical point has the loss $c\|\theta\|^2$ and
@@ -66,12 +70,13 @@ def scales_of(trajectory: Trajectory, *, thresholds: Thresholds = STANDARD) -> S
     Args:
         trajectory: the flow.
         thresholds: `loss_silent`, the share of these, and of the loss, below which range and speed are rounding.
+        curvature: c, computed if not given.
 
     Returns:
         The characteristic scales.
     """
-    weight = float(np.max(np.linalg.norm(trajectory.thetas, axis=1)))
-    curvature, unknown = largest_curvature(trajectory), Scales()
+    weight, unknown = float(np.max(trajectory.norms)), Scales()
+    curvature = largest_curvature(trajectory) if curvature is None else curvature
     loss, gradient = float(np.ptp(trajectory.losses)), float(np.max(trajectory.speeds))
     rounding = thresholds.loss_silent * curvature * weight
     level = max(rounding * weight, thresholds.loss_silent * float(np.max(np.abs(trajectory.losses))))
@@ -84,7 +89,7 @@ def scales_of(trajectory: Trajectory, *, thresholds: Thresholds = STANDARD) -> S
 
 
 def noise_floor(
-    trajectory: Trajectory, *, curvature: float | None = None, safety: float = STANDARD.noise_safety
+    trajectory: Flow, *, curvature: float | None = None, safety: float = STANDARD.noise_safety
 ) -> Float[np.ndarray, " T"]:
     r"""The speed below which the integrator's error decides, $100\, \|\nabla^2 L\|(rtol \|\theta\| + atol \sqrt n)$.
 
@@ -104,7 +109,7 @@ def noise_floor(
     rtol, atol = (trajectory.stats[name] for name in ("rtol", "atol"))
     if rtol is None:  # an optimiser's steps are exact to rounding
         rtol, atol = float(np.finfo(trajectory.thetas.dtype).eps), 0.0
-    error = rtol * np.linalg.norm(trajectory.thetas, axis=1) + atol * np.sqrt(trajectory.thetas.shape[1])
+    error = rtol * trajectory.norms + atol * np.sqrt(trajectory.size)
     floor = np.maximum(safety * curvature * error, np.finfo(np.float64).tiny)
     # Rounded up to a tenth of a decade of the flow's own speed, whatever its unit, so that it is flat where ‖θ‖ is and
     # the first time below it is well defined.
@@ -162,7 +167,7 @@ def _prominent_maxima(heights: list[float], prominence: float) -> list[int]:
 
 
 def passages(
-    trajectory: Trajectory, *, thresholds: Thresholds = STANDARD, curvature: float | None = None
+    trajectory: Flow, *, thresholds: Thresholds = STANDARD, curvature: float | None = None
 ) -> tuple[Passage, ...]:
     r"""The passages near critical points, in order of time.
 
@@ -201,7 +206,7 @@ def passages(
     return tuple(result)
 
 
-def _crossing(trajectory: Trajectory, level: float, first: int, last: int) -> float:
+def _crossing(trajectory: Flow, level: float, first: int, last: int) -> float:
     """The time between two saved times at which the loss passes a level; the first of them if it does not."""
     between = slice(first, last + 1)
     ts, losses, speeds = (values[between] for values in (trajectory.ts, trajectory.losses, trajectory.speeds))

@@ -23,11 +23,16 @@ def reach(
     Returns:
         The largest distance from the closest approach in that time.
     """
-    if passage.departure is None and not passage.at_noise:
+    if _open_ended(passage):
         return np.inf
     start = trajectory.thetas[passage.index]
     moved = np.linalg.norm(trajectory.thetas[around[0] : around[1] + 1] - start, axis=1)
     return max(float(np.max(moved)), thresholds.near * float(np.linalg.norm(start)))
+
+
+def _open_ended(passage: Passage) -> bool:
+    """Whether the flow ended on its way to the closest approach, so that it is not known how near it would come."""
+    return passage.departure is None and not passage.at_noise and not passage.leaving
 
 
 def unless_out_of_reach(
@@ -56,9 +61,9 @@ def unless_out_of_reach(
     """
     if not point.converged or kind.name in ("flat channel", "ghost"):
         return kind
-    last, moved = passage.departure is None, reach(trajectory, passage, around, thresholds=thresholds)
-    if last and not passage.at_noise:
+    if _open_ended(passage):
         return kind
+    moved = reach(trajectory, passage, around, thresholds=thresholds)
     why = f"the nearest critical point that was found, a {kind.name} of loss {point.loss:.6g}, lies at distance "
     why += f"{point.distance:.3g}"
     if point.distance > moved:
@@ -68,7 +73,7 @@ def unless_out_of_reach(
     loss = float(trajectory.losses[passage.index])
     rounding = thresholds.loss_silent * float(np.max(np.abs([loss, point.loss, np.ptp(trajectory.losses)])))
     below = rounding + float(trajectory.speeds[passage.index]) * point.distance
-    if last and loss < point.loss - below:
+    if passage.departure is None and not passage.leaving and loss < point.loss - below:
         evidence = f"not reached: {why}, and the flow has converged to a lower loss, {loss:.6g}"
         return Kind(name="no critical point", evidence=evidence)
     return kind

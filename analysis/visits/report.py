@@ -12,8 +12,8 @@ from .visit import Visit
 if TYPE_CHECKING:
     from rich.table import Table
 
-# Characters across the printed table: more than it needs, so that no cell is ever folded.
-WIDTH = 180
+# Characters across the printed table: more than it needs, also with units in many layers, so that no cell is folded.
+WIDTH = 400
 COLUMNS = (
     *("#", "time", "arrival", "dwell (predicted)", "loss", "width", "type", "kind", "index"),
     *("nullity", "order", "rate (predicted)", "e-folds", "overlap", "‖∇L‖∞", "distance"),
@@ -76,7 +76,8 @@ def _cells(visit: Visit) -> list[str]:
     dwell = passage.stay if passage.dwell is None else f"{passage.dwell:.4g}"
     if escape is not None:
         dwell += f" ({_predicted_dwell(escape)})"
-    found = point.converged
+    # In a channel the gradient vanishes far out, at a loss that the flow never had.
+    found = point.converged and kind.name not in ("flat channel", "ghost")
     rate = "–"
     if escape is not None:
         measured = "?" if escape.rate_measured is None else f"{escape.rate_measured:.5g}"

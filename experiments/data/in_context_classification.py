@@ -21,7 +21,7 @@ class Classification(eqx.Module):
     but the rule. A sequence has the tokens $x_1, \ell_1, \dots, x_N, \ell_N, x_q$. A token is one-hot: its first L
     entries name a label, the next K an item, the last 2N + 1 its position.
 
-    Args:
+    Attributes:
         items: number K of items, at least N.
         labels: number L of labels, at least N.
         pairs: number N of pairs in context, at least 1; by default two.

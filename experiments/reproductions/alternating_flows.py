@@ -7,9 +7,9 @@ import numpy as np
 from ...analysis import theory
 from ...analysis.figures.style import COLOURS
 from ...flows import (
-    ensemble,
     in_context_population,
     linear_population,
+    loss_curves,
     mean_squared_error,
     mirror_flow,
     simulate,
@@ -75,7 +75,7 @@ def _linear_panel() -> Panel:
     horizon = 2.0 * schedule[-1] * np.log(1 / scales[1])
     for scale in scales:
         model = padded(Dense(linear, inputs=4, outputs=4), 10, scale, 10, key=seed_key(0))
-        runs.append(ensemble([model], statistics_loss, [data], np.linspace(0, horizon, 8000)[None]))
+        runs.append(loss_curves([model], statistics_loss, [data], np.linspace(0, horizon, 8000)[None]))
         drops.append(plateau_times(runs[-1], levels).middles[0])
     curves = runs[-1]
     slopes = (drops[1] - drops[0]) / np.log(scales[0] / scales[1])
@@ -103,7 +103,7 @@ def _attention_panel() -> Panel:
     norms = np.linalg.norm(np.concatenate([np.reshape(p, (5, -1)) for p in model.parameters], axis=1), axis=1)
     bound = theory.activation_time(context * eigenvalues[0] ** 2 / np.sqrt(27), float(np.max(norms)), 3)
     ts = np.concatenate([[0.0], np.geomspace(1e-2 * bound, 300 * bound, 4000)])
-    curves = ensemble([model], statistics_loss, [data], ts[None])
+    curves = loss_curves([model], statistics_loss, [data], ts[None])
     # The time within one per cent of a level, which no drop takes long to cross.
     near = [np.abs(curves.losses[0] / level - 1) < 0.01 for level in levels[:-1]]
     spent = [float(np.gradient(ts)[each].sum()) for each in near]

@@ -4,12 +4,12 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
 
 from ...analysis.figures.style import COLOURS
-from ...flows import Ensemble
+from ...flows import LossCurves
 from .check import Check
 from .panel import Panel
+from .plateau_times import Lengths
 
 
 def draw_levels(ax: Any, levels: Iterable[float]) -> None:
@@ -19,7 +19,7 @@ def draw_levels(ax: Any, levels: Iterable[float]) -> None:
 
 
 def curves_panel(
-    title: str, curves: dict[str, Ensemble], *, initial: float | None = None, shown: int | None = None
+    title: str, curves: dict[str, LossCurves], *, initial: float | None = None, shown: int | None = None
 ) -> Panel:
     """Loss curves over the initial loss; a mean over seeds would blur the steps.
 
@@ -52,19 +52,19 @@ def lengths_panel(
     title: str,
     knob: str,
     values: Sequence[float],
-    lengths: Sequence[Float[np.ndarray, " B"]],
+    lengths: Sequence[Lengths],
     *,
     theory: Sequence[float] | None = None,
     log: str = "",
     checks: Iterable[Check] = (),
 ) -> Panel:
-    """Mean and standard error over seeds of the time from first to last drop, with the predicted line.
+    """Median over seeds of the time from first to last drop with its interval, and the predicted line.
 
     Args:
         title: title of the panel.
         knob: what is varied, as the name of its axis.
         values: its values.
-        lengths: for each value the times of all seeds; NaN where a flow had not made its last drop.
+        lengths: for each value the times of all seeds, lower bounds where a flow had not made its last drop.
         theory: predicted times.
         log: the axes that are logarithmic: "x", "y" or "xy".
         checks: the panel's checks.
@@ -72,22 +72,22 @@ def lengths_panel(
     Returns:
         The panel.
     """
-    means = np.array([np.nanmean(each) for each in lengths])
-    errors = np.array([_standard_error(each) for each in lengths])
-    data = {knob: np.array(values), "mean": means, "standard error": errors, "all": np.array(lengths)}
+    medians = [each.median for each in lengths]
+    bounds = np.array([[each.value, each.low, each.high] for each in medians])
+    # With few seeds, or many that the horizon cut off, an end of the interval is infinite.
+    reach = np.where(np.isfinite(bounds[:, 1:]), np.abs(bounds[:, 1:] - bounds[:, :1]), 0.0)
+    data = {knob: np.array(values), "median": bounds[:, 0], "interval": bounds[:, 1:]}
+    data |= {"all": np.array([x.values for x in lengths]), "censored": np.array([x.censored for x in lengths])}
 
     def draw(ax: Any) -> None:
-        ax.errorbar(values, means, errors, fmt="o-", color=COLOURS[0], ms=4, capsize=3, label="mean ± standard error")
+        style = {"fmt": "o-", "color": COLOURS[0], "ms": 4, "capsize": 3, "label": "median, 95 % interval"}
+        ax.errorbar(values, bounds[:, 0], reach.T, **style)
         if theory is not None:
             ax.plot(values, theory, "--", color="0.3", label="theory")
         ax.set(xlabel=knob, ylabel="time from first to last drop")
         ax.set(xscale="log" if "x" in log else "linear", yscale="log" if "y" in log else "linear")
-        ax.set_ylim(None if "y" in log else 0, None if "y" in log else 1.2 * np.max(means + errors))
+        ax.set_ylim(None if "y" in log else 0, None if "y" in log else 1.2 * np.max(bounds[:, 0] + reach[:, 1]))
         ax.tick_params(which="minor", labelbottom=False, labelleft=False)
         ax.legend(fontsize=7)
 
     return Panel(title=title, draw=draw, data=data, checks=tuple(checks))
-
-
-def _standard_error(values: Float[np.ndarray, " B"]) -> float:
-    return float(np.nanstd(values, ddof=1) / np.sqrt(len(values))) if len(values) > 1 else 0.0

@@ -7,7 +7,8 @@ import numpy as np
 from jaxtyping import Float
 
 from ...analysis.figures.style import COLOURS
-from ...flows import Ensemble, ensemble, linear_population, statistics_loss
+from ...analysis.statistics.laws import fit_law
+from ...flows import LossCurves, linear_population, loss_curves, statistics_loss
 from ...models import TwoLayer, low_rank_plus_noise
 from .check import at_least, at_most, close
 from .drawing import curves_panel, lengths_panel
@@ -25,16 +26,11 @@ from .figure_2_curves import (
     spectrum,
 )
 from .panel import Panel, Reproduction
-from .plateau_times import PlateauTimes, count_plateaus, plateau_times, seed_key
+from .plateau_times import Lengths, count_plateaus, plateau_times, seed_key
 
 SOURCE = "Zhang, Saxe & Latham (2025), Figure 2"
 # Attention's curves differ from seed to seed: more of them would hide each other.
 SHOWN = 8
-
-
-def _gap(times: PlateauTimes) -> Float[np.ndarray, " B"]:
-    """The time between the first and the last drop: all intermediate plateaus together."""
-    return times.middles[:, -1] - times.middles[:, 0]
 
 
 def _width_panels(seeds: int, quick: bool) -> tuple[Panel, ...]:
@@ -42,10 +38,10 @@ def _width_panels(seeds: int, quick: bool) -> tuple[Panel, ...]:
     widths = [10, 30, 100]
     scales = [LINEAR_SCALE * np.sqrt(LINEAR_ROOM / width) for width in widths]
     curves = {f"H = {h}": linear_curves(h, 1, scale, seeds, 130.0) for h, scale in zip(widths, scales, strict=True)}
-    gaps = [_gap(plateau_times(each, linear_levels(1))) for each in curves.values()]
+    gaps = [plateau_times(each, linear_levels(1)).gap for each in curves.values()]
     predicted = [linear_middles(h, 1, scale, seeds) for h, scale in zip(widths, scales, strict=True)]
     predicted = [float(np.mean(each[:, -1] - each[:, 0])) for each in predicted]
-    means = [float(np.mean(each)) for each in gaps]
+    means = [float(np.mean(each.values)) for each in gaps]
     checks = [
         close(f"first to last drop, H = {h}", theory, mean, relative=0.03)
         for h, theory, mean in zip(widths, predicted, means, strict=True)
@@ -53,9 +49,8 @@ def _width_panels(seeds: int, quick: bool) -> tuple[Panel, ...]:
     checks.append(at_most("largest change with H at equal Hε²", 0.05, max(means) / min(means) - 1))
     heads = [5, 10, 25, 50]
     attention = {f"H = {h}": attention_curves(h, 1, ATTENTION_SCALE, seeds, 6000.0) for h in heads}
-    spread = [_gap(plateau_times(each, attention_levels(1))) for each in attention.values()]
-    # A flow that has not made its last drop by the horizon counts as infinitely long.
-    medians = [float(np.median(np.where(np.isnan(each), np.inf, each))) for each in spread]
+    spread = [plateau_times(each, attention_levels(1)).gap for each in attention.values()]
+    medians = [each.median.value for each in spread]
     shorter = at_most("median with 50 heads / with 5 heads, first to last drop", 0.7, medians[-1] / medians[0])
     falling = at_most("largest median / the one of fewer heads, of neighbours", 1.0, _largest_ratio(medians))
     return (
@@ -74,20 +69,18 @@ def _spectrum_panels(seeds: int, quick: bool) -> tuple[Panel, ...]:
     """B: equal singular values leave linear networks no intermediate plateau, but attention keeps them."""
     powers = [0.0, 0.5, 1.0]
     curves = {f"κ = {k:g}": linear_curves(LINEAR_ROOM, k, LINEAR_SCALE, seeds, 130.0) for k in powers}
-    gaps = [_gap(plateau_times(each, linear_levels(k))) for k, each in zip(powers, curves.values(), strict=True)]
+    gaps = [plateau_times(each, linear_levels(k)).gap for k, each in zip(powers, curves.values(), strict=True)]
     times = [linear_middles(LINEAR_ROOM, k, LINEAR_SCALE, seeds) for k in powers]
     predicted = [float(np.mean(each[:, -1] - each[:, 0])) for each in times]
     counts = [float(np.median(count_plateaus(each))) for each in curves.values()]
     checks = [
         close("median number of intermediate plateaus, κ = 1", 2, counts[2], absolute=0),
         close("median number of intermediate plateaus, κ = 0", 0, counts[0], absolute=0),
-        close("first to last drop, κ = 1", predicted[2], float(np.mean(gaps[2])), relative=0.03),
-        close("first to last drop, κ = 0.5", predicted[1], float(np.mean(gaps[1])), relative=0.03),
+        close("first to last drop, κ = 1", predicted[2], float(np.mean(gaps[2].values)), relative=0.03),
+        close("first to last drop, κ = 0.5", predicted[1], float(np.mean(gaps[1].values)), relative=0.03),
     ]
     attention = {f"κ = {k:g}": attention_curves(25, k, ATTENTION_SCALE, seeds, 6000.0) for k in powers}
-    spread = [
-        _gap(plateau_times(each, attention_levels(k))) for k, each in zip(powers, attention.values(), strict=True)
-    ]
+    spread = [plateau_times(each, attention_levels(k)).gap for k, each in zip(powers, attention.values(), strict=True)]
     heads = [float(np.median(count_plateaus(each))) for each in attention.values()]
     kept = (
         at_least("median number of intermediate plateaus, κ = 1", 2, heads[2]),
@@ -102,9 +95,9 @@ def _spectrum_panels(seeds: int, quick: bool) -> tuple[Panel, ...]:
     )
 
 
-def _relative_gap(curves: Ensemble, power: float | int) -> float:
+def _relative_gap(curves: LossCurves, power: float | int) -> float:
     times = plateau_times(curves, attention_levels(power))
-    return float(np.nanmedian(_gap(times)) / np.nanmedian(times.middles[:, 0]))
+    return times.gap.median.value / times.drop(0).median.value
 
 
 def _low_rank_panels(seeds: int, quick: bool) -> tuple[Panel, ...]:
@@ -125,7 +118,7 @@ def _low_rank_panels(seeds: int, quick: bool) -> tuple[Panel, ...]:
         ]
         # Fine times first: the fast drop takes a hundredth of the rest.
         ts = np.concatenate([[0.0], np.geomspace(1e-2, horizon, POINTS - 1)])
-        curves[f"rank {rank}"] = ensemble(models, statistics_loss, [data] * seeds, np.tile(ts, (seeds, 1)))
+        curves[f"rank {rank}"] = loss_curves(models, statistics_loss, [data] * seeds, np.tile(ts, (seeds, 1)))
     levels = linear_levels(1)
     # The large weights may start above the loss of zero weights; the first plateau is at that loss.
     ends = [_last_above(each, 0.9 * levels[0]) for each in curves.values()]
@@ -146,7 +139,7 @@ def _low_rank_panels(seeds: int, quick: bool) -> tuple[Panel, ...]:
     return curves_panel("linear, large weights of low rank", curves, initial=float(levels[0])), ended
 
 
-def _last_above(curves: Ensemble, level: float) -> Float[np.ndarray, " B"]:
+def _last_above(curves: LossCurves, level: float) -> Float[np.ndarray, " B"]:
     """The last time at which each loss is above a level."""
     above = curves.losses > level
     return curves.ts[np.arange(len(above)), above.shape[1] - 1 - np.argmax(above[:, ::-1], axis=1)]
@@ -169,23 +162,17 @@ def _scale_panels(seeds: int, quick: bool) -> tuple[Panel, ...]:
     small = [4e-3, 2e-3, 1e-3, 5e-4]
     attention = {f"ε = {e:g}": attention_curves(25, 1, e, seeds, 6.0 / e) for e in small}
     held = [plateau_times(each, attention_levels(1)) for each in attention.values()]
-    inverse = np.log(1 / np.array(small))
-    drops = [_power(inverse, [each.middles[:, k] for each in held]) for k in range(3)]
+    drops = [_power(small, [each.drop(k) for each in held]) for k in range(3)]
     powers = [close(f"exponent of drop {k + 1} against 1/ε", 1.0, drops[k], relative=0.03) for k in range(3)]
     powers += [
         close(
-            "exponent of the first dwell against 1/ε",
-            1.0,
-            _power(inverse, [e.dwells[:, 0] for e in held]),
-            relative=0.03,
+            "exponent of the first dwell against 1/ε", 1.0, _power(small, [e.first_dwell for e in held]), relative=0.03
         ),
-        close(
-            "exponent of first to last drop against 1/ε", 1.0, _power(inverse, [_gap(e) for e in held]), relative=0.03
-        ),
+        close("exponent of first to last drop against 1/ε", 1.0, _power(small, [e.gap for e in held]), relative=0.03),
     ]
-    gaps, spread = [_gap(each) for each in times], [_gap(each) for each in held]
-    line = [float(np.mean(gaps[-1]) + (rates[3] - rates[1]) * (x - logs[-1])) for x in logs]
-    power = [float(np.nanmean(spread[-1]) * small[-1] / e) for e in small]
+    gaps, spread = [each.gap for each in times], [each.gap for each in held]
+    line = [float(np.mean(gaps[-1].values) + (rates[3] - rates[1]) * (x - logs[-1])) for x in logs]
+    power = [spread[-1].median.value * small[-1] / e for e in small]
     return (
         curves_panel("linear", curves),
         lengths_panel("linear: plateaus", "ε", scales, gaps, theory=line, log="x", checks=checks),
@@ -194,11 +181,11 @@ def _scale_panels(seeds: int, quick: bool) -> tuple[Panel, ...]:
     )
 
 
-def _power(logs: Float[np.ndarray, " K"], times: list[Float[np.ndarray, " B"]]) -> float:
-    """The exponent of the two smallest ε, over seeds that made the drop at both."""
-    last, before = times[-1], times[-2]
-    both = np.isfinite(last) & np.isfinite(before)
-    return float(np.median(np.log(last[both] / before[both])) / (logs[-1] - logs[-2]))
+def _power(scales: Sequence[float], times: list[Lengths]) -> float:
+    """The exponent of 1/ε over the two smallest ε, with times beyond the horizon as lower bounds."""
+    last = times[-2:]
+    values, censored = (np.array([getattr(each, name) for each in last]) for name in ("values", "censored"))
+    return fit_law(1 / np.array(scales[-2:]), values, censored).slope
 
 
 def _reproduction(letter: str, title: str, make: Callable[[int, bool], tuple[Panel, ...]]) -> Reproduction:

@@ -5,7 +5,7 @@ from functools import cache
 import numpy as np
 from jaxtyping import Float
 
-from ...flows import Ensemble, ensemble, in_context_population, linear_population, statistics_loss
+from ...flows import LossCurves, in_context_population, linear_population, loss_curves, statistics_loss
 from ...models import Dense, LinearAttention, incoming, linear, outgoing
 from ..data.synthetic import power_law
 from .plateau_times import padded, seed_key
@@ -26,7 +26,7 @@ def spectrum(power: float | int) -> Float[np.ndarray, "3"]:
 
 
 @cache
-def linear_curves(width: int, power: float | int, scale: float, seeds: int, horizon: float) -> Ensemble:
+def linear_curves(width: int, power: float | int, scale: float, seeds: int, horizon: float) -> LossCurves:
     """Loss curves of linear networks on white inputs with singular values s_n.
 
     Args:
@@ -41,7 +41,7 @@ def linear_curves(width: int, power: float | int, scale: float, seeds: int, hori
     """
     data = linear_population(np.eye(3), np.diag(spectrum(power)), weight=0.5)
     models = [padded(LINEAR, width, scale, LINEAR_ROOM, key=seed_key(seed)) for seed in range(seeds)]
-    return ensemble(models, statistics_loss, [data] * seeds, _times(seeds, horizon))
+    return loss_curves(models, statistics_loss, [data] * seeds, _times(seeds, horizon))
 
 
 def linear_levels(power: float | int) -> Float[np.ndarray, "4"]:
@@ -74,7 +74,7 @@ def linear_middles(width: int, power: float | int, scale: float, seeds: int) -> 
 
 
 @cache
-def attention_curves(width: int, power: float | int, scale: float, seeds: int, horizon: float) -> Ensemble:
+def attention_curves(width: int, power: float | int, scale: float, seeds: int, horizon: float) -> LossCurves:
     """Loss curves of linear attention with infinite context, on inputs of covariance Λ ∝ diag(√s_n), ‖Λ‖ = 1.
 
     Args:
@@ -89,7 +89,7 @@ def attention_curves(width: int, power: float | int, scale: float, seeds: int, h
     """
     data = in_context_population(np.diag(attention_eigenvalues(power)), np.inf, normalised=True, weight=0.5)
     models = [padded(ATTENTION, width, scale, ATTENTION_ROOM, key=seed_key(seed)) for seed in range(seeds)]
-    return ensemble(models, statistics_loss, [data] * seeds, _times(seeds, horizon))
+    return loss_curves(models, statistics_loss, [data] * seeds, _times(seeds, horizon))
 
 
 def attention_eigenvalues(power: float | int) -> Float[np.ndarray, "3"]:

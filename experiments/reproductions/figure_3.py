@@ -8,7 +8,7 @@ from jaxtyping import Float
 
 from ...analysis import theory
 from ...analysis.figures.style import COLOURS
-from ...flows import Ensemble, descend, ensemble, gradient_descent, half_squared_error, statistics_loss
+from ...flows import LossCurves, descend, gradient_descent, half_squared_error, loss_curves, statistics_loss
 from ...flows.losses.statistics import SufficientStatistics, from_sample
 from ...models import Dense, TwoLayer, linear, relu
 from ..data.images import digits, image_pair
@@ -100,7 +100,7 @@ def _slopes(drops: Float[np.ndarray, "2 pairs 2"]) -> Float[np.ndarray, "pairs 2
     return (drops[1] - drops[0]) / np.log(SCALES[0] / SCALES[1])
 
 
-def _linear_panel(pairs: list[DigitPair], curves: Ensemble, drops: Float[np.ndarray, "2 pairs 2"]) -> Panel:
+def _linear_panel(pairs: list[DigitPair], curves: LossCurves, drops: Float[np.ndarray, "2 pairs 2"]) -> Panel:
     """Linear networks: the order of the pairs, and both plateaus' lengths."""
     names, slopes = [pair.name for pair in pairs], _slopes(drops)
     order = [names[k] for k in np.argsort([pair.sizes[1] for pair in pairs])[::-1]]
@@ -171,11 +171,11 @@ def _lengths_panel(pairs: list[DigitPair], lengths: Float[np.ndarray, " pairs"])
     return Panel(title="second plateau", draw=draw, data={"sizes": sizes, "lengths": lengths})
 
 
-def _linear_flows(pairs: list[DigitPair], scale: float) -> Ensemble:
+def _linear_flows(pairs: list[DigitPair], scale: float) -> LossCurves:
     architecture = Dense(linear, inputs=pairs[0].x.shape[1], outputs=2)
     models = [padded(architecture, WIDTH, scale, WIDTH, key=seed_key(0)) for _ in pairs]
     ts = np.tile(np.linspace(0, HORIZON, 4000), (len(pairs), 1))
-    return ensemble(models, statistics_loss, [pair.statistics for pair in pairs], ts)
+    return loss_curves(models, statistics_loss, [pair.statistics for pair in pairs], ts)
 
 
 def _make(seeds: int, quick: bool) -> tuple[Panel, ...]:

@@ -14,7 +14,8 @@ from ...analysis import plot_units
 from ...flows import Landscape, gaussian_loss, mean_squared_error
 from ...models import Activation, Dense, TwoLayer, UnitLaw, cubic, incoming, outgoing, sigmoid, sine, tanh, x_tanh_x
 from ...models.units import with_units
-from ..data.synthetic import Pair, gaussian_inputs
+from ..data.synthetic import Pair
+from ..setups.figure_4 import DIRECTIONS, SAMPLES, teacher, teacher_data
 from .check import at_least, at_most, close, equal
 from .figure_4_softmax import softmax_panel
 from .panel import Panel, Reproduction
@@ -22,8 +23,8 @@ from .plateau_times import seed_key
 from .staircase import Staircase, cosine, growth_rate, staircase
 
 SOURCE = "Zhang, Saxe & Latham (2025), Figure 4"
-SAMPLES, QUICK_SAMPLES = 8192, 1024
-FIRST, SECOND = np.array([[1.0, 0.0], [0.0, 2.0]]), np.eye(2)
+QUICK_SAMPLES = 1024
+FIRST, SECOND = DIRECTIONS, np.eye(2)
 
 
 # The paper's formulas of E and H are not legible in the sources that we have; these have their orders.
@@ -38,17 +39,8 @@ def _square_tanh() -> Activation:
     return Activation("z²tanh", lambda z: z**2 * jnp.tanh(z), law=UnitLaw(zero=True, order=3))
 
 
-def _teacher(activation: Activation, directions: Float[np.ndarray, "2 2"]) -> TwoLayer:
-    """The teacher y = φ(x; u₁*) + φ(x; u₂*)."""
-    model = TwoLayer(Dense(activation, inputs=2), width=2, scale=1.0, key=jax.random.key(0))
-    return with_units(model, directions, np.ones((2, 1)))
-
-
 def _sample(activation: Activation, directions: Float[np.ndarray, "2 2"], samples: int) -> Pair:
-    """Standard normal inputs, targets with unit second moment, as for Figure 1G."""
-    x = gaussian_inputs(samples, np.eye(2), key=jax.random.key(11))
-    y = np.asarray(jax.jit(jax.vmap(_teacher(activation, directions)))(x))
-    return jax.device_put((x, y / np.sqrt(np.mean(y**2))))
+    return teacher_data(activation, directions, samples, jax.random.key(11))
 
 
 def _drawn(
@@ -60,7 +52,7 @@ def _drawn(
         stairs.draw(ax, levels)
         if end is not None:
             ax.set_xlim(0, end)
-        plot_units(model, number=1, ax=ax.inset_axes((0.56, 0.5, 0.42, 0.46)))
+        plot_units(model, number=1, ax=ax.inset_axes((0.56, 0.5, 0.42, 0.46))).set(xlabel="", ylabel="")
 
     return draw
 
@@ -166,11 +158,11 @@ def _cubic_panel(letter: str) -> Panel:
     Returns:
         The panel.
     """
-    teacher = _teacher(cubic, SECOND)
+    target = teacher(cubic, SECOND)
     # ½E y² = 15: targets scaled to ½ as elsewhere only change the units of time.
-    teacher = with_units(teacher, incoming(teacher), outgoing(teacher) / np.sqrt(30))
+    target = with_units(target, incoming(target), outgoing(target) / np.sqrt(30))
     model = TwoLayer(Dense(cubic, inputs=2), width=10, scale=5e-3, key=seed_key(0))
-    stairs = staircase(model, gaussian_loss, teacher, 1e5)
+    stairs = staircase(model, gaussian_loss, target, 1e5)
     unit = np.asarray(incoming(stairs.model(1)))
     largest = unit[np.argmax(np.linalg.norm(unit, axis=1))]
     checks = (

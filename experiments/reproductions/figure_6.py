@@ -9,11 +9,11 @@ from jaxtyping import Float
 
 from ...analysis.figures.style import COLOURS
 from ...flows import (
-    Ensemble,
+    LossCurves,
     descend,
-    ensemble,
     gradient_descent,
     linear_population,
+    loss_curves,
     mean_squared_error,
     statistics_loss,
 )
@@ -30,11 +30,11 @@ NAMES = ("no skip", "skip 1", "skip 2")
 WIDTH, SCALES, HORIZON = 10, (0.02, 0.01, 0.005), (1e4, 500.0, 50.0)
 
 
-def _drawn(curves: dict[str, Ensemble]) -> dict[str, np.ndarray]:
+def _drawn(curves: dict[str, LossCurves]) -> dict[str, np.ndarray]:
     return {f"{name}/{key}": getattr(each, key) for name, each in curves.items() for key in ("ts", "losses")}
 
 
-def _draw(ax: Any, curves: dict[str, Ensemble]) -> None:
+def _draw(ax: Any, curves: dict[str, LossCurves]) -> None:
     for k, (name, each) in enumerate(curves.items()):
         ax.plot(each.ts[0][1:], (each.losses[0] / each.losses[0, 0])[1:], color=COLOURS[k], lw=1.3, label=name)
     ax.set(xlabel="time t", ylabel="loss / initial loss", xscale="log")
@@ -46,22 +46,22 @@ def _times(horizon: float, count: int) -> Float[np.ndarray, "B T"]:
     return np.tile(ts, (count, 1))
 
 
-def _flows(models: list[SkipConnected], data: Any, horizon: float) -> Ensemble:
-    return ensemble(models, statistics_loss, [data] * len(models), _times(horizon, len(models)), until=1e-3)
+def _flows(models: list[SkipConnected], data: Any, horizon: float) -> LossCurves:
+    return loss_curves(models, statistics_loss, [data] * len(models), _times(horizon, len(models)), until=1e-3)
 
 
-def _descents(models: list[SkipConnected], data: Any, horizon: float) -> Ensemble:
+def _descents(models: list[SkipConnected], data: Any, horizon: float) -> LossCurves:
     """Gradient descent by the small steps that pass over kinks, on which a flow loses its time."""
     runs = [
         descend(model, mean_squared_error, data, optimiser=gradient_descent(0.02), t1=horizon, records=5000)
         for model in models
     ]
-    return Ensemble(**{name: np.stack([getattr(run, name) for run in runs]) for name in ("ts", "losses", "speeds")})
+    return LossCurves(**{name: np.stack([getattr(run, name) for run in runs]) for name in ("ts", "losses", "speeds")})
 
 
 def _run(
-    activation: Activation, data: Any, solve: Callable[..., Ensemble]
-) -> tuple[dict[str, Ensemble], list[Float[np.ndarray, " S"]]]:
+    activation: Activation, data: Any, solve: Callable[..., LossCurves]
+) -> tuple[dict[str, LossCurves], list[Float[np.ndarray, " S"]]]:
     """Loss curves for every skip at every scale, and when a tenth of the loss is gone."""
     curves, drops = {}, []
     for skip, (name, horizon) in enumerate(zip(NAMES, HORIZON, strict=True)):

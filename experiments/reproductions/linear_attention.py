@@ -8,7 +8,7 @@ from jaxtyping import Float
 
 from ...analysis import itinerary, theory
 from ...analysis.figures.style import COLOURS
-from ...flows import Ensemble, ensemble, in_context_population, simulate, statistics_loss
+from ...flows import LossCurves, in_context_population, loss_curves, simulate, statistics_loss
 from ...models import Dense, LinearAttention, TwoLayer, incoming, linear, outgoing
 from .check import at_most, close, equal, farthest
 from .drawing import draw_levels
@@ -111,7 +111,7 @@ def _rank_panel(seeds: int, quick: bool) -> Panel:
     for rank in ranks:
         models = [padded(LinearAttention(inputs=inputs, rank=rank), 9, scale, 9, key=seed_key(k)) for k in range(seeds)]
         ts = np.concatenate([[0.0], np.geomspace(1.0, horizon, 3000)])
-        curves[rank] = ensemble(
+        curves[rank] = loss_curves(
             models, statistics_loss, [data] * seeds, np.tile(ts, (seeds, 1)), until=1.0001 * levels[-1]
         )
     spent = {rank: _spent(curves[rank], levels) for rank in ranks}
@@ -133,7 +133,7 @@ def _rank_panel(seeds: int, quick: bool) -> Panel:
     return Panel(title="rank R, D = 4, 9 heads", draw=draw, data=drawn, checks=tuple(checks))
 
 
-def _spent(curves: Ensemble, levels: Float[np.ndarray, " L"]) -> Float[np.ndarray, "B M"]:
+def _spent(curves: LossCurves, levels: Float[np.ndarray, " L"]) -> Float[np.ndarray, "B M"]:
     """The time that each flow spends within a fifth of a step of each intermediate level.
 
     On the logarithm of time, where escapes of different rates compare.

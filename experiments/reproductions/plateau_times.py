@@ -4,11 +4,12 @@ from typing import Any
 
 import equinox as eqx
 import numpy as np
-from jaxtyping import Array, Float, Int, PRNGKeyArray
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
+from ...analysis.statistics.medians import Median, censored_median
 from ...analysis.visits.levels import first_time_below
 from ...analysis.visits.passages import closest_approaches
-from ...flows import Ensemble
+from ...flows import LossCurves
 from ...models import TwoLayer, incoming, outgoing
 from ...models.architecture import Architecture
 from ...models.units import with_units
@@ -23,15 +24,21 @@ def padded(architecture: Architecture, width: int, scale: Any, room: int, *, key
     return with_units(model, kept * incoming(model), kept * outgoing(model))
 
 
-def count_plateaus(curves: Ensemble) -> Int[np.ndarray, " B"]:
-    """How many plateaus each flow has between start and end: prominent minima of its speed, as in visits."""
+# Share of the whole drop above which a plateau is an intermediate one. Weights that decay before others grow make a
+# minimum of the speed on the first plateau.
+FALLEN = 1e-2
+
+
+def count_plateaus(curves: LossCurves) -> Int[np.ndarray, " B"]:
+    """How many plateaus each flow has between the first and the end: prominent minima of its speed, as in visits."""
     counts = []
     for losses, speeds in zip(curves.losses, curves.speeds, strict=True):
         # Speeds below 1e-5 of the largest are dominated by the integrator's error, as is everything after the loss has
         # come within 1e-6 of its end.
         end = int(np.argmax(losses <= losses[-1] + 1e-6 * losses[0]))
         found = closest_approaches(speeds[: end + 1], 1e-5 * np.max(speeds))
-        counts.append(np.sum((found > 0) & (found < end)))
+        fallen = losses[0] - losses[found] > FALLEN * (losses[0] - losses[-1])
+        counts.append(np.sum(fallen & (found < end)))
     return np.array(counts)
 
 
@@ -44,6 +51,23 @@ def crossings(
     return np.array([np.nan if time is None else time for time in times])
 
 
+class Lengths(eqx.Module):
+    """Times between two events of each flow.
+
+    Attributes:
+        values: the times; where the second event lies beyond the horizon, how long it had not come by then.
+        censored: where that is so.
+    """
+
+    values: Float[np.ndarray, " B"]
+    censored: Bool[np.ndarray, " B"]
+
+    @property
+    def median(self) -> Median:
+        """The median with its interval, lower bounds counted as such."""
+        return censored_median(self.values, self.censored)
+
+
 class PlateauTimes(eqx.Module):
     """When the drops between given plateaus are half done, and how long each plateau before them lasts.
 
@@ -52,13 +76,36 @@ class PlateauTimes(eqx.Module):
     Attributes:
         middles: times of half the drop, one column per drop.
         dwells: dwell times on the plateau before each drop.
+        ends: the horizon of each flow.
     """
 
     middles: Float[np.ndarray, "B L"]
     dwells: Float[np.ndarray, "B L"]
+    ends: Float[np.ndarray, " B"]
+
+    def drop(self, number: int) -> Lengths:
+        """The times of half a drop, counted from 0."""
+        return _until(self.middles[:, number], self.ends)
+
+    @property
+    def first_dwell(self) -> Lengths:
+        """The dwell times on the first plateau."""
+        return _until(self.dwells[:, 0], self.ends)
+
+    @property
+    def gap(self) -> Lengths:
+        """The times between the first and the last drop: all intermediate plateaus together."""
+        first = self.drop(0)
+        return _until(self.middles[:, -1] - first.values, self.ends - first.values)
 
 
-def plateau_times(curves: Ensemble, levels: Float[np.ndarray, " levels"], fraction: float = 0.1) -> PlateauTimes:
+def _until(values: Float[np.ndarray, " B"], ends: Float[np.ndarray, " B"]) -> Lengths:
+    missing = np.isnan(values)
+    # A lower bound of zero says nothing.
+    return Lengths(values=np.where(missing, np.where(ends > 0, ends, np.nan), values), censored=missing)
+
+
+def plateau_times(curves: LossCurves, levels: Float[np.ndarray, " levels"], fraction: float = 0.1) -> PlateauTimes:
     """The times of each curve for plateau levels that fall from the first plateau to the end."""
 
     def times(shares: Any) -> Any:
@@ -67,7 +114,7 @@ def plateau_times(curves: Ensemble, levels: Float[np.ndarray, " levels"], fracti
     steps = -np.diff(levels)
     ends, starts = times(levels[:-1] - fraction * steps), times(levels[1:] + fraction * steps)
     arrivals = np.concatenate([np.zeros((len(ends), 1)), starts[:, :-1]], axis=1)
-    return PlateauTimes(middles=times(levels[:-1] - steps / 2), dwells=ends - arrivals)
+    return PlateauTimes(middles=times(levels[:-1] - steps / 2), dwells=ends - arrivals, ends=curves.ts[:, -1])
 
 
 def seed_key(seed: int) -> Array:

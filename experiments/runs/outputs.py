@@ -2,15 +2,19 @@
 
 import tempfile
 from pathlib import Path
+from typing import Literal
 
 import equinox as eqx
+
+# PDF and SVG for papers: lines and text stay sharp at any size.
+FigureFormat = Literal["png", "pdf", "svg"]
 
 
 class OutputPaths(eqx.Module):
     """The files of one run.
 
     Attributes:
-        figure: the figure (PNG).
+        figure: the figure (PNG, PDF or SVG).
         record: the record (JSON).
         trajectory: the trajectory (NPZ).
     """
@@ -28,18 +32,21 @@ class OutputPaths(eqx.Module):
         return ", ".join(str(path) for path in self.all)
 
 
-def output_paths(name: str, seed: int, folder: str | Path) -> OutputPaths:
+def output_paths(name: str, seed: int, folder: str | Path, *, figure_format: FigureFormat = "png") -> OutputPaths:
     """The files of a run in a folder.
 
     Args:
         name: name of the experiment.
         seed: its seed.
         folder: where they are to be.
+        figure_format: of the figure, by default PNG.
 
     Returns:
         Their paths.
     """
-    figure, record, trajectory = (Path(folder) / f"{name}-seed{seed}.{ending}" for ending in ("png", "json", "npz"))
+    figure, record, trajectory = (
+        Path(folder) / f"{name}-seed{seed}.{ending}" for ending in (figure_format, "json", "npz")
+    )
     return OutputPaths(figure=figure, record=record, trajectory=trajectory)
 
 

@@ -59,7 +59,7 @@ def record(
 def visit_record(visit: Visit) -> dict[str, Any]:
     """One visit as plain values."""
     passage, kind, effective = visit.passage, visit.kind, visit.effective_width
-    null_space = ("symmetry", "families", "unexplained")
+    null_space = ("symmetry", "families", "free", "interpolation", "unexplained")
     escape = ("rate_predicted", "rate_measured", "e_folds", "overlap", "seeded_by_rounding")
     dwell = ("dwell_predicted", "dwell_error")
     return {

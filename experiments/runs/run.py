@@ -14,7 +14,7 @@ from ...flows.files import replacing
 from ...flows.simulation.trajectory import read_header
 from ..setups.experiment import Experiment, Panel, Remarks, Setup
 from ..setups.registry import experiment
-from .outputs import OutputPaths, check_writable, output_paths
+from .outputs import FigureFormat, OutputPaths, check_writable, output_paths
 from .record import record
 
 # What rebuilds a run's set-up, besides the names of experiment and seed; stands in its record and its trajectory.
@@ -51,17 +51,18 @@ class Run(eqx.Module):
         """Whether the flow was stopped by Ctrl-C."""
         return self.trajectory.result is Result.interrupted
 
-    def write(self, folder: str | Path) -> OutputPaths:
-        """Writes figure (PNG), record (JSON) and trajectory (NPZ), each whole or not at all.
+    def write(self, folder: str | Path, *, figure_format: FigureFormat = "png") -> OutputPaths:
+        """Writes figure, record (JSON) and trajectory (NPZ), each whole or not at all.
 
         Args:
             folder: where to; made if need be.
+            figure_format: of the figure, by default PNG.
 
         Returns:
             The paths of the files. What cannot be written there raises a `ValueError` before anything is written.
         """
         name, seed, settings = (self.record[key] for key in ("experiment", "seed", "settings"))
-        paths = output_paths(name, seed, folder)
+        paths = output_paths(name, seed, folder, figure_format=figure_format)
         check_writable(*paths.all)
         self.write_figure(paths.figure)
         self.write_record(paths.record)
@@ -70,7 +71,7 @@ class Run(eqx.Module):
         return paths
 
     def write_figure(self, path: Path) -> None:
-        """Writes the figure (PNG), whole or not at all."""
+        """Writes the figure in the format of the path's ending, whole or not at all."""
         import matplotlib.pyplot as plt
 
         from ...analysis import plot
@@ -78,7 +79,7 @@ class Run(eqx.Module):
         figure = plot(self.trajectory, self.itinerary, levels=self.levels, panels=self.panels, title=self.title)
         try:
             with replacing(path) as partial:
-                figure.savefig(partial, format="png", dpi=150)
+                figure.savefig(partial, format=path.suffix[1:], dpi=150)
         finally:
             plt.close(figure)
 

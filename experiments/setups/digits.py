@@ -10,7 +10,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from ...flows import half_squared_error
 from ...models import Activation, Dense, relu, tanh
-from ...models.architecture import check_scale, check_sizes
+from ...models.arguments import check_scale, check_sizes
 from ...models.initialisation import normal_arrays
 from ..data.images import digits
 from ..data.synthetic import Pair

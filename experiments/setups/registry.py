@@ -1,10 +1,10 @@
 """Experiments by name."""
 
 from ...catalogue import EXPERIMENTS, check_experiment
-from . import digits, figure_1, induction_heads
+from . import digits, figure_1, figure_4, induction_heads
 from .experiment import Experiment
 
-_BY_NAME = {item.name: item for item in (*figure_1.SETUPS, *induction_heads.SETUPS, *digits.SETUPS)}
+_BY_NAME = {item.name: item for item in (*figure_1.SETUPS, *figure_4.SETUPS, *induction_heads.SETUPS, *digits.SETUPS)}
 
 
 def experiment_names() -> tuple[str, ...]:

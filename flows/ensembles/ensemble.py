@@ -1,135 +1,151 @@
-"""Loss curves of many flows of one shape, integrated together: over seeds, scales or data."""
+"""Many gradient flows of one shape, integrated together."""
 
-from collections.abc import Callable, Sequence
+import time
+import warnings
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import diffrax as dfx
-import equinox as eqx
-import jax
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
 
 from ..landscapes.landscape import Landscape
 from ..landscapes.parameters import flatten
-
-# Steps of a single flow, of which none may take more.
-MAX_STEPS = 10**6
-
-
-class Ensemble(eqx.Module):
-    r"""Loss curves of several gradient flows.
-
-    Attributes:
-        ts: times of each flow, one row per flow.
-        losses: losses at these times; infinite from where a flow failed.
-        speeds: speeds $\|\nabla L\|$ at these times; infinite from where a flow failed.
-    """
-
-    ts: Float[np.ndarray, "B T"]
-    losses: Float[np.ndarray, "B T"]
-    speeds: Float[np.ndarray, "B T"]
-
-    def __len__(self) -> int:
-        return len(self.ts)
-
-    def __getitem__(self, index: Any) -> "Ensemble":
-        """The ensemble of some of the flows, as NumPy selects rows."""
-        return jax.tree.map(lambda array: array[index], self)
-
-    def __str__(self) -> str:
-        finite = np.isfinite(self.losses[:, -1])
-        lines = [f"ensemble of {len(self)} gradient flow{'s' * (len(self) != 1)}, {self.ts.shape[1]} times each"]
-        lines.append(f"  to t = {_span(self.ts[:, -1])}")
-        if finite.any():
-            lines.append(f"  loss {_span(self.losses[:, 0])} → {_span(self.losses[finite, -1])}")
-        if not finite.all():
-            lines.append(f"  {np.sum(~finite)} failed")
-        return "\n".join(lines)
-
-
-def _span(values: Float[np.ndarray, " B"]) -> str:
-    least, most = f"{np.min(values):.4g}", f"{np.max(values):.4g}"
-    return least if least == most else f"{least} to {most}"
+from ..simulation.checks import check_max_steps, check_times, checked_tolerances
+from ..simulation.ending import statistics_of
+from ..simulation.integration import Integration
+from ..simulation.limits import Limits
+from ..simulation.patience import Directly
+from ..simulation.result import Result
+from ..simulation.sign_changes import SignChangeRecorder
+from ..simulation.start import first_record, first_step, is_finite
+from .arguments import landscapes_of, made
+from .history import KEPT_NUMBERS, HistoryRecorder, Member
+from .pace import METHODS
+from .processes import gathered, share_of_process
+from .record import Ensemble
+from .schedule import Schedule
 
 
 def ensemble(
-    models: Sequence[Any],
+    models: Sequence[Any] | Callable[..., Any],
     loss: Callable[[Any, Any], Any],
-    data: Sequence[Any],
-    ts: Float[np.ndarray, "B T"],
+    data: Any,
     *,
-    rtol: float = 1e-8,
-    until: float | None = None,
+    t1: float,
+    keys: Iterable[Any] | None = None,
+    grid: Mapping[str, Sequence[Any]] | None = None,
+    separate_data: bool = False,
+    method: str = "auto",
+    solver: dfx.AbstractSolver[Any] | None = None,
+    rtol: float | None = None,
+    atol: float | None = None,
+    save_times: Iterable[float] | None = None,
+    convergence: float | None = None,
+    max_steps: int = 200_000,
+    budget: float | None = None,
+    reduce_data: bool = True,
+    trainable: Any = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Ensemble:
-    r"""Integrates many gradient flows of one shape together, by Tsit5, and records their loss curves.
-
-    The batched program takes as many steps as the slowest flow, but each of them for the price of a batch; losses and
-    speeds come from the solver's interpolant. Where single flows matter, use `simulate`.
+    r"""Integrates many gradient flows of one shape, each with the steps and decisions that `simulate` would take.
 
     Args:
-        models: the initial models, all of one structure and shape. Networks of several widths fit into one ensemble if
-            zero units fill them up.
+        models: the initial models, all of one structure and shape, or a function that makes one from keyword arguments.
         loss: scalar function of (model, data).
-        data: the data of each model, all of the same shapes.
-        ts: increasing times from 0 on, one row per flow.
-        rtol: relative tolerance per step; the absolute one is rtol times the root mean square of each flow's non-zero
-            initial weights. The default leaves errors of about 1e-6, well below the spread over seeds.
-        until: share of the initial loss at which a flow is stopped and stays, since converged flows are stiff and cost
-            as many steps as fast transitions; `None`: integrate all to the end.
+        data: any PyTree of arrays, the same for all members unless `separate_data`.
+        t1: end of the time interval [0, t1].
+        keys: values of the function's argument `key`, one member each.
+        grid: values of the function's other arguments by name; every combination is made with every key.
+        separate_data: whether `data` is a sequence, with the data of each member.
+        method: "vectorised" takes the steps of several flows in one program, "sequential" one flow after the other,
+            "parallel" several flows in a program on every core or device. "auto" uses all cores, measures which program
+            is faster for each solver, and says so in the ensemble's `reason`.
+        solver: as in `simulate`.
+        rtol: as in `simulate`.
+        atol: absolute tolerance per step; by default it follows each member's own initial weights, as in `simulate`.
+        save_times: times at which the weights of every member are kept, as in `simulate`.
+        convergence: as in `simulate`.
+        max_steps: number of steps of a member after which it stops, rejected ones included.
+        budget: wall-clock seconds after which no member takes further steps.
+        reduce_data: as in `simulate`.
+        trainable: as in `simulate`.
+        progress: called with the numbers of members that have ended, and of all.
 
     Returns:
-        The loss curves; those of a flow that failed are infinite from there on, and leave the others alone.
+        The ensemble. A member that failed, or that Ctrl-C or the budget cut short, holds what was computed until then
+        and says why.
+
+    Raises:
+        ValueError: when arguments are invalid, or members differ in more than the values of weights and data.
     """
-    thetas = np.stack([flatten(model) for model in models])
-    stacked = jax.tree.map(lambda *arrays: np.stack(arrays), *data)
-    sizes = np.array([np.sqrt(np.mean(theta[theta != 0] ** 2)) for theta in thetas])
-    share = None if until is None else np.asarray(until, ts.dtype)
-    columns = _curves(Landscape(models[0], loss, data[0]), thetas, stacked, ts, rtol, rtol * sizes, share)
-    losses, speeds = (np.array(column) for column in columns)
-    if until is not None:
-        for row, speed in zip(losses, speeds, strict=True):
-            ended = ~np.isfinite(row)
-            row[ended], speed[ended] = row[~ended][-1], 0.0
-    return Ensemble(ts=np.asarray(ts), losses=losses, speeds=speeds)
+    end = float("inf") if budget is None else time.monotonic() + budget
+    if method not in METHODS:
+        raise ValueError(f"method must be one of {', '.join(METHODS)}; got {method!r}.")
+    check_max_steps(max_steps)
+    made_models, parameters = made(models, keys, grid)
+    landscapes = landscapes_of(made_models, loss, data, separate_data, reduce_data, trainable)
+    stops = check_times(t1, save_times).astype(flatten(made_models[0]).dtype)
+    limits = Limits(convergence=convergence, max_steps=max_steps)
+    tolerances = [checked_tolerances(landscape.theta, rtol, atol) for landscape in landscapes]
+    begun = {
+        number: _begun(landscapes[number], tolerances[number], solver, stops, limits, len(landscapes))
+        for number in share_of_process(len(landscapes))
+    }
+    flows, shared = [flow for flow, _ in begun.values()], all(_same(landscapes[0], other) for other in landscapes)
+    for flow in flows[1:] if shared else []:
+        flow.offers = flows[0].offers
+    schedule = Schedule(flows, shared, method, end, progress)
+    ended = {k: Result.not_finite for k, (_, finite) in enumerate(begun.values()) if not finite}
+    members = [_member(flow, result) for flow, result in zip(flows, schedule.run(ended), strict=True)]
+    found = Ensemble(
+        members=gathered(dict(zip(begun, members, strict=True)), landscapes, solver),
+        parameters=parameters,
+        method=method,
+        reason=schedule.choice.reason(schedule.workers),
+        stops=stops,
+        limits=limits,
+        solver=solver,
+        shared=shared,
+    )
+    if failures := found.failures:
+        number, why = next(iter(failures.items()))
+        message = f"{len(failures)} of {len(found)} flows stopped early; number {number} {why}."
+        warnings.warn(message, stacklevel=2)
+    return found
 
 
-@eqx.filter_jit
-def _curves(
-    whole: Landscape,
-    thetas: Float[Any, "B n"],
-    data: Any,
-    ts: Float[Any, "B T"],
-    rtol: float,
-    atols: Float[Any, " B"],
-    until: Float[Any, ""] | None,
-) -> tuple[Float[Array, "B T"], Float[Array, "B T"]]:
-    """Losses and speeds along flows on a landscape with each one's own data."""
+def _same(landscape: Landscape, other: Landscape) -> bool:
+    """Whether two members' landscapes differ in their initial weights alone."""
+    return other.program is landscape.program and other.data is landscape.data
 
-    def record(landscape: Landscape, theta: Array) -> Any:
-        loss, gradient = landscape.value_and_gradient(theta)
-        return loss, jnp.linalg.norm(gradient)
 
-    def curve(theta: Array, data: Any, ts: Any, atol: Array) -> Any:
-        landscape = eqx.tree_at(lambda each: each.data, whole, data)
-        done = None
-        if until is not None:
-            goal = until * landscape.value(theta)
-            done = dfx.Event(lambda t, y, args, **_: landscape.value(y) <= goal)
-        solution = dfx.diffeqsolve(
-            dfx.ODETerm(lambda t, y, args: -landscape.gradient(y)),
-            dfx.Tsit5(),
-            jnp.zeros((), ts.dtype),
-            ts[-1],
-            None,
-            theta,
-            saveat=dfx.SaveAt(ts=ts, fn=lambda t, y, args: record(landscape, y)),
-            stepsize_controller=dfx.PIDController(rtol=rtol, atol=atol),
-            event=done,
-            max_steps=MAX_STEPS,
-            throw=False,
-        )
-        assert solution.ys is not None  # as saveat asks for it
-        return solution.ys
+def _begun(
+    landscape: Landscape, tolerances: tuple[float, float], solver: Any, stops: Any, limits: Limits, members: int
+) -> tuple[Integration, bool]:
+    """A flow before its first step, and whether it can take one."""
+    start = first_record(landscape)
+    dt = first_step(start, float(stops[-1]))
+    no_sign_changes, directly = SignChangeRecorder(landscape, {}, tolerances), Directly()
+    flow = Integration(landscape, tolerances, solver, dt, start, stops, limits, no_sign_changes, directly)
+    flow.recorder = HistoryRecorder(start, stops, KEPT_NUMBERS // members)
+    return flow, is_finite(start)
 
-    return jax.vmap(curve)(thetas, data, ts, atols)
+
+def _member(flow: Integration, result: Result) -> Member:
+    recorder, outcome = flow.recorder, flow.outcome(result)
+    assert isinstance(recorder, HistoryRecorder)
+    kept, thetas = recorder.kept()
+    ts, energies, losses, speeds, norms = np.ascontiguousarray(recorder.columns().T)
+    return Member(
+        ts=ts,
+        energies=energies,
+        losses=losses,
+        speeds=speeds,
+        norms=norms,
+        kept=kept,
+        thetas=thetas,
+        result=result,
+        stats=statistics_of(outcome, flow.landscape, flow.tolerances),
+        landscape=flow.landscape,
+        solver=flow.solver,
+    )

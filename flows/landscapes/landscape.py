@@ -83,6 +83,9 @@ class Landscape(eqx.Module):
         loss: scalar function of (model, data).
         data: any PyTree of arrays.
 
+    Raises:
+        ValueError: for a loss that cannot be computed of model and data.
+
     Attributes:
         data: the data as given.
         program: (θ, data) ↦ L, traced.
@@ -95,7 +98,11 @@ class Landscape(eqx.Module):
 
     def __init__(self, model: Any, loss: Callable[[Any, Any], Any], data: Any):
         theta = jax.eval_shape(flatten, eqx.filter(model, eqx.is_inexact_array))
-        self.program = trace(lambda theta, data: loss(unflatten(model, theta), data), theta, data)
+        try:
+            self.program = trace(lambda theta, data: loss(unflatten(model, theta), data), theta, data)
+        except (TypeError, LookupError, AttributeError, ArithmeticError) as error:
+            said = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
+            raise ValueError(f"the loss cannot be computed of model and data: {said}.") from error
         self.data, self.origin = data, Origin(model, loss)
 
     def __str__(self) -> str:

@@ -21,8 +21,13 @@ def flatten(model: Any) -> Float[Any, " n"]:
     Returns:
         A NumPy array where the values are known, so that nothing is compiled for it; an array of JAX's under one of
         its transformations.
+
+    Raises:
+        ValueError: for a model without any.
     """
     leaves = jax.tree.leaves(eqx.filter(model, eqx.is_inexact_array))
+    if not leaves:
+        raise ValueError(f"{type(model).__name__} has no floating-point arrays: it has no parameters.")
     numpy = jnp if any(isinstance(leaf, Tracer) for leaf in leaves) else np
     return numpy.concatenate([numpy.ravel(numpy.asarray(leaf)) for leaf in leaves])
 

@@ -14,6 +14,7 @@ from ...models.features import Features, features_of
 from ...models.units import as_jax
 from ..compilation.traced import Traced, trace
 from ..landscapes.landscape import Landscape
+from ..landscapes.parameters import flatten
 from .declaration import declares
 from .grid_cross_entropy import GridCrossEntropy, grid_loss
 from .squared_error import SquaredError
@@ -90,7 +91,8 @@ def from_sample(z: Float[np.ndarray, "P F"], y: Float[np.ndarray, "P outputs"], 
     Returns:
         The statistics.
     """
-    factor = np.linalg.qr(np.column_stack([z, y]), mode="r") * np.sqrt(weight)
+    # In double precision, also of data in a lower one: the model may be in double precision, and so is its loss then.
+    factor = np.linalg.qr(np.column_stack([z, y]).astype(float), mode="r") * np.sqrt(weight)
     count = z.shape[1]
     r, targets = factor[:, :count], factor[:, count:]
     # Features may depend on each other: then the shortest of the best coefficients serves as well as any.
@@ -167,8 +169,8 @@ def sufficient_statistics(model: Any, loss: Callable[[Any, Any], Any], data: Any
         data: for a squared error, the pair (x, y) with the samples on the first axis.
 
     Returns:
-        The statistics; `None` where the loss is not a `SquaredError`, the model declares no features, or they would not
-        be smaller than the sample.
+        The statistics, in the precision of the loss; `None` where the loss is not a `SquaredError`, the model declares
+        no features, or they would not be smaller than the sample or would leave the range of its numbers.
     """
     features = features_of(model)
     if features is None or not isinstance(loss, SquaredError):
@@ -178,4 +180,8 @@ def sufficient_statistics(model: Any, loss: Callable[[Any, Any], Any], data: Any
     z = features_on(features, x)
     if z.shape[0] <= z.shape[1] + outputs.shape[1]:
         return None
-    return from_sample(z, np.asarray(outputs), loss.weight(y))
+    with np.errstate(all="ignore"):
+        statistics = from_sample(z, np.asarray(outputs), loss.weight(y))
+        dtype = jnp.result_type(flatten(model).dtype, z, y)
+        statistics = jax.tree.map(lambda array: as_jax(np.asarray(array, dtype)), statistics)
+    return statistics if all(np.all(np.isfinite(array)) for array in jax.tree.leaves(statistics)) else None

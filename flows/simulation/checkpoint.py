@@ -4,7 +4,7 @@ import hashlib
 import re
 import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +13,14 @@ import jax
 import numpy as np
 from jaxtyping import Shaped
 
+from ...models.arguments import file_path
 from .. import files
 from ..compilation.traced import Traced
 from ..landscapes.landscape import Landscape
+from .patience import OutOfTime
+from .result import Result
+from .saved import checked_steps
+from .steps import FIELDS
 
 FORMAT = 5
 # Seconds between two checkpoints: what a kill costs at most.
@@ -77,7 +82,7 @@ class Checkpoint:
     identity: dict[str, str]
 
     def __init__(self, path: str | Path, identity: dict[str, str]):
-        self.path, self.identity = Path(path), identity
+        self.path, self.identity = file_path("checkpoint", path), identity
         if self.path.is_dir() or not self.path.parent.is_dir():
             raise ValueError(f"a checkpoint is a file in a folder that exists; got {path}.")
         self._due = time.monotonic() + INTERVAL
@@ -94,7 +99,9 @@ class Checkpoint:
         if not self.path.exists():
             return None
         header, arrays = files.read(self.path, "checkpoint", FORMAT)
-        saved = header["identity"]
+        saved = header.get("identity")
+        if not isinstance(saved, dict):
+            raise ValueError(f"{self.path} is a damaged checkpoint. Delete it to start again.")
         different = [name for name in self.identity if saved.get(name) != self.identity[name]]
         if different:
             raise ValueError(
@@ -102,6 +109,34 @@ class Checkpoint:
                 "Give the arguments of that flow, or another path."
             )
         return header, arrays
+
+    def resume(self, restore: Callable[..., Result | None], t1: float) -> Result | None:
+        """Continues from the saved state, where there is one.
+
+        Args:
+            restore: takes up values and arrays; may return the result of a flow that is over.
+            t1: end of the flow's time interval.
+
+        Returns:
+            The result of a flow that is over, else `None`.
+
+        Raises:
+            OutOfTime: when the budget is spent.
+            ValueError: when the file is no checkpoint, that of another flow or of a longer one, or damaged.
+        """
+        saved = self.read()
+        if saved is None:
+            return None
+        state, arrays = saved
+        try:
+            last, _ = (checked_steps({field: arrays[f"{run}-{field}"] for field in FIELDS}) for run in ("last", "kept"))
+            if last.ts[-1] <= t1:
+                return restore(state, arrays)
+        except OutOfTime:
+            raise
+        except Exception as error:  # what somebody else wrote can fail in any way
+            raise ValueError(f"{self.path} is a damaged checkpoint. Delete it to start again.") from error
+        raise ValueError(f"the checkpoint has reached t = {last.ts[-1]:g}, beyond t1={t1:g}.")
 
     def write(self, state: dict[str, Any], arrays: dict[str, Shaped[np.ndarray, "..."]]) -> None:
         """Writes the state now; where that fails, warns and leaves the old file intact, so that the flow goes on."""

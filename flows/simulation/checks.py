@@ -10,6 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
+from ...models.arguments import quoted, real, whole
+from .tolerances import default_atol, default_rtol
+
 STATELESS = (
     "a state has no gradient flow: hold it fixed in the loss, lambda model, data: loss(model, state, data) with "
     "model, state = eqx.nn.make_with_state(Model)(...) and eqx.nn.inference_mode(model)"
@@ -44,7 +47,7 @@ def check_model(model: Any) -> None:
             )
         if not np.all(np.isfinite(np.asarray(array))):
             raise ValueError("the model's weights hold NaN or infinite values.")
-    if not arrays:
+    if not any(array.size for array in arrays):
         raise ValueError(f"{type(model).__name__} has no floating-point arrays: there is nothing to integrate.")
     if len(found := sorted({str(array.dtype) for array in arrays})) > 1:
         warnings.warn(
@@ -72,19 +75,34 @@ def _remedy(model: Any) -> str:
     return ""
 
 
+def _remedy_of_data(data: Any) -> str:
+    """What to do about data in lists, which JAX takes apart."""
+    if any(not hasattr(leaf, "dtype") for leaf in jax.tree.leaves(data)):
+        return " The data hold Python's own numbers; give arrays, (np.asarray(x), np.asarray(y))."
+    return ""
+
+
 def check_data(data: Any) -> None:
-    """Checks that data are not empty and finite.
+    """Checks that data are numbers, not empty and finite.
 
     Args:
         data: any PyTree of arrays.
 
     Raises:
-        ValueError: when an array is empty or not finite.
+        ValueError: when an array is empty, masked, not finite, or holds no numbers.
     """
-    for array in jax.tree.leaves(data):
-        if np.size(array) == 0:
-            raise ValueError(f"the data hold no samples: an array of shape {np.shape(array)}.")
-        if np.issubdtype(np.asarray(array).dtype, np.inexact) and not np.all(np.isfinite(array)):
+    for leaf in jax.tree.leaves(data):
+        if isinstance(leaf, np.ma.MaskedArray):
+            raise ValueError("the data hold a masked array; give its samples without gaps, or a loss that skips them.")
+        # Random keys, which a loss may draw from, are no arrays of NumPy's.
+        if isinstance(leaf, jax.Array) and not jnp.issubdtype(leaf.dtype, np.number):
+            continue
+        array = np.asarray(leaf)
+        if array.dtype.kind in "OSUMm":
+            raise ValueError(f"the data must be numbers; got an array of {array.dtype}. Encode it, or convert it.")
+        if array.size == 0:
+            raise ValueError(f"the data hold no samples: an array of shape {array.shape}.")
+        if jnp.issubdtype(array.dtype, jnp.inexact) and not np.all(np.isfinite(array)):
             raise ValueError("the data hold NaN or infinite values.")
 
 
@@ -99,15 +117,15 @@ def check_loss(loss: Callable[[Any, Any], Any], model: Any, data: Any) -> None:
     Raises:
         ValueError: when it cannot be evaluated or its value is not a real scalar.
     """
+    if not callable(loss):
+        raise ValueError(f"the loss must be a function of (model, data); got {quoted(loss)}.")
     try:
         value = eqx.filter_eval_shape(loss, model, data)
-    except ValueError as error:
-        raise ValueError(f"the loss does not fit model and data: {_first_line(error)}") from error
-    except (TypeError, RuntimeError) as error:
-        remedy = _remedy(model)
-        question = "" if remedy else " (shapes?)"
-        message = f"the loss does not fit model and data{question}: {_first_line(error)}{remedy}"
-        raise ValueError(message) from error
+    except Exception as error:  # a function of somebody's own can fail in any way
+        said = _first_line(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {_first_line(error)}"
+        remedy = _remedy(model) or _remedy_of_data(data)
+        end = "" if said.endswith(".") else "."
+        raise ValueError(f"the loss does not fit model and data: {said}{end}{remedy}") from error
     if not hasattr(value, "shape") or value.shape != () or not jnp.issubdtype(value.dtype, jnp.floating):
         raise ValueError(f"the loss must return a real scalar; got {value}.{_remedy(model)}")
 
@@ -127,8 +145,11 @@ def check_tolerances(rtol: float, atol: float, dtype: Any) -> None:
     Raises:
         ValueError: when one is not positive and finite, or rtol is below 100 machine epsilons.
     """
+    rtol, atol = real("rtol", rtol), real("atol", atol)
     if not (np.isfinite(rtol) and rtol > 0 and np.isfinite(atol) and atol > 0):
         raise ValueError(f"tolerances must be positive and finite; got rtol={rtol}, atol={atol}.")
+    if rtol >= 1:
+        raise ValueError(f"with rtol={rtol:g} no digit would be right; it must be below 1.")
     # Below about 100 epsilons the error estimate is rounding noise and the controller shrinks steps in vain.
     reachable = 100 * float(jnp.finfo(dtype).eps)
     if rtol < reachable:
@@ -138,12 +159,27 @@ def check_tolerances(rtol: float, atol: float, dtype: Any) -> None:
         )
 
 
-def check_times(t1: float, times: Any) -> Float[np.ndarray, " S"]:
+def checked_tolerances(theta: Float[np.ndarray, " n"], rtol: float | None, atol: float | None) -> tuple[float, float]:
+    """The tolerances given, or the default ones for the initial weights θ, checked."""
+    relative = default_rtol(theta.dtype) if rtol is None else real("rtol", rtol)
+    absolute: float = default_atol(theta, relative) if atol is None else real("atol", atol)
+    check_tolerances(relative, absolute, theta.dtype)
+    return relative, absolute
+
+
+def check_max_steps(max_steps: int) -> None:
+    """Checks that a flow may take a step; a `ValueError` where it may not."""
+    if whole("max_steps", max_steps) < 1:
+        raise ValueError(f"max_steps must be at least 1; got {max_steps}.")
+
+
+def check_times(t1: float, times: Any, dtype: Any = float) -> Float[np.ndarray, " S"]:
     """Checks the times to step onto.
 
     Args:
         t1: end of the interval [0, t1].
         times: increasing times in (0, t1], or `None`.
+        dtype: dtype of the weights, in which times are counted.
 
     Returns:
         The times as an increasing array that ends at t1.
@@ -151,11 +187,27 @@ def check_times(t1: float, times: Any) -> Float[np.ndarray, " S"]:
     Raises:
         ValueError: when t1 is not positive and finite, or the times do not increase within (0, t1].
     """
+    t1, info = real("t1", t1), jnp.finfo(dtype)
     if not (np.isfinite(t1) and t1 > 0):
         raise ValueError(f"t1 must be positive and finite; got {t1}.")
-    times = np.asarray([] if times is None else times, dtype=float)
-    if times.ndim != 1 or not np.all(np.isfinite(times)) or np.any(times <= 0) or np.any(np.diff(times) <= 0):
+    # Compiled programs take smaller numbers for zero.
+    if not float(info.tiny) / float(info.eps) <= t1 <= float(info.max):
+        raise ValueError(f"t1={t1:g} is out of the range of {np.dtype(dtype).name}; change the unit of the loss.")
+    stops = _increasing_times(times)
+    if stops.size and stops[-1] > t1:
+        raise ValueError(f"save_times reaches to {stops[-1]:g}, beyond t1={t1:g}.")
+    stops = (stops if stops.size and stops[-1] == t1 else np.append(stops, t1)).astype(dtype)
+    if np.any(np.diff(stops) <= 0):
+        raise ValueError(f"save_times must differ in {np.dtype(dtype).name}, the precision of the weights.")
+    return stops
+
+
+def _increasing_times(times: Any) -> Float[np.ndarray, " S"]:
+    """Times as an array."""
+    try:
+        array = np.asarray([] if times is None else times if isinstance(times, np.ndarray) else list(times), float)
+    except (TypeError, ValueError):
+        raise ValueError(f"save_times must be increasing positive times; got {quoted(times)}.") from None
+    if array.ndim != 1 or not np.all(np.isfinite(array)) or np.any(array <= 0) or np.any(np.diff(array) <= 0):
         raise ValueError("save_times must be a one-dimensional array of increasing positive times.")
-    if times.size and times[-1] > t1:
-        raise ValueError(f"save_times reaches to {times[-1]:g}, beyond t1={t1:g}.")
-    return times if times.size and times[-1] == t1 else np.append(times, t1)
+    return array

@@ -2,11 +2,10 @@
 
 import time
 from collections.abc import Callable
-from functools import cached_property
+from functools import cache, partial
 from typing import Any
 
 import diffrax as dfx
-import equinox as eqx
 import jax
 import numpy as np
 from jaxtyping import Float, Shaped
@@ -14,9 +13,11 @@ from jaxtyping import Float, Shaped
 from ..landscapes.landscape import Landscape
 from ..solver_choice.choose import Candidate, candidate_solvers, choose
 from .checkpoint import Checkpoint
+from .jumps import jumps
+from .limits import Limits
 from .patience import OutOfTime, Patience
 from .recorder import Recorder
-from .result import Outcome, Result
+from .result import Outcome, Result, ended
 from .sign_changes import SignChangeRecorder
 from .solver_state import SolverState, fresh_state
 from .stalls import StallDetector
@@ -25,18 +26,6 @@ from .steps import Steps
 
 # Seconds that a call should last: short beside a budget and two checkpoints, long beside the call itself.
 SPAN = 0.5
-
-
-class Limits(eqx.Module):
-    """When to stop early.
-
-    Attributes:
-        convergence: the speed below which to stop once it has been above; `None`: never.
-        max_steps: the number of steps tried after which to stop.
-    """
-
-    convergence: float | None
-    max_steps: int
 
 
 class Integration:
@@ -70,6 +59,8 @@ class Integration:
     history: list[tuple[float, str]]
     reason: str
     tried: int
+    offers: Callable[[], dict[str, Candidate]]
+    _solver_state: SolverState | None
 
     def __init__(
         self,
@@ -86,21 +77,16 @@ class Integration:
         self.landscape, self.tolerances, self.patience = landscape, tolerances, patience
         self.stops, self.limits = stops, limits
         self.recorder, self.sign_changes = Recorder(start, stops), sign_changes
-        self.stalls = StallDetector(start, stops, tolerances[0])
+        self.stalls = StallDetector(start, stops, tolerances[0], limits.max_steps, partial(jumps, landscape))
         self.solver, self.replaceable = (dfx.Tsit5(), True) if solver is None else (solver, False)
-        self.history = [(0.0, type(self.solver).__name__)]
-        self.reason, self.tried, self._dt = "", 0, dt
-        self._solver_state: SolverState | None = None
-        self._seconds_per_step = SPAN
+        self.history, self.reason = [(0.0, type(self.solver).__name__)], ""
+        self.offers = cache(lambda: candidate_solvers(landscape, tolerances[0]))
+        self.tried, self._dt, self._solver_state, self._seconds_per_step = 0, dt, None, SPAN
 
     @property
     def now(self) -> float:
         """The time reached."""
         return float(self.recorder.last.ts[-1])
-
-    @cached_property
-    def _candidates(self) -> dict[str, Candidate]:
-        return candidate_solvers(self.landscape, self.tolerances[0])
 
     def steps_of_call(self) -> int:
         """The number of steps that the next call should take by the pace of the last; one where there is none."""
@@ -108,6 +94,14 @@ class Integration:
 
     def call(self, stop: float) -> Result | None:
         """Decides after a round, and takes the steps of a call towards `stop`; why to stop, or `None` to continue."""
+        if (result := self.decide()) is not None:
+            return result
+        steps, result = self.advance(stop)
+        self.stalls.observe(steps)
+        return result
+
+    def decide(self) -> Result | None:
+        """Decides after a round whether to go on, and by which solver; why to stop, or `None` to continue."""
         if self.tried >= self.limits.max_steps:
             return Result.max_steps
         if self.tried // CHUNK > self.stalls.number:
@@ -115,21 +109,32 @@ class Integration:
                 return result
             self.reconsider()
             self.stalls.begin_round(self.now)
-        steps, result = self.advance(stop)
-        self.stalls.observe(steps)
-        return result
+        return None
 
     def advance(self, stop: float) -> tuple[Steps, Result | None]:
         """Takes the steps of a call towards `stop`; these, and why the flow is over, or `None` to continue."""
         last, began = self.recorder.last, time.monotonic()
-        if self._solver_state is None:
-            self._solver_state = fresh_state(self.landscape, self.solver, last, self._dt, self.tolerances)
-        limit = min(self.steps_of_call(), CHUNK - self.tried % CHUNK, self.limits.max_steps - self.tried)
-        arguments = last, stop, self._solver_state, self.tolerances, self.limits.convergence, limit
+        limit = min(self.steps_of_call(), self.steps_of_round())
+        arguments = last, stop, self.solver_state(), self.tolerances, self.limits.convergence, limit
         chunk = self.patience.wait(advance, self.landscape, self.solver, *arguments)
         self._seconds_per_step = (time.monotonic() - began) / chunk.tried
-        steps, result = _ended(last, chunk, self.limits.convergence)
-        progress = self.sign_changes.progress
+        return self.take(chunk)
+
+    def steps_of_round(self) -> int:
+        """The number of steps until the next decision."""
+        return min(CHUNK - self.tried % CHUNK, self.limits.max_steps - self.tried)
+
+    def solver_state(self) -> SolverState:
+        """What solver and controller remember, or what they start with."""
+        if self._solver_state is None:
+            last = self.recorder.last
+            self._solver_state = fresh_state(self.landscape, self.solver, last, self._dt, self.tolerances)
+        return self._solver_state
+
+    def take(self, chunk: Chunk) -> tuple[Steps, Result | None]:
+        """Records the steps of a call; these, and why the flow is over, or `None` to continue."""
+        last, progress = self.recorder.last, self.sign_changes.progress
+        steps, result = ended(last, chunk, self.limits.convergence)
         if len(steps) and self.sign_changes.functions:
             progress = self.patience.wait(self.sign_changes.search, last, steps, self.solver)
         # All at once: an interruption leaves what whole calls have found.
@@ -147,7 +152,7 @@ class Integration:
         if not self.replaceable or self._solver_state is None:
             return
         theta, remaining, dt = self.recorder.last.thetas[-1], self.stops[-1] - self.now, self._solver_state.dt
-        choice = self.patience.wait(choose, self.landscape, theta, remaining, dt, lambda: self._candidates)
+        choice = self.patience.wait(choose, self.landscape, theta, remaining, dt, self.offers)
         if choice is not None:
             self.solver, self.replaceable, self._solver_state, self._dt = choice.solver, False, None, dt
             self.history = [*self.history, (self.now, choice.name)]
@@ -165,22 +170,21 @@ class Integration:
 
     def restore(self, state: dict[str, Any], arrays: dict[str, Shaped[np.ndarray, "..."]]) -> Result | None:
         """Continues where another integration of the same flow was saved; the result of a flow that is over."""
-        recorder = Recorder.restored(state["path"], arrays, self.stops)
-        if recorder.last.ts[-1] > (t1 := self.stops[-1]):
-            raise ValueError(f"the checkpoint has reached t = {recorder.last.ts[-1]:g}, beyond t1={t1:g}.")
-        self.recorder = recorder
+        self.recorder = recorder = Recorder.restored(state["path"], arrays, self.stops)
         self.history = [(time, name) for time, name in state["solver"]["history"]]
         self.reason, self.tried, self._dt = (state["solver"][key] for key in ("reason", "tried", "dt"))
         self.sign_changes.restore(arrays)
         self.stalls.restore(state["stalls"])
         # Last what takes time and may be interrupted.
         if self.reason:
-            candidates = self.patience.wait(lambda: self._candidates)
+            candidates = self.patience.wait(self.offers)
             self.solver, self.replaceable = candidates[self.history[-1][1]].solver, False
         if "solver-state-0" in arrays:
             fresh = fresh_state(self.landscape, self.solver, recorder.last, self._dt, self.tolerances)
             leaves, structure = jax.tree.flatten(fresh)
             saved = [arrays[f"solver-state-{i}"] for i in range(len(leaves))]
+            if [(np.shape(a), a.dtype) for a in saved] != [(np.shape(a), np.result_type(a)) for a in leaves]:
+                raise ValueError("the solver's state has other shapes.")
             self._solver_state = jax.tree.unflatten(structure, saved)
         return Result[state["result"]] if state["result"] else None
 
@@ -219,9 +223,10 @@ def integrate(
     integration.patience.idle = tell
     result, restored = None, False
     try:
-        saved = checkpoint.read() if checkpoint is not None else None
-        if saved is not None and (result := integration.restore(*saved)) is not None:
-            return integration.outcome(result)
+        if checkpoint is not None:
+            result = checkpoint.resume(integration.restore, float(integration.stops[-1]))
+            if result is not None:
+                return integration.outcome(result)
         restored = True
         for stop in integration.stops.tolist():
             while integration.now < stop and result is None:
@@ -237,14 +242,3 @@ def integrate(
     if checkpoint is not None and restored:
         integration.save(checkpoint, result)
     return integration.outcome(Result.reached_t1 if result is None else result)
-
-
-def _ended(last: Steps, chunk: Chunk, convergence: float | None) -> tuple[Steps, Result | None]:
-    """The steps of a call that belong to the flow, and why it is over; `None` to continue."""
-    steps = chunk.steps
-    if not chunk.ended:
-        return steps, None
-    if not (np.isfinite(steps.losses[-1:]).all() and np.isfinite(steps.speeds[-1:]).all()):
-        return steps[:-1], Result.not_finite
-    before, now = np.concatenate([last.speeds, last.speeds, steps.speeds])[-2:]
-    return steps, Result.converged if convergence is not None and now < convergence <= before else Result.not_finite

@@ -19,6 +19,11 @@ def still_computing() -> bool:
     return any(not future.done() for future in _DROPPED)
 
 
+def drop(future: Future[Any]) -> None:
+    """Notes that a computation under way is no longer waited for."""
+    _DROPPED.append(future)
+
+
 class OutOfTime(Exception):
     """The budget was spent before a computation ended."""
 
@@ -40,7 +45,7 @@ class Patience:
         self.idle: Callable[[], None] = lambda: None
         self._executor = ThreadPoolExecutor(1)
         # Contexts like `jax.enable_x64` hold in their own thread only; within one, everything runs in this thread.
-        self._alone = self._executor.submit(_settings).result() != _settings()
+        self._alone = self._executor.submit(settings_of_thread).result() != settings_of_thread()
 
     def wait(self, function: Callable[..., Any], *arguments: Any) -> Any:
         """Runs a computation.
@@ -66,7 +71,7 @@ class Patience:
                     raise OutOfTime
                 self.idle()
         except BaseException:
-            _DROPPED.append(future)
+            drop(future)
             raise
         return future.result()
 
@@ -77,6 +82,20 @@ class Patience:
         self._executor.shutdown(wait=False)
 
 
-def _settings() -> dict[str, Any]:
+class Directly(Patience):
+    """Runs computations at once, in the caller's thread, for one of many flows that take their steps elsewhere."""
+
+    def __init__(self):
+        self.end, self.idle = float("inf"), lambda: None
+
+    def wait(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        """The function's value."""
+        return function(*arguments)
+
+    def __exit__(self, *exception: Any) -> None:
+        return
+
+
+def settings_of_thread() -> dict[str, Any]:
     """JAX's configuration as this thread sees it."""
     return {name: getattr(jax.config, name, None) for name in jax.config.values}

@@ -5,8 +5,10 @@ from typing import Any
 
 import diffrax as dfx
 import equinox as eqx
+import numpy as np
 
 from .sign_changes import SignChanges
+from .stepping import Chunk
 from .steps import Steps
 
 
@@ -50,3 +52,23 @@ class Outcome(eqx.Module):
     solver_history: list[tuple[float, str]]
     reason: str
     sign_changes: dict[str, SignChanges]
+
+
+def ended(last: Steps, chunk: Chunk, convergence: float | None) -> tuple[Steps, Result | None]:
+    """The steps of a call that belong to the flow, and why it is over; `None` to continue.
+
+    Args:
+        last: the single record before them.
+        chunk: the call's steps.
+        convergence: the speed below which the flow has converged; `None`: never.
+
+    Returns:
+        The steps, without a last one that is not finite, and the result.
+    """
+    steps = chunk.steps
+    if not chunk.ended:
+        return steps, None
+    if not (np.isfinite(steps.losses[-1:]).all() and np.isfinite(steps.speeds[-1:]).all()):
+        return steps[:-1], Result.not_finite
+    before, now = np.concatenate([last.speeds, last.speeds, steps.speeds])[-2:]
+    return steps, Result.converged if convergence is not None and now < convergence <= before else Result.not_finite

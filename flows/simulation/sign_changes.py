@@ -197,8 +197,12 @@ def check_sign_changes(functions: Any, model: Any) -> None:
             raise ValueError(
                 f"a watched quantity is an identifier and a function of the model; got {name!r}: {function!r}."
             )
-        value = np.asarray(function(model))
-        if not (np.issubdtype(value.dtype, np.floating) and np.all(np.isfinite(value))):
+        try:
+            value = np.asarray(function(model))
+        except Exception as error:  # a function of somebody's own can fail in any way
+            said = f"{type(error).__name__}: {error}".splitlines()[0]
+            raise ValueError(f"the watched quantity {name!r} fails at the initial weights, {said}.") from error
+        if not (value.size and np.issubdtype(value.dtype, np.floating) and np.all(np.isfinite(value))):
             raise ValueError(
                 f"the watched quantity {name!r} must return finite real numbers; at the initial weights: {value}."
             )

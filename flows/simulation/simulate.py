@@ -7,23 +7,22 @@ from pathlib import Path
 from typing import Any
 
 import diffrax as dfx
-import numpy as np
-from jaxtyping import Float
 
 from ...models import partly_trainable
 from ..compilation.memory import return_freed_memory
 from ..landscapes.landscape import Landscape
 from ..landscapes.parameters import flatten
-from ..losses.statistics import is_reduced, reduced_data
+from ..losses.statistics import reduced_data
 from .checkpoint import Checkpoint, fingerprint
-from .checks import check_data, check_loss, check_model, check_times, check_tolerances
-from .integration import Integration, Limits, integrate
+from .checks import check_data, check_loss, check_max_steps, check_model, check_times, checked_tolerances
+from .ending import trajectory_of
+from .integration import Integration, integrate
+from .limits import Limits, check_limits
 from .patience import Patience
-from .result import Outcome
 from .sign_changes import SignChangeRecorder, check_sign_changes
-from .steps import Steps
-from .tolerances import default_atol, default_rtol
+from .start import first_record, first_step, is_finite
 from .trajectory import Trajectory
+from .usable_solver import check_solver
 
 
 def simulate(
@@ -94,10 +93,11 @@ def simulate(
     check_data(data)
     check_loss(loss, model, data)
     check_sign_changes(sign_changes := sign_changes or {}, model)
-    tolerances = _tolerances(flatten(model), rtol, atol)
-    stops = check_times(t1, save_times).astype(flatten(model).dtype)
-    if max_steps < 1:
-        raise ValueError(f"max_steps must be at least 1; got {max_steps}.")
+    tolerances = checked_tolerances(flatten(model), rtol, atol)
+    stops = check_times(t1, save_times, flatten(model).dtype)
+    check_max_steps(max_steps)
+    check_limits(budget, convergence, progress)
+    check_solver(solver)
 
     loss, data = reduced_data(model, loss, data) if reduce_data else (loss, data)
     landscape = Landscape(model, loss, data)
@@ -108,9 +108,11 @@ def simulate(
         settings |= {"save_times": stops[:-1].tolist(), "convergence": convergence}
         saving = Checkpoint(checkpoint, fingerprint(landscape, solver, recorder.functions, **settings))
     with Patience() as patience:
-        start = patience.wait(_first_record, landscape)
+        start = patience.wait(first_record, landscape)
+        if not is_finite(start):
+            raise ValueError("the loss or its gradient is not finite at the initial weights.")
         patience.end = began + budget if budget is not None else patience.end
-        limits, dt = Limits(convergence=convergence, max_steps=max_steps), _first_step(start, float(stops[-1]))
+        limits, dt = Limits(convergence=convergence, max_steps=max_steps), first_step(start, float(stops[-1]))
         integration = Integration(landscape, tolerances, solver, dt, start, stops, limits, recorder, patience)
         outcome = integrate(integration, saving, progress)
     if not landscape.small:
@@ -118,51 +120,4 @@ def simulate(
     if outcome.result.failed:
         message = f"gradient flow stopped early at t = {outcome.steps.ts[-1]:.6g}: {outcome.result.value}."
         warnings.warn(message, stacklevel=2)
-    return _trajectory(outcome, landscape, tolerances)
-
-
-def _tolerances(theta: Float[np.ndarray, " n"], rtol: float | None, atol: float | None) -> tuple[float, float]:
-    """The tolerances given or the default ones, checked."""
-    relative = default_rtol(theta.dtype) if rtol is None else rtol
-    absolute: float = default_atol(theta, relative) if atol is None else atol
-    check_tolerances(relative, absolute, theta.dtype)
-    return relative, absolute
-
-
-def _first_record(landscape: Landscape) -> Steps:
-    theta = landscape.theta
-    loss, gradient = landscape.value_and_gradient(theta)
-    speed = np.linalg.norm(gradient)
-    if not (np.isfinite(loss) and np.isfinite(speed)):
-        raise ValueError("the loss or its gradient is not finite at the initial weights.")
-    zero = np.zeros(1, theta.dtype)
-    losses, speeds = np.asarray(loss)[None], np.asarray(speed, theta.dtype)[None]
-    return Steps(ts=zero, thetas=theta[None], energies=zero, losses=losses, speeds=speeds)
-
-
-def _first_step(start: Steps, t1: float) -> float:
-    """A hundredth of the time in which the weights would change by their own size; the controller corrects it."""
-    size, speed = np.linalg.norm(start.thetas[0]), start.speeds[0]
-    return float(min(0.01 * size / speed, t1)) if size > 0 and speed > 0 else 1e-3 * t1
-
-
-def _trajectory(outcome: Outcome, landscape: Landscape, tolerances: tuple[float, float]) -> Trajectory:
-    rtol, atol = tolerances
-    stats = {
-        "num_steps": outcome.num_steps,
-        "num_accepted_steps": outcome.num_accepted_steps,
-        "num_rejected_steps": outcome.num_steps - outcome.num_accepted_steps,
-        "rtol": rtol,
-        "atol": atol,
-        "solver_history": outcome.solver_history,
-        "reason": outcome.reason,
-        "reduced_data": is_reduced(landscape),
-    }
-    return Trajectory(
-        steps=outcome.steps,
-        result=outcome.result,
-        stats=stats,
-        landscape=landscape,
-        solver=outcome.solver,
-        sign_changes=outcome.sign_changes,
-    )
+    return trajectory_of(outcome, landscape, tolerances)

@@ -1,5 +1,6 @@
 """A bounded number of adaptive steps in one compiled program, with loss and speed recorded beside them."""
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import diffrax as dfx
@@ -7,19 +8,16 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Int
 
 from ..compilation.traced import compiled
-from ..landscapes.field import GradientFlow
 from ..landscapes.landscape import Landscape
-from ..solvers.controller import ResumableController
-from .solver_state import SolverState, controller_of, fresh_state, initial_state, strongly_typed, with_tolerances
+from .one_step import Point, Stepper, first_point, stepper_of
+from .solver_state import SolverState, fresh_state, strongly_typed
 from .steps import FIELDS, Steps
 
 # Steps that one call may take: the program records as many.
 CHUNK = 128
-# A step that would end this many units of rounding before the end, or later, ends there (Diffrax's number).
-CLOSE = 100
 
 
 class Chunk(NamedTuple):
@@ -41,67 +39,28 @@ class Chunk(NamedTuple):
 class _Loop(eqx.Module):
     """The state of the loop over steps; `records` holds (t, θ, E, L, ‖∇L‖) of the accepted ones."""
 
-    t: Float[Array, ""]
-    state: tuple[Array, Array]
-    speed: Float[Array, ""]
-    solver_state: SolverState
+    point: Point
     tried: Int[Array, ""]
     accepted: Int[Array, ""]
-    ended: Bool[Array, ""]
     records: tuple[Array, ...]
 
-
-class _Stepper(eqx.Module):
-    """What every step of a call needs; `near` is the first time that is too close to t1 to end a step at."""
-
-    landscape: Landscape
-    terms: Any
-    solver: Any
-    controller: ResumableController
-    t1: Float[Array, ""]
-    near: Float[Array, ""]
-    convergence: Float[Array, ""]
-
-    def step(self, loop: _Loop) -> _Loop:
-        """Tries a step and records it where it is accepted."""
-        t, state, solver_state, failed = self._tried(loop)
-        accepted = solver_state.accepted
-        value, gradient = self.landscape.value_and_gradient(state[0])
-        speed = jnp.linalg.norm(gradient)
-        converged = (speed < self.convergence) & (loop.speed >= self.convergence)
-        over = converged | ~jnp.isfinite(value) | ~jnp.isfinite(speed)
+    def after(self, stepper: Stepper) -> "_Loop":
+        """The loop after one more step, recorded where it is accepted."""
+        point, record, accepted = stepper.step(self.point)
         # A rejected step's record is written beyond the end, that is nowhere.
-        row = jnp.where(accepted, loop.accepted, CHUNK)
-        record = (t, *state, value, speed)
+        row = jnp.where(accepted, self.accepted, CHUNK)
         return _Loop(
-            t=t,
-            state=state,
-            speed=speed,
-            solver_state=solver_state,
-            tried=loop.tried + 1,
-            accepted=loop.accepted + accepted,
-            ended=accepted & over | failed,
-            records=tuple(rows.at[row].set(new, mode="drop") for rows, new in zip(loop.records, record, strict=True)),
+            point=point,
+            tried=self.tried + 1,
+            accepted=self.accepted + accepted,
+            records=tuple(
+                rows.at[row].set(new.astype(rows.dtype), mode="drop")
+                for rows, new in zip(self.records, record, strict=True)
+            ),
         )
 
-    def _tried(self, loop: _Loop) -> tuple[Array, tuple[Array, Array], SolverState, Bool[Array, ""]]:
-        """Time, (θ, E) and solver state after a step, those before it if it is rejected; whether the flow fails."""
-        old, end = loop.solver_state, loop.solver_state.end
-        end = jnp.where(end > self.near, jnp.where(old.accepted, self.t1, loop.t + 0.5 * (self.t1 - loop.t)), end)
-        y, error, _, solver, outcome = self.solver.step(self.terms, loop.t, end, loop.state, None, old.solver, False)
-        error = jax.tree.map(lambda x: jnp.where(jnp.isnan(x), jnp.inf, x), error)
-        order = self.solver.error_order(self.terms)
-        accepted, t, next_end, _, controller, failure = self.controller.adapt_step_size(
-            loop.t, end, loop.state, y, None, error, order, old.controller
-        )
-        y, solver = _where(accepted, (y, solver), (loop.state, old.solver))
-        new = SolverState(solver=solver, controller=controller, end=next_end, accepted=accepted, fresh=old.fresh)
-        failed = accepted & (outcome != dfx.RESULTS.successful) | (failure != dfx.RESULTS.successful)
-        return t, y, new, failed
 
-
-@compiled
-def _advance(
+def _steps(
     landscape: Landscape,
     solver: Any,
     state: Any,
@@ -113,46 +72,20 @@ def _advance(
     convergence: Any,
     limit: Any,
 ) -> Any:
-    controller = controller_of(tolerances)
-    solver_state = jax.lax.cond(
-        solver_state.fresh,
-        lambda: initial_state(landscape, solver, state, t0, solver_state.end, tolerances),
-        lambda: solver_state,
-    )
-    stepper = _Stepper(
-        landscape=landscape,
-        terms=dfx.ODETerm(GradientFlow(landscape)),
-        solver=with_tolerances(solver, controller),
-        controller=controller,
-        t1=t1,
-        near=t1 - CLOSE * jnp.finfo(t1.dtype).eps * jnp.abs(t1),
-        convergence=convergence,
-    )
-    # The first step has the length that was proposed, also where the former end cut it short.
-    first = _begin(state, speed, t0, solver_state)
-    more = lambda loop: (loop.t < t1) & (loop.tried < limit) & ~loop.ended  # noqa: E731
-    # JAX hashes a loop's functions, which a method that holds arrays does not allow.
-    last = jax.lax.while_loop(more, lambda loop: stepper.step(loop), first)
-    return last.records, strongly_typed(last.solver_state), (last.tried, last.accepted, last.ended)
-
-
-def _begin(state: tuple[Array, Array], speed: Array, t0: Array, solver_state: SolverState) -> _Loop:
-    """The loop before the first step of a call."""
+    stepper = stepper_of(landscape, solver, t1, tolerances, convergence)
+    point = first_point(landscape, solver, state, speed, t0, solver_state, tolerances)
     rows = lambda like: jnp.zeros((CHUNK, *like.shape), like.dtype)  # noqa: E731
-    return _Loop(
-        t=t0,
-        state=state,
-        speed=speed,
-        solver_state=solver_state,
-        tried=jnp.asarray(0),
-        accepted=jnp.asarray(0),
-        ended=jnp.asarray(False),
-        records=(*map(rows, (t0, *state, speed, speed)),),
-    )
+    none = jnp.asarray(0)
+    first = _Loop(point=point, tried=none, accepted=none, records=(*map(rows, (t0, *state, speed, speed)),))
+    more = lambda loop: stepper.continues(loop.point) & (loop.tried < limit)  # noqa: E731
+    # JAX hashes a loop's functions, which a method that holds arrays does not allow.
+    last = jax.lax.while_loop(more, lambda loop: loop.after(stepper), first)
+    return last.records, strongly_typed(last.point.solver_state), (last.tried, last.accepted, last.point.ended)
 
 
-def _where(condition: Array, yes: Any, no: Any) -> Any:
-    return jax.tree.map(lambda a, b: jnp.where(condition, a, b), yes, no)
+_advance = compiled(_steps)
+# For so many flows that running takes longer than compiling, also on small landscapes.
+advance_optimised = eqx.filter_jit(_steps)
 
 
 def step_onto(
@@ -193,6 +126,7 @@ def advance(
     tolerances: tuple[float, float],
     convergence: float | None = None,
     limit: int = CHUNK,
+    program: Callable[..., Any] = _advance,
 ) -> Chunk:
     """Takes a bounded number of steps from a single record towards t1.
 
@@ -205,6 +139,7 @@ def advance(
         tolerances: rtol and atol.
         convergence: the speed below which the flow is over once it has been above; `None`: never.
         limit: the number of steps to try, at most `CHUNK`.
+        program: the compiled function; by default of quick compilation on small landscapes.
 
     Returns:
         The steps. The flow is over (`ended`) after a step at which loss or speed are not finite, which is then the
@@ -215,7 +150,7 @@ def advance(
     speed, t0, end = (np.asarray(number, dtype) for number in (start.speeds[-1], start.ts[-1], t1))
     threshold = np.asarray(-np.inf if convergence is None else convergence, dtype)
     state, pair = (start.thetas[-1], start.energies[-1]), np.asarray(tolerances, dtype)
-    records, solver_state, counts = _advance(
+    records, solver_state, counts = program(
         landscape, solver, state, speed, t0, end, solver_state, pair, threshold, np.asarray(limit)
     )
     tried, accepted, ended = (int(count) for count in counts)

@@ -11,13 +11,16 @@ import jax
 import numpy as np
 from jaxtyping import Float
 
+from ...models.arguments import file_path, real, whole
 from .. import files
 from ..landscapes.landscape import Landscape
 from ..landscapes.parameters import flatten, unflatten
 from ..losses.statistics import SufficientStatistics, reduced_data
 from ..solver_choice.choose import candidate_solvers
+from .checks import check_data, check_loss
 from .result import Result
-from .sign_changes import SignChanges, pack, unpack
+from .saved import checked_contents
+from .sign_changes import SignChanges, pack
 from .stepping import step_onto
 from .steps import FIELDS, Steps
 
@@ -73,6 +76,16 @@ class Trajectory(eqx.Module):
         return self.steps.speeds
 
     @property
+    def norms(self) -> Float[np.ndarray, " T"]:
+        """The norm ‖θ‖ of the parameters at these times."""
+        return np.linalg.norm(self.thetas, axis=1)
+
+    @property
+    def size(self) -> int:
+        """The number of parameters."""
+        return self.thetas.shape[1]
+
+    @property
     def energies(self) -> Float[np.ndarray, " T"]:
         r"""The dissipated energy $\int_0^t \|\nabla L\|^2 ds$ at these times."""
         return self.steps.energies
@@ -117,7 +130,7 @@ class Trajectory(eqx.Module):
         Raises:
             ValueError: when t lies outside, or between two steps of an optimiser.
         """
-        if not self.ts[0] <= t <= self.ts[-1]:
+        if not self.ts[0] <= real("t", t) <= self.ts[-1]:
             raise ValueError(f"t must lie in [{self.ts[0]:g}, {self.ts[-1]:g}]; got {t}.")
         before = int(np.searchsorted(self.ts, t, side="right")) - 1
         steps = self.steps[before : before + 1]
@@ -135,7 +148,9 @@ class Trajectory(eqx.Module):
         return self.landscape.at(self.evaluate(t))
 
     def model_at_index(self, index: int) -> Any:
-        """The model at saved time number `index`."""
+        """The model at saved time number `index`; negative numbers count from the end."""
+        if not -len(self.ts) <= whole("index", index) < len(self.ts):
+            raise ValueError(f"the trajectory has {len(self.ts)} saved times; got index {index}.")
         return self.landscape.at(self.thetas[index])
 
     @property
@@ -162,8 +177,9 @@ class Trajectory(eqx.Module):
 
         Args:
             path: the file; an old one is replaced once the new one is complete, and intact after an `OSError`.
-            **extra: values for the JSON header.
+            **extra: values for the JSON header; a `ValueError` for those that JSON cannot hold.
         """
+        path = file_path("path", path)
         header = {"kind": KIND, "format": FORMAT, "result": self.result.name, "stats": self.stats, **extra}
         header["sign_changes"] = list(self.sign_changes)
         arrays = {**{name: getattr(self.steps, name) for name in FIELDS}, **pack(self.sign_changes)}
@@ -201,25 +217,27 @@ def load(
         The trajectory.
 
     Raises:
-        ValueError: when the file is not a saved trajectory, or its number of parameters is not the model's.
+        ValueError: when the file is not a saved trajectory or damaged, or its weights are not as many and as precise as
+            the model's.
     """
     header, arrays = files.read(path, KIND, FORMAT)
-    steps, stats = Steps(**{name: arrays[name] for name in FIELDS}), header["stats"]
-    stats["solver_history"] = [(time, name) for time, name in stats["solver_history"]]
-    size = flatten(model).size
-    if steps.thetas.shape[1] != size:
-        raise ValueError(f"{path} holds {steps.thetas.shape[1]} parameters; the model has {size}.")
+    steps, stats, result, sign_changes = checked_contents(path, header, arrays)
+    check_data(data)
+    check_loss(loss, model, data)
+    theta = flatten(model)
+    if steps.thetas.shape[1] != theta.size:
+        raise ValueError(f"{path} holds {steps.thetas.shape[1]} parameters; the model has {theta.size}.")
+    if steps.thetas.dtype != theta.dtype:
+        raise ValueError(f"{path} holds weights in {steps.thetas.dtype}; those of the model are in {theta.dtype}.")
     if stats["reduced_data"]:
         loss, data = reduced_data(model, loss, data)
     landscape = Landscape(unflatten(model, steps.thetas[0]), loss, data)
     if solver is None and "method" not in stats:
         _, name = stats["solver_history"][-1]
-        solver = candidate_solvers(landscape, stats["rtol"])[name].solver if stats["reason"] else dfx.Tsit5()
+        candidates = candidate_solvers(landscape, stats["rtol"]) if stats["reason"] else {}
+        if stats["reason"] and name not in candidates:
+            raise ValueError(f"{path} is damaged: its last solver is {name[:40]!r}.")
+        solver = candidates[name].solver if stats["reason"] else dfx.Tsit5()
     return Trajectory(
-        steps=steps,
-        result=Result[header["result"]],
-        stats=stats,
-        landscape=landscape,
-        solver=solver,
-        sign_changes=unpack(arrays, header["sign_changes"]),
+        steps=steps, result=result, stats=stats, landscape=landscape, solver=solver, sign_changes=sign_changes
     )

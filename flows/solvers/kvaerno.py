@@ -10,7 +10,41 @@ from collections.abc import Callable
 from typing import Any
 
 import diffrax as dfx
+import jax
+import jax.numpy as jnp
+import lineax as lx
 import optimistix as optx
+from jax.flatten_util import ravel_pytree
+
+
+class DenseLU(lx.AbstractLinearSolver[Any]):
+    """An LU factorisation of any operator's matrix, also within `jax.shard_map`.
+
+    There Lineax takes a vector for another one than its operator was made for, as it compares how they are sharded.
+    """
+
+    def init(self, operator: lx.AbstractLinearOperator, options: dict[str, Any]) -> Any:
+        """The factorisation, as Lineax asks for it."""
+        return jax.scipy.linalg.lu_factor(operator.as_matrix())
+
+    def compute(self, state: Any, vector: Any, options: dict[str, Any]) -> tuple[Any, lx.RESULTS, dict[str, Any]]:
+        """The solution, as Lineax asks for it: of the structure of the right-hand side."""
+        right, unravel = ravel_pytree(vector)
+        solution = jax.scipy.linalg.lu_solve(state, right)
+        failed = jnp.all(jnp.isfinite(right)) & ~jnp.all(jnp.isfinite(solution))
+        return unravel(solution), lx.RESULTS.where(failed, lx.RESULTS.singular, lx.RESULTS.successful), {}
+
+    def transpose(self, state: Any, options: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+        """Not needed: derivatives do not go through the iteration."""
+        raise NotImplementedError("the iteration of an implicit step is not differentiated.")
+
+    def conj(self, state: Any, options: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+        """The same: states are real."""
+        return state, options
+
+    def assume_full_rank(self) -> bool:
+        """A singular matrix is a failure."""
+        return True
 
 
 class PatientChord(optx.AbstractRootFinder[Any, Any, Any, Any]):
@@ -29,7 +63,7 @@ class PatientChord(optx.AbstractRootFinder[Any, Any, Any, Any]):
     @property
     def chord(self) -> dfx.VeryChord:
         """The wrapped iteration."""
-        return dfx.VeryChord(rtol=self.rtol, atol=self.atol, norm=self.norm)
+        return dfx.VeryChord(rtol=self.rtol, atol=self.atol, norm=self.norm, linear_solver=DenseLU())
 
     def init(self, *args: Any, **kwargs: Any) -> Any:
         """The state before the first iteration, as Optimistix asks for it."""

@@ -160,9 +160,13 @@ def _examined(
     nothing = Measured(UnitLaw(zero=False, order=0))
     if group.reason:
         return Roles(np.inf), nothing._replace(reason=f"their axis {group.reason}")
-    if rows:
+    if rows or group.joined:
         error = permutation_error(program, group, thetas, generator)
-        return Roles(error), nothing._replace(reason="they are the rows of a product within each unit")
+        rows_reason, joined_reason = (
+            "they are the rows of a product within each unit",
+            "one axis joins them with others",
+        )
+        return Roles(error), nothing._replace(reason=rows_reason if rows else joined_reason)
     confirmed = roles(program, group, thetas, generator)
     if confirmed.reason:
         return confirmed, nothing._replace(reason=confirmed.reason)
@@ -203,4 +207,4 @@ def _declaration(name: str, found: Roles, measured: Measured) -> Units:
 
 def _with_degree(place: Place, degree: int | None) -> Slot:
     slot = place.slot
-    return Slot(slot.where, axis=slot.axis, degree=degree, blocks=slot.blocks, entries=slot.entries)
+    return replace(slot, degree=degree)

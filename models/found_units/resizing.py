@@ -7,7 +7,7 @@ import equinox as eqx
 import numpy as np
 
 from ..declaration import Units
-from ..unit_axis import mixed
+from ..unit_axis import mixed, number_of_units
 from .program import AGREEMENT, Program
 from .roles import difference
 
@@ -43,7 +43,7 @@ def _computes_the_same(program: Program, layers: Iterable[Units], theta: np.ndar
     model = program.model_of(program.parts(theta))
     for units in layers:
         slot = units.incoming[0]
-        count = slot.where(model).shape[slot.axis] // (slot.blocks * slot.entries)
+        count = number_of_units(slot.where(model), slot)
         p, q = np.eye(count + 1, count), np.eye(count + 1, count)
         p[-1, 0], q[0, 0], q[-1, 0] = 1.0, SHARE, 1 - SHARE
         model = with_mixed_units(model, units, p, q)

@@ -104,6 +104,10 @@ def _part(axes: Axes, axis: Axis, start: int, size: int) -> Axis:
     total = axes.size(axis)
     if size == total:
         return axis
+    factors = axes.factors(axis)
+    for begins, part in axes.stretches(factors[0]) if len(factors) == 1 else ():
+        if (begins, axes.size(part)) == (start, size):
+            return part
     slow, fast = axes.split(axis, math.gcd(total, start, size))
     axes.fix(slow, "is cut into parts")
     return axes.new(size // max(axes.size(fast), 1), "is cut into parts") + fast
@@ -134,16 +138,10 @@ def _split(axes: Axes, operands: list[Value], parameters: dict[str, Any], shapes
 
 def _concatenate(axes: Axes, operands: list[Value], parameters: dict[str, Any], shapes: list[tuple[int, ...]]):
     (shape,), place = shapes, int(parameters["dimension"])
-    block = math.gcd(*(axes.size(operand.axes[place]) for operand in operands))
-    parts: list[Axis] = []
-    for operand in operands:
-        slow, fast = axes.split(operand.axes[place], block)
-        axes.fix(slow, "is joined with another")
-        parts.append(fast)
-        axes.tie(parts[0], fast)
+    for operand in operands[1:]:
         for k in set(range(len(shape))) - {place}:
             axes.tie(operands[0].axes[k], operand.axes[k])
-    own = axes.new(shape[place] // block, "is joined with another") + parts[0]
+    own = axes.joined([operand.axes[place] for operand in operands])
     joined = value((*operands[0].axes[:place], own, *operands[0].axes[place + 1 :]), *operands)
     if joined.parameters is None:
         return [joined]

@@ -1,5 +1,6 @@
 """A model together with the units that were found in it."""
 
+from dataclasses import replace
 from typing import Any
 
 import equinox as eqx
@@ -28,6 +29,11 @@ class WithUnits(eqx.Module):
     units: tuple[Units, ...] = eqx.field(static=True)
     widths: tuple[int, ...] = eqx.field(static=True)
     fixed: tuple[bool, ...] = eqx.field(static=True)
+
+    @property
+    def largest_widths(self) -> tuple[int | None, ...]:
+        """The number of units of each layer that the program holds at most, `None` where it takes any number."""
+        return tuple(own if fixed else None for own, fixed in zip(self.widths, self.fixed, strict=True))
 
     def __call__(self, *arguments: Any, **options: Any) -> Any:
         """What the model computes."""
@@ -116,4 +122,4 @@ def _within(units: Units) -> Units:
 def _slot_within(slot: Slot) -> Slot:
     where = slot.where
     assert isinstance(where, Leaf)
-    return Slot(where.within("model"), axis=slot.axis, degree=slot.degree, blocks=slot.blocks, entries=slot.entries)
+    return replace(slot, where=where.within("model"))

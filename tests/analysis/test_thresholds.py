@@ -77,8 +77,8 @@ def kind_of(loss, start, **changes):
 
 
 def valley(model, data):
-    """A curved valley floor, a manifold of minima."""
-    return 1 + (model.x[0] + model.x[1] ** 2) ** 2
+    """A curved valley floor, a manifold of minima; that it is a square does not show in the program."""
+    return 1 + (model.x[0] + model.x[1] ** 2) * (model.x[1] ** 2 + model.x[0])
 
 
 def channel(model, data):

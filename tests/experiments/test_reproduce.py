@@ -18,7 +18,7 @@ from saddlescope.experiments.reproductions.plateau_times import (
 )
 from saddlescope.experiments.reproductions.report import draw, write_page, write_reproduction
 from saddlescope.experiments.reproductions.reproduce import reproduction
-from saddlescope.flows import Ensemble, ensemble, linear_population, simulate, statistics_loss
+from saddlescope.flows import LossCurves, linear_population, loss_curves, simulate, statistics_loss
 from saddlescope.models import Dense, TwoLayer, incoming, linear, outgoing
 from saddlescope.models.units import with_units
 
@@ -42,7 +42,7 @@ def test_a_batch_of_padded_networks_is_what_simulate_finds():
     models = [padded(architecture, width, 1e-2, 6, key=seed_key(width)) for width in (3, 6)]
     ts = np.linspace(0, 8.0, 9)
     # To no loss but zero: the same program as below.
-    curves = ensemble(models, statistics_loss, [data] * 2, np.tile(ts, (2, 1)), until=0.0)
+    curves = loss_curves(models, statistics_loss, [data] * 2, np.tile(ts, (2, 1)), until=0.0)
     small = TwoLayer(architecture, width=3, scale=1.0, key=seed_key(0))
     small = with_units(small, incoming(models[0])[:3], outgoing(models[0])[:3])
     for model, losses in zip((small, models[1]), curves.losses, strict=True):
@@ -50,7 +50,7 @@ def test_a_batch_of_padded_networks_is_what_simulate_finds():
         at = np.searchsorted(flow.ts, ts)
         np.testing.assert_allclose(losses, flow.losses[at], rtol=1e-5, atol=1e-9)
     # Stopped at half of the loss, a curve is the same until there and stays there.
-    stopped = ensemble(models, statistics_loss, [data] * 2, np.tile(ts, (2, 1)), until=0.5)
+    stopped = loss_curves(models, statistics_loss, [data] * 2, np.tile(ts, (2, 1)), until=0.5)
     above = curves.losses > 0.5 * curves.losses[:, :1]
     np.testing.assert_allclose(stopped.losses[above], curves.losses[above], rtol=1e-12)
     assert np.all(np.isfinite(stopped.losses)) and np.all(stopped.losses[~above] > curves.losses[~above])
@@ -60,7 +60,7 @@ def test_crossings_and_plateau_times_of_a_staircase():
     """Straight drops from 4 to 2 on [1, 2] and from 2 to 0 on [4, 6]."""
     ts = np.linspace(0, 8, 801)
     losses = np.interp(ts, [0, 1, 2, 4, 6, 8], [4, 4, 2, 2, 0, 0])
-    curves = Ensemble(
+    curves = LossCurves(
         ts[None], losses[None], np.interp(ts, [0, 1, 1.5, 2.5, 3.5, 5, 7], [1e-3, 1, 1, 1e-3, 1, 1, 0])[None]
     )
     np.testing.assert_allclose(crossings(curves.ts, curves.losses, 3.0), [1.5])

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from saddlescope.__main__ import main
 from saddlescope.experiments import experiment_names, load_trajectory, run
+from saddlescope.experiments.runs.find import runs_in
 from saddlescope.flows.simulation.integration import Integration
 
 
@@ -74,6 +75,7 @@ def test_json_to_standard_output(capsys, tmp_path):
 INTERRUPTED = """
 import os, signal, sys
 from saddlescope.__main__ import main
+from saddlescope.experiments.runs.find import runs_in
 from saddlescope.flows.simulation.integration import Integration
 
 # A test run in the background ignores SIGINT, and so would its children if they did not ask for it.
@@ -166,6 +168,38 @@ def test_a_run_writes_itself(tmp_path):
     paths = finished.write(tmp_path / "new")
     assert json.loads(paths.record.read_text()) == finished.record
     assert paths.figure.read_bytes()[:4] == b"\x89PNG"
+    drawn = {ending: tmp_path / f"figure.{ending}" for ending in ("pdf", "svg")}
+    for path in drawn.values():
+        finished.write_figure(path)
+    assert drawn["pdf"].read_bytes()[:5] == b"%PDF-" and b"<svg" in drawn["svg"].read_bytes()
     flow = load_trajectory(paths.trajectory)
     np.testing.assert_array_equal(flow.thetas, finished.trajectory.thetas)
     assert str(paths) == ", ".join(str(path) for path in paths.all)
+
+
+def test_runs_are_found_by_folder_and_by_any_of_their_files(finished, tmp_path):
+    folder, expected = finished[0], (finished[0] / "relu-seed0.npz",)
+    assert runs_in(folder) == runs_in(folder / "relu-seed0.png") == runs_in(folder / "relu-seed0.npz") == expected
+    np.savez(tmp_path / "foreign.npz", theta=np.ones(3))
+    with pytest.raises(ValueError, match="not the trajectory of an experiment"):
+        runs_in(tmp_path / "foreign.npz")
+    with pytest.raises(ValueError, match="holds no run"):
+        runs_in(tmp_path)
+    with pytest.raises(ValueError, match="does not exist"):
+        runs_in(tmp_path / "nothing.json")
+
+
+@pytest.mark.parametrize("command", ["report nowhere", "animate liner"])
+def test_reports_and_films_of_nothing_are_refused(command, capsys):
+    assert main(command.split()) == 2
+    assert command.split()[1] in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_report_and_film_of_a_run(finished, tmp_path, capsys):
+    folder, record = finished
+    assert main(["report", str(folder), "--out", str(tmp_path)]) == 0
+    page = (tmp_path / "relu-seed0.html").read_text()
+    assert record["visits"][1]["kind"] in page and record["versions"]["jax"] in page and len(page.encode()) < 2e6
+    assert main(["animate", str(folder), "--out", str(tmp_path), "--format", "gif"]) == 0
+    assert (tmp_path / "relu-seed0.gif").read_bytes()[:3] == b"GIF"

@@ -1,12 +1,16 @@
 """README, the pages of docs and CI say the same, in the words of the glossary; their code runs, their links lead on."""
 
+import json
 import re
+import runpy
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[2]
-FLOORS = ("models", "flows", "analysis", "experiments")
+FOLDERS = ("models", "flows", "analysis", "experiments", "command_line")
 
 
 def readme_commands():
@@ -24,20 +28,114 @@ def test_ci_runs_the_readmes_own_commands():
         assert command in [line.strip() for line in script.splitlines()], f".ci/run does not run: {command}"
 
 
-PAGES = ["README.md", *sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md"))]
+PAGES = ["README.md", *sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "docs").rglob("*.md"))]
+# Their code compiles for longer than all other pages' together.
+SLOW = {"docs/stiff-solvers.md", "docs/uses.md", "docs/coming-from.md", "docs/one-of-each-kind.md"}
+# Their blocks continue each other.
+CONTINUED = {"docs/tutorial.md"}
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if "```python" in (ROOT / page).read_text()])
+def marked(page):
+    return pytest.param(page, marks=pytest.mark.slow if page in SLOW else ())
+
+
+@pytest.mark.parametrize("page", [marked(page) for page in PAGES if "```python" in (ROOT / page).read_text()])
 def test_the_python_of_the_documentation_runs(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    names = {}
     for block in re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(), flags=re.DOTALL):
-        exec(compile(block, page, "exec"), {})
+        exec(compile(block, page, "exec"), names if page in CONTINUED else {})
+
+
+def anchors(page):
+    """The places of a page that a link may name: headings, as Markdown makes them, and public names."""
+    text = re.sub(r"```.*?```", "", (ROOT / page).read_text(), flags=re.DOTALL)
+    for heading in re.findall(r"^#+ (.+)$", text, flags=re.MULTILINE):
+        plain = re.sub(r"[^\w\s-]", "", heading.lower()).strip()
+        yield re.sub(r"[\s-]+", "-", plain)
+    yield from re.findall(r"^::: (\S+)$", text, flags=re.MULTILINE)
+
+
+def links(page):
+    """Targets and anchors of the links of a page, without those in code."""
+    text = re.sub(r"```.*?```|`[^`\n]*`\S*\$", "", (ROOT / page).read_text(), flags=re.DOTALL)
+    return re.findall(r"\]\(([^)#\s]*)(?:#([^)\s]*))?\)", text)
 
 
 @pytest.mark.parametrize("page", PAGES)
 def test_links_lead_somewhere(page):
-    for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", (ROOT / page).read_text()):
-        assert target.startswith("https://") or (ROOT / page).parent.joinpath(target).exists(), target
+    for target, anchor in links(page):
+        if target.startswith("https://"):
+            continue
+        path = (ROOT / page).parent.joinpath(target).resolve() if target else ROOT / page
+        assert path.exists(), target
+        if anchor:
+            assert anchor in set(anchors(path.relative_to(ROOT).as_posix())), f"{target}#{anchor}"
+
+
+@pytest.fixture(scope="module")
+def pages():
+    """What `docs/pages.py` defines."""
+    return runpy.run_path(str(ROOT / "docs" / "pages.py"))
+
+
+def test_the_reference_is_what_its_script_writes(pages):
+    for path, text in pages["texts"]().items():
+        assert (ROOT / "docs" / path).read_text() == text, f"{path} is not up to date: run `python docs/pages.py`"
+
+
+def test_every_public_name_is_on_one_page_of_the_reference(pages):
+    named = [name for page in PAGES if page.startswith("docs/api/") for name in anchors(page) if "." in name]
+    assert set(FOLDERS) - {"command_line"} <= set(pages["FACES"])
+    for face in pages["FACES"]:
+        for name in pages["public_names"](face):
+            assert named.count(f"saddlescope.{face}.{name}") == 1, f"{face}.{name}"
+
+
+def test_every_page_has_its_place(pages):
+    """In the navigation, once."""
+    assert sorted(f"docs/{page}" for _, page in pages["navigation"]()) == PAGES[1:]
+
+
+def test_every_function_of_theory_stands_beside_its_formula(pages):
+    linked = {anchor for _, anchor in links("docs/theory.md")}
+    names = pages["public_names"]("analysis.theory")
+    assert not [name for name in names if f"saddlescope.analysis.theory.{name}" not in linked | {NOT_A_FORMULA}]
+
+
+NOT_A_FORMULA = "saddlescope.analysis.theory.NotApplicable"
+
+
+def test_measurements_are_told_the_same_twice():
+    """The tables of the page for users of Diffrax are those of the benchmarks."""
+    told = (ROOT / "docs" / "stiff-solvers.md").read_text().split("## Work and precision")[1]
+    rows = [line for line in told.splitlines() if line.startswith("|")]
+    assert len(rows) > 30 and not set(rows) - set((ROOT / "docs" / "benchmarks.md").read_text().splitlines())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("builder", ["zensical", "mkdocs"])
+def test_the_site_builds_without_a_warning(builder, tmp_path):
+    if shutil.which(builder) is None:
+        pytest.skip(f'{builder} is not installed: pip install ".[docs]"')
+    for name in ("docs", "mkdocs.yml"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    process = subprocess.run([builder, "build", "--strict"], cwd=tmp_path, capture_output=True, text=True, timeout=600)
+    told = process.stdout + process.stderr
+    assert process.returncode == 0 and "griffe" not in told and "WARNING" not in told, told
+    theory = (tmp_path / "site" / "theory.html").read_text()
+    assert "\\(" in theory and "katex" in theory and "api/analysis-theory.html#" in theory
+
+
+@pytest.mark.slow
+def test_the_notebook_runs(tmp_path):
+    nbclient = pytest.importorskip("nbclient", reason='not installed: pip install ".[docs]"')
+    nbformat = pytest.importorskip("nbformat")
+    path = ROOT / "docs" / "notebook.ipynb"
+    notebook = nbformat.read(path, as_version=4)
+    nbclient.NotebookClient(notebook, timeout=600, resources={"metadata": {"path": str(tmp_path)}}).execute()
+    # Kept without results, which would be those of another day.
+    assert not [cell for cell in json.loads(path.read_text())["cells"] if cell.get("outputs")]
 
 
 def test_the_readme_is_short():
@@ -54,7 +152,7 @@ def test_the_glossary_is_the_law():
     words = forbidden_words()
     assert "verdict" in words
     pattern = re.compile(rf"\b({'|'.join(map(re.escape, words))})\b", flags=re.IGNORECASE)
-    files = [path for floor in FLOORS for path in (ROOT / floor).rglob("*.py")] + [*ROOT.glob("*.py")]
+    files = [path for each in FOLDERS for path in (ROOT / each).rglob("*.py")] + [*ROOT.glob("*.py")]
     files += [ROOT / page for page in ("CONTRIBUTING.md", *PAGES) if page != "docs/glossary.md"]
     # A field of records on disk, which keep their schema, is no word of ours.
     texts = {path: " ".join(path.read_text().replace('"verdict"', "").split()) for path in files}

@@ -228,7 +228,7 @@ def test_blocks_and_entries_are_put_back_where_they_were(name):
         array = np.asarray(slot.where(module))
         rows = by_unit(array, slot)
         assert rows.shape[0] == count and rows.size == array.size
-        np.testing.assert_array_equal(from_units(rows, slot, array.shape), array)
+        np.testing.assert_array_equal(from_units(rows, slot, array), array)
     p, q = np.random.default_rng(0).standard_normal((2, count, count))
     flat = lambda m: np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(eqx.filter(m, eqx.is_inexact_array))])  # noqa: E731
     matrix = units_matrix(module, [(p, q, 0)])

@@ -80,6 +80,41 @@ def written_in_rows(x, u, v):
     return v @ jax.lax.dynamic_index_in_dim(h, 0, keepdims=False)
 
 
+def joined_steps(x, w, v):
+    h = jnp.zeros(4)
+    for z in x:
+        h = jnp.tanh(w @ jnp.concatenate([h, z]))
+    return v @ h
+
+
+def joined_with_the_input(x, u, w, v):
+    return v @ jnp.tanh(w @ jnp.concatenate([x, jnp.tanh(u @ x), jnp.ones(1)]))
+
+
+def joined_channels(x, a, b, v):
+    """As in a U-Net: the input's channels beside those of the first convolution."""
+    dimensions = ("NCH", "OIH", "NCH")
+    h = jnp.tanh(jax.lax.conv_general_dilated(x[None], a, (1,), "SAME", dimension_numbers=dimensions))
+    h = jnp.concatenate([h, x[None]], axis=1)
+    h = jax.lax.conv_general_dilated(h, b, (1,), "VALID", dimension_numbers=dimensions)
+    return v @ jnp.ravel(jnp.tanh(h[0]))
+
+
+def joined_and_parted(x, u, t, v, w):
+    h = jnp.concatenate([jnp.tanh(u @ x), jax.nn.relu(t @ x)])
+    return v @ h[:4] + w @ h[4:]
+
+
+def joined_gates(x, w, b, v):
+    """A minimal gated unit: of rows (f, n) over [state, input]."""
+
+    def step(h, z):
+        f, n = jnp.split(w @ jnp.concatenate([h, z]) + b, 2)
+        return h + jax.nn.sigmoid(f) * (jnp.tanh(n) - h), None
+
+    return v @ jax.lax.scan(step, jnp.zeros(4), x)[0]
+
+
 RECURRENT = ("u:0 w:0", "v:1 w:1")
 # The arrays of u and of v, each with the axis, blocks and entries where there are several; whether widths may change.
 BY_HAND = {
@@ -99,6 +134,32 @@ BY_HAND = {
     "mean": (net(mean_of_products, u=(4, 2), v=(4,)), (2,), [("u:0", "v:0")], [False]),
     "weights first": (net(weights_first, u=(4, 2), v=(2, 4)), (2,), [("u:0", "v:1")], [True]),
     "maxout": (net(maxout, u=(8, 2), v=(1, 4)), (2,), [("u:0:1:2", "v:1")], [False]),
+    # What a slot leaves out of its axis, before and after its units.
+    "joined steps": (net(joined_steps, w=(4, 7), v=(1, 4)), (2, 3), [("w:0", "v:1 w:1(0,3)")], [False]),
+    "joined input": (
+        net(joined_with_the_input, u=(4, 3), w=(5, 8), v=(1, 5)),
+        (3,),
+        [("u:0", "w:1(3,1)"), ("w:0", "v:1")],
+        [True, True],
+    ),
+    "joined channels": (
+        net(joined_channels, a=(4, 2, 3), b=(3, 6, 3), v=(1, 9)),
+        (2, 5),
+        [("a:0", "b:1(0,2)"), ("b:0", "v:1:1:3")],
+        [True, True],
+    ),
+    "joined and parted": (
+        net(joined_and_parted, u=(4, 2), t=(3, 2), v=(1, 4), w=(1, 3)),
+        (2,),
+        [("u:0", "v:1"), ("t:0", "w:1")],
+        [False, True],
+    ),
+    "joined gates": (
+        net(joined_gates, w=(8, 6), b=(8,), v=(1, 4)),
+        (3, 2),
+        [("b:0:2:1 w:0:2:1", "v:1 w:1(0,2)")],
+        [False],
+    ),
     "rows": (net(written_in_rows, u=(4, 2), v=(1, 4)), (2,), [("u:0", "v:1")], [False]),
 }
 
@@ -107,7 +168,8 @@ def written(slots):
     names = []
     for slot in slots:
         more = f":{slot.blocks}:{slot.entries}" if (slot.blocks, slot.entries) != (1, 1) else ""
-        names.append(f"{slot.where.path[-1][1]}:{slot.axis}{more}")
+        ends = f"({slot.before},{slot.after})" if slot.before or slot.after else ""
+        names.append(f"{slot.where.path[-1][1]}:{slot.axis}{more}{ends}")
     return " ".join(names)
 
 
@@ -119,11 +181,8 @@ def test_units_are_followed_through(name):
     assert [group.resizable for group in found.groups if group.units] == resizable
 
 
-def joined(x, w, v):
-    h = jnp.zeros(4)
-    for z in x:
-        h = jnp.tanh(w @ jnp.concatenate([h, z]))
-    return v @ h
+def joined_units(x, u, t, w):
+    return w @ jnp.concatenate([jnp.tanh(u @ x), jax.nn.relu(t @ x)])
 
 
 def numbered(x, u, v):
@@ -150,14 +209,14 @@ def coupled_to_the_input(x, u, v):
 @pytest.mark.parametrize(
     ("model", "shape", "reason"),
     [
-        (net(joined, w=(4, 7), v=(1, 4)), (2, 3), "joined with another"),
+        (net(joined_units, u=(4, 2), t=(3, 2), w=(1, 7)), (2,), "joins them with others"),
         (net(numbered, u=(4, 2), v=(1, 4)), (2,), "numbered|fixed array"),
         (net(accumulated, u=(4, 2), v=(1, 4)), (2,), "accumulated in order"),
         (net(ordered, u=(4, 2), v=(1, 4)), (2,), "sorted"),
         (net(reversed_in_part, u=(4, 2), v=(1, 4)), (2,), "reversed"),
         (net(coupled_to_the_input, u=(4, 4), v=(1, 4)), (4,), None),
     ],
-    ids=["joined", "numbered", "accumulated", "sorted", "reversed", "coupled"],
+    ids=["joined units", "numbered", "accumulated", "sorted", "reversed", "coupled"],
 )
 def test_axes_whose_order_matters_hold_no_units(model, shape, reason):
     found = units_of(model, example=np.ones(shape))

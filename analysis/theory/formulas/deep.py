@@ -4,9 +4,11 @@ import math
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float
 
 from ....flows import Landscape
 from ....models import Deep, Dense, DiagonalLinear, linear
+from ..closed_forms.bottleneck import bottleneck_rate
 from ..closed_forms.jump_process import jump_process
 from ..closed_forms.low_rank import best_rank_levels
 from ..closed_forms.sigmoids import deep_escape_time
@@ -15,6 +17,8 @@ from .setting import SMALL, require_invertible_covariance, require_small, statis
 
 # Relative difference of conserved quantities that is rounding.
 ALIKE = 1e-9
+# A factor by which layers of one scale may differ, and by which those of two scales must.
+DECADE = 10.0
 
 
 def _deep_linear(model: Any) -> Deep:
@@ -45,23 +49,78 @@ def levels(landscape: Landscape) -> Values:
 
 @formula(
     name="escape of deep linear networks",
-    source="Jacot et al. (2021); Saxe, McClelland & Ganguli (2014)",
-    assumptions="three linear layers or more, squared error, small start; the earliest time, as if aligned and "
-    "balanced",
+    source="Jacot et al. (2021); Saxe, McClelland & Ganguli (2014); Rawal & DeWeese (2026)",
+    assumptions="three linear layers or more, squared error, small start, small layers of one scale; the earliest "
+    "time, as if aligned and balanced",
 )
 def escape(landscape: Landscape) -> Values:
-    """The earliest escape time, and the exponent of ε in dwell times."""
+    """The earliest escape time through the small layers, and the exponent of ε in dwell times."""
     model = _deep_linear(landscape.model)
     statistics = statistics_of(landscape)
     require_small(landscape)
     factor = np.asarray(statistics.factor)
     # Σ_yx in the loss's own time.
     cross = 2 * np.asarray(statistics.target) @ factor.T @ factor
-    arrays = (*model.parameters, *model.connections)
-    norm = math.sqrt(sum(float(np.sum(np.square(array))) for array in arrays))
-    depth = len(arrays)
-    strength = float(np.linalg.norm(cross, 2))
-    return {"dwell_exponent": 2 - depth, "earliest_escape": deep_escape_time(strength, depth, norm)}
+    matrices = _matrices_of(model)
+    small = _small_layers(matrices)
+    rate = bottleneck_rate(cross, _blocks(matrices, small))
+    norm = math.sqrt(sum(float(np.sum(np.square(matrices[layer]))) for layer in small))
+    count = len(small)
+    found = {"small_layers": count, "dwell_exponent": 2 - count}
+    if count == 2:
+        # Balanced layers have the norm a √2, and a grows as e^{ct}.
+        return found | {"slope": 1 / rate, "earliest_escape": math.log(math.sqrt(2) / norm) / rate}
+    return found | {"earliest_escape": deep_escape_time(rate, count, norm)}
+
+
+@formula(
+    name="escape through a bottleneck",
+    source="Rawal & DeWeese (2026), arXiv 2605.01288",
+    assumptions="small start, fully connected layers without biases, σ zero at zero with σ′(0) ≠ 0 or homogeneous of "
+    "degree 1, small layers of one scale, the others not small",
+)
+def bottleneck(landscape: Landscape) -> Values:
+    """The number r of small layers, and the exponent 2 − r of ε in escape times (0: logarithm)."""
+    model = landscape.model
+    if not isinstance(model, Deep) or not isinstance(model.architecture, Dense):
+        raise NotApplicable(f"the model is a {type(model).__name__}, not a deep network of fully connected layers")
+    if model.architecture.bias or model.biases or model.offset is not None:
+        raise NotApplicable("the units have biases")
+    for activation in (model.architecture.activation, *model.activations):
+        law = activation.law
+        if not law.zero or not (law.degree == 1 or (law.degree is None and law.order == 1)):
+            raise NotApplicable(f"a small unit of {activation.name} is not of first order in its incoming weights")
+    require_small(landscape)
+    count = len(_small_layers(_matrices_of(model)))
+    return {"small_layers": count, "dwell_exponent": 2 - count}
+
+
+def _matrices_of(model: Deep) -> list[Float[np.ndarray, "_ _"]]:
+    """The matrices of a fully connected network from the inputs up, each from its inputs to its outputs."""
+    u, v = (np.asarray(array) for array in model.parameters)
+    return [u, v.T, *(np.asarray(matrix).T for matrix in model.connections)]
+
+
+def _small_layers(matrices: list[Float[np.ndarray, "_ _"]]) -> list[int]:
+    """Which layers are small: all where they are of one scale, else those a decade below the others."""
+    norms = np.array([np.linalg.norm(matrix, 2) for matrix in matrices])
+    small = norms < DECADE * np.min(norms)
+    if np.max(norms[small]) * DECADE > np.min(norms[~small], initial=math.inf):
+        raise NotApplicable("the layers are neither of one scale nor of two that are a decade apart")
+    if np.sum(small) < 2:
+        raise NotApplicable("only one layer is small")
+    return [int(layer) for layer in np.flatnonzero(small)]
+
+
+def _blocks(matrices: list[Float[np.ndarray, "_ _"]], small: list[int]) -> list[Float[np.ndarray, "_ _"]]:
+    """The products of the layers below, between and above the small ones."""
+    blocks = [np.eye(matrices[0].shape[1])]
+    for layer, matrix in enumerate(matrices):
+        if layer in small:
+            blocks.append(np.eye(matrix.shape[0]))
+        else:
+            blocks[-1] = matrix @ blocks[-1]
+    return blocks
 
 
 @formula(

@@ -1,6 +1,7 @@
 """All formulas, asked of one model."""
 
 from ....flows import Landscape
+from ....flows.landscapes.point import check_finite_at, point_of
 from ..prediction import Formula, Predictions
 from . import attention, deep, linear, quadratic, relu, transformers
 
@@ -13,6 +14,7 @@ FORMULAS: tuple[Formula, ...] = (
     linear.theorem_4,
     deep.levels,
     deep.escape,
+    deep.bottleneck,
     deep.jumps,
     quadratic.escape,
     quadratic.proposition_5,
@@ -36,4 +38,5 @@ def predictions(landscape: Landscape) -> Predictions:
     Returns:
         One prediction per formula, in the loss's own units and time; `print` gives a table.
     """
+    check_finite_at(landscape, point_of(landscape))
     return Predictions(formula(landscape) for formula in FORMULAS)

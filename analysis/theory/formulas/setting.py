@@ -72,8 +72,8 @@ def sample_of(landscape: Landscape) -> tuple[np.ndarray, np.ndarray, float]:
     x, y = data
     if not hasattr(x, "ndim"):
         raise NotApplicable("the inputs are not one array")
-    y = np.asarray(y).reshape(len(y), -1)
-    return np.asarray(x), y, len(y) / loss.divisor(y)
+    x, y = np.asarray(x, float), np.asarray(y, float).reshape(len(y), -1)
+    return x, y, len(y) / loss.divisor(y)
 
 
 def statistics_of(landscape: Landscape) -> SufficientStatistics:

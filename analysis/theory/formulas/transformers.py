@@ -1,7 +1,7 @@
 """Formulas of attention-only transformers, with their assumptions checked."""
 
 import numpy as np
-import scipy.special
+import scipy
 from jaxtyping import Float
 
 from ....flows import Landscape

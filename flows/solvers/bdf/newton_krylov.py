@@ -10,7 +10,6 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import lineax as lx
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
@@ -162,8 +161,10 @@ def with_implicit_derivative_matrix_free(system: System, d: Float[Array, " n"]) 
     """The solution d itself, with the derivatives that the implicit function theorem gives the exact solution."""
     tolerance = max(DERIVATIVE_SHARE, 10 * float(jnp.finfo(d.dtype).eps))
 
+    # Not Lineax's, which within `jax.shard_map` takes the same vector for another one (lineax 0.1.1, jax 0.10).
     def solve_linear(linear: Callable[[Array], Array], right: Array) -> Array:
-        operator = lx.FunctionLinearOperator(linear, jax.eval_shape(lambda: right))
-        return lx.linear_solve(operator, right, lx.GMRES(tolerance, 0.0, restart=min(20, d.size))).value
+        # Called within, as JAX's GMRES alone cannot be transposed: its tolerance depends on the right-hand side.
+        solve = lambda apply, b: jax.scipy.sparse.linalg.gmres(apply, b, tol=tolerance, restart=min(20, d.size))[0]  # noqa: E731
+        return lax.custom_linear_solve(linear, right, solve, transpose_solve=solve)
 
     return lax.custom_root(lambda v: system.residual(v), d, lambda _, solution: solution, solve_linear)

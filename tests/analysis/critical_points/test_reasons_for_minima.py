@@ -72,6 +72,19 @@ def test_declarations_are_read_through_partials_and_wrappers():
         lower_bound_of(declares(lower_bound=np.inf)(lambda model, data: 0.0), ())
 
 
+@pytest.mark.parametrize("offset", [0.0, 0.25])
+def test_a_loss_of_ones_own_attains_the_bound_that_its_program_proves(offset):
+    """A lambda on three outputs of eight weights: the null space is tangent to all weights with the same outputs."""
+    x = np.asarray(normal(3, 3, 3))
+    model = network(tanh, np.asarray(normal(4, 2, 3)), np.asarray(normal(5, 2, 1)))
+    data = x, np.asarray(jax.vmap(model)(x))
+    landscape = Landscape(model, lambda m, d: jnp.mean((jax.vmap(m)(d[0]) - d[1]) ** 2) + offset, data)
+    kind = classify(critical_point(landscape))
+    assert kind.name == "minimum" and f"that its program proves, {offset:g}" in kind.evidence
+    found = kind.null_space
+    assert (found.nullity, found.interpolation, found.unexplained) == (5, 5, 0) and found.critical
+
+
 def test_a_loss_below_the_bound_that_it_declares_is_refused():
     wrong = declares(lower_bound=0.1)(lambda model, data: valley(model, data))
     landscape = Landscape(Plane(jnp.array([0.75, 0.5])), wrong, np.asarray(1.0))

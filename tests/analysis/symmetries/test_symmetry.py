@@ -63,7 +63,10 @@ def linear_point(strengths, learned, width, inputs, outputs):
 @pytest.mark.parametrize(("inputs", "outputs", "rank"), [(3, 3, 3), (4, 3, 3), (3, 2, 2), (4, 4, 2)])
 @pytest.mark.parametrize("extra", [0, 2])
 def test_null_spaces_of_linear_networks(inputs, outputs, rank, extra):
-    r"""Symmetry explains all of it for square targets of full rank; else all but $(H - r)(N_u + N_v - 2\rho)$."""
+    r"""Symmetry explains all of it for square targets of full rank; else all but $(H - r)(N_u + N_v - 2\rho)$.
+
+    These mix one side of units that the other side does not have.
+    """
     strengths, width = [4.0, 2.0, 1.0][:rank], rank + extra
     for r in range(rank + 1):
         for learned in combinations(range(rank), r):
@@ -72,7 +75,8 @@ def test_null_spaces_of_linear_networks(inputs, outputs, rank, extra):
             found = null_space(spectral, model, data)
             assert found.nullity == r**2 + (width - r) * (inputs + outputs - 2 * (rank - r))
             assert found.symmetry == 2 * width * r - r**2
-            assert found.unexplained == (width - r) * (inputs + outputs - 2 * rank)
+            assert found.free == found.directions.shape[1] == (width - r) * (inputs + outputs - 2 * rank)
+            assert found.unexplained == 0
             # What is left is in the null space, and orthogonal to what is explained.
             assert np.all(np.abs(spectral.eigenvectors.T @ found.directions)[spectral.eigenvalues > 1e-3] < 1e-6)
 

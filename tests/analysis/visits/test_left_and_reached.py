@@ -122,6 +122,18 @@ def test_a_point_farther_away_than_the_flow_moves_is_not_reached(flow):
     assert unless_out_of_reach(flow, last, ends, there, MINIMUM) is MINIMUM
 
 
+def test_a_flow_that_was_leaving_when_it_ended_moved_as_far_as_it_came(flow):
+    """Cut short at 0.1 from the second saddle, which it left, it says nothing of points at distance 2."""
+    _, second, _ = passages(flow)
+    index = second.index
+    away = np.linalg.norm(flow.thetas[index:] - flow.thetas[index], axis=1)
+    cut = dataclasses.replace(second, departure=None, leaving=True)
+    end = index + int(np.argmax(away > 0.1))
+    far = point_at(flow, np.array([-1.0, 0, 0]), index)
+    assert unless_out_of_reach(flow, cut, (index, end), far, MINIMUM).name == "no critical point"
+    assert unless_out_of_reach(flow, dataclasses.replace(cut, leaving=False), (index, end), far, MINIMUM) is MINIMUM
+
+
 def test_a_flow_that_starts_at_its_critical_point_has_reached_it():
     """To rounding: it moves less than the point is away."""
     ts = np.linspace(0, 5, 11)

@@ -1,11 +1,20 @@
 """When a flow no longer advances, and when a checkpoint is due: by the rules, without a flow."""
 
+import equinox as eqx
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
-from saddlescope.flows import Result
+from saddlescope.flows import Landscape, Result
 from saddlescope.flows.simulation import checkpoint
-from saddlescope.flows.simulation.stalls import STALLED_ROUNDS, StallDetector
+from saddlescope.flows.simulation.jumps import jumps
+from saddlescope.flows.simulation.stalls import CREEPING_ROUNDS, STALLED_ROUNDS, StallDetector
+from saddlescope.flows.simulation.stepping import CHUNK
 from saddlescope.flows.simulation.steps import Steps
+
+
+class Vector(eqx.Module):
+    w: jax.Array
 
 
 def record(t, size=2.0, speed=4.0):
@@ -14,17 +23,18 @@ def record(t, size=2.0, speed=4.0):
     return Steps(ts=t * one, thetas=size * one[:, None], energies=one, losses=one, speeds=speed * one)
 
 
-def rounds(detector, times):
+def rounds(detector, times, accepted=CHUNK):
     """The first reason to stop after rounds that end at these times, and the number of rounds until then."""
     for k, now in enumerate(map(float, times), 1):
+        detector.accepted = accepted
         if (result := detector.reason_to_stop(now)) is not None:
             return result, k
         detector.begin_round(now)
     return None, len(times)
 
 
-def detector(stops=(1.0,), rtol=1e-12):
-    return StallDetector(record(0.0), np.array(stops), rtol)
+def detector(stops=(1.0,), rtol=1e-12, rounds=1000, to_and_fro=True):
+    return StallDetector(record(0.0), np.array(stops), rtol, rounds * CHUNK, lambda _: to_and_fro)
 
 
 # The share is 1e4 rtol of the time scale 1/2: 5e-9 per round.
@@ -33,6 +43,28 @@ def test_rounds_are_stalled_below_a_share_of_the_time_scale(step, reason):
     result, count = rounds(detector(), step * np.arange(1, 11))
     assert result is reason
     assert count == (STALLED_ROUNDS if reason else 10)
+
+
+# In 40 rounds of 1e-4 the flow comes to 0.004 of 1, and in all those that are left to a tenth or so.
+@pytest.mark.parametrize(
+    ("most", "accepted", "to_and_fro", "reason"),
+    [(900, 110, True, Result.sliding), (1100, 110, True, None), (900, 120, True, None), (900, 110, False, None)],
+)
+def test_flows_slide_that_creep_where_the_field_jumps(most, accepted, to_and_fro, reason):
+    result, count = rounds(detector(rounds=most, to_and_fro=to_and_fro), 1e-4 * np.arange(1, 101), accepted)
+    assert result is reason
+    assert count == (CREEPING_ROUNDS if reason else 100)
+
+
+def test_jumps_are_told_from_stiffness():
+    """Steps along the flow of a² / 2 from 1, and with every fourth one led astray by a hundred-thousandth of itself."""
+    landscape = Landscape(Vector(jnp.ones(1)), lambda m, _: jnp.sum(m.w**2) / 2, ())
+    ts = 1e-5 * np.arange(21.0)
+    astray = np.cumsum(1e-10 * (np.arange(21) % 4 == 3))
+    smooth, jumping = ((np.exp(-ts) + change)[:, None] for change in (0.0, astray))
+    steps = lambda thetas: Steps(ts=ts, thetas=thetas, energies=ts, losses=ts, speeds=ts)  # noqa: E731
+    assert jumps(landscape, steps(jumping)) and not jumps(landscape, steps(smooth))
+    assert not jumps(landscape, steps(jumping)[:15])
 
 
 def test_one_round_that_advances_starts_the_count_again():

@@ -1,0 +1,1 @@
+"""The commands of `saddlescope`, one module each. A command imports JAX once its arguments are known to be right."""

@@ -1,0 +1,1 @@
+"""Reports: one self-contained page for a flow and its itinerary."""

@@ -1,0 +1,1 @@
+"""Many set-ups: configurations, cells, folders of cells, and what computes them. Imports runs and setups."""
