@@ -9,11 +9,14 @@ from jaxtyping import Float
 from ...flows import Landscape
 from ..curvature.krylov import krylov_space
 from ..curvature.lowest import NegativeEigenvalues, negative_eigenvalues
+from ..curvature.nullity import nullity
 from ..curvature.signs import EXAMINED, STEPS
 from ..rounding import COPIES, perturbed
+from ..symmetries.mixing import orbit_dimension
 from ..thresholds import STANDARD, Thresholds
 from .evidence import Evidence
 from .kind import Kind
+from .null_space import ORBIT_SHARE
 
 # Of the Krylov space in which Newton's step is made, which tells how far the critical point may be: its dimension, the
 # share of the gradient that is left, and the damping beside the largest curvature.
@@ -21,7 +24,7 @@ DEPTH, SOLVED, DAMPING = 200, 0.01, 1e-7
 
 
 def classify_by_products(known: Evidence, kind: Kind) -> Kind:
-    """The kind with the index, by a search for negative eigenvalues that needs no dense Hessian.
+    """The kind with index and nullity, by searches for eigenvalues that need no dense Hessian.
 
     Args:
         known: the point, at which the loss is twice differentiable.
@@ -29,17 +32,18 @@ def classify_by_products(known: Evidence, kind: Kind) -> Kind:
 
     Returns:
         A strict saddle where a negative eigenvalue was found, beyond the uncertainty of the point; else the kind with
-        what the search established.
+        what the search established. Null directions along orbits of symmetries exist at any critical point.
     """
-    point = known.point
-    found = critical_negative_eigenvalues(
-        point.landscape, point.theta, moved=point.distance, thresholds=known.thresholds
-    )
-    if found.index:
-        return dataclasses.replace(
-            kind, name="strict saddle", order=2, negative=found, evidence=f"by Hessian–vector products {found.summary}"
-        )
-    return dataclasses.replace(kind, negative=found, evidence=f"{kind.evidence}; by products {found.summary}")
+    point, landscape, theta = known.point, known.point.landscape, known.point.theta
+    found = critical_negative_eigenvalues(landscape, theta, moved=point.distance, thresholds=known.thresholds)
+    orbits = orbit_dimension(point.model, landscape.data, least=ORBIT_SHARE * point.distance)
+    with threadpoolctl.threadpool_limits(1, "blas"):
+        zeros = nullity(lambda v: landscape.hessian_product(theta, v), theta.size, found, by_symmetry=orbits)
+    counts = f"{found.summary}; {zeros.summary}"
+    kind = dataclasses.replace(kind, negative=found, zeros=zeros, evidence=f"{kind.evidence}; by products {counts}")
+    if not found.index:
+        return kind
+    return dataclasses.replace(kind, name="strict saddle", order=2, evidence=f"by Hessian–vector products {counts}")
 
 
 def critical_negative_eigenvalues(

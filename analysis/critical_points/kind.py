@@ -9,6 +9,7 @@ from jaxtyping import Float
 
 from ...flows import Landscape
 from ..curvature.lowest import NegativeEigenvalues
+from ..curvature.nullity import Nullity
 from ..curvature.spectrum import Spectrum
 from ..embeddings.embedded_curvature import EmbeddedSpectrum
 from ..leading_order.added_unit import AddedUnitForm
@@ -77,6 +78,7 @@ class Kind(eqx.Module):
         blocks: index and nullity from blocks as large as the narrow network, for networks too large for a `spectrum`.
         negative: the negative eigenvalues found by products, for networks too large for a `spectrum` and without
             `blocks`.
+        zeros: what is known of the zero eigenvalues there.
         on_request: the inputs of `certificate` and `unexplained_form`, which are computed on request.
     """
 
@@ -89,6 +91,7 @@ class Kind(eqx.Module):
     null_space: NullSpace | None = None
     blocks: EmbeddedSpectrum | None = None
     negative: NegativeEigenvalues | None = None
+    zeros: Nullity | None = None
     on_request: OnRequest | None = None
 
     @property
@@ -102,6 +105,8 @@ class Kind(eqx.Module):
     @property
     def nullity(self) -> int | None:
         """The number of zero eigenvalues of the Hessian, where it is known."""
+        if self.zeros is not None:
+            return self.zeros.counted
         known = self.blocks if self.spectrum is None else self.spectrum
         return None if known is None else known.nullity
 

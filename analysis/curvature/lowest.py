@@ -36,6 +36,7 @@ class NegativeEigenvalues(eqx.Module):
         none_below: with a probability of one in a million at most there is a further eigenvalue below it.
         radius: the largest |λ| met.
         zero_threshold: |λ| up to this counts as zero.
+        rest: with the same probability no eigenvalue but those found is larger in size.
         complete: whether the last search, from a random vector, met no further negative eigenvalue.
         products: the number of products that were taken.
 
@@ -47,6 +48,7 @@ class NegativeEigenvalues(eqx.Module):
     vectors: Float[np.ndarray, "n k"]
     residuals: Float[np.ndarray, " k"]
     none_below: float
+    rest: float
     radius: float
     zero_threshold: float
     complete: bool
@@ -140,6 +142,7 @@ def _search(
         vectors=found.vectors[order].T,
         residuals=found.residuals[order],
         none_below=_none_below(ritz.values, size, len(found.values), radius) if complete else -np.inf,
+        rest=_rest(ritz.values, size, len(found.values)) if complete else np.inf,
         radius=radius,
         zero_threshold=zero,
         complete=complete,
@@ -161,5 +164,18 @@ def _none_below(values: Float[np.ndarray, " k"], size: int, found: int, radius: 
     """What no further eigenvalue is below, by the Ritz values of the last space, but for one chance in a million."""
     if found + len(values) >= size:
         return float(np.min(values, initial=0.0))
-    share = (np.log(1.648 * np.sqrt(size) / MISSED) / (2 * len(values) - 1)) ** 2
+    share = _missed(len(values), size)
     return float((values[0] - share * radius) / (1 - share)) if share < 1 else -np.inf
+
+
+def _rest(values: Float[np.ndarray, " k"], size: int, found: int) -> float:
+    """What no further eigenvalue exceeds in size: either end of the spectrum is missed by a share of its width."""
+    largest, share = float(np.max(np.abs(values), initial=0.0)), _missed(len(values), size)
+    if found + len(values) >= size:
+        return largest
+    return largest + share * float(np.ptp(values)) / (1 - 2 * share) if share < 1 / 2 else np.inf
+
+
+def _missed(products: int, size: int) -> float:
+    """The share of the spectrum's width by which the lowest eigenvalue is missed, but for one chance in a million."""
+    return float((np.log(1.648 * np.sqrt(size) / MISSED) / (2 * products - 1)) ** 2)

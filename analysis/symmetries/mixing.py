@@ -42,6 +42,11 @@ class Mixing(NamedTuple):
         """The number of generators."""
         return len(self.first) if self.diagonal else len(self.first) ** 2
 
+    @property
+    def places(self) -> Int[np.ndarray, " k"]:
+        """The positions of the parameters that it changes."""
+        return np.unique(np.concatenate([self.first.ravel(), self.second.ravel()]))
+
     def tangents(self, theta: Float[np.ndarray, " n"]) -> scipy.sparse.csr_array:
         """The directions in which the generators move parameters θ, one row each."""
         rows = np.arange(len(self.first))
@@ -108,20 +113,21 @@ def orbit_dimension(model: Any, data: Any, *, least: float = 0.0) -> int:
     if not found:
         return 0
     touched = scipy.sparse.vstack([_touched(mixing, theta.size) for mixing in found])
-    groups = scipy.sparse.csgraph.connected_components(touched @ touched.T, directed=False)[1]
+    _, groups = scipy.sparse.csgraph.connected_components(touched @ touched.T, directed=False)
     total = 0
     for group in np.unique(groups):
-        rows = scipy.sparse.vstack([found[k].tangents(theta) for k in np.flatnonzero(groups == group)]).tocsc()
-        used = np.flatnonzero(np.diff(rows.indptr))
-        if rows.shape[0] * len(used) <= LARGEST:
-            values = np.linalg.svd(rows[:, used].toarray(), compute_uv=False)
+        members = [found[k] for k in np.flatnonzero(groups == group)]
+        used = np.unique(np.concatenate([mixing.places for mixing in members]))
+        if sum(mixing.size for mixing in members) * len(used) <= LARGEST:
+            tangents = [np.asarray(mixing.tangents(theta)[:, used].toarray()) for mixing in members]
+            values = np.linalg.svd(np.concatenate(tangents), compute_uv=False)
             total += int(np.sum(values > max(least, DERIVATIVE_TOLERANCE * float(np.max(values, initial=0.0)))))
     return total
 
 
 def _touched(mixing: Mixing, size: int) -> scipy.sparse.csr_array:
     """One row with ones at the parameters that a mixing changes."""
-    places = np.unique(np.concatenate([mixing.first.ravel(), mixing.second.ravel()]))
+    places = mixing.places
     return scipy.sparse.csr_array((np.ones(len(places)), places, [0, len(places)]), shape=(1, size))
 
 

@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Float
 
 from ...flows import Trajectory
+from ...flows.compilation.memory import return_freed_memory
 from ...flows.simulation.patience import OutOfTime, Patience
 from ...models import incoming
 from ...models.arguments import real, record
@@ -89,6 +90,8 @@ def itinerary(trajectory: Trajectory, *, thresholds: Thresholds = STANDARD, budg
             except OutOfTime:
                 point, kind = _closest_approach(about, f"the budget of {budget:g} seconds was spent")
             visits.append(_visit(about, point, kind))
+            if not trajectory.landscape.small:
+                return_freed_memory()
     return Itinerary(visits)
 
 

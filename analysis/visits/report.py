@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from ..critical_points.kind import Kind
 from ..tables import new_table
 from .dwell import said_share
 from .escape import Escape
@@ -42,6 +43,8 @@ def remarks(visits: Sequence[Visit]) -> list[str]:
                 lines.append(f"Visits {number - 1} to {number}: {together}")
         if visit.kind.name in EXPLAINED:
             lines.append(f"Visit {number}: {visit.kind.name}: {visit.kind.evidence}.")
+        if visit.kind.zeros is not None and visit.kind.name not in EXPLAINED:
+            lines.append(f"Visit {number}: {visit.kind.zeros.summary}.")
         explained, form = visit.kind.null_space, visit.kind.null_space_form
         if explained and explained.unexplained and visit.kind.name != "degenerate saddle":
             changes = f", along which {form}: no critical manifold" if form is not None and form.order else ""
@@ -87,8 +90,8 @@ def _cells(visit: Visit) -> list[str]:
         ", ".join(widths) or "–",
         ", ".join(types if len(set(types)) > 1 else types[:1]) or "–",
         kind.name,
-        "–" if kind.index is None else str(kind.index),
-        "–" if kind.nullity is None else str(kind.nullity),
+        _index(kind),
+        _nullity(kind),
         "–" if kind.order is None else str(kind.order),
         rate,
         "–" if escape is None else f"{escape.e_folds:.1f}",
@@ -96,6 +99,20 @@ def _cells(visit: Visit) -> list[str]:
         f"{point.gradient_norm:.0e}",
         f"{point.distance:.1e}",
     ]
+
+
+def _index(kind: Kind) -> str:
+    """The index, or that there are as many negative eigenvalues at least."""
+    if kind.index is None and kind.negative is not None and kind.negative.index:
+        return f"≥ {kind.negative.index}"
+    return "–" if kind.index is None else str(kind.index)
+
+
+def _nullity(kind: Kind) -> str:
+    """The nullity, or that there are as many null directions at least, by symmetry."""
+    if kind.nullity is None and kind.zeros is not None and kind.zeros.by_symmetry:
+        return f"≥ {kind.zeros.by_symmetry}"
+    return "–" if kind.nullity is None else str(kind.nullity)
 
 
 def _predicted_dwell(escape: Escape) -> str:

@@ -72,6 +72,7 @@ def visit_record(visit: Visit) -> dict[str, Any]:
         "critical_point": _fields(visit.critical_point, "loss", "gradient_norm", "distance", "converged"),
         "kind": kind.name,
         **_fields(kind, "evidence", "index", "nullity"),
+        "zeros": kind.zeros and _fields(kind.zeros, "by_symmetry", "at_most", "estimate", "counted"),
         "zero_threshold": None if kind.spectrum is None else kind.spectrum.zero_threshold,
         "order": kind.order,
         "null_space": kind.null_space and _fields(kind.null_space, *null_space),

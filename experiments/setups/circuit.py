@@ -1,5 +1,6 @@
 """What an attention-only transformer computes in in-context classification, and which of its heads do it."""
 
+import functools
 from typing import Any
 
 import equinox as eqx
@@ -9,6 +10,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from ...models.attention_only import AttentionOnly
+from ...models.quick import quickly_compiled
 from ...models.units import array_namespace
 from .experiment import Remarks
 
@@ -168,7 +170,11 @@ def _of_own_pair(x: Float[Array, "P T D"], labels: int) -> Bool[Array, "P N"]:
     return jnp.einsum("pnd,pd->pn", content[:, :-1:2], content[:, -1]) > 0.5
 
 
-@eqx.filter_jit
+# Run once for each visit: optimising the code would take longer than it saves.
+_once = functools.partial(quickly_compiled, by=eqx.filter_jit)
+
+
+@_once
 def _averages(model: AttentionOnly, data: tuple[Any, Any]) -> tuple[Array, ...]:
     x, y = data
     labels = y.shape[1]
@@ -187,7 +193,7 @@ def _averages(model: AttentionOnly, data: tuple[Any, Any]) -> tuple[Array, ...]:
     return shares, divergences, induction, previous
 
 
-@eqx.filter_jit
+@_once
 def _mean_patterns(model: AttentionOnly, data: tuple[Any, Any]) -> Float[Array, "layers H T T"]:
     x, y = data
     first = _of_own_pair(x, y.shape[1])[:, 0].astype(x.dtype)

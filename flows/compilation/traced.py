@@ -51,7 +51,12 @@ class Program:
     @functools.cached_property
     def small(self) -> bool:
         """Whether a program that evaluates this one or its derivatives may be compiled without optimisation."""
-        return _numbers(self.jaxpr) < SMALL
+        return self.numbers < SMALL
+
+    @functools.cached_property
+    def numbers(self) -> int:
+        """How many numbers the program reads and writes."""
+        return _numbers(self.jaxpr)
 
 
 def _numbers(jaxpr: Jaxpr) -> int:
@@ -104,6 +109,11 @@ class Traced(eqx.Module):
     def small(self) -> bool:
         """Whether compiling it with optimisation takes longer than running it."""
         return self.program.small
+
+    @property
+    def numbers(self) -> int:
+        """How many numbers it reads and writes."""
+        return self.program.numbers
 
 
 def compiled(function: Function) -> Function:

@@ -9,6 +9,7 @@ from typing import Any
 import diffrax as dfx
 
 from ...models import partly_trainable
+from ..compilation.memory import return_freed_memory
 from ..landscapes.landscape import Landscape
 from ..landscapes.parameters import flatten
 from ..losses.statistics import reduced_data
@@ -114,6 +115,8 @@ def simulate(
         limits, dt = Limits(convergence=convergence, max_steps=max_steps), first_step(start, float(stops[-1]))
         integration = Integration(landscape, tolerances, solver, dt, start, stops, limits, recorder, patience)
         outcome = integrate(integration, saving, progress)
+    if not landscape.small:
+        return_freed_memory()
     if outcome.result.failed:
         message = f"gradient flow stopped early at t = {outcome.steps.ts[-1]:.6g}: {outcome.result.value}."
         warnings.warn(message, stacklevel=2)

@@ -33,3 +33,14 @@ def test_the_index_of_a_large_saddle_is_counted(index):
     assert kind.name == ("strict saddle" if index else "undetermined")
     np.testing.assert_allclose(kind.negative.values, np.sort(-coefficients[:index]), rtol=1e-7)
     assert "one chance in a million" in kind.evidence
+    # Nothing is null, and nothing shows it but the share of one random vector.
+    assert kind.zeros.by_symmetry == 0 and kind.zeros.at_most == 3200 - index and kind.zeros.estimate < 1
+
+
+def test_a_nullity_is_counted_where_few_eigenvalues_are_not_zero():
+    random = np.random.default_rng(3)
+    coefficients, exact = np.zeros(3200), np.ones(3200)
+    coefficients[:20], exact[:7] = random.uniform(0.5, 2.0, 20), 0.0
+    kind = classify(critical_point(Landscape(Point(jnp.asarray(exact)), wells, jnp.asarray(coefficients))))
+    assert kind.name == "strict saddle" and kind.index == 7 and kind.nullity == 3180
+    assert "nullity 3180, but for one chance in a million: 0 by symmetry, 3180 unexplained" in kind.evidence
