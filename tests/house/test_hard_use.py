@@ -162,6 +162,8 @@ def test_a_bare_environment_is_enough(tmp_path):
     home.mkdir(mode=0o500)
     bare = {"PATH": os.environ["PATH"], "PYTHONPATH": os.environ.get("PYTHONPATH", ""), "HOME": str(home)}
     environment = bare | {"COLUMNS": "40", "LC_ALL": "C", "XDG_CACHE_HOME": str(home / "cache"), "TERM": "dumb"}
+    # Python would take UTF-8 for the C locale's encoding.
+    environment |= {"PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
     words = [*RUN, "--t1", "30", "--out", str(tmp_path / "runs")]
     process = subprocess.run(words, env=environment, capture_output=True, timeout=300)
     assert process.returncode == 0, process.stderr

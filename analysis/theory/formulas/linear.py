@@ -138,8 +138,12 @@ def schedule(landscape: Landscape) -> Values:
     dense_units(landscape.model, linear)
     x, y, weight = sample_of(landscape)
     require_small(landscape)
+    with np.errstate(invalid="ignore"):
+        times = linear_schedule(x, y)
+    if not np.all(np.isfinite(times)):
+        raise NotApplicable("the strengths of the modes leave the range of numbers")
     # The closed form is in the time of the weight 1/2.
-    return {"times_per_log": linear_schedule(x, y) / (2 * weight)}
+    return {"times_per_log": times / (2 * weight)}
 
 
 @formula(
