@@ -216,8 +216,7 @@ def _tied():
 def _frozen():
     tokens = np.random.default_rng(0).integers(0, 5, (40, 3))
     mlp = eqx.nn.MLP(3, 1, 4, 1, activation=jax.nn.softplus, key=jax.random.key(0))
-    model = Frozen(*_normal((5, 3)), small(mlp, 1e-2))
-    return model, squared, (tokens, np.sin(tokens.sum(axis=1, keepdims=True))), 1e4
+    return Frozen(*_normal((5, 3)), small(mlp, 1e-2)), squared, (tokens, np.sin(tokens.sum(axis=1, keepdims=True))), 1e4
 
 
 def _sets():
