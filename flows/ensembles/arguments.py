@@ -12,7 +12,7 @@ from jaxtyping import Shaped
 from ...models import partly_trainable
 from ..landscapes.landscape import Landscape, Origin
 from ..landscapes.parameters import flatten
-from ..losses.statistics import SufficientStatistics, reduced_data
+from ..losses.statistics import SufficientStatistics, is_reduced, reduced_data
 from ..simulation.checks import check_data, check_loss, check_model
 
 Parameters = dict[str, Shaped[np.ndarray, "..."]]
@@ -85,7 +85,8 @@ def landscapes_of(
     found: list[Landscape] = []
     for number, (model, own) in enumerate(zip(models, every, strict=True)):
         try:
-            if found and trainable is None and _same_shapes(model, own, models[0], every[0]):
+            same_data = bool(found) and (own is every[0] or _reduces_alike(found[0]))
+            if same_data and trainable is None and _same_shapes(model, own, models[0], every[0]):
                 check_model(model)
                 landscape = _with_parts(found[0], model, _data_of(model, own, loss, found[0], every[0]))
             else:
@@ -105,6 +106,11 @@ def _landscape(model: Any, loss: Any, data: Any, reduce_data: bool, trainable: A
     check_loss(loss, model, data)
     loss, data = reduced_data(model, loss, data) if reduce_data else (loss, data)
     return Landscape(model, loss, data)
+
+
+def _reduces_alike(first: Landscape) -> bool:
+    """Whether other data of the same shapes are reduced to other numbers in the same loss, if they are reduced."""
+    return isinstance(first.data, SufficientStatistics) or not is_reduced(first)
 
 
 def _data_of(model: Any, data: Any, loss: Any, first: Landscape, first_data: Any) -> Any:

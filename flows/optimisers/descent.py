@@ -15,7 +15,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from ..landscapes.landscape import Landscape
 from ..landscapes.parameters import flatten
-from ..losses.statistics import is_reduced, reduced_data
+from ..losses.statistics import SufficientStatistics, is_reduced, reduced_data
 from ..simulation.checks import check_data, check_loss, check_model, check_times
 from ..simulation.patience import OutOfTime, Patience
 from ..simulation.recorder import KEPT_NUMBERS
