@@ -6,7 +6,6 @@ from typing import Any, NamedTuple
 import equinox as eqx
 import jax
 import numpy as np
-import scipy
 from jaxtyping import Array, Float, Int
 
 from ...flows import flatten, unflatten
@@ -47,15 +46,26 @@ class Mixing(NamedTuple):
         """The positions of the parameters that it changes."""
         return np.unique(np.concatenate([self.first.ravel(), self.second.ravel()]))
 
-    def tangents(self, theta: Float[np.ndarray, " n"]) -> scipy.sparse.csr_array:
-        """The directions in which the generators move parameters θ, one row each."""
+    def tangents(
+        self, theta: Float[np.ndarray, " n"], places: Int[np.ndarray, " k"] | None = None
+    ) -> Float[np.ndarray, "m k"]:
+        """The directions in which the generators move parameters θ, one row each.
+
+        Args:
+            theta: θ.
+            places: the positions of the parameters of interest, increasing, all that change among them; by default all.
+
+        Returns:
+            The directions.
+        """
         rows = np.arange(len(self.first))
         i, j = (rows, rows) if self.diagonal else (index.ravel() for index in np.indices((len(rows), len(rows))))
+        places = np.arange(theta.size) if places is None else places
+        changes, row = np.zeros((len(i), len(places))), np.arange(len(i))[:, None]
         # One array may hold both, and its changes add up.
-        places = np.concatenate([self.first[i], self.second[j]], axis=1)
-        changes = np.concatenate([theta[self.first[j]], -self.degree * theta[self.second[i]]], axis=1)
-        starts = np.arange(0, places.size + 1, places.shape[1])
-        return scipy.sparse.csr_array((changes.ravel(), places.ravel(), starts), shape=(len(i), theta.size))
+        np.add.at(changes, (row, np.searchsorted(places, self.first[i])), theta[self.first[j]])
+        np.add.at(changes, (row, np.searchsorted(places, self.second[j])), -self.degree * theta[self.second[i]])
+        return changes
 
 
 def mixings(model: Any, data: Any) -> tuple[Mixing, ...]:
@@ -109,26 +119,27 @@ def orbit_dimension(model: Any, data: Any, *, least: float = 0.0) -> int:
     Returns:
         The dimension, or less.
     """
-    theta, found = flatten(model), mixings(model, data)
-    if not found:
-        return 0
-    touched = scipy.sparse.vstack([_touched(mixing, theta.size) for mixing in found])
-    _, groups = scipy.sparse.csgraph.connected_components(touched @ touched.T, directed=False)
-    total = 0
-    for group in np.unique(groups):
-        members = [found[k] for k in np.flatnonzero(groups == group)]
+    theta, total = flatten(model), 0
+    for members in _apart(mixings(model, data), theta.size):
         used = np.unique(np.concatenate([mixing.places for mixing in members]))
         if sum(mixing.size for mixing in members) * len(used) <= LARGEST:
-            tangents = [np.asarray(mixing.tangents(theta)[:, used].toarray()) for mixing in members]
-            values = np.linalg.svd(np.concatenate(tangents), compute_uv=False)
+            tangents = np.concatenate([mixing.tangents(theta, used) for mixing in members])
+            values = np.linalg.svd(tangents, compute_uv=False)
             total += int(np.sum(values > max(least, DERIVATIVE_TOLERANCE * float(np.max(values, initial=0.0)))))
     return total
 
 
-def _touched(mixing: Mixing, size: int) -> scipy.sparse.csr_array:
-    """One row with ones at the parameters that a mixing changes."""
-    places = mixing.places
-    return scipy.sparse.csr_array((np.ones(len(places)), places, [0, len(places)]), shape=(1, size))
+def _apart(found: tuple[Mixing, ...], size: int) -> list[list[Mixing]]:
+    """Mixings in groups of which no two change the same parameters."""
+    owner, groups = np.full(size, -1), dict[int, list[Mixing]]()
+    for number, mixing in enumerate(found):
+        groups[number] = [mixing]
+        for other in np.unique(owner[mixing.places]):
+            if other >= 0:
+                groups[number] += groups.pop(int(other))
+                owner[owner == other] = number
+        owner[mixing.places] = number
+    return list(groups.values())
 
 
 def _parts(model: Any, data: Any, whole: Mixing) -> list[Mixing]:

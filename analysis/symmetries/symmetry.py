@@ -135,7 +135,7 @@ def symmetry_directions(model: Any, data: Any) -> Float[np.ndarray, "k n"] | Non
         return _moves(generators(_Whole(model=model, outputs=outputs), theta.size, theta.dtype), theta)
     layers = layers_of(model)
     if len(layers) > 1 or _recurrent(model):
-        rows = [mixing.tangents(theta).toarray() for mixing in mixings(model, data)]
+        rows = [mixing.tangents(theta) for mixing in mixings(model, data)]
         return np.concatenate([np.zeros((0, theta.size)), *rows])
     u, v = np.asarray(incoming(model)), np.asarray(outgoing(model))
     if declared_units(model).law.linear:
