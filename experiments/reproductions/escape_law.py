@@ -172,7 +172,9 @@ def _times_panel(title: str, found: dict[str, Escapes]) -> Panel:
             ax.plot(1 / SCALES, law * medians[name][-1] / law[-1], "--", **line)
             ax.plot(1 / SCALES, medians[name], _marker(name), color=line["color"], ms=5, label=name, mfc="none")
         ax.set(xscale="log", yscale="log", xlabel="1 / scale ε of the small layers", ylabel="median escape time")
-        ax.legend(fontsize=6, ncols=2)
+        # Room above the curves for as many names.
+        ax.set_ylim(top=ax.get_ylim()[1] * 1e3)
+        ax.legend(fontsize=6, ncols=2, loc="upper left")
 
     return Panel(title=title, draw=draw, data=medians, checks=tuple(_exponents(found)))
 
