@@ -13,17 +13,15 @@ from jaxtyping import Array, Float, Int
 
 from ...analysis.ensembles.itineraries import itineraries
 from ...analysis.figures.style import COLOURS
-from ...analysis.theory import logistic_mode
-from ...analysis.visits.passages import closest_approaches
 from ...flows import Ensemble, ensemble, linear_population, statistics_loss, unflatten
 from ...models import Dense, TwoLayer, linear
 from ...models.units import with_units
 from ..data.synthetic import power_law
 from .check import Check, at_least, close
 from .panel import Panel, Reproduction
+from .phase_boundary import MODES, predicted_boundary, predicted_saddles
 from .plateau_times import seed_key
 
-MODES = 3
 SCALES = np.geomspace(1e-10, 1.0, 11)
 POWERS = np.linspace(0.0, 2.0, 10)
 WIDTHS = (10, 100, 1000, 10000)
@@ -35,8 +33,8 @@ HORIZON = 900.0
 # Speed at which a flow has converged: far below that of every intermediate plateau here.
 CONVERGED = 1e-9
 PHASES = ("saddle-to-saddle", "mixed", "lazy")
-# Of theory's boundary: times per curve, values of κ, and halvings of the interval of ln ε, which leave a per cent.
-CURVE_POINTS, FINE, BISECTIONS = 1500, 41, 11
+# Values of κ on theory's boundary.
+FINE = 41
 # Share of cells in which measurement and closed form must agree: the others lie on a boundary, where seeds differ.
 AGREEMENT = 0.9
 # Colours of the phases.
@@ -93,52 +91,6 @@ def saddles_visited(widths: Int[np.ndarray, "B V"]) -> Int[np.ndarray, " B"]:
     return np.array([len(set(row[row >= 0]) & set(range(MODES))) for row in widths])
 
 
-def predicted_saddles(scale: float, power: float, width: int) -> int:
-    r"""The number of plateaus of independent logistic modes that start at $H \varepsilon^2 / 2$.
-
-    With $a_k(t)$ of `logistic_mode`, $\|\nabla L\|^2 = 2 \sum_k a_k (s_k - a_k)^2$; the criterion of a plateau is that
-    of visits. Equal strengths make one transition.
-
-    Args:
-        scale: ε.
-        power: κ.
-        width: H.
-
-    Returns:
-        The number, up to K.
-    """
-    s, start = power_law(MODES, power), width * scale**2 / 2
-    if np.any(start >= s):
-        return 0
-    ts = np.linspace(0.0, np.max(np.log(s / start) / (2 * s)) * 1.5, CURVE_POINTS)[:, None]
-    modes = logistic_mode(ts, s, start, s)
-    speeds = np.sqrt(2 * np.sum(modes * (s - modes) ** 2, axis=1))
-    found = closest_approaches(speeds)
-    return int(np.sum(found < len(ts) - 1))
-
-
-def predicted_boundary(power: float, width: int) -> float:
-    """The largest ε at which the closed form visits a saddle of every rank, by bisection; NaN where there is none.
-
-    Args:
-        power: κ.
-        width: H.
-
-    Returns:
-        ε.
-    """
-    low, high = np.log(SCALES[0]), np.log(SCALES[-1])
-    if predicted_saddles(float(np.exp(low)), power, width) < MODES:
-        return float("nan")
-    for _ in range(BISECTIONS):
-        middle = (low + high) / 2
-        if predicted_saddles(float(np.exp(middle)), power, width) >= MODES:
-            low = middle
-        else:
-            high = middle
-    return float(np.exp(low))
-
-
 def _flows(seeds: int, scales: Any, powers: Any) -> Ensemble:
     """All cells in one ensemble, widths first, then scales, powers, seeds."""
     cells = [(width, scale, power, s) for width in WIDTHS for scale in scales for power in powers for s in range(seeds)]
@@ -186,7 +138,7 @@ def _map_panel(number: int, scales: Any, powers: Any, saddles: Any, found: Any, 
     """The phases at one width, numbers of saddles in the cells, and the boundary of the closed form."""
     width = WIDTHS[number]
     fine = np.linspace(powers[0], powers[-1], FINE)
-    boundary = np.array([predicted_boundary(power, width) for power in fine])
+    boundary = np.array([predicted_boundary(power, width, (scales[0], scales[-1])) for power in fine])
 
     def draw(ax: Any) -> None:
         from matplotlib.colors import BoundaryNorm, ListedColormap

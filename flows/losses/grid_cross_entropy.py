@@ -48,14 +48,14 @@ def grid_loss(model: Any, loss: Callable[[Any, Any], Any], data: Any) -> Callabl
     """The same loss of a large transformer on a sample whose sequences share tokens, each computed once.
 
     Args:
-        model: any model; only those with a method `on_grid` compute a sample at once.
+        model: with a method `on_grid`, which computes a sample at once.
         loss: scalar function of (model, data).
         data: for `cross_entropy` without weights, sequences and distributions of their answers.
 
     Returns:
         A `GridCrossEntropy`; the loss itself where it is another one, or where little would be saved.
     """
-    if loss is not cross_entropy or not hasattr(model, "on_grid") or len(data) != 2 or np.ndim(data[1]) != 2:
+    if loss is not cross_entropy or len(data) != 2 or np.ndim(data[1]) != 2:
         return loss
     sequences, length, _ = data[0].shape
     size = sum(leaf.size for leaf in jax.tree.leaves(eqx.filter(model, eqx.is_inexact_array)))

@@ -134,7 +134,9 @@ def _statistics(factor: np.ndarray, target: np.ndarray, constant: Any) -> Suffic
 def reduced_data(model: Any, loss: Callable[[Any, Any], Any], data: Any) -> tuple[Callable[[Any, Any], Any], Any]:
     """(`statistics_loss`, statistics) where these can replace the sample, else the `grid_loss` of data as they are."""
     statistics = sufficient_statistics(model, loss, data)
-    return (grid_loss(model, loss, data), data) if statistics is None else (statistics_loss, statistics)
+    if statistics is not None:
+        return statistics_loss, statistics
+    return (grid_loss(model, loss, data) if hasattr(model, "on_grid") else loss), data
 
 
 def is_reduced(landscape: Landscape) -> bool:

@@ -4,16 +4,10 @@ import jax
 import numpy as np
 import pytest
 from saddlescope.analysis import tangent_kernel
+from saddlescope.experiments.reproductions import phase_diagram
 from saddlescope.experiments.reproductions.escape_law import SCALES, Escapes, bottlenecked, data, small_layers
-from saddlescope.experiments.reproductions.phase_diagram import (
-    MODES,
-    kernel_change,
-    phases,
-    predicted_boundary,
-    predicted_saddles,
-    reduced,
-    saddles_visited,
-)
+from saddlescope.experiments.reproductions.phase_boundary import MODES, predicted_boundary, predicted_saddles
+from saddlescope.experiments.reproductions.phase_diagram import kernel_change, phases, reduced, saddles_visited
 from saddlescope.flows import linear_population, simulate, statistics_loss
 from saddlescope.models import Dense, TwoLayer, incoming, linear, outgoing, relu, tanh
 
@@ -45,8 +39,11 @@ def test_the_closed_form_of_the_boundary():
     assert predicted_saddles(1e-6, 0.0, 10) == 1 and predicted_saddles(1.0, 1.0, 10) == 0
     counts = [predicted_saddles(scale, 1.0, 10) for scale in (1e-2, 1e-4, 1e-8)]
     assert counts == sorted(counts) and counts[-1] == MODES
-    assert predicted_boundary(1.0, 1000) == pytest.approx(predicted_boundary(1.0, 10) / 10, rel=0.05)
-    assert np.isnan(predicted_boundary(0.0, 10))
+    interval = (phase_diagram.SCALES[0], phase_diagram.SCALES[-1])
+    assert predicted_boundary(1.0, 1000, interval) == pytest.approx(
+        predicted_boundary(1.0, 10, interval) / 10, rel=0.05
+    )
+    assert np.isnan(predicted_boundary(0.0, 10, interval))
 
 
 def test_phases_by_saddles_and_kernel():
