@@ -1,7 +1,6 @@
 """The command line's streams and signals: output that degrades instead of failing, and runs that end when told to."""
 
 import codecs
-import gc
 import io
 import os
 import signal
@@ -78,16 +77,6 @@ def silence(stream: Any) -> None:
         os.close(nowhere)
 
 
-def _ignores_exceptions(frame: FrameType | None) -> bool:
-    """Whether Python would print and forget what is raised: in a callback of the garbage collector, such as JAX's."""
-    forgetful = {getattr(callback, "__code__", None) for callback in gc.callbacks}
-    while frame is not None:
-        if frame.f_code in forgetful or frame.f_code.co_name == "__del__":
-            return True
-        frame = frame.f_back
-    return False
-
-
 @contextmanager
 def ending_on_signals(exception: type[BaseException]) -> Generator[list[int], None, None]:
     """Has SIGINT (Ctrl-C), SIGTERM and SIGHUP raise an exception; what was set to be ignored stays so.
@@ -103,27 +92,33 @@ def ending_on_signals(exception: type[BaseException]) -> Generator[list[int], No
     terminals = [stream for stream in (sys.stdout, sys.stderr) if stream is not None and stream.isatty()]
 
     def end(number: int, frame: FrameType | None) -> None:
-        if _ignores_exceptions(frame):
-            again = threading.Timer(SOON, signal.raise_signal, (number,))
-            again.daemon = True
-            again.start()
-            return
         came.append(number)
         if number == getattr(signal, "SIGHUP", None):
             for stream in terminals:
                 silence(stream)
         raise exception
 
-    before = {}
+    def forgotten(unraisable: Any) -> None:
+        """Sends a signal again whose exception Python forgets, as in callbacks of its garbage collector."""
+        if unraisable.exc_type is not exception or not came:
+            say(unraisable)
+            return
+        again = threading.Timer(SOON, signal.raise_signal, (came.pop(),))
+        again.daemon = True
+        again.start()
+
+    before, say = {}, sys.unraisablehook
     # Python lets no other thread set handlers.
     if threading.current_thread() is threading.main_thread():
         numbers = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
         for number in numbers:
             if signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler):
                 before[number] = signal.signal(number, end)
+        sys.unraisablehook = forgotten
     try:
         yield came
     finally:
+        sys.unraisablehook = say
         for number, handler in before.items():
             signal.signal(number, handler)
 

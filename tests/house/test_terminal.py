@@ -2,6 +2,7 @@
 
 import errno
 import gc
+import importlib
 import io
 import os
 import resource
@@ -9,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -183,7 +185,7 @@ def test_signals_end_a_reproduction_between_what_it_writes(tmp_path, capsys, mon
     def fake(name):
         return Reproduction(name=name, title="", source="", make=make, seeds=7 if name == "1C" else 1)
 
-    module = sys.modules["saddlescope.experiments.reproductions.reproduce"]
+    module = importlib.import_module("saddlescope.experiments.reproductions.reproduce")
     monkeypatch.setattr(module, "reproduction", fake)
     folder = tmp_path / "figures"
     assert main(["reproduce", "1B", "1C", "1D", "--out", str(folder)]) == 128 + signal.SIGTERM
@@ -250,19 +252,45 @@ def test_what_ignores_a_signal_goes_on_ignoring_it():
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
 
 
-def test_a_signal_within_the_garbage_collector_is_not_lost():
-    """Python prints and forgets what is raised in a callback of its collector, of which JAX has one."""
+def collect(ends):
+    """A collection in which the signal comes within a callback of the collector's."""
 
-    def collecting(phase, info):
+    def callback(phase, info):
         if phase == "start":
-            os.kill(os.getpid(), signal.SIGTERM)
+            ends()
 
+    gc.callbacks.append(callback)
+    try:
+        gc.collect()
+    finally:
+        gc.callbacks.remove(callback)
+
+
+def delete(ends):
+    """The end of an object that the signal comes in."""
+
+    class Ending:
+        def __del__(self):
+            ends()
+
+    Ending()
+
+
+def forget(ends):
+    """The callback of a weak reference."""
+
+    class Referred:
+        pass
+
+    thing = Referred()
+    _ = weakref.ref(thing, lambda reference: ends())
+    del thing
+
+
+@pytest.mark.parametrize("within", [collect, delete, forget])
+def test_a_signal_where_python_forgets_exceptions_is_not_lost(within):
+    """Python prints and forgets what is raised in callbacks of its memory's; JAX has one of the collector's."""
     with pytest.raises(Stopped), ending_on_signals(Stopped) as came:
-        gc.callbacks.append(collecting)
-        try:
-            gc.collect()
-        finally:
-            gc.callbacks.remove(collecting)
-        assert not came
+        within(lambda: os.kill(os.getpid(), signal.SIGTERM))
         time.sleep(10)
     assert came == [signal.SIGTERM]

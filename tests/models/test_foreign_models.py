@@ -100,7 +100,7 @@ def test_without_units_everything_else_works(flows):
     text = str(theirs)
     assert "minimum" in text and "nan" not in text.lower()
     figure = plot(flows[3], theirs)
-    assert len(figure.axes) == 2 + 3
+    assert len(figure.axes) == 3 + 3
 
 
 def test_a_width_can_change_and_back():
