@@ -165,6 +165,17 @@ def test_ranks_and_shares_of_units_of_a_network_that_learns_mode_by_mode(flow):
     np.testing.assert_allclose(all_three["norms"], np.sqrt(STRENGTHS.sum()), rtol=1e-6)
 
 
+def test_units_that_nobody_declared_are_in_use_as_declared_ones(flow):
+    """The same flow of an `eqx.nn.MLP` without biases."""
+    u, v = flow.initial_model.parameters
+    options = {"activation": lambda x: x, "use_bias": False, "use_final_bias": False, "key": jax.random.key(0)}
+    plain = eqx.nn.MLP(3, 3, 5, 1, **options)
+    plain = eqx.tree_at(lambda m: [layer.weight for layer in m.layers], plain, [u, v.T])
+    other = simulate(plain, half_squared_error, (X, X * STRENGTHS), t1=22.0)
+    seen = observe(other, {"used": units_in_use(other)}, ts=[0.0, 3.2, 22.0])
+    np.testing.assert_allclose(seen["used"].values[:, 0], [0, 0.2, 0.6])
+
+
 @given(seed=st.integers(0, 10**6), rank=st.integers(1, 4))
 def test_ranks_lie_between_one_and_the_rank_and_do_not_see_scale_or_basis(seed, rank):
     random = np.random.default_rng(seed)
@@ -219,7 +230,7 @@ def test_attention_patterns_are_the_weights_of_the_output():
 
 def test_observables_refuse_models_that_do_not_fit(flow):
     diagonal = simulate(DiagonalLinear(inputs=3, scale=0.1), half_squared_error, (X, X[:, :1]), t1=0.1)
-    with pytest.raises(ValueError, match="declares no units"):
+    with pytest.raises(ValueError, match="has no units"):
         units_in_use(diagonal)
     with pytest.raises(ValueError, match="no arrays of two axes"):
         effective_rank(diagonal.initial_model)
