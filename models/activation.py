@@ -82,23 +82,23 @@ def check_activation(activation: Any) -> None:
         raise ValueError(f"an activation must be an Activation; got {quoted(activation)}: {remedy}.")
 
 
-def _identity(x: Array) -> Array:
+def _identity(x: Any) -> Any:
     return x
 
 
-def _error_function(x: Array) -> Array:
+def _error_function(x: Any) -> Any:
     return jax.scipy.special.erf(x / jnp.sqrt(2.0))
 
 
-def _cube(x: Array) -> Array:
+def _cube(x: Any) -> Any:
     return x**3
 
 
-def _x_tanh_x(x: Array) -> Array:
+def _x_tanh_x(x: Any) -> Any:
     return x * jnp.tanh(x)
 
 
-def _gelu(x: Array) -> Array:
+def _gelu(x: Any) -> Any:
     return x * (1 + _error_function(x)) / 2
 
 

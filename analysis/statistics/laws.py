@@ -60,8 +60,8 @@ class LawFit(eqx.Module):
 
 def fit_law(
     x: Float[np.ndarray, " K"],
-    times: Float[np.ndarray, "K B"],
-    censored: Bool[np.ndarray, "K B"] | None = None,
+    times: Float[np.ndarray, "M B"],
+    censored: Bool[np.ndarray, "M B"] | None = None,
     *,
     law: Law = "power",
     confidence: float = 0.95,

@@ -39,7 +39,7 @@ class Median(eqx.Module):
 
 
 def censored_median(
-    values: Float[np.ndarray, " n"], censored: Bool[np.ndarray, " n"] | None = None, *, confidence: float = 0.95
+    values: Float[np.ndarray, " n"], censored: Bool[np.ndarray, " m"] | None = None, *, confidence: float = 0.95
 ) -> Median:
     r"""The Kaplan–Meier median of right-censored observations, and a confidence interval.
 
