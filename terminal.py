@@ -77,6 +77,14 @@ def silence(stream: Any) -> None:
         os.close(nowhere)
 
 
+def _signal_main_thread(number: int) -> None:
+    """Interrupts also what the main thread waits for, where the platform can."""
+    if hasattr(signal, "pthread_kill"):
+        signal.pthread_kill(threading.main_thread().ident or 0, number)
+    else:
+        signal.raise_signal(number)
+
+
 @contextmanager
 def ending_on_signals(exception: type[BaseException]) -> Generator[list[int], None, None]:
     """Has SIGINT (Ctrl-C), SIGTERM and SIGHUP raise an exception; what was set to be ignored stays so.
@@ -103,7 +111,7 @@ def ending_on_signals(exception: type[BaseException]) -> Generator[list[int], No
         if unraisable.exc_type is not exception or not came:
             say(unraisable)
             return
-        again = threading.Timer(SOON, signal.raise_signal, (came.pop(),))
+        again = threading.Timer(SOON, _signal_main_thread, (came.pop(),))
         again.daemon = True
         again.start()
 

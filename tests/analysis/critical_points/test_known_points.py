@@ -126,17 +126,17 @@ def test_the_program_computes_the_polynomial():
         assert np.max(np.abs(landscape.gradient(case.point))) < 1e-14
 
 
-@pytest.mark.parametrize("base", sampled(SADDLES, names(SADDLES), 9))
+@pytest.mark.parametrize("base", sampled(SADDLES, names(SADDLES), 13))
 def test_saddles(base):
     check(of_base(base))
 
 
-@pytest.mark.parametrize("base", sampled(MINIMA, names(MINIMA), 9))
+@pytest.mark.parametrize("base", sampled(MINIMA, names(MINIMA), 13))
 def test_minima(base):
     check(of_base(base))
 
 
-@pytest.mark.parametrize(("terms", "base"), sampled(FUNCTIONS + FLAT, names(base for _, base in FUNCTIONS + FLAT), 8))
+@pytest.mark.parametrize(("terms", "base"), sampled(FUNCTIONS + FLAT, names(base for _, base in FUNCTIONS + FLAT), 12))
 def test_functions_that_are_no_polynomials(terms, base):
     check(of_function(terms, base))
 
