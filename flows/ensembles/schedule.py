@@ -37,6 +37,15 @@ class Schedule:
         progress: called with the numbers of flows that have ended, and of all.
     """
 
+    flows: Sequence[Integration]
+    shared: bool
+    end: float
+    progress: Callable[[int, int], None] | None
+    results: list[Result | None]
+    devices: int
+    choice: Choice
+    workers: int
+
     def __init__(
         self,
         flows: Sequence[Integration],
@@ -46,7 +55,7 @@ class Schedule:
         progress: Callable[[int, int], None] | None,
     ):
         self.flows, self.shared, self.end, self.progress = flows, shared, end, progress
-        self.results: list[Result | None] = [None] * len(flows)
+        self.results = [None] * len(flows)
         self.devices = devices_of(method, len(flows))
         self.choice = Choice(method, self.devices * min(LANES, -(-len(flows) // self.devices)), len(flows))
         self.workers = 1 if self.devices > 1 else workers_of(method, len(flows))

@@ -40,9 +40,11 @@ class Patience:
         idle: called at least every two seconds while waiting.
     """
 
+    end: float
+    idle: Callable[[], None]
+
     def __init__(self):
-        self.end: float = float("inf")
-        self.idle: Callable[[], None] = lambda: None
+        self.end, self.idle = float("inf"), lambda: None
         self._executor = ThreadPoolExecutor(1)
         # Contexts like `jax.enable_x64` hold in their own thread only; within one, everything runs in this thread.
         self._alone = self._executor.submit(settings_of_thread).result() != settings_of_thread()

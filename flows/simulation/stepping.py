@@ -85,7 +85,7 @@ def _steps(
 
 _advance = compiled(_steps)
 # For so many flows that running takes longer than compiling, also on small landscapes.
-advance_optimised = eqx.filter_jit(_steps)
+advance_optimised: Callable[..., Any] = eqx.filter_jit(_steps)
 
 
 def step_onto(

@@ -17,7 +17,7 @@ import optimistix as optx
 from jax.flatten_util import ravel_pytree
 
 
-class DenseLU(lx.AbstractLinearSolver[Any]):
+class _DenseLU(lx.AbstractLinearSolver[Any]):
     """An LU factorisation of any operator's matrix, also within `jax.shard_map`.
 
     There Lineax takes a vector for another one than its operator was made for, as it compares how they are sharded.
@@ -63,7 +63,7 @@ class PatientChord(optx.AbstractRootFinder[Any, Any, Any, Any]):
     @property
     def chord(self) -> dfx.VeryChord:
         """The wrapped iteration."""
-        return dfx.VeryChord(rtol=self.rtol, atol=self.atol, norm=self.norm, linear_solver=DenseLU())
+        return dfx.VeryChord(rtol=self.rtol, atol=self.atol, norm=self.norm, linear_solver=_DenseLU())
 
     def init(self, *args: Any, **kwargs: Any) -> Any:
         """The state before the first iteration, as Optimistix asks for it."""
