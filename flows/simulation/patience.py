@@ -88,7 +88,8 @@ class Directly(Patience):
     """Runs computations at once, in the caller's thread, for one of many flows that take their steps elsewhere."""
 
     def __init__(self):
-        self.end, self.idle = float("inf"), lambda: None
+        self.end: float = float("inf")
+        self.idle: Callable[[], None] = lambda: None
 
     def wait(self, function: Callable[..., Any], *arguments: Any) -> Any:
         """The function's value."""
