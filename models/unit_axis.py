@@ -28,10 +28,11 @@ def by_unit(array: Shaped[Any, "..."], slot: Slot, leading: int = 0) -> Shaped[A
         The parameters of each unit; where it has several blocks or entries, the next axes count them.
     """
     xp, axis = array_namespace(array), slot.axis % (array.ndim - leading) + leading
-    _, array, _ = _apart(array, slot, axis)
+    # Slices of JAX's arrays would compile a program for every shape.
+    _, array, _ = _apart(xp.asarray(array), slot, axis)
     before, size, after = array.shape[:axis], array.shape[axis], array.shape[axis + 1 :]
     each = slot.blocks * slot.entries
-    apart = xp.asarray(array).reshape(*before, slot.blocks, size // each, slot.entries, *after)
+    apart = array.reshape(*before, slot.blocks, size // each, slot.entries, *after)
     own = tuple(count for count in (slot.blocks, slot.entries) if count > 1)
     moved = xp.moveaxis(apart, (axis + 1, axis, axis + 2), (0, 1, 2))
     return moved.reshape(size // each, *own, *before, *after)
@@ -68,8 +69,9 @@ def from_units(rows: Float[Any, "h ..."], slot: Slot, array: Shaped[Any, "..."],
     units = apart.reshape(*before, slot.blocks * count * slot.entries, *after)
     if slot.before == slot.after == 0:
         return units
-    first, _, last = _apart(array, slot, axis)
-    return array_namespace(rows, array).concatenate([first, units, last], axis=axis)
+    xp = array_namespace(rows, array)
+    first, _, last = _apart(xp.asarray(array), slot, axis)
+    return xp.concatenate([first, units, last], axis=axis)
 
 
 def mixed(matrix: Float[Any, "h H"], array: Float[Any, "..."], slot: Slot, leading: int = 0) -> Float[Any, "..."]:

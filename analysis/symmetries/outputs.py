@@ -9,6 +9,7 @@ from jaxtyping import Array, Float
 
 from ...flows.losses.statistics import SufficientStatistics
 from ...models.features import features_of
+from ...models.unit_axis import array_namespace
 
 # Inputs on which a symmetry must hold: enough to determine it, few enough for the linear system to stay small.
 INPUTS = 64
@@ -47,7 +48,7 @@ def outputs_on(model: Any, data: Any) -> Outputs | None:
         return Outputs(inputs=None)
     if isinstance(data, tuple) and len(data) == 2 and callable(model):
         try:
-            outputs = Outputs(inputs=jax.tree.map(lambda x: x[:INPUTS], data[0]))
+            outputs = Outputs(inputs=jax.tree.map(lambda x: array_namespace(x).asarray(x)[:INPUTS], data[0]))
             eqx.filter_eval_shape(outputs, model)
         except Exception:  # whatever a model raises for what is not an input of it
             return None
