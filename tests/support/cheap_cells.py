@@ -2,6 +2,7 @@
 
 import os
 import time
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -38,3 +39,13 @@ def cell(configuration):
             "censored": (("seed",), seeds % 2 == 0),
         }
     )
+
+
+def computations(log):
+    """How often each cell was computed, by a log."""
+    return Counter(line.split()[0] for line in log.read_text().splitlines())
+
+
+def contents(folder):
+    """Name and bytes of each file that a sweep is there for."""
+    return {path.name: path.read_bytes() for path in (folder / "cells").iterdir()}

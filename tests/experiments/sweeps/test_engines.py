@@ -9,7 +9,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -23,6 +22,7 @@ from saddlescope.experiments.sweeps.progress import status
 from saddlescope.experiments.sweeps.sweep import sweep
 
 import cheap_cells
+from cheap_cells import computations, contents
 
 FLOWS = 2000
 
@@ -36,22 +36,6 @@ def workers_find_the_cells(monkeypatch):
     monkeypatch.setattr(provenances, "commit", lambda _: "the same")
 
 
-@pytest.fixture
-def log(tmp_path):
-    path = tmp_path / "log"
-    path.touch()
-    return path
-
-
-def computed(log):
-    """How often each cell was computed."""
-    return Counter(line.split()[0] for line in log.read_text().splitlines())
-
-
-def contents(folder):
-    return {path.name: path.read_bytes() for path in (folder / "cells").iterdir()}
-
-
 def cheap(configurations, folder, **settings):
     return sweep(configurations, folder, compute=cheap_cells.cell, **settings)
 
@@ -61,7 +45,7 @@ def test_a_worker_that_dies_loses_one_cell_which_is_tried_again(tmp_path, log):
     once = product("cheap", log=str(log), trouble="dies once")
     others = product("cheap", log=str(log), x=range(5))
     assert cheap([*once, *others], tmp_path / "s", engine="processes", workers=1).done == 6
-    counted = computed(log)
+    counted = computations(log)
     assert counted.pop(once[0].identifier) == 2 and set(counted.values()) == {1}
     assert str(os.getpid()) not in {line.split()[1] for line in log.read_text().splitlines()}
     cheap([*once, *others], tmp_path / "alone")
@@ -73,7 +57,7 @@ def test_a_cell_that_always_kills_its_worker_is_a_reason(tmp_path, log):
     bad = product("cheap", log=str(log), trouble="dies")
     others = product("cheap", log=str(log), x=range(5))
     finished = cheap([*others, *bad], tmp_path, engine="processes", workers=2)
-    assert (finished.done, finished.failed) == (5, 1) and computed(log)[bad[0].identifier] == 3
+    assert (finished.done, finished.failed) == (5, 1) and computations(log)[bad[0].identifier] == 3
     ((_, reason),) = failures(Folder(tmp_path), bad)
     assert "its worker died again and again" in reason
 
@@ -88,7 +72,7 @@ def test_eight_writers_killed_twenty_times(tmp_path, log):
         """Whenever eighteen more cells were begun, one of those at work."""
         while len(killed) < 20:
             time.sleep(0.02)
-            lines, counted = log.read_text().splitlines(), computed(log)
+            lines, counted = log.read_text().splitlines(), computations(log)
             last = {int(line.split()[1]): line.split()[0] for line in lines}
             # A cell at which three workers died would count as failed.
             at_work = [pid for pid in executor._pids - set(killed) if pid in last and counted[last[pid]] < 3]
@@ -99,7 +83,7 @@ def test_eight_writers_killed_twenty_times(tmp_path, log):
     with LocalProcesses(8) as executor:
         threading.Thread(target=kill, daemon=True).start()
         assert cheap(configurations, tmp_path / "s", engine=executor, workers=8).done == FLOWS // 5
-    counted = computed(log)
+    counted = computations(log)
     print(f"killed {len(killed)}, computed again {counted.total() - len(counted)}")
     assert len(killed) == 20 and len(counted) == FLOWS // 5 and counted.total() <= FLOWS // 5 + len(killed)
     assert not list((tmp_path / "s").rglob("*.part"))
@@ -169,7 +153,7 @@ def test_a_cluster_whose_worker_and_scheduler_are_killed(tmp_path, log):
         for cluster in (first, second):
             if cluster is not None:
                 cluster.kill()
-    counted = computed(log)
+    counted = computations(log)
     print(f"computed again {counted.total() - len(counted)}")
     # In flight were one cell of the worker that was killed, and one of each worker when the scheduler was.
     assert len(counted) == FLOWS // 5 and counted.total() <= FLOWS // 5 + 1 + workers
@@ -184,7 +168,7 @@ def test_a_cluster_of_this_machine(tmp_path, log):
     once = product("cheap", log=str(log), trouble="dies once")
     configurations = [*once, *product("cheap", log=str(log), x=range(12))]
     assert cheap(configurations, tmp_path / "s", engine="dask", workers=2).done == 13
-    assert computed(log)[once[0].identifier] == 2
+    assert computations(log)[once[0].identifier] == 2
     cheap(configurations, tmp_path / "alone")
     assert contents(tmp_path / "s") == contents(tmp_path / "alone")
     with pytest.raises(ValueError, match="no Dask scheduler answers at tcp://127.0.0.1:9"):
@@ -198,7 +182,7 @@ def test_jobs_of_a_batch_system(tmp_path, log):
     configurations = product("cheap", log=str(log), x=range(12))
     options = {"cluster": "local", "timeout_min": 10}
     assert cheap(configurations, tmp_path / "s", engine="slurm", workers=2, options=options).done == 12
-    assert set(computed(log).values()) == {1}
+    assert set(computations(log).values()) == {1}
     cheap(configurations, tmp_path / "alone")
     assert contents(tmp_path / "s") == contents(tmp_path / "alone")
     with pytest.raises(ValueError, match="jobs cannot be submitted"):
@@ -213,7 +197,7 @@ def test_a_job_that_is_preempted_goes_on(tmp_path, log):
     interrupted = []
 
     def preempt():
-        while len(computed(log)) < 10:
+        while len(computations(log)) < 10:
             time.sleep(0.1)
         for pid in {int(line.split()[1]) for line in log.read_text().splitlines()}:
             interrupted.append(pid)
@@ -222,7 +206,7 @@ def test_a_job_that_is_preempted_goes_on(tmp_path, log):
     threading.Thread(target=preempt, daemon=True).start()
     options = {"cluster": "local", "timeout_min": 10}
     assert submitit and cheap(configurations, tmp_path / "s", engine="slurm", workers=1, options=options).done == 30
-    counted = computed(log)
+    counted = computations(log)
     assert interrupted and len({line.split()[1] for line in log.read_text().splitlines()}) >= 2
     assert counted.total() <= 30 + len(interrupted)
     cheap(configurations, tmp_path / "alone")

@@ -6,7 +6,6 @@ import os
 import subprocess
 import threading
 import warnings
-from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -26,29 +25,13 @@ from saddlescope.experiments.sweeps.store import write_store
 from saddlescope.experiments.sweeps.sweep import sweep
 
 import cheap_cells
+from cheap_cells import computations, contents
 
 
 @pytest.fixture(autouse=True)
 def one_commit(monkeypatch):
     """Cells are compared byte by byte, also where somebody edits the sources meanwhile."""
     monkeypatch.setattr(provenances, "commit", lambda _: "the same")
-
-
-@pytest.fixture
-def log(tmp_path):
-    path = tmp_path / "log"
-    path.touch()
-    return path
-
-
-def counts(log):
-    """How often each cell was computed."""
-    return Counter(line.split()[0] for line in log.read_text().splitlines())
-
-
-def contents(folder):
-    """Name and bytes of each file that a sweep is there for."""
-    return {path.name: path.read_bytes() for path in (folder / "cells").iterdir()}
 
 
 def plan(log, **axes):
@@ -65,7 +48,7 @@ def test_a_sweep_computes_what_is_missing(tmp_path, log):
     assert [now.done for now in said] == [1, 2, 3, 4, 5, 6] and said[0].total == 6
     before = contents(tmp_path / "s")
     assert cheap(plan(log), tmp_path / "s").done == 12
-    assert set(counts(log).values()) == {1} and len(counts(log)) == 12
+    assert set(computations(log).values()) == {1} and len(computations(log)) == 12
     after = contents(tmp_path / "s")
     assert {name: after[name] for name in before} == before
     cheap(plan(log), tmp_path / "other")
@@ -76,7 +59,7 @@ def test_a_sweep_computes_what_is_missing(tmp_path, log):
 def test_any_executor_is_an_engine(tmp_path, log):
     with ThreadPoolExecutor(3) as threads:
         cheap(plan(log, pause=0.01), tmp_path / "threads", engine=threads, workers=3)
-    assert set(counts(log).values()) == {1}
+    assert set(computations(log).values()) == {1}
     cheap(plan(log, pause=0.01), tmp_path / "alone")
     assert contents(tmp_path / "threads") == contents(tmp_path / "alone")
 
@@ -104,7 +87,7 @@ def test_damaged_cells_are_computed_again(tmp_path, log):
     leftover.write_bytes(b"half")
     with pytest.warns(UserWarning, match="3 cells of .* are damaged .* will be computed again: "):
         cheap(plan(log), tmp_path / "s")
-    assert contents(tmp_path / "s") == whole and sum(counts(log).values()) == 12 + 3
+    assert contents(tmp_path / "s") == whole and sum(computations(log).values()) == 12 + 3
     first.write_bytes(first.read_bytes()[:200])
     with pytest.warns(UserWarning, match="1 damaged cells are left out"):
         assert np.sum(collect(tmp_path / "s").result.values == "") == 2
@@ -116,7 +99,7 @@ def test_other_versions_are_said_and_kept(tmp_path, log, monkeypatch):
     monkeypatch.setattr(provenances, "versions", lambda: {**versions(), "jax": "99.1"})
     with pytest.warns(UserWarning, match=r"4 cells were computed by other versions \(jax .* → 99.1\): they are kept"):
         cheap(plan(log, x=[1, 2]), tmp_path / "s")
-    assert contents(tmp_path / "s") == whole and sum(counts(log).values()) == 4
+    assert contents(tmp_path / "s") == whole and sum(computations(log).values()) == 4
 
 
 def test_a_cell_that_fails_is_a_reason_and_is_tried_again(tmp_path, log):
@@ -127,7 +110,7 @@ def test_a_cell_that_fails_is_a_reason_and_is_tried_again(tmp_path, log):
     assert configuration.identifier == bad[0].identifier
     assert reason == "ArithmeticError: this configuration always fails"
     cheap([*bad, *plan(log)], tmp_path / "s")
-    assert counts(log)[bad[0].identifier] == 2 and sum(counts(log).values()) == 14
+    assert computations(log)[bad[0].identifier] == 2 and sum(computations(log).values()) == 14
 
 
 def test_arrays_that_are_no_cell_are_a_reason(tmp_path):
@@ -153,7 +136,7 @@ def test_a_full_disk_ends_a_sweep_that_goes_on_later(tmp_path, log, monkeypatch)
             cheap(plan(log), tmp_path / "s")
     assert len(contents(tmp_path / "s")) == 3
     assert cheap(plan(log), tmp_path / "s").done == 12
-    assert sum(counts(log).values()) == 13 and len(counts(log)) == 12
+    assert sum(computations(log).values()) == 13 and len(computations(log)) == 12
 
 
 def test_a_disk_that_is_really_full(tmp_path, log):
@@ -185,7 +168,7 @@ def test_a_folder_that_cannot_be_written_is_seen_before_anything_is_computed(tmp
         sweep(plan(log), tmp_path / "s")
     with pytest.raises(ValueError, match="there is no sweep in"):
         status(tmp_path / "s2")
-    assert not counts(log)
+    assert not computations(log)
 
 
 def test_two_sweeps_share_a_folder(tmp_path, log):
@@ -202,7 +185,7 @@ def test_two_sweeps_share_a_folder(tmp_path, log):
             each.join()
     assert [each.done for each in done] == [60, 60]
     assert any("another sweep is at work in" in str(warning.message) for warning in said)
-    assert sum(counts(log).values()) <= 60 + 30
+    assert sum(computations(log).values()) <= 60 + 30
     cheap(configurations, tmp_path / "alone")
     assert contents(tmp_path / "s") == contents(tmp_path / "alone")
 
@@ -226,14 +209,14 @@ def test_a_session_whose_process_is_gone_is_none(tmp_path):
 
 def test_an_interrupted_sweep_goes_on(tmp_path, log):
     def interrupted(configuration):
-        if len(counts(log)) == 5:
+        if len(computations(log)) == 5:
             raise KeyboardInterrupt
         return cheap_cells.cell(configuration)
 
     with pytest.raises(KeyboardInterrupt):
         sweep(plan(log), tmp_path / "s", compute=interrupted)
     assert str(status(tmp_path / "s")) == "5 of 12 cells done, 0 running, 0 failed, 7 missing, nobody is at work"
-    assert cheap(plan(log), tmp_path / "s").done == 12 and set(counts(log).values()) == {1}
+    assert cheap(plan(log), tmp_path / "s").done == 12 and set(computations(log).values()) == {1}
 
 
 def test_progress_is_told_in_words():
