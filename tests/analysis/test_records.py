@@ -115,6 +115,7 @@ def test_manifold_records(flow, visits):
     lines(restriction, "flow of width 1", "gap to the full flow", "loss at the end: 2.5")
 
 
+@pytest.mark.slow
 def test_orbits(graph):
     connection = graph.connections[0]
     first, *_ = lines(connection, "exponentially at rate 4", "arc length 2.82", "ends at a critical point")
@@ -124,6 +125,7 @@ def test_orbits(graph):
     lines(graph, "2 critical points", "strict saddle, leads to 1", "incomplete")
 
 
+@pytest.mark.slow
 def test_unstable_manifold(graph):
     found = unstable_manifold(graph.points[0], np.linspace(0, 1, 5), kind=graph.kinds[0], count=3)
     lines(found, "3 flows", "0 to 1, 5 of them", "from 10.5")

@@ -187,6 +187,7 @@ def test_a_minimum_lets_no_small_units_fall():
     assert form.order is None and form.rate is None
 
 
+@pytest.mark.slow
 def test_units_that_mix_are_rounded():
     """A bottleneck of one unit below two that mix: whatever the mixture, rounding makes no fall of the second."""
     random, strengths, root = np.random.default_rng(0), np.array([20.0, 14.0, 10.0]), np.cbrt(20.0)

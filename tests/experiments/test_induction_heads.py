@@ -24,6 +24,7 @@ def test_sizes_and_levels(name, size, sequences, noise):
     np.testing.assert_allclose(levels, theory.classification_levels(4, 2, noise), rtol=1e-12, atol=1e-15)
 
 
+@pytest.mark.slow
 def test_a_run_says_what_the_models_at_its_visits_compute():
     """A short flow, without a search for critical points."""
     finished = run("induction-heads", t1=5.0, width=1, budget=1e-9)

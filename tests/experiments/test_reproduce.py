@@ -35,6 +35,7 @@ def test_checks_pass_and_fail():
         close("q", 1.0, 1.0)
 
 
+@pytest.mark.slow
 def test_a_batch_of_padded_networks_is_what_simulate_finds():
     """Zero units stay zero and do not act; the loss at the batch's times is that of single flows of the small width."""
     data = linear_population(np.eye(2), np.diag([2.0, 1.0]), weight=0.5)

@@ -96,7 +96,9 @@ sys.exit(main(sys.argv[1:]))
 """
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, pytest.param(signal.SIGHUP, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "number", [signal.SIGINT, *(pytest.param(n, marks=pytest.mark.slow) for n in (signal.SIGTERM, signal.SIGHUP))]
+)
 def test_signals_end_a_run_that_keeps_what_was_computed(tmp_path, number):
     """A real signal to a real process, in its sixth call for steps: Ctrl-C, a batch system's, a lost terminal's."""
     arguments = ["run", "linear", "--t1", "1e7", "--out", str(tmp_path)]

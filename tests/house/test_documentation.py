@@ -32,7 +32,8 @@ def test_ci_runs_the_readmes_own_commands():
 PAGES = ["README.md", *sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "docs").rglob("*.md"))]
 # Their code compiles for longer than all other pages' together.
 SLOW = {"docs/stiff-solvers.md", "docs/uses.md", "docs/coming-from.md", "docs/one-of-each-kind.md"}
-SLOW |= {"docs/report.md", "docs/solvers.md", "docs/sweeps.md"}
+SLOW |= {"docs/report.md", "docs/solvers.md", "docs/sweeps.md", "docs/observables.md", "docs/events.md"}
+SLOW |= {"docs/statistics.md"}
 # Their blocks continue each other.
 CONTINUED = {"docs/tutorial.md"}
 

@@ -20,9 +20,9 @@ JUDGED: dict[str, Judgement] = {}
 SILENT = 0.1
 
 
-def sampled(items, ids, every):
+def sampled(items, ids, every, first=0):
     """Parameters of which the default run takes some and the slow tier all: each costs a compilation or a search."""
-    marks = [() if k % every == 0 else pytest.mark.slow for k in range(len(items))]
+    marks = [() if k % every == first else pytest.mark.slow for k in range(len(items))]
     listed = [item if isinstance(item, tuple) and not hasattr(item, "_fields") else (item,) for item in items]
     return [pytest.param(*item, id=name, marks=mark) for item, name, mark in zip(listed, ids, marks, strict=True)]
 
@@ -126,17 +126,19 @@ def test_the_program_computes_the_polynomial():
         assert np.max(np.abs(landscape.gradient(case.point))) < 1e-14
 
 
-@pytest.mark.parametrize("base", sampled(SADDLES, names(SADDLES), 13))
+@pytest.mark.parametrize("base", sampled(SADDLES, names(SADDLES), 17))
 def test_saddles(base):
     check(of_base(base))
 
 
-@pytest.mark.parametrize("base", sampled(MINIMA, names(MINIMA), 13))
+@pytest.mark.parametrize("base", sampled(MINIMA, names(MINIMA), 17))
 def test_minima(base):
     check(of_base(base))
 
 
-@pytest.mark.parametrize(("terms", "base"), sampled(FUNCTIONS + FLAT, names(base for _, base in FUNCTIONS + FLAT), 12))
+@pytest.mark.parametrize(
+    ("terms", "base"), sampled(FUNCTIONS + FLAT, names(base for _, base in FUNCTIONS + FLAT), 12, 5)
+)
 def test_functions_that_are_no_polynomials(terms, base):
     check(of_function(terms, base))
 
@@ -153,12 +155,19 @@ def test_points_as_a_user_writes_them(case):
     check([case])
 
 
+# Their forms of order six and three are of many directions.
+COSTLY = {"tanh at zero, Hermite 5", "bottleneck 4–2–3–4"}
+
+
 def by_title(cases):
     """Cases of networks by their name without distance and declaration."""
     titles: dict[str, list[KnownPoint]] = {}
     for case in cases:
         titles.setdefault(case.name.split(" from ")[0].split(", declared")[0].split(", undeclared")[0], []).append(case)
-    return [pytest.param(cases, id=title) for title, cases in titles.items()]
+    return [
+        pytest.param(cases, id=title, marks=pytest.mark.slow if title in COSTLY else ())
+        for title, cases in titles.items()
+    ]
 
 
 @pytest.mark.parametrize("cases", by_title(network_family(depths=())))
@@ -166,8 +175,8 @@ def test_networks(cases):
     check(cases)
 
 
-# Compilation is what the tests cost: two depths within reach of Taylor arithmetic and one beyond.
-QUICK_DEPTHS = (2, 5)
+# Compilation is what the tests cost; a chain of five is in test_deep_networks.
+QUICK_DEPTHS = (2, 3)
 
 
 @pytest.mark.parametrize(

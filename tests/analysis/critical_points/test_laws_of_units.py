@@ -78,6 +78,7 @@ def test_permutations_and_reflections(base, order, signs):
     assert said(polynomial_point(base, size=SIZE, rotation=matrix)) == said(plain)
 
 
+@pytest.mark.slow
 @law
 @given(bases, loss_units, weight_units, constants, seeds)
 def test_all_at_once(base, loss_unit, weight_unit, constant, seed):
@@ -123,7 +124,11 @@ def test_the_first_saddle_of_every_architecture(name):
         assert said_of(Landscape(model, rescaled(unit, constant), data)) == plain, (unit, constant)
 
 
-@pytest.mark.parametrize("activation", [linear, tanh, quadratic], ids=lambda activation: activation.name)
+@pytest.mark.parametrize(
+    "activation",
+    [linear, tanh, pytest.param(quadratic, marks=pytest.mark.slow)],
+    ids=lambda activation: activation.name,
+)
 def test_a_saddle_between_two_transitions(activation):
     """One unit at its best, the others dormant; in any order of the units, and in other units of the loss."""
     x, y = np.asarray(normal(5, 12, 2)), np.asarray(normal(6, 12, 1))

@@ -280,6 +280,7 @@ def test_the_figure_shows_a_curve_for_each_width(linear_flow):
     assert ax.get_yscale() == "log"
 
 
+@pytest.mark.slow
 def test_relu_units_are_told_by_rays():
     """Figure 1D's two orthogonal points: first one ray leaves zero, then another, at |y||x|/2 of the sample."""
     data = jnp.array([[1.0, 0.5], [-1.0, 2.0]]), jnp.array([[1.0], [-1.0]])

@@ -105,6 +105,7 @@ def test_the_graph_is_drawn_with_the_path_taken_thick(graph):
     assert ax.get_xlabel() == "effective width" and ax.get_ylabel() == "loss L"
 
 
+@pytest.mark.slow
 def test_degenerate_saddles_are_left_along_the_form_of_a_small_unit():
     r"""A quadratic network on $y \propto \|x\|^2$, population loss: one saddle of order 3 for each width. All
     directions are equal there, so the exits are a continuum, and their targets one node up to the data's symmetry."""

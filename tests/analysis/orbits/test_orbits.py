@@ -140,6 +140,7 @@ def test_orbits_are_refused_from_what_is_no_strict_saddle(saddle):
         heteroclinic_orbit(guess, intervals=10_000)
 
 
+@pytest.mark.slow
 def test_the_unstable_manifold_of_the_origin(saddle):
     r"""Along the eigenspace of one mode every flow is that mode's logistic; on all of it U and V stay balanced."""
     times = np.linspace(0, 6, 25)

@@ -85,6 +85,7 @@ def test_another_process_compiles_nothing_and_says_nothing(filled, tmp_path):
     assert number > 1 and finish(start(moved)) == (str(moved), number, 0, "")
 
 
+@pytest.mark.slow
 def test_what_was_cut_off_is_compiled_again(filled, tmp_path):
     folder, number = filled
     torn = shutil.copytree(folder, tmp_path / "torn")

@@ -12,11 +12,18 @@ from saddlescope.flows.losses.statistics import reduced_data
 from saddlescope.models import Dense, TwoLayer, tanh
 from saddlescope.models.units import layers_of
 
-from architectures import MODELS, NEW, SLOW, problem
+from architectures import MODELS, NEW, problem
 
 # The further architectures once each, by differentiation of the sample's loss.
-CASES = [pytest.param(name, reduced) for name in MODELS if name not in NEW for reduced in (False, True)]
-CASES += [pytest.param(name, False, marks=pytest.mark.slow if name in SLOW else ()) for name in sorted(NEW)]
+CASES = [pytest.param(name, False) for name in MODELS if name not in NEW]
+CASES += [
+    pytest.param(name, True, marks=() if name in {"linear", "quadratic", "attention"} else pytest.mark.slow)
+    for name in MODELS
+    if name not in NEW
+]
+# Of structure: interacting units, heads that share a softmax, a sum within a layer.
+QUICK = {"deep-relu", "softmax-attention", "skip-1"}
+CASES += [pytest.param(name, False, marks=() if name in QUICK else pytest.mark.slow) for name in sorted(NEW)]
 
 
 @pytest.mark.parametrize(("name", "reduced"), CASES)

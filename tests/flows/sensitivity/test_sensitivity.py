@@ -103,6 +103,7 @@ def _dwell(scale, strengths, mask, upper, lower, t_max):
     return passage.time, passage.reached
 
 
+@pytest.mark.slow
 def test_dwell_time_between_two_modes():
     """For ε ≪ 1 each mode's time moves by −1/s per e-fold of ε, and so the dwell time by −(1/s₂ − 1/s₁)."""
     s, levels, scale = np.array([3.0, 1.0]), np.array([0.7, 0.3]), 1e-3
@@ -143,6 +144,7 @@ def test_dwell_time_until_t_max():
     np.testing.assert_array_equal(np.hstack([value, *slopes]), 0.0)
 
 
+@pytest.mark.slow
 def test_crossing_time_and_the_covariance():
     r"""One mode of variance d and covariance s with the target, $\dot a = 2a(s - da)$, in any position."""
     d, s, a0, level = 1.6, 0.9, 1e-4, 0.05
@@ -202,6 +204,7 @@ def test_tanh_network_by_finite_differences(network):
     np.testing.assert_allclose(inner(gradient, direction), difference, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_forward_mode_agrees_and_the_model_stays_on_the_level(network):
     """L(θ(t*)) = level whatever the weights: the derivative of what the passage ends at is zero."""
     inputs, passage, gradient = network

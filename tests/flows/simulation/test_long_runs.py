@@ -36,7 +36,8 @@ def whole():
 
 
 @pytest.mark.parametrize(
-    "solver", [dfx.Tsit5(), BDF(), pytest.param(KrylovRosenbrock(4, quadratures=1), marks=pytest.mark.slow)]
+    "solver",
+    [dfx.Tsit5(), *(pytest.param(s, marks=pytest.mark.slow) for s in (BDF(), KrylovRosenbrock(4, quadratures=1)))],
 )
 def test_chunks_take_the_steps_of_one_solve(solver):
     model, data = long_run.problem()

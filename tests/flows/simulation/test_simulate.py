@@ -126,6 +126,7 @@ def solve_robertson(solver):
     return dfx.diffeqsolve(term, solver, 0.0, 1e4, 1e-4, y0, stepsize_controller=controller, max_steps=2000)
 
 
+@pytest.mark.slow
 def test_robertson_takes_the_right_number_of_steps():
     """With the chord iteration repaired; were it not, some 526 steps with 269 rejected would be taken."""
     solution = solve_robertson(kvaerno5())

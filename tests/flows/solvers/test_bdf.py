@@ -185,6 +185,7 @@ def pair_solution(rate, u0=0.25):
     return u, u**2, rate * ((u**2 - u0**2) / 2 - (u**3 - u0**3) / 3)
 
 
+@pytest.mark.slow
 def test_batch_equals_loop():
     """Also of trees with a quadrature, under a norm that leaves it out, and in agreement with the solution."""
     rates, stiffness = np.array([0.5, 1.0, 1.5]), np.array([1.0, 1e3, 1e6])
@@ -227,6 +228,7 @@ def test_gradient_of_the_discrete_solution():
         assert float(grad) == pytest.approx(float(difference / (2 * step)), rel=1e-7)
 
 
+@pytest.mark.slow
 def test_gradient_survives_steps_that_failed():
     # y' = -sqrt(y), y = (sqrt(y0) - t/2)²; the first step tried leads to the root of a negative number.
     def end(y0):
@@ -297,6 +299,7 @@ def test_after_a_jump_the_past_does_not_count():
     np.testing.assert_array_equal(jumped[3].differences, begun[3].differences)
 
 
+@pytest.mark.slow
 def test_backwards_in_time_to_given_times_by_a_given_jacobian():
     ts = jnp.array([2.0, 1.0, 0.0])
     given = BDF(jacobian=lambda t, y, args: jnp.reshape(1 - 2 * y, (1, 1)))

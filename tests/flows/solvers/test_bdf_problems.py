@@ -84,6 +84,7 @@ def teacher_student():
     return lambda t, theta, args: -jax.grad(loss)(theta), theta
 
 
+@pytest.mark.slow
 def test_gradient_flow_over_a_long_plateau():
     field, theta = teacher_student()
     ours = solve(field, theta, 1e4, 1e-8, 1e-10)

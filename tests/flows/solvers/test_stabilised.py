@@ -90,6 +90,7 @@ def test_order_of_convergence(name, safety, predators_at_2):
     assert slopes == pytest.approx(ORDERS[name], abs=0.1)
 
 
+@pytest.mark.slow
 @shared
 def test_order_of_dense_output(name, predators_at_2):
     reference = solve(
@@ -228,6 +229,7 @@ def test_states_say_what_they_know():
     assert str(chord).splitlines()[1].startswith("0 evaluations of the field, 0 Jacobians, 0 factorisations")
 
 
+@pytest.mark.slow
 @each_solver
 def test_plateau_costs_a_fraction_of_an_explicit_method(name, plateau):
     landscape, expected, explicit_cost = plateau
@@ -283,7 +285,9 @@ STIFF = {
 
 
 @each_solver
-@pytest.mark.parametrize("problem", STIFF)
+@pytest.mark.parametrize(
+    "problem", ["robertson", *(pytest.param(p, marks=pytest.mark.slow) for p in STIFF if p != "robertson")]
+)
 def test_stiff_problems_end_within_tolerance(name, problem):
     field, y0, t1, size = STIFF[problem]
     jacobian = jax.jit(jax.jacfwd(lambda y: field(0.0, y, None)))
@@ -305,6 +309,7 @@ def test_stiff_problems_end_within_tolerance(name, problem):
     assert np.max(error) < 50 * tolerance
 
 
+@pytest.mark.slow
 @shared
 def test_cut_and_resumed_solve_has_the_same_bits(name):
     solver, term, saveat = SOLVERS[name](), dfx.ODETerm(forced_predator), dfx.SaveAt(t1=True, solver_state=True)
@@ -345,6 +350,7 @@ def relaxing(t, y, strength):
     return {"a": -strength * (y["a"] - jnp.cos(t) * y["b"]), "b": -(y["b"] ** 3)}
 
 
+@pytest.mark.slow
 @shared
 def test_gradient_through_a_solve(name):
     @jax.jit
@@ -362,6 +368,7 @@ def test_gradient_through_a_solve(name):
         assert float(gradient[i]) == pytest.approx(float((moved[0] - moved[1]) / (2 * h)), rel=1e-5, abs=1e-9)
 
 
+@pytest.mark.slow
 @shared
 def test_batch_is_a_loop(name):
     starts = jnp.array([[1.0, 2.0], [0.5, 0.1], [3.0, 1.0]])
@@ -382,6 +389,7 @@ def swinging(t, y, args):
     return -50.0 * jnp.sin(y) * (1 + y[::-1] ** 2)
 
 
+@pytest.mark.slow
 @shared
 def test_single_precision(name):
     expected = solve_ivp(
