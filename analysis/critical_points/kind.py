@@ -31,6 +31,9 @@ KindName = Literal[
     "undetermined",
     "no critical point",
 ]
+# The kinds that a flow leaves, if rounding does not hold it. Of the others it is not known that it would, or known that
+# it would not.
+LEFT = ("strict saddle", "degenerate saddle", "non-smooth saddle", "saddle (left)", "ghost")
 
 
 class OnRequest(eqx.Module):
@@ -109,6 +112,11 @@ class Kind(eqx.Module):
             return self.zeros.counted
         known = self.blocks if self.spectrum is None else self.spectrum
         return None if known is None else known.nullity
+
+    @property
+    def is_left(self) -> bool:
+        """Whether a flow that comes near will leave again; false also where that is not known."""
+        return self.name in LEFT
 
     @functools.cached_property
     def certificate(self) -> Certificate | None:

@@ -28,8 +28,6 @@ NUMBERS = {
     "rate_predicted": "escape rate predicted from the critical point",
     "dwell_predicted": "dwell time predicted from the state at arrival",
 }
-# Kinds of points at which a flow stays for good, or of which it is not known that it would leave.
-STAYS = ("minimum", "flat channel", "not arrived", "undetermined", "no critical point")
 COUNTS = {
     "index": "number of negative eigenvalues of the Hessian",
     "nullity": "number of zero eigenvalues",
@@ -135,7 +133,7 @@ def _censored(member: Member, visits: MemberVisits, known: tuple[Known | None, .
     if not len(visits):
         return False
     if known and (last := known[-1]) is not None:
-        return last.visit.kind.name not in STAYS
+        return last.visit.kind.is_left
     return member.result is not Result.converged and not visits.passages[-1].at_noise
 
 

@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 PASSAGE = ("loss", "speed", "time", "arrival", "departure", "dwell")
 NUMBERS = (*PASSAGE, "e_folds", "rate_measured", "rate_predicted", "dwell_predicted")
 COUNTS = ("effective_width", "index", "nullity", "order")
-# Kinds of points at which a flow stays for good, or of which it is not known that it would leave.
-STAYS = ("minimum", "flat channel", "not arrived", "undetermined", "no critical point")
 
 
 class Flow(NamedTuple):
@@ -142,7 +140,7 @@ def _of_flows(flows: Sequence[Flow]) -> dict[str, Any]:
 
 def censored(visits: Itinerary) -> bool:
     """Whether the flow was cut off on a plateau that it would leave, whose dwell time is then a lower bound."""
-    return bool(visits) and visits[-1].passage.departure is None and visits[-1].kind.name not in STAYS
+    return bool(visits) and visits[-1].passage.departure is None and visits[-1].kind.is_left
 
 
 def _number(visit: Visit | None, name: str) -> float:
