@@ -10,20 +10,9 @@ from jaxtyping import Array
 from saddlescope.models import Committee, tanh
 from saddlescope.models.initialisation import normal_array, split_key
 
+from suite.own_networks import Block, Residual, Tied
+
 KEYS = split_key(jax.random.key(0), 8)
-
-
-class Residual(eqx.Module):
-    """A stream of 4 entries, to which one block of 5 hidden neurons writes."""
-
-    embed: eqx.nn.Linear
-    down: eqx.nn.Linear
-    up: eqx.nn.Linear
-    readout: eqx.nn.Linear
-
-    def __call__(self, x):
-        h = self.embed(x)
-        return self.readout(h + self.up(jnp.tanh(self.down(h))))
 
 
 class ConvPool(eqx.Module):
@@ -48,22 +37,6 @@ class Normalised(eqx.Module):
         return self.readout(jnp.mean(jnp.tanh(self.norm(self.conv(x))), axis=1))
 
 
-class Block(eqx.Module):
-    """One block of a transformer: a stream of 4 entries, 2 heads of size 2, 5 hidden neurons."""
-
-    embed: eqx.nn.Linear
-    norm: eqx.nn.LayerNorm
-    attention: eqx.nn.MultiheadAttention
-    mlp: eqx.nn.MLP
-    readout: eqx.nn.Linear
-
-    def __call__(self, x):
-        h = jax.vmap(self.embed)(x)
-        z = jax.vmap(self.norm)(h)
-        h = h + self.attention(z, z, z)
-        return self.readout((h + jax.vmap(self.mlp)(jax.vmap(self.norm)(h)))[-1])
-
-
 class Recurrent(eqx.Module):
     """A recurrent cell of 4 units over a sequence, and a readout of its last state."""
 
@@ -75,17 +48,6 @@ class Recurrent(eqx.Module):
         start = start if isinstance(self.cell, eqx.nn.GRUCell) else (start, start)
         state, _ = jax.lax.scan(lambda state, z: (self.cell(z, state), None), start, x)
         return self.readout(jax.tree.leaves(state)[0])
-
-
-class Tied(eqx.Module):
-    """An autoencoder whose decoder is its encoder transposed."""
-
-    weight: Array
-    hidden_bias: Array
-    bias: Array
-
-    def __call__(self, x):
-        return self.weight.T @ jnp.tanh(self.weight @ x + self.hidden_bias) + self.bias
 
 
 class Mixture(eqx.Module):
