@@ -14,7 +14,7 @@ from .unit_law import UnitLaw
 class Architecture(eqx.Module):
     r"""What a unit is: its shapes, its law, and the sum $\sum_i \phi(z; u_i)\, v_i$ over units.
 
-    A new architecture states `law`, `shapes`, `slot_degrees` and `output`; two defaults hold unless overridden.
+    A new architecture states `law`, `shapes`, `slot_degrees` and `output`; three defaults hold unless overridden.
 
     Attributes:
         outputs: number of entries of the sum, at least 1.
@@ -50,6 +50,13 @@ class Architecture(eqx.Module):
         Returns:
             The sum, of `outputs` entries.
         """
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What the arrays of `shapes` hold, in their order, for figures; by default weights, incoming and outgoing."""
+        count = len(self.shapes) - 1
+        numbers = [""] if count == 1 else [f" {k + 1}" for k in range(count)]
+        return *(f"incoming weights{number} of units" for number in numbers), "outgoing weights of units"
 
     @property
     def products(self) -> tuple[tuple[int, int], ...]:

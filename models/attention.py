@@ -27,6 +27,11 @@ class _Head(Architecture):
         check_sizes(inputs=self.inputs, rank=self.rank, outputs=self.outputs)
 
     @property
+    def names(self) -> tuple[str, ...]:
+        """Keys, queries and values."""
+        return "keys of heads", "queries of heads", "values of heads"
+
+    @property
     def products(self) -> tuple[tuple[int, int], ...]:
         """Key and query."""
         return ((0, 1),)
@@ -116,6 +121,11 @@ class MergedAttention(Architecture):
     def shapes(self) -> tuple[tuple[int, ...], ...]:
         """U and v."""
         return (self.inputs, self.inputs), (self.outputs,)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Key and query in one, and values."""
+        return "merged keys and queries of heads", "values of heads"
 
     @property
     def slot_degrees(self) -> tuple[int | None, ...]:

@@ -21,6 +21,7 @@ class Slot(eqx.Module):
         entries: number of neighbouring entries of each unit along the axis, by default one: the size of a head.
         before: number of entries at the beginning of the axis that belong to no unit, by default none.
         after: the same at its end, as where units are joined with the input.
+        name: what the array holds, for figures, such as "keys of heads"; by default empty: its place in the model.
     """
 
     where: Callable[[Any], Any] = eqx.field(static=True)
@@ -31,6 +32,7 @@ class Slot(eqx.Module):
     entries: int = eqx.field(static=True, default=1)
     before: int = eqx.field(static=True, default=0)
     after: int = eqx.field(static=True, default=0)
+    name: str = eqx.field(static=True, default="")
 
     def __str__(self) -> str:
         homogeneous = "" if self.degree is None else f", homogeneous of degree {self.degree}"

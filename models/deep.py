@@ -71,14 +71,14 @@ class Deep(UnitLayer):
     def units(self) -> tuple[Units, ...]:
         """The units of every layer; the matrix between two layers belongs to both."""
         layers = [first_units(self.architecture, name="layer 1", additive=not self.connections)]
-        below = Slot(Parameter(len(self.parameters) - 1), axis=-1)
+        incoming, biases, outgoing = "incoming weights of units", "biases of units", "outgoing weights of units"
+        below = Slot(Parameter(len(self.parameters) - 1), axis=-1, name=incoming)
         for k, activation in enumerate(self.activations):
-            bias = (Slot(Parameter(k, "biases")),) if self.biases else ()
+            bias = (Slot(Parameter(k, "biases"), name=biases),) if self.biases else ()
             above = Parameter(k, "connections")
-            layers.append(
-                Units(incoming=(below, *bias), outgoing=(Slot(above),), law=activation.law, name=f"layer {k + 2}")
-            )
-            below = Slot(above, axis=-1)
+            writes = Slot(above, name=outgoing)
+            layers.append(Units(incoming=(below, *bias), outgoing=(writes,), law=activation.law, name=f"layer {k + 2}"))
+            below = Slot(above, axis=-1, name=incoming)
         return tuple(layers)
 
     @property

@@ -49,6 +49,12 @@ class Dense(Architecture):
         return (self.inputs,), *([()] if self.bias else []), (self.outputs,)
 
     @property
+    def names(self) -> tuple[str, ...]:
+        """Weights and biases."""
+        biases = ["biases of units"] if self.bias else []
+        return "incoming weights of units", *biases, "outgoing weights of units"
+
+    @property
     def slot_degrees(self) -> tuple[int | None, ...]:
         """The activation's degree in u, and linear in v; u and b are homogeneous together, neither is alone."""
         return (None, None, 1) if self.bias else (self.activation.law.degree, 1)
@@ -113,6 +119,11 @@ class Convolution(Architecture):
     def shapes(self) -> tuple[tuple[int, ...], ...]:
         """Those of u and v."""
         return (self.kernel,), (self.positions, self.outputs)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Kernels, and what reads their feature maps."""
+        return "kernels", "outgoing weights of kernels"
 
     @property
     def slot_degrees(self) -> tuple[int | None, ...]:

@@ -69,8 +69,8 @@ class SkipConnected(eqx.Module):
     def units(self) -> tuple[Units, ...]:
         """The stream, then the bypassed layers except the last, then the layers above the skip."""
         s, count, law = self.skip, len(self.weights), self.activation.law
-        reads = lambda k: Slot(Parameter(k, "weights"), axis=1)  # noqa: E731
-        writes = lambda k: Slot(Parameter(k, "weights"), axis=0)  # noqa: E731
+        reads = lambda k: Slot(Parameter(k, "weights"), axis=1, name=f"weights of layer {k + 1}")  # noqa: E731
+        writes = lambda k: Slot(Parameter(k, "weights"), axis=0, name=f"weights of layer {k + 1}")  # noqa: E731
         ends = (0, s) if s else (0,)
         stream = Units(
             incoming=tuple(map(writes, ends)), outgoing=tuple(reads(k + 1) for k in ends), law=law, name="stream"

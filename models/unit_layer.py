@@ -75,7 +75,8 @@ def unit_shapes(architecture: Architecture, width: int) -> tuple[tuple[int, ...]
 @functools.lru_cache(maxsize=256)
 def first_units(architecture: Architecture, name: str = "", *, additive: bool = False) -> Units:
     """The declaration of the units whose arrays are a model's `parameters`."""
-    slots = tuple(Slot(Parameter(k), axis=0, degree=degree) for k, degree in enumerate(architecture.slot_degrees))
+    stated = zip(architecture.slot_degrees, architecture.names, strict=True)
+    slots = tuple(Slot(Parameter(k), axis=0, degree=degree, name=name) for k, (degree, name) in enumerate(stated))
     products = tuple((slots[a], slots[b]) for a, b in architecture.products)
     return Units(
         incoming=slots[:-1],

@@ -6,11 +6,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float, Int
 
-from ...flows import flatten, unflatten
-from ...models.declaration import Slot
 from ...models.unit_axis import by_unit
 from ...models.units import incoming, layers_of, unit_vectors
-from ..observables.weights import named_arrays
+from .arrays import numbered, place, stated_title
 
 # Planes beyond these cannot be taken in at one glance.
 MOST = 4
@@ -44,7 +42,7 @@ def planes(model: Any, thetas: Float[np.ndarray, "F n"], *, most: int = MOST) ->
     Returns:
         The planes; none for a model without units.
     """
-    numbers = unflatten(model, np.arange(flatten(model).size, dtype=flatten(model).dtype))
+    numbers = numbered(model)
     found = [plane for layer in range(len(layers_of(model))) for plane in _of_layer(numbers, layer, thetas)]
     return tuple(found[:most])
 
@@ -57,7 +55,8 @@ def _of_layer(numbers: Any, layer: int, thetas: Float[np.ndarray, "F n"]) -> Ite
         places = _places(by_unit(slot.where(numbers), slot))
         if places.shape[1] >= 2:
             wide += 1
-            yield _plane(f"Incoming weights of units: {_name(numbers, slot)}", thetas[:, places])
+            path = place(numbers, slot).removeprefix("model.")
+            yield _plane(stated_title(units, slot) or f"Incoming weights of units: {path}", thetas[:, places])
     if not wide:
         # A single incoming weight beside a bias, or beside the first outgoing weight.
         rows = incoming(numbers, layer)
@@ -70,13 +69,6 @@ def _places(rows: Float[Any, "H ..."]) -> Int[np.ndarray, "H d"]:
     """Positions of the parameters of every unit in the flattened model."""
     array = np.asarray(rows)
     return np.asarray(array.reshape(array.shape[0], int(np.prod(array.shape[1:]))), dtype=int)
-
-
-def _name(numbers: Any, slot: Slot) -> str:
-    """The name of a slot's array in the model."""
-    wanted = np.asarray(slot.where(numbers))
-    same = (name for name, array in named_arrays(numbers).items() if np.array_equal(array, wanted))
-    return next(same, "").removeprefix("model.")
 
 
 def _plane(title: str, weights: Float[np.ndarray, "F H d"]) -> Plane:

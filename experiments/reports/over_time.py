@@ -7,6 +7,7 @@ import altair as alt
 import numpy as np
 from jaxtyping import Float
 
+from ...analysis.figures.arrays import array_titles
 from ...analysis.figures.frames import Frames
 from ...analysis.figures.observables import DECADES, entry_names
 from ...analysis.invariant_manifolds.history import ManifoldHistory
@@ -135,7 +136,8 @@ def observable_chart(chosen: Frames, values: "DataArray") -> Chart:
     title = str(values.attrs.get("long_name", values.name))
     curves = np.asarray(values.values, float).reshape(len(values), -1)
     unit = str(values.attrs.get("units", "1"))
-    names = [name.removeprefix(FOUND) for name in entry_names(values)]
+    titles = array_titles(chosen.trajectory.initial_model)
+    names = [titles.get(name, name.removeprefix(FOUND)) for name in entry_names(values)]
     named_so = None if unit == "1" else unit
     return curves_chart(title[:1].upper() + title[1:], chosen, names, curves, named_so)
 

@@ -11,7 +11,7 @@ from saddlescope.analysis.figures.frames import frames
 from saddlescope.analysis.figures.planes import planes
 from saddlescope.experiments import experiment
 from saddlescope.flows import flatten, simulate
-from saddlescope.models import Dense, LinearAttention, TwoLayer, incoming, relu
+from saddlescope.models import Deep, Dense, LinearAttention, TwoLayer, incoming, relu
 
 
 @pytest.fixture(scope="module")
@@ -69,6 +69,7 @@ def test_planes_are_those_of_the_arrays_with_two_weights_or_more():
     np.testing.assert_array_equal(key.points[0], np.asarray(model.parameters[0])[:, 0])
     np.testing.assert_array_equal(query.points[1], 2 * np.asarray(model.parameters[1])[:, 0])
     assert key.axes == ("weight 1", "weight 2")
+    assert (key.title, query.title) == ("Keys of heads", "Queries of heads")
 
 
 def test_more_than_two_weights_are_seen_along_their_largest_directions():
@@ -79,6 +80,12 @@ def test_more_than_two_weights_are_seen_along_their_largest_directions():
     sizes = np.linalg.svd(u, compute_uv=False)
     np.testing.assert_allclose(np.linalg.norm(plane.points[0]), np.linalg.norm(sizes[:2]))
     assert plane.axes[0] == "principal direction 1"
+
+
+def test_planes_of_several_layers_say_which():
+    model = Deep(Dense(relu, inputs=2, outputs=2), widths=(3, 2), scale=1.0, key=jax.random.key(0))
+    titles = [plane.title for plane in planes(model, thetas_of(model))]
+    assert titles == ["Incoming weights of units, layer 1", "Incoming weights of units, layer 2"]
 
 
 def test_one_incoming_weight_stands_beside_the_outgoing_one():

@@ -44,7 +44,7 @@ def test_the_charts_hold_the_flows_own_states(made):
     number = chosen.number(visits[1].time)
     assert chosen.indices[number] == visits[1].passage.index
     model = flow.model_at_index(visits[1].passage.index)
-    units = rows(html, "Incoming weights of units: parameters[0]", "units")[number]
+    units = rows(html, "Incoming weights of units", "units")[number]
     # Numbers for pictures are rounded to a ten-thousandth of the largest.
     np.testing.assert_allclose(np.stack([units["x"], units["y"]], axis=1), incoming(model), atol=2e-4)
     values = np.linalg.eigvalsh(hessian(flow.landscape, flow.thetas[visits[1].passage.index]))
@@ -68,6 +68,12 @@ def test_the_map_is_what_the_network_computes_in_each_cell(made):
     steps = {step["as"]: step["calculate"] for step in chart["layer"][0]["transform"] if "calculate" in step}
     first = eval(steps["x"].replace("floor", "int").replace("datum.number", "1"))
     assert first == pytest.approx(sides[0][0] - (sides[0][1] - sides[0][0]) / 2, rel=1e-4)
+
+
+def test_arrays_are_called_by_what_they_hold(made):
+    names = {row["name"] for row in rows(made[2], "Frobenius norm", "curves")}
+    assert names == {"Incoming weights of units", "Outgoing weights of units"}
+    assert "parameters[" not in made[2]
 
 
 def test_losses_distances_and_nodes_are_those_of_the_analysis(made):
