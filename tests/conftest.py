@@ -19,6 +19,8 @@ if os.environ.get("SADDLESCOPE_TYPES") == "on":
 
 from saddlescope.flows import keep_compiled  # noqa: E402
 
+from unoptimised import set_flags  # noqa: E402
+
 jax.config.update("jax_enable_x64", True)
 # A second run of the tests finds what the first compiled.
 keep_compiled()
@@ -27,15 +29,10 @@ hypothesis.settings.register_profile("saddlescope", deadline=None, max_examples=
 hypothesis.settings.load_profile("saddlescope")
 
 
-# The fast tests' programs run for a moment, and XLA's optimisation would take longer than all the rest. Those of small
-# landscapes are so compiled for users, too. The slow tests' programs are compiled as a user's are.
-UNOPTIMISED = "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"
-
-
 def pytest_configure(config):
-    """Compiler options, before the first program is compiled; processes that tests start inherit them."""
+    """The fast tests' programs are compiled as users' small landscapes are, those of the slow tests as any other."""
     if "not slow" in (config.option.markexpr or ""):
-        os.environ["XLA_FLAGS"] = f"{UNOPTIMISED} {os.environ.get('XLA_FLAGS', '')}".strip()
+        set_flags()
 
 
 # One file of tests adds up to some twenty thousand.

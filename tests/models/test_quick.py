@@ -55,11 +55,13 @@ def test_transformations_go_through():
 
 @pytest.fixture
 def another_compiler(monkeypatch):
-    monkeypatch.setattr(quick, "_OPTIONS", {"xla_no_such_option": True})
-    quick._understood.cache_clear()
-    yield
-    quick._understood.cache_clear()
+    unoptimised = {"xla_backend_optimization_level": 0}
+    monkeypatch.setattr(quick, "_OPTIONS", ({"xla_no_such_option": True, **unoptimised}, unoptimised, {}))
+    quick._known_options.cache_clear()
+    yield unoptimised
+    quick._known_options.cache_clear()
 
 
-def test_a_compiler_that_does_not_know_the_options_does_as_ever(another_compiler):
+def test_options_are_those_that_the_compiler_knows(another_compiler):
     assert quickly_compiled(lambda x: x + 1.0)(1.0) == 2.0
+    assert quick._known_options() == another_compiler

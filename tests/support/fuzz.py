@@ -9,10 +9,11 @@ its process.
 import argparse
 import collections
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
+
+from unoptimised import set_flags
 
 ROOT = Path(__file__).parent
 # Of ten cases: flows cost a second each, the others some milliseconds.
@@ -40,8 +41,7 @@ def lacking(cases: list[str], record: Path) -> list[str]:
 
 def run(cases: list[str], record: Path) -> None:
     """Runs cases in this process, each written before and after."""
-    unoptimised = "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"
-    os.environ["XLA_FLAGS"] = f"{unoptimised} {os.environ.get('XLA_FLAGS', '')}"
+    set_flags()
     import faulthandler
     import tempfile
 

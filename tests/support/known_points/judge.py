@@ -10,10 +10,11 @@ import time
 from pathlib import Path
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-os.environ["XLA_FLAGS"] = "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false " + os.environ.get(
-    "XLA_FLAGS", ""
-)
 sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from unoptimised import set_flags  # noqa: E402
+
+set_flags()
 
 import jax  # noqa: E402
 
