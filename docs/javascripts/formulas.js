@@ -1,4 +1,4 @@
-// Formulas are set by KaTeX, which comes from a content delivery network: without one their source is shown.
+// Formulas are set by KaTeX, whose files are beside this one.
 document$.subscribe(({ body }) => {
   window.renderMathInElement?.(body, {
     delimiters: [
