@@ -50,11 +50,13 @@ def critical_spectrum(
     values, vectors = np.linalg.eigh(hessian(landscape, theta))
     safety, sizes = thresholds.rounding_safety, np.abs(values)
     slopes = vectors.T @ landscape.gradient(theta)
-    errors = gradient_noise(landscape, theta, values, vectors, moved=moved) @ vectors
-    errors = np.maximum(np.max(np.abs(errors), axis=0), _second_differences(landscape, theta, values, vectors, moved))
-    steps = np.where(slopes < 0, -1.0, 1.0) * (np.abs(slopes) + safety * errors)
+    errors = np.max(np.abs(gradient_noise(landscape, theta, values, vectors, moved=moved) @ vectors), axis=0)
     zero = safety * hessian_noise(landscape, theta, values, vectors, moved=moved)
     small = np.any((sizes > zero) & (sizes <= SMALL * np.max(sizes, initial=0.0)))
+    if small:
+        # Elsewhere what is small is rounding, and no sign rests on the errors along it.
+        errors = np.maximum(errors, _second_differences(landscape, theta, values, vectors, moved))
+    steps = np.where(slopes < 0, -1.0, 1.0) * (np.abs(slopes) + safety * errors)
     null = (sizes <= zero) & small
     along = _along_null_directions(landscape, theta, vectors[:, null], np.abs(steps[null]), moved)
     while np.any(open_signs := sizes > zero):
