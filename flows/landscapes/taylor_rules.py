@@ -17,6 +17,7 @@ from jax import lax
 from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
 from jaxtyping import Array
 
+from ...models.scan_counts import scan_counts
 from . import power_series as ps
 from .series_functions import COMPARISONS, FUNCTIONS, logarithm
 
@@ -207,14 +208,15 @@ def _conditional(params: dict[str, Any], arguments: list[Any], size: int) -> lis
 
 def _loop(params: dict[str, Any], arguments: list[Any], size: int) -> list[Any]:
     """`scan`: the coefficients of what it runs over are moved behind the axis that it runs along, and back."""
-    body, fixed, carried = params["jaxpr"], params["num_consts"], params["num_consts"] + params["num_carry"]
+    body, (fixed, count) = params["jaxpr"], scan_counts(params)
+    carried = fixed + count
     function, leaves = _on_leaves(body, size), _leaves(arguments, size)
     flat = [_is_float(variable.aval) for variable in body.jaxpr.invars[carried:]]
     runs = [jnp.moveaxis(x, 1, 0) if moved else x for x, moved in zip(leaves[carried:], flat, strict=True)]
 
     def step(carry: list[Array], xs: list[Array]) -> tuple[list[Array], list[Array]]:
         results = function(*leaves[:fixed], *carry, *xs)
-        return results[: params["num_carry"]], results[params["num_carry"] :]
+        return results[:count], results[count:]
 
     carry, ys = lax.scan(step, leaves[fixed:carried], runs, params["length"], params["reverse"])
     kinds = body.jaxpr.outvars

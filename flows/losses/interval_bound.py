@@ -205,6 +205,7 @@ RULES: dict[str, Callable[[list[Interval], Any], Interval]] = {
     "min": _smaller,
     "exp": _monotone(math.exp, 0.0, math.inf),
     "log": _monotone(math.log, -math.inf, math.inf),
+    "log2": _monotone(math.log2, -math.inf, math.inf),
     "log1p": _monotone(math.log1p, -math.inf, math.inf),
     "logistic": _monotone(lambda x: 1 / (1 + math.exp(-x)), 0.0, 1.0),
     "sqrt": _monotone(math.sqrt, 0.0, math.inf),

@@ -11,10 +11,10 @@ from .values import Origin, Value, value
 Rule = Callable[[Axes, list[Value], dict[str, Any], list[tuple[int, ...]]], list[Value]]
 
 ELEMENTWISE = set(
-    "abs acos acosh add add_any and asin asinh atan atan2 atanh cbrt ceil clamp conj convert_element_type cos cosh "
-    "digamma div eq erf erf_inv erfc exp exp2 expm1 floor ge gt imag integer_pow is_finite le lgamma log log1p "
-    "logistic lt max min mul ne neg nextafter not or pow real reduce_precision rem round rsqrt select_n sign sin sinh "
-    "sqrt square sub stop_gradient tan tanh xor".split()
+    "abs acos acosh add add_any and asin asinh atan atan2 atanh cbrt ceil clamp conj convert_element_type cos "
+    "cosh digamma div eq erf erf_inv erfc exp exp2 expm1 floor ge gt imag integer_pow is_finite le lgamma log "
+    "log1p log2 logistic lt max min mul ne neg nextafter not one_minus_square or pow real reduce_precision rem "
+    "round rsqrt select_n sign sin sinh sqrt square sub stop_gradient tan tanh xor".split()
 )
 # A function may have a kink, a jump or an infinite slope where one of these is applied.
 NOT_SMOOTH = set(

@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from ..scan_counts import scan_counts
 from .axes import Axes, Axis
 from .contractions import ALL_RULES, contracted_axes
 from .rules import NOT_SMOOTH
@@ -91,8 +92,7 @@ class Walk:
                 self.axes.tie(axis, same)
 
     def _scan(self, equation: Any, operands: list[Value]) -> list[Value]:
-        counts = equation.params["num_consts"], equation.params["num_carry"]
-        constants, carry, xs = np.split(np.arange(len(operands)), np.cumsum(counts))
+        constants, carry, xs = np.split(np.arange(len(operands)), np.cumsum(scan_counts(equation.params)))
         for k in xs:
             self.axes.fix(operands[k].axes[0], "is passed in order")
         carried = [value(operands[k].axes) for k in carry]

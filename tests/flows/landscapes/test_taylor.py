@@ -46,6 +46,7 @@ FUNCTIONS = [
     (lambda x: jnp.exp2(x), lambda x: 2**x),
     (jnp.expm1, np.expm1),
     (lambda x: jnp.log(2 + x), lambda x: np.log(2 + x)),
+    (lambda x: jnp.log2(2 + x), lambda x: np.log2(2 + x)),
     (jnp.log1p, lambda x: np.log(1 + x)),
     (lambda x: jnp.sqrt(2 + x), lambda x: np.sqrt(2 + x)),
     (lambda x: jax.lax.rsqrt(2 + x), lambda x: 1 / np.sqrt(2 + x)),
