@@ -50,6 +50,10 @@ FIGURES = {
     "phase-diagram": "phase_diagram",
 }
 
+# Solvers that runs can be told to use, of `flows.solver_choice.named`; without one the choice is made on the way.
+SOLVERS = ("Tsit5", "Dopri8", "Kvaerno5", "BDF", "MatrixFreeBDF", "Rodas5P", "KrylovRosenbrock")
+SOLVERS += ("ExtrapolatedRKC", "RKC2")
+
 # What random keys are made of: signed integers of 64 bits.
 SEEDS = range(-(2**63), 2**63)
 # A trajectory keeps 2e7 numbers in memory; of a million units with five weights each these are its last four states.
@@ -67,6 +71,19 @@ def check_experiment(name: str) -> None:
     """
     if name not in EXPERIMENTS:
         raise ValueError(f"unknown experiment {name!r}; there are: {', '.join(EXPERIMENTS)}.")
+
+
+def check_solver_name(name: str) -> None:
+    """Checks that there is a solver of this name.
+
+    Args:
+        name: name of a solver.
+
+    Raises:
+        ValueError: when there is none; the message lists the names.
+    """
+    if name not in SOLVERS:
+        raise ValueError(f"unknown solver {name!r}; there are: {', '.join(SOLVERS)}.")
 
 
 def check_settings(

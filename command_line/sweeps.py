@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from ..catalogue import check_experiment, check_settings
+from ..catalogue import check_experiment, check_settings, check_solver_name
 from ..terminal import complain, ending_on_signals, tell
 from .axes import assignments, integers, numbers, optional, read_toml, words
 from .exits import BY_SIGNAL, INTERRUPTED, NOT_WRITTEN, configure
@@ -42,6 +42,8 @@ class Sweep:
     """Horizons."""
     rtol: str | None = None
     """Relative tolerances."""
+    solver: str | None = None
+    """Names of solvers, such as Tsit5,BDF; by default each flow chooses its own on the way."""
     kinds: bool = True
     """Seek the critical points and classify them; without, only passages, losses, widths and dwell times are kept."""
     engine: str = "local"
@@ -99,8 +101,11 @@ def _axes(command: Sweep) -> dict[str, Any]:
         raise ValueError("a sweep needs --experiment; see saddlescope list.")
     axes: dict[str, Any] = {"experiment": words(command.experiment), "width": optional(command.width, integers)}
     axes |= {name: optional(getattr(command, name), numbers) for name in ("scale", "t1", "rtol")}
+    axes["solver"] = optional(command.solver, words)
     for name in axes["experiment"]:
         check_experiment(name)
+    for name in axes["solver"] or ():
+        check_solver_name(name)
     for name in ("width", "scale", "t1"):
         for value in axes[name] or ():
             check_settings(**{name: value})

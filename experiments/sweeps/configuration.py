@@ -10,7 +10,7 @@ from typing import Any
 import equinox as eqx
 import numpy as np
 
-from ...catalogue import EXPERIMENTS, check_settings
+from ...catalogue import EXPERIMENTS, check_settings, check_solver_name
 
 Value = str | int | float | bool
 
@@ -127,26 +127,33 @@ def completed(configuration: Configuration) -> Configuration:
 
     chosen, given = experiment(configuration.experiment), configuration.parameters
     published: dict[str, Any] = {"width": chosen.width, "scale": chosen.scale, "t1": chosen.t1}
-    # `kinds=False` leaves out the critical points, which is another cell.
-    optional: dict[str, Any] = {"budget": chosen.budget, "rtol": None, "kinds": None}
+    # `kinds=False` leaves out the critical points, which is another cell; so is one of a `solver` that is given.
+    optional: dict[str, Any] = {"budget": chosen.budget, "rtol": None, "kinds": None, "solver": None}
     if unknown := set(given) - set(published) - set(optional):
         settings = ", ".join({**published, **optional})
         raise ValueError(f"{chosen.name} has no setting {min(unknown)!r}; there are: {settings}.")
     parameters = {**published, **{name: value for name, value in optional.items() if value is not None}, **given}
-    checked: dict[str, Any] = {}
-    for name, value in parameters.items():
-        if name == "kinds":
-            if not isinstance(value, bool):
-                raise ValueError(f"kinds must be true or false; got {value!r}.")
-            if not value:
-                checked[name] = False
-            continue
-        if isinstance(value, str | bool) or (name == "width" and value != int(value)):
-            raise ValueError(f"{name} must be {'an integer' if name == 'width' else 'a number'}; got {value!r}.")
-        checked[name] = int(value) if name == "width" else float(value)
+    checked = {name: _checked(name, value) for name, value in parameters.items()}
+    if checked.get("kinds"):
+        del checked["kinds"]
+    of_setup = {name: value for name, value in checked.items() if name not in ("rtol", "kinds", "solver")}
     for seed in (configuration.seeds.start, configuration.seeds.stop - 1):
-        check_settings(seed, **{name: value for name, value in checked.items() if name not in ("rtol", "kinds")})
+        check_settings(seed, **of_setup)
     return Configuration(experiment=chosen.name, seeds=configuration.seeds, parameters=checked)
+
+
+def _checked(name: str, value: Any) -> Any:
+    """The value of a setting, of the setting's type."""
+    if name == "kinds":
+        if not isinstance(value, bool):
+            raise ValueError(f"kinds must be true or false; got {value!r}.")
+        return value
+    if name == "solver":
+        check_solver_name(value)
+        return value
+    if isinstance(value, str | bool) or (name == "width" and value != int(value)):
+        raise ValueError(f"{name} must be {'an integer' if name == 'width' else 'a number'}; got {value!r}.")
+    return int(value) if name == "width" else float(value)
 
 
 def _values(name: str, given: Any) -> list[Value]:

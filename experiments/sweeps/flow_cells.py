@@ -10,6 +10,7 @@ from ...analysis import itineraries, itinerary
 from ...analysis.visits.itinerary import Itinerary
 from ...analysis.visits.visit import Visit
 from ...flows import Result, Trajectory, ensemble, simulate
+from ...flows.solver_choice.named import named_solver
 from ..setups.experiment import Setup
 from ..setups.registry import experiment
 from .configuration import Configuration, completed
@@ -49,21 +50,22 @@ def compute_cell(configuration: Configuration) -> "xr.Dataset":
     """
     configuration = completed(configuration)
     chosen, settings = experiment(configuration.experiment), dict(configuration.parameters)
-    budget, rtol = (settings.pop(name, None) for name in ("budget", "rtol"))
+    budget, rtol, solver = (settings.pop(name, None) for name in ("budget", "rtol", "solver"))
+    integration = {"rtol": rtol, "solver": named_solver(solver)}  # pyright: ignore[reportArgumentType]
     if not settings.pop("kinds", True):
         setups = [chosen.setup(seed, **settings) for seed in configuration.seeds]  # pyright: ignore[reportArgumentType]
-        return _without_kinds(setups, configuration.seeds, rtol)
+        return _without_kinds(setups, configuration.seeds, integration)
     flows: list[Flow] = []
     # What they warn of is in the cell.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         for seed in configuration.seeds:
             setup = chosen.setup(seed, **settings)  # pyright: ignore[reportArgumentType]
-            flows.append(_flow(setup, budget, rtol))
+            flows.append(_flow(setup, budget, integration))
     return dataset(flows, configuration.seeds)
 
 
-def _without_kinds(setups: Sequence[Setup], seeds: range, rtol: Any) -> "xr.Dataset":
+def _without_kinds(setups: Sequence[Setup], seeds: range, integration: dict[str, Any]) -> "xr.Dataset":
     """Passages, losses, effective widths and dwell times alone, by the ensemble of all flows."""
     first = setups[0]
     found = ensemble(
@@ -72,7 +74,7 @@ def _without_kinds(setups: Sequence[Setup], seeds: range, rtol: Any) -> "xr.Data
         [setup.data for setup in setups],
         separate_data=True,
         t1=first.t1,
-        rtol=rtol,
+        **integration,
         # Measuring which method is faster would let the digits depend on the clock.
         method="vectorised",
     )
@@ -82,10 +84,10 @@ def _without_kinds(setups: Sequence[Setup], seeds: range, rtol: Any) -> "xr.Data
     return visits.drop_vars("visit").assign_coords(seed=np.array(seeds, np.int64))
 
 
-def _flow(setup: Any, budget: Any, rtol: Any) -> Flow:
+def _flow(setup: Any, budget: Any, integration: dict[str, Any]) -> Flow:
     trajectory = None
     try:
-        trajectory = simulate(setup.model, setup.loss, setup.data, t1=setup.t1, rtol=rtol)
+        trajectory = simulate(setup.model, setup.loss, setup.data, t1=setup.t1, **integration)
         if trajectory.result is Result.interrupted:
             raise KeyboardInterrupt
         failure = f"the flow stopped: {trajectory.result.value}" if trajectory.result.failed else ""

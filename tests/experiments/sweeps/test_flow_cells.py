@@ -56,6 +56,16 @@ def test_without_kinds_the_passages_are_the_same(cell):
     assert np.all(quick.kind == "")
 
 
+def test_a_solver_is_an_axis_and_dwell_times_do_not_depend_on_it():
+    """Within a hundred times the tolerance, as both have some hundred steps."""
+    configurations = product("relu", width=6, t1=12.0, rtol=1e-7, kinds=False, solver=["Tsit5", "Dopri8"])
+    first, second = (compute_cell(each) for each in configurations)
+    assert first.num_steps[0] > 1.4 * second.num_steps[0]
+    np.testing.assert_allclose(first.dwell, second.dwell, rtol=1e-5)
+    with pytest.raises(ValueError, match="unknown solver 'Euler'; there are: Tsit5, "):
+        product("relu", solver="Euler")
+
+
 def test_flows_that_diverge_or_cannot_begin_are_rows(tmp_path):
     configurations = product("relu", seeds=2, width=3, scale=[1e120, 1e200], t1=1.0)
     assert sweep(configurations, tmp_path).failed == 0
