@@ -202,9 +202,9 @@ def _several_layers(known: Evidence) -> Kind:
 
 
 def _kinked(known: Evidence) -> Kind:
-    """Zero units with a kink: the positively homogeneous form of an added unit decides."""
+    """Zero units with a kink: the positively homogeneous form of an added unit decides, if it is of second order."""
     form = known.form
-    if isinstance(form, AddedUnitForm) and known.spare_lowers:
+    if isinstance(form, AddedUnitForm) and known.spare_lowers and form.order == 2:
         evidence = f"{KINKED}; a small unit lowers the loss, s = {form.strength:.6g}"
         return Kind(name="non-smooth saddle", order=2, added_unit_form=form, evidence=evidence)
     return _minimum_or_undetermined(known, KINKED)

@@ -90,7 +90,7 @@ def gather(
         lowers=added.lowers,
         spare_lowers=added.spare_lowers,
         added=added.added,
-        smooth=_is_smooth(point),
+        smooth=_is_smooth(point) or _kinks_vanish(point, added),
         lower_bound_attained=attained,
         no_unit_helps=_no_unit_helps(point, added),
     )
@@ -144,6 +144,15 @@ def _is_smooth(point: CriticalPoint) -> bool:
     """Whether the loss is twice differentiable: kinks of units are met where units are zero."""
     smooth = all(units.law.smooth for units in layers_of(point.landscape.model))
     return smooth or point.embedding is None or not bool(np.any(point.embedding.dormant))
+
+
+def _kinks_vanish(point: CriticalPoint, added: _Added) -> bool:
+    r"""Whether zero units have no kink at second order, $\phi(z; u) = O(|u|^2)$, and a form of higher order decides."""
+    # Then φ(z; u) v is of third order at u = v = 0 and its second derivatives there are zero, whatever those of φ are.
+    if not (isinstance(added.form, AddedUnitForm) and added.spare_lowers and added.form.order > 2):
+        return False
+    product = point.landscape.hessian_product(point.theta, np.ones_like(point.theta))
+    return bool(np.all(np.isfinite(product)))
 
 
 def _no_unit_helps(point: CriticalPoint, added: _Added) -> str | None:

@@ -89,6 +89,16 @@ def test_kinks_at_zero_count_on_the_side_where_a_unit_is():
     assert forms[0].order == forms[1].order == 2
 
 
+def test_units_with_a_kink_of_second_order_lower_the_loss_at_third():
+    r"""Rectified squares: $F = -\max_\pm |\langle y x^2 \rangle_{\pm x > 0}|\, u^2 |v|$, beside a Hessian of zero."""
+    x, y = np.asarray(normal(5, 15, 1)), np.asarray(normal(6, 15, 1))
+    model = zero(Dense(Activation("rectified square", lambda z: jnp.maximum(z, 0) ** 2), inputs=1), width=2)
+    kind = classify(critical_point(Landscape(model, half_squared_error, (x, y))))
+    sides = [abs(np.mean(np.where(side * x > 0, y * x**2, 0.0))) for side in (1, -1)]
+    assert kind.added_unit_form.strength == pytest.approx(max(sides), rel=1e-9)
+    assert (kind.name, kind.order, kind.index, kind.nullity) == ("degenerate saddle", 3, 0, 4)
+
+
 def test_quadratic_form_at_the_origin(sample):
     """M(u) = uᵀ⟨y xxᵀ⟩u: the eigenvalue of largest size; order 3."""
     x, y = sample[0], sample[1][:, :1]
