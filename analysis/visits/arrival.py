@@ -68,27 +68,41 @@ def not_arrived(
     return Kind(name="not arrived", evidence=evidence)
 
 
-def unless_still_moving(trajectory: Trajectory, passage: Passage, point: CriticalPoint, kind: Kind) -> Kind:
-    """The kind of a visit, "not arrived" instead of "no critical point" where the flow ended on its way.
+def unless_still_moving(
+    trajectory: Trajectory,
+    passage: Passage,
+    point: CriticalPoint,
+    kind: Kind,
+    *,
+    thresholds: Thresholds = STANDARD,
+) -> Kind:
+    """The kind of a visit; "not arrived" where the flow ended on its way and no critical point is near.
 
     Args:
         trajectory: the flow.
         passage: one of its passages.
         point: the end of a search for a critical point.
         kind: by `classify`.
+        thresholds: `far`.
 
     Returns:
-        The kind itself, unless the flow was still slowing down where no critical point was found.
+        The kind itself, unless the flow was still slowing down where no critical point was found, or none nearby.
     """
-    moving = kind.name == "no critical point" and on_its_way(trajectory, passage)
-    return _still_moving(trajectory, point) if moving else kind
+    if not on_its_way(trajectory, passage) or kind.name in ("flat channel", "ghost", "not arrived"):
+        return kind
+    far = point.converged and point.distance > thresholds.far * float(np.linalg.norm(point.start))
+    return _still_moving(trajectory, point) if far or kind.name == "no critical point" else kind
 
 
 def _still_moving(trajectory: Trajectory, point: CriticalPoint) -> Kind:
-    """The kind where no critical point was found ahead of a flow that was cut short."""
+    """The kind where no critical point was found ahead of a flow that was cut short, or only one far away."""
+    found = f"‖∇L‖∞ = {point.gradient_norm:.1e} at distance {point.distance:.2g}"
+    if point.converged:
+        found = f"the nearest, of loss {point.loss:.6g}, lies at distance {point.distance:.3g}, and the weights "
+        found += f"are of size {np.linalg.norm(point.start):.3g}"
     evidence = (
         f"the flow ended on its way, at speed ‖∇L‖ = {trajectory.speeds[-1]:.3g} and still slowing down, and no "
-        f"critical point was found from there: ‖∇L‖∞ = {point.gradient_norm:.1e} at distance {point.distance:.2g}; "
+        f"critical point was found near there: {found}; "
         f"{_longer(trajectory, float(trajectory.ts[-1]))} or more tells where it leads"
     )
     return Kind(name="not arrived", evidence=evidence)

@@ -177,7 +177,7 @@ def _classified(about: _About, effective: tuple[EffectiveWidth, ...]) -> tuple[C
         # No channel to infinity has an end at which it is left.
         follow_channels=about.passage.departure is None,
     )
-    return point, unless_still_moving(trajectory, about.passage, point, kind)
+    return point, unless_still_moving(trajectory, about.passage, point, kind, thresholds=thresholds)
 
 
 def _closest_approach(about: _About, why: str) -> tuple[CriticalPoint, Kind]:

@@ -39,6 +39,14 @@ def test_the_time_to_arrive_is_about_right():
     assert f"takes {np.log(distance / 1e-3):.2g} more" in kind.evidence
 
 
+def test_a_flow_cut_short_is_at_no_point_far_away():
+    """From 1 on the way to a minimum at 100, at t = 0.01 and 2: it lies fifty times as far as the weights are large."""
+    flow = simulate(Point(jnp.array([1.0])), lambda model, data: jnp.sum((model.x - 100) ** 2) / 2, (), t1=0.01)
+    kind = itinerary(flow)[-1].kind
+    assert kind.name == "not arrived" and kind.index is None
+    assert "lies at distance 98, and the weights are of size 1.99" in kind.evidence
+
+
 def logistic(model, data):
     x, y = data
     return jnp.mean(jnp.log1p(jnp.exp(-y * (x @ model.x))))
