@@ -25,6 +25,9 @@ MAX_STEPS = 20_000
 RTOL = 1e-6
 # The speed is least where its slope, relative to itself and to the curvature, is below this.
 STATIONARY = 1e-12
+# The curvature along the gradient is √(gμ) at the distance √(g/μ) from a ghost, where the speed has doubled; at the
+# ghost it is at most this share of that. Beside a degenerate critical point it is all of it.
+STILL = 0.1
 # The same for large networks, where one digit of the exponent is asked for: a hundred steps suffice in a channel.
 LARGE_RTOL, MAX_LARGE_STEPS = 1e-4, 1000
 
@@ -115,7 +118,7 @@ def ghost(
         thresholds: what counts as a zero of the gradient, and as a stationary speed.
 
     Returns:
-        The ghost; `None` where the speed vanishes or has no minimum.
+        The ghost; `None` where the speed vanishes or has no minimum, as beside a degenerate critical point.
     """
     start = point_of(landscape, theta)
     if nearby is None:
@@ -129,12 +132,13 @@ def ghost(
     positive = speed > thresholds.gradient_zero * gradient
     if not (positive and np.linalg.norm(image) <= thresholds.ghost_curvature * curvature):
         return None
-    third = float(third_products(landscape, end, unit[:, None])[:, 0] @ unit)
-    passage = float(np.pi / np.sqrt(speed * third / 2)) if speed * third > 0 else None
+    mu = float(third_products(landscape, end, unit[:, None])[:, 0] @ unit) / 2
+    if not (mu > 0 and np.linalg.norm(image) <= STILL * np.sqrt(speed * mu)):
+        return None
+    passage = float(np.pi / np.sqrt(speed * mu))
     distance = float(np.linalg.norm(end - start))
     evidence = f"the speed has a nonzero minimum, ‖∇L‖ = {speed:.3g}, at distance {distance:.2g}"
-    if passage is not None:
-        evidence += f"; the passage takes π/√(gμ) = {passage:.4g}"
+    evidence += f"; the passage takes π/√(gμ) = {passage:.4g}"
     return SlowPoint(name="ghost", landscape=landscape, theta=end, speed=speed, passage=passage, evidence=evidence)
 
 

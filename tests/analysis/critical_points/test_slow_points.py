@@ -104,6 +104,23 @@ def test_flows_out_of_a_well_are_in_no_channel():
     assert flat_channel(Landscape(at(0.3, 0.4), lambda m, d: (m.x[0] ** 2 - 1) ** 2 + m.x[1] ** 2, ())) is None
 
 
+def tensor_error(model, target):
+    """Of three terms a ⊗ b ⊗ c."""
+    error = jnp.einsum("ri,rj,rk->ijk", *model.x.reshape(3, 3, 3)) - target
+    return jnp.sum(error**2) / 2
+
+
+@pytest.mark.parametrize(("seed", "distance"), [(0, 0.05), (3, 0.2), (6, 0.2)])
+def test_slow_convergence_to_a_degenerate_point_is_no_ghost(seed, distance):
+    """With one of three directions learned, the others are left at third order: searches end before the speed is zero."""
+    target = np.zeros((3, 3, 3))
+    target[range(3), range(3), range(3)] = 3.0, 2.0, 1.0
+    learned = np.zeros((3, 3, 3))
+    learned[:, 0, 0] = 3 ** (1 / 3)
+    start = learned.ravel() + distance * np.random.default_rng(seed).standard_normal(27)
+    assert ghost(Landscape(at(*start), tensor_error, target)) is None
+
+
 def test_slopes_are_no_ghosts():
     """The speed of ẋ = −(1 + x) has no minimum near x = 0 but the zero at −1."""
     assert ghost(Landscape(at(0.0, 0.0), lambda m, d: m.x[0] + m.x[0] ** 2 / 2 + m.x[1] ** 2, ())) is None
