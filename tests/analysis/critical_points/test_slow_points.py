@@ -112,7 +112,7 @@ def tensor_error(model, target):
 
 @pytest.mark.parametrize(("seed", "distance"), [(0, 0.05), (3, 0.2), (6, 0.2)])
 def test_slow_convergence_to_a_degenerate_point_is_no_ghost(seed, distance):
-    """With one of three directions learned, the others are left at third order: searches end before the speed is zero."""
+    """With one of three directions learned, the others fall at third order: searches end before the speed is zero."""
     target = np.zeros((3, 3, 3))
     target[range(3), range(3), range(3)] = 3.0, 2.0, 1.0
     learned = np.zeros((3, 3, 3))
