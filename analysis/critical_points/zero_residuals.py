@@ -6,8 +6,9 @@ import jax
 import numpy as np
 from jaxtyping import Array, Float
 
-from ...flows import Landscape, SquaredError, unflatten
-from ...flows.compilation.traced import Traced, compiled, trace
+from ...flows import Landscape
+from ...flows.compilation.traced import Traced, compiled
+from ...flows.losses.residuals import residuals_of
 from ..embeddings.narrow_landscape import NarrowLandscape
 from ..thresholds import EPS, STANDARD
 
@@ -34,17 +35,18 @@ def zero_residuals(landscape: Landscape | NarrowLandscape, theta: Float[np.ndarr
         theta: the critical point.
 
     Returns:
-        The zero; θ itself for other losses, and where the steps lead to none nearby.
+        The zero; θ itself for losses that are no sum of squares, and where the steps lead to none nearby.
 
     Source: Griewank & Osborne (1983), "Analysis of Newton's method at irregular singularities".
     """
     narrow = isinstance(landscape, NarrowLandscape)
     wide, matrix = (landscape.landscape, landscape.matrix) if narrow else (landscape, None)
     at = theta if matrix is None else matrix @ theta
-    share = _share(wide, at) if theta.size and isinstance(wide.loss, SquaredError) else 1.0
-    if not EPS**2 < share < NEARLY:
+    share = _share(wide, at) if theta.size else 1.0
+    residuals = residuals_of(wide.program, at, wide.data) if EPS**2 < share < NEARLY else None
+    if residuals is None:
         return theta
-    moved = _gauss_newton(_residuals(wide), wide.data, at, matrix)
+    moved = _gauss_newton(residuals, wide.data, at, matrix)
     near = np.linalg.norm(moved) <= BESIDE * share**0.25 * np.linalg.norm(theta)
     zero = _share(wide, at + (moved if matrix is None else matrix @ moved)) <= STANDARD.loss_zero
     return theta + moved if near and zero else theta
@@ -62,7 +64,7 @@ def _gauss_newton(
         size, idle = float(np.linalg.norm(residuals)), idle + 1
         if size < least:
             best, least, idle = moved, size, 0
-        if idle > IDLE or not np.isfinite(size):
+        if idle > IDLE or not (np.isfinite(size) and np.all(np.isfinite(jacobian))):
             break
         moved = moved - np.linalg.lstsq(jacobian @ columns, residuals, rcond=RESOLVED)[0]
     return best
@@ -72,14 +74,6 @@ def _share(landscape: Landscape, theta: Float[np.ndarray, " n"]) -> float:
     """The loss as a share of its size, by that at zero weights and at weights twice as large."""
     size = min(float(landscape.value(other)) for other in (0 * theta, 2 * theta))
     return float(landscape.value(theta)) / size if size > 0 else 1.0
-
-
-def _residuals(landscape: Landscape) -> Traced:
-    """The residuals as a function of parameters and data, traced."""
-    model, loss = landscape.model, landscape.loss
-    assert isinstance(loss, SquaredError)
-    function = lambda theta, data: loss.residuals(unflatten(model, theta), data)  # noqa: E731
-    return trace(function, landscape.theta, landscape.data)
 
 
 @compiled
