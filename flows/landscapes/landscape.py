@@ -22,6 +22,8 @@ from .parameters import flatten, unflatten
 BLOCK, LEAST_BLOCK, CACHED = 16, 4, 2**21
 # Products at a time where that is little memory: a call takes longer than what it calls for.
 PRODUCTS = 100
+# Up to so many parameters the eigenvalues of a Hessian take less time than the compilation of a power iteration.
+DECOMPOSED = 300
 
 
 def is_traced(tree: Any) -> bool:
@@ -206,8 +208,12 @@ class Landscape(eqx.Module):
         return (matrix + matrix.T) / 2
 
     def sharpness(self, theta: Float[Any, " n"]) -> Float[Any, ""]:
-        r"""The sharpness $\max|\lambda(\nabla^2 L)|$ at θ, by power iteration: a lower bound within about a tenth."""
-        return _sharpness(self, theta)
+        r"""The sharpness $\max|\lambda(\nabla^2 L)|$ at θ; if it is large, by power iteration, within about a tenth."""
+        if _inlined(self, theta) or not self.small or theta.size > DECOMPOSED:
+            return _sharpness(self, theta)
+        # By the program that makes the Hessians of critical points, too.
+        matrix = self.hessian(theta)
+        return np.max(np.abs(np.linalg.eigvalsh(matrix)), initial=0.0) if np.all(np.isfinite(matrix)) else np.nan
 
 
 def _block_of_products(landscape: Landscape, n: int) -> int:
