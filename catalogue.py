@@ -51,8 +51,17 @@ FIGURES = {
 }
 
 # Solvers that runs can be told to use, of `flows.solver_choice.named`; without one the choice is made on the way.
-SOLVERS = ("Tsit5", "Dopri8", "Kvaerno5", "BDF", "MatrixFreeBDF", "Rodas5P", "KrylovRosenbrock")
-SOLVERS += ("ExtrapolatedRKC", "RKC2")
+SOLVERS = (
+    "Tsit5",
+    "Dopri8",
+    "Kvaerno5",
+    "BDF",
+    "MatrixFreeBDF",
+    "Rodas5P",
+    "KrylovRosenbrock",
+    "ExtrapolatedRKC",
+    "RKC2",
+)
 
 # What random keys are made of: signed integers of 64 bits.
 SEEDS = range(-(2**63), 2**63)
