@@ -50,7 +50,7 @@ FIGURES = {
     "phase-diagram": "phase_diagram",
 }
 
-# Solvers that runs can be told to use, of `flows.solver_choice.named`; without one the choice is made on the way.
+# Solvers that runs can be told to use, of `experiments.sweeps.solvers`; without one the choice is made on the way.
 SOLVERS = (
     "Tsit5",
     "Dopri8",

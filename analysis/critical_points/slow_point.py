@@ -23,13 +23,13 @@ DECADES = 3
 MAX_STEPS = 20_000
 # Relative tolerance of the flow along a channel, or what the precision of the weights allows.
 RTOL = 1e-6
+# The same for large networks, where one digit of the exponent is asked for: a hundred steps suffice in a channel.
+LARGE_RTOL, MAX_LARGE_STEPS = 1e-4, 1000
 # The speed is least where its slope, relative to itself and to the curvature, is below this.
 STATIONARY = 1e-12
 # The curvature along the gradient is √(gμ) at the distance √(g/μ) from a ghost, where the speed has doubled; at the
 # ghost it is at most this share of that. Beside a degenerate critical point it is all of it.
 STILL = 0.1
-# The same for large networks, where one digit of the exponent is asked for: a hundred steps suffice in a channel.
-LARGE_RTOL, MAX_LARGE_STEPS = 1e-4, 1000
 
 
 class SlowPoint(eqx.Module):

@@ -10,10 +10,10 @@ from ...analysis import itineraries, itinerary
 from ...analysis.visits.itinerary import Itinerary
 from ...analysis.visits.visit import Visit
 from ...flows import Result, Trajectory, ensemble, simulate
-from ...flows.solver_choice.named import named_solver
 from ..setups.experiment import Setup
 from ..setups.registry import experiment
 from .configuration import Configuration, completed
+from .solvers import named_solver
 
 if TYPE_CHECKING:
     import xarray as xr

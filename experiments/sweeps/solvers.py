@@ -1,12 +1,13 @@
-"""Solvers by the names that settings of runs and sweeps have for them."""
+"""Solvers by the names that the settings of sweeps have for them."""
 
 from collections.abc import Callable
 from typing import Any
 
 import diffrax as dfx
 
-from ..solvers import BDF, RKC2, ExtrapolatedRKC, KrylovRosenbrock, Rodas5P
-from ..solvers.kvaerno import kvaerno5
+from ...catalogue import check_solver_name
+from ...flows.solvers import BDF, RKC2, ExtrapolatedRKC, KrylovRosenbrock, Rodas5P
+from ...flows.solvers.kvaerno import kvaerno5
 
 # With one quadrature, as `simulate` chooses them: the dissipated energy, which does not enter the field.
 MAKERS: dict[str, Callable[[], dfx.AbstractSolver[Any]]] = {
@@ -29,13 +30,9 @@ def named_solver(name: str | None) -> dfx.AbstractSolver[Any] | None:
         name: one of `MAKERS`, or `None`.
 
     Returns:
-        The solver; `None` for `None`, which leaves the choice to `simulate`.
-
-    Raises:
-        ValueError: when there is no solver of this name; the message lists the names.
+        The solver; `None` for `None`, which leaves the choice to `simulate`. An unknown name is a `ValueError`.
     """
     if name is None:
         return None
-    if name not in MAKERS:
-        raise ValueError(f"unknown solver {name!r}; there are: {', '.join(MAKERS)}.")
+    check_solver_name(name)
     return MAKERS[name]()

@@ -3,8 +3,8 @@
 import diffrax as dfx
 import pytest
 from saddlescope.catalogue import SOLVERS
+from saddlescope.experiments.sweeps.solvers import MAKERS, named_solver
 from saddlescope.flows.simulation.usable_solver import check_solver
-from saddlescope.flows.solver_choice.named import MAKERS, named_solver
 from saddlescope.flows.solvers import BDF
 
 
