@@ -25,6 +25,8 @@ GAINS = {"leaky-relu(0.5)": 1.6, "gelu": 4.0, "sigmoid": 16.0}
 ESCAPED, STOPPED = 0.8, 0.75
 # The last time, in units of ε^(2 − r), or of ln 1/ε for two small layers: a hundred times the usual ones.
 HORIZON = 1e3
+# The speed at which a flow that is not stopped by its loss has converged, in units of ε^(r − 1), that of the plateau.
+CONVERGED = 1e-6
 # Times recorded, evenly on a logarithmic axis: neighbours differ by half a per cent.
 POINTS = 3000
 # Largest difference between a measured and the predicted exponent.
@@ -111,8 +113,10 @@ def escapes(activation: Activation, depth: int, layers: int, seeds: int) -> Esca
     models = [bottlenecked(activation, places[s], scale, s) for scale in SCALES for s in range(seeds)]
     ends = HORIZON * (SCALES ** (2 - layers) if layers > 2 else np.log(1 / SCALES))
     ends = np.repeat(ends, seeds)
-    measure = _one_by_one if offset else _together
-    times = measure(models, ends)
+    if offset:
+        times = _one_by_one(models, ends, np.repeat(CONVERGED * SCALES ** (layers - 1), seeds))
+    else:
+        times = _together(models, ends)
     shape = len(SCALES), seeds
     censored = np.isnan(times)
     return Escapes(
@@ -140,13 +144,15 @@ def _escape_times(curves: LossCurves, plateau: float) -> Float[np.ndarray, " B"]
     return np.where(np.isnan(times) & ended[:, -1], between, times)
 
 
-def _one_by_one(models: list[Deep], ends: Float[np.ndarray, " B"]) -> Float[np.ndarray, " B"]:
+def _one_by_one(
+    models: list[Deep], ends: Float[np.ndarray, " B"], converged: Float[np.ndarray, " B"]
+) -> Float[np.ndarray, " B"]:
     """Escape times of flows that are stiff on the plateau, where the outputs' mean relaxes at once."""
     x, y = data()
     level = ESCAPED * float(np.mean(y**2)) / 2
     times = []
-    for model, end in zip(models, ends, strict=True):
-        flow = simulate(model, half_squared_error, (x, y), t1=float(end), rtol=1e-7, convergence=1e-9)
+    for model, end, speed in zip(models, ends, converged, strict=True):
+        flow = simulate(model, half_squared_error, (x, y), t1=float(end), rtol=1e-7, convergence=float(speed))
         times.append(crossings(flow.ts[None], flow.losses[None], level)[0])
     return np.array(times)
 
