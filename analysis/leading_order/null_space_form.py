@@ -9,7 +9,7 @@ from ...flows.landscapes.taylor import gradient_series
 from ..curvature.spectrum import Spectrum
 from ..thresholds import STANDARD, Thresholds
 from .reduction import Reduction, noise_of_forms, reduction
-from .sphere import STARTS, minimum_on_sphere, normal_vectors
+from .sphere import STARTS, Minimum, minima_on_sphere, normal_vectors
 
 # Random directions that distinguish a form that vanishes from one that does not.
 PROBES = 8
@@ -36,7 +36,7 @@ class NullSpaceForm(eqx.Module):
         direction: the unit vector with the lowest value, the direction of steepest escape where that is negative.
         examined: the highest order that was examined.
         dimension: of the null space.
-        noise: values of $F_p$ up to this are rounding.
+        noise: values of $F_p$ up to this are rounding, or due to the point's not being quite the critical one.
 
     Source: the reduction of Lyapunov and Schmidt; the escape from degenerate saddles is that of Jacot et al. (2021).
     """
@@ -124,7 +124,8 @@ def null_space_form(
     A form is zero if it is not larger than the errors of rounding, as measured, or if it can come from the point's not
     being quite the critical point: at a distance δ from a point of order m there are forms $F_p \sim \delta^{m-p}$ of
     all lower orders, for which $F_{p-1} F_{p+1} / F_p^2$ is about a half or more; at a critical point of order p it is
-    as small as δ.
+    as small as δ. That holds of each direction as well: a form that is positive in none but such directions is not
+    known to be positive there.
 
     Args:
         landscape: loss and data.
@@ -164,7 +165,13 @@ def null_space_form(
     probes = probes[: len(values)]
     if order is None:
         return eqx.tree_at(lambda form: form.examined, nothing, known - 1)
-    lowest, where, top = _extremes(reduced, probes, values[:, order - 1], order, search)
+    minima, top = _extremes(reduced, probes, values[:, order - 1], order, search)
+    lowest, where = min(minima, key=lambda minimum: minimum[0])
+    error = float(noise[order - 1])
+    if lowest > error:
+        sizes = [(value, np.abs(reduced.forms(c))[:known]) for value, c in minima]
+        uncertain = [value for value, row in sizes if first_order(row, noise[:known], thresholds.centred) != order]
+        error = max([error, *uncertain])
     return NullSpaceForm(
         order=order,
         lowest=lowest,
@@ -172,7 +179,7 @@ def null_space_form(
         direction=basis @ where,
         examined=known - 1,
         dimension=dimension,
-        noise=float(noise[order - 1]),
+        noise=error,
     )
 
 
@@ -218,27 +225,29 @@ def first_order(
 
 def _extremes(
     reduced: Reduction, probes: Float[np.ndarray, "m k"], values: Float[np.ndarray, " m"], order: int, search: bool
-) -> tuple[float, Float[np.ndarray, " k"], float]:
-    """The lowest value on the unit sphere, where it is, and the highest, among the probes or by local searches."""
+) -> tuple[list[Minimum], float]:
+    """The minima on the unit sphere, and the highest value, among the probes or by local searches."""
     signed = np.concatenate([values, values * (-1) ** order])
     both = np.concatenate([probes, -probes])
-    lowest, where, highest = float(np.min(signed)), both[int(np.argmin(signed))], float(np.max(signed))
+    lowest = float(np.min(signed)), both[int(np.argmin(signed))]
     if not search or probes.shape[1] == 1:
-        return lowest, where, highest
+        return [lowest], float(np.max(signed))
     starts, scale = normal_vectors(STARTS, probes.shape[1]), float(np.max(np.abs(values)))
-    if lowest < 0:
+    if lowest[0] < 0:
         # That the form falls is known: the best of the probes lead to its steepest descent. That it never falls takes
         # a search from everywhere.
         starts = both[np.argsort(signed)[:IMPROVED]]
 
-    def extreme(sign: float, starts: np.ndarray) -> tuple[float, np.ndarray]:
+    def extremes(sign: float, starts: np.ndarray) -> list[Minimum]:
         def objective(c: np.ndarray) -> tuple[float, np.ndarray]:
             value, slope = reduced.form(c, order)
             return sign * value / scale, sign * slope / scale
 
-        value, best = minimum_on_sphere(objective, starts, gradient_tolerance=1e-10)
-        return sign * scale * value, best
+        found = minima_on_sphere(objective, starts, gradient_tolerance=1e-10)
+        return [(sign * scale * value, best) for value, best in found]
 
-    lowest, where = extreme(1.0, starts)
+    minima = extremes(1.0, starts)
     # Forms of odd order change sign with the direction.
-    return lowest, where, -lowest if order % 2 else extreme(-1.0, both[np.argsort(-signed)[:IMPROVED]])[0]
+    if order % 2:
+        return minima, -min(value for value, _ in minima)
+    return minima, max(value for value, _ in extremes(-1.0, both[np.argsort(-signed)[:IMPROVED]]))

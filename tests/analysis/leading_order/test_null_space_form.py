@@ -18,15 +18,16 @@ class Point(eqx.Module):
     x: Array
 
 
-# a² + h(b) a + k(b) + m b² a² + n c⁶, with coefficients in this order: of b², b³, b⁴ in h; of b² … b⁶ in k; m; n.
-NAMES = ("h2", "h3", "h4", "k2", "k3", "k4", "k5", "k6", "m", "n")
+# a² + h(b) a + k(b) + m b² a² + n c⁶ + q c⁴, with coefficients in this order: of b², b³, b⁴ in h; of b² … b⁶ in k; m, n
+# and q.
+NAMES = ("h2", "h3", "h4", "k2", "k3", "k4", "k5", "k6", "m", "n", "q")
 
 
 def polynomial(model, coefficients):
     a, b, c = model.x
     powers = jnp.stack([b**2, b**3, b**4, b**5, b**6])
     h, k = coefficients[:3] @ powers[:3], coefficients[3:8] @ powers
-    return a**2 + h * a + k + coefficients[8] * (a * b) ** 2 + coefficients[9] * c**6
+    return a**2 + h * a + k + coefficients[8] * (a * b) ** 2 + coefficients[9] * c**6 + coefficients[10] * c**4
 
 
 def form_of(*, both=False, **coefficients):
@@ -53,6 +54,18 @@ def test_rounding_is_no_form(seed):
     form = null_space_form(landscape, landscape.theta, critical_spectrum(landscape, landscape.theta))
     assert (form.order, form.lowest) == (4, pytest.approx(0.1, rel=1e-9))
     assert 0 < form.noise < 1e-10
+
+
+@pytest.mark.parametrize("delta", [1e-3, 1e-2])
+def test_a_form_is_not_positive_where_that_comes_from_being_off_the_centre(delta):
+    """c⁴ + (b + δ)⁶ shows F₄ = 15 δ² along b, and F₃ = 20 δ³, F₅ = 6 δ as a point does that is off by δ."""
+    off = {"k2": 15 * delta**4, "k3": 20 * delta**3, "k4": 15 * delta**2, "k5": 6 * delta, "k6": 1.0}
+    form = form_of(both=True, q=1.0, **off)
+    # The minimum of c⁴ + k b⁴ on the circle.
+    lowest = pytest.approx(15 * delta**2 / (1 + 15 * delta**2), rel=1e-9)
+    assert form.order == 4 and form.lowest == lowest and not form.rises
+    centred = form_of(both=True, q=1.0, k4=15 * delta**2, k6=1.0)
+    assert centred.rises and centred.lowest == lowest
 
 
 def test_a_quartic_seen_off_its_centre_is_no_cubic():
