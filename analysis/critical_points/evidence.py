@@ -11,8 +11,9 @@ from ...models.units import largest_width, layer_of, layers_of, width
 from ..curvature.lowest import negative_eigenvalues
 from ..curvature.scales import Scales
 from ..embeddings.embedding import Embedding, LayeredEmbedding
-from ..leading_order.added_unit import AddedUnitForm, added_unit_form
+from ..leading_order.added_unit import AddedUnitForm, form_of_effect
 from ..leading_order.added_units import AddedUnitsForm, added_units_form
+from ..leading_order.unit_effect import unit_effect
 from ..thresholds import Thresholds
 from .critical_point import CriticalPoint
 from .lower_bound import lower_bound_attained
@@ -102,12 +103,22 @@ def _in_one_layer(
     """What added units do in models with one layer of units, or none. At a lower bound nothing lowers the loss."""
     units, embedding, form, spare = layer_of(point.landscape.model), point.embedding, None, 0
     if units is not None and units.law.zero and isinstance(embedding, Embedding) and _holds_one_more(embedding):
-        form = added_unit_form(point.landscape, embedding=embedding, starts=starts, thresholds=thresholds)
-        (spare,) = embedding.spare
+        (spare,), effect = embedding.spare, unit_effect(point.landscape, embedding)
+        if effect.penalised(safety=thresholds.rounding_safety):
+            return _penalised(point, embedding, thresholds, attained)
+        form = form_of_effect(effect, starts=starts, thresholds=thresholds)
     lowers = form is not None and form.lowers(thresholds) and not attained
     order = "" if form is None else f" at order {form.order}"
     added = "a small unit lowers the loss" if lowers else f"no small unit was found that lowers the loss{order}"
     return _Added(form=form, lowers=lowers, spare_lowers=lowers and spare > 0, added=added)
+
+
+def _penalised(point: CriticalPoint, embedding: Embedding, thresholds: Thresholds, attained: bool) -> _Added:
+    """What an added unit does whose own weights are penalised: the form of all its parameters together."""
+    form = added_units_form(point.landscape, embedding, thresholds=thresholds)
+    lowers = form.order is not None and not attained
+    added = "a small unit lowers the loss" if lowers else "no small unit was found that lowers the loss"
+    return _Added(form=form, lowers=lowers, spare_lowers=lowers, added=added)
 
 
 def _holds_one_more(embedding: Embedding) -> bool:

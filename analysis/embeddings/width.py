@@ -1,6 +1,7 @@
 """Effective width: the number of units that the present map needs."""
 
 import dataclasses
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -15,6 +16,8 @@ from ..thresholds import STANDARD, Thresholds
 # Units that are equal or parallel to half the digits are so at the critical point, and zero if their product with
 # others is zero to all.
 SAME = 1e-7
+# Share of the initial size below which all units have decayed to nothing; minima of penalised losses are larger.
+DECAYED = 1e-4
 
 
 class EffectiveWidth(eqx.Module):
@@ -151,6 +154,19 @@ def exact_widths(model: Any, *, thresholds: Thresholds = STANDARD) -> tuple[Effe
     """
     exact = dataclasses.replace(thresholds, unit_share=SAME**2, ray_angle=SAME, copy_distance=SAME)
     return effective_widths(model, thresholds=exact)
+
+
+def size_along(initial: float, later: Iterable[float]) -> float:
+    """The typical size of a part along a flow: the largest, but of a flow into zero the size that it came from.
+
+    Args:
+        initial: size of the largest part at the start.
+        later: the same where the flow lingers, and at its end.
+
+    Returns:
+        The size.
+    """
+    return max([DECAYED * initial, *later])
 
 
 def leading_size(model: Any, layer: int = 0, *, thresholds: Thresholds = STANDARD) -> float:

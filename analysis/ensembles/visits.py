@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float, Int
 
 from ...flows import Ensemble, unflatten
 from ...models.units import layers_of
-from ..embeddings.width import EffectiveWidth, counted, parts_of
+from ..embeddings.width import EffectiveWidth, counted, parts_of, size_along
 from ..found_units import with_units
 from ..thresholds import STANDARD, Thresholds
 from ..visits.passages import Passage, largest_curvature, passages, scales_of
@@ -58,8 +58,8 @@ def member_visits(ensemble: Ensemble, *, thresholds: Thresholds = STANDARD) -> t
         curvature = largest_curvature(member)
         scales = scales_of(member, thresholds=thresholds, curvature=curvature)
         found.append(passages(member, thresholds=thresholds, curvature=scales.curvature))
-    # The end counts as well, as in `itinerary`.
-    ends = [(*(passage.index for passage in each), len(ensemble.members[k].ts) - 1) for k, each in enumerate(found)]
+    # The start and the end count as well, as in `itinerary`.
+    ends = [(0, *(passage.index for passage in each), len(ensemble.members[k].ts) - 1) for k, each in enumerate(found)]
     thetas = ensemble.weights([(k, index) for k, indices in enumerate(ends) for index in indices])
     template, start, result = with_units(ensemble.members[0].landscape).model, 0, []
     for member, visited, indices in zip(ensemble.members, found, ends, strict=True):
@@ -69,7 +69,7 @@ def member_visits(ensemble: Ensemble, *, thresholds: Thresholds = STANDARD) -> t
         result.append(
             MemberVisits(
                 passages=visited,
-                effective_widths=_widths(models, thresholds)[:-1],
+                effective_widths=_widths(models, thresholds)[1:-1],
                 losses=member.losses[closest],
                 speeds=member.speeds[closest],
             )
@@ -78,10 +78,11 @@ def member_visits(ensemble: Ensemble, *, thresholds: Thresholds = STANDARD) -> t
 
 
 def _widths(models: list[Any], thresholds: Thresholds) -> tuple[tuple[EffectiveWidth, ...], ...]:
-    """The effective widths of models along one flow, against the largest unit of all of them."""
+    """The effective widths of models along one flow, from its start, against the largest unit that it came to."""
     layers = range(len(layers_of(models[0])))
     parts = [[parts_of(model, layer, thresholds=thresholds) for layer in layers] for model in models]
-    sizes = [max(each[layer].leading_size for each in parts) for layer in layers]
+    largest = [[each[layer].leading_size for each in parts] for layer in layers]
+    sizes = [size_along(first, later) for first, *later in largest]
     return tuple(tuple(counted(each[layer], sizes[layer], layer, thresholds) for layer in layers) for each in parts)
 
 

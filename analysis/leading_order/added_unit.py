@@ -91,18 +91,40 @@ def added_unit_form(
         theta: the critical network's parameters, by default the landscape's own.
         embedding: of the critical network in the wide one, instead of `theta`.
         starts: incoming parameters from which to search besides random ones, such as the units of the flow itself.
-        thresholds: `equally_strong`, which maximisers count as equally strong.
+        thresholds: `equally_strong`, which maximisers count as equally strong, and `rounding_safety`.
 
     Returns:
         The form; for linear M exact, else the best of local searches.
 
     Raises:
-        ValueError: if φ(z; 0) = 0 does not hold, since no unit is small then.
+        ValueError: if φ(z; 0) = 0 does not hold, since no unit is small then, and where the loss penalises a unit's own
+            weights, as weight decay does.
     """
-    law = declared_units(landscape.model).law
-    if not law.zero:
+    if not declared_units(landscape.model).law.zero:
         raise ValueError("the unit's law has no zero: a unit cannot be added with small effect.")
     effect = unit_effect(landscape, embedding, theta)
+    if effect.penalised(safety=thresholds.rounding_safety):
+        raise ValueError(
+            "the loss depends on a unit's weights also where it adds nothing to the outputs, as under weight decay: "
+            "its form is not that of the outputs alone; use added_units_form."
+        )
+    return form_of_effect(effect, starts=starts, thresholds=thresholds)
+
+
+def form_of_effect(
+    effect: UnitEffect, *, starts: Float[Any, "k Nu"] | None = None, thresholds: Thresholds = STANDARD
+) -> AddedUnitForm:
+    """`added_unit_form` of a unit whose effect is known, and whose weights are not penalised.
+
+    Args:
+        effect: of the unit.
+        starts: incoming parameters from which to search besides random ones.
+        thresholds: `equally_strong`.
+
+    Returns:
+        The form.
+    """
+    law = effect.law
     share, directions = 1 - thresholds.equally_strong, normal_vectors(STARTS, effect.u.size)
     if law.order == 1 and law.smooth:
         left, sizes, right = np.linalg.svd(effect.matrix, full_matrices=False)

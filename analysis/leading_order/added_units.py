@@ -1,6 +1,7 @@
 """How the loss depends on small units added to several layers at once: what governs escape in deep networks."""
 
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import equinox as eqx
 import numpy as np
@@ -12,16 +13,15 @@ from ...models.units import declared_units, incoming, layers_of, outgoing
 from ..embeddings.embedding import Embedding, LayeredEmbedding
 from ..embeddings.narrow_landscape import NarrowLandscape, added_positions, narrow_landscape
 from ..thresholds import STANDARD, Thresholds
-from .sphere import minimum_on_sphere, normal_vectors
+from .sphere import SIMPLEX_LIMIT, minimum_on_sphere, normal_vectors, polished_on_sphere
 
 # Orders up to which the gradient is expanded, the second if all forms of the first are zero; each is a program.
 EXPANSIONS = (ORDER, 11)
 # The highest order of a form.
 HIGHEST = EXPANSIONS[-1] + 1
-# Random directions that tell a form that vanishes from one that does not.
-PROBES = 8
-# Random directions evaluated, and how many of the best are improved by descent.
-DIRECTIONS, IMPROVED = 64, 4
+# Random directions evaluated, of which many do nothing where units are rectified; how many of the busiest measure
+# rounding; and how many of the lowest are improved by descent: all, before a form is called positive.
+DIRECTIONS, MEASURED, IMPROVED = 64, 8, 4
 
 
 class AddedUnitsForm(eqx.Module):
@@ -32,11 +32,14 @@ class AddedUnitsForm(eqx.Module):
         steepest: $U = \max_{\|d\| = 1} -F_p(d)$ as far as it was found, d the parameters of all added units together,
             including those that connect one to another.
         examined: the highest order that was examined.
+        rises: the order of the first form that does not vanish where it is positive in all directions, as far as a
+            search can tell; else `None`.
     """
 
     order: int | None
     steepest: float
     examined: int = HIGHEST
+    rises: int | None = None
 
     @property
     def rate(self) -> float | None:
@@ -44,6 +47,8 @@ class AddedUnitsForm(eqx.Module):
         return None if self.order is None else self.order * self.steepest
 
     def __str__(self) -> str:
+        if self.rises is not None:
+            return f"form of one added unit per layer: the loss rises at order {self.rises} in all directions"
         if self.order is None:
             return (
                 "form of one added unit per layer: no direction was found along which the loss falls, up to order "
@@ -66,6 +71,11 @@ class _AddedUnits:
     narrow: NarrowLandscape
     theta: Float[np.ndarray, " m"]
     positions: Int[np.ndarray, " k"]
+
+    @property
+    def smooth(self) -> bool:
+        """Whether no unit of the network has a kink."""
+        return all(units.law.smooth for units in layers_of(self.narrow.model))
 
     def gradients(self, direction: np.ndarray, order: int) -> Float[np.ndarray, "p k"]:
         r"""The coefficients $g_0, \dots$ of the gradient along $s\,d$: $g_k = \nabla F_{k+1}$."""
@@ -112,13 +122,18 @@ def added_units_form(
     alone = np.setdiff1d(every, _existing(narrow, grown))
     for positions in (every, alone) if 0 < alone.size < every.size else (every,):
         added = _AddedUnits(narrow=narrow, theta=narrow.theta, positions=positions)
-        for order in EXPANSIONS:
-            first = _first_form(added, order, thresholds)
-            if first is not None:
-                steepest = _steepest(added, *first)
-                if steepest > thresholds.rounding_safety * first[1]:
-                    return AddedUnitsForm(order=first[0], steepest=steepest)
-                break
+        for expansion in EXPANSIONS:
+            first = _first_form(added, expansion, thresholds)
+            if first is None:
+                continue
+            lowest = _lowest(added, first, improved=IMPROVED)
+            if positions is every and lowest > first.noise:
+                lowest = _lowest(added, first, improved=DIRECTIONS)
+                if lowest > first.noise:
+                    return AddedUnitsForm(order=None, steepest=0.0, examined=first.order, rises=first.order)
+            if lowest < -first.noise:
+                return AddedUnitsForm(order=first.order, steepest=-lowest)
+            break
     return NO_FALL
 
 
@@ -132,29 +147,52 @@ def _existing(narrow: NarrowLandscape, grown: list[int]) -> Int[np.ndarray, " k"
     return np.unique(np.concatenate(positions)).astype(int)
 
 
-def _first_form(added: _AddedUnits, order: int, thresholds: Thresholds) -> tuple[int, float, int] | None:
-    """Order, error of rounding and expansion of the first form that does not vanish, `None` if all do."""
-    directions = normal_vectors(PROBES, added.positions.size)
+class _FirstForm(NamedTuple):
+    """The first form that does not vanish.
+
+    Attributes:
+        order: p.
+        noise: values up to this are rounding.
+        expansion: the order to which the gradient was expanded.
+        directions: unit vectors.
+        values: of the form on them.
+    """
+
+    order: int
+    noise: float
+    expansion: int
+    directions: Float[np.ndarray, "m k"]
+    values: Float[np.ndarray, " m"]
+
+
+def _first_form(added: _AddedUnits, expansion: int, thresholds: Thresholds) -> _FirstForm | None:
+    """The first form that does not vanish, `None` if all do."""
+    directions = normal_vectors(DIRECTIONS, added.positions.size)
     directions /= np.linalg.norm(directions, axis=1, keepdims=True)
-    forms = added.forms(directions, order)
-    changes = [np.abs(copy.forms(directions, order) - forms) for copy in added.copies()]
-    noise, sizes = np.max(changes, axis=(0, 1)), np.max(np.abs(forms), axis=0)
+    forms = added.forms(directions, expansion)
+    sizes = np.max(np.abs(forms), axis=0)
+    shares = np.abs(forms) / np.where(sizes > 0, sizes, 1.0)
+    busy = np.argsort(-np.max(np.where(np.isfinite(shares), shares, 0.0), axis=1), kind="stable")[:MEASURED]
+    changes = [np.abs(copy.forms(directions[busy], expansion) - forms[busy]) for copy in added.copies()]
+    noise = thresholds.rounding_safety * np.max(changes, axis=(0, 1))
     # The first-order form is that of a critical point. Forms that are not known are not compared.
-    for k in range(1, order + 1):
-        if sizes[k] > thresholds.rounding_safety * noise[k]:
-            return k + 1, float(noise[k]), order
+    for k in range(1, expansion + 1):
+        if sizes[k] > noise[k]:
+            return _FirstForm(k + 1, float(noise[k]), expansion, directions, forms[:, k])
     return None
 
 
-def _steepest(added: _AddedUnits, form: int, noise: float, order: int) -> float:
-    """The largest fall on the unit sphere that descent from the best of some random directions finds."""
-    directions = normal_vectors(DIRECTIONS, added.positions.size)
-    directions /= np.linalg.norm(directions, axis=1, keepdims=True)
-    values = added.forms(directions, order)[:, form - 1]
-    scale = max(float(np.max(np.abs(values))), noise)
+def _lowest(added: _AddedUnits, first: _FirstForm, *, improved: int) -> float:
+    """The lowest value on the unit sphere that descent from the best of the directions finds."""
+    form, scale = first.order, max(float(np.max(np.abs(first.values))), first.noise)
 
     def objective(direction: np.ndarray) -> tuple[float, np.ndarray]:
-        slope = added.gradients(direction, order)[form - 1] / scale
+        slope = added.gradients(direction, first.expansion)[form - 1] / scale
         return float(slope @ direction) / form, slope
 
-    return -scale * minimum_on_sphere(objective, directions[np.argsort(values)[:IMPROVED]])[0]
+    lowest, best = minimum_on_sphere(objective, first.directions[np.argsort(first.values)[:improved]])
+    if lowest > 0 and not added.smooth and best.size <= SIMPLEX_LIMIT:
+        # Before kinks descent stalls.
+        best = polished_on_sphere(lambda direction: objective(direction)[0], best, scale=1.0)
+        lowest = min(lowest, objective(best)[0])
+    return scale * lowest

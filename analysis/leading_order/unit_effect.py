@@ -13,9 +13,12 @@ from ...models import UnitLaw
 from ...models.units import declared_units, width
 from ..embeddings.embedding import Embedding
 from ..embeddings.narrow_landscape import NarrowLandscape, added_positions, narrow_landscape
+from .sphere import normal_vectors
 
 # A displacement far below rounding of the weights that decides on which side of a kink at zero a unit is.
 BESIDE_ZERO = 1e-30
+# Random parameters of a unit at which penalties on them are looked for.
+TRIED = 2
 # The order to which M is expanded where its lowest orders vanish.
 HIGHEST = 11
 
@@ -24,6 +27,8 @@ HIGHEST = 11
 @dataclass(frozen=True)
 class UnitEffect:
     r"""The effect of an added unit (u, v) on the loss, $L = L_0 - \langle M(u), v \rangle + O(v^2)$.
+
+    This holds where the loss depends on the unit by what it adds to the outputs alone: not under weight decay.
 
     Attributes:
         narrow: landscape of the network with a zero unit more, the last.
@@ -98,6 +103,30 @@ class UnitEffect:
                 for u, image in zip(directions, images, strict=True)
             ]
         return max(errors, default=0.0)
+
+    def penalised(self, *, safety: float) -> bool:
+        """Whether the loss depends on a unit that adds nothing to the outputs, on u with v = 0 or on v with u = 0.
+
+        Args:
+            safety: errors of rounding up to which a derivative is zero.
+
+        Returns:
+            Whether it does, as under weight decay.
+        """
+        own = self._own_derivatives()
+        noise = np.max([np.abs(copy._own_derivatives() - own) for copy in self._copies()], axis=0)
+        return bool(np.any(np.abs(own) > safety * np.max(noise, axis=1, keepdims=True)))
+
+    def _own_derivatives(self) -> Float[np.ndarray, "k m"]:
+        """The loss's derivatives in u at some u with v = 0, and in v at some v with u = 0; one row each."""
+        rows = []
+        for positions in (self.u, self.v):
+            for values in normal_vectors(TRIED, positions.size):
+                theta, row = self.theta.copy(), np.zeros(self.theta.size)
+                theta[positions] = values
+                row[positions] = self.narrow.gradient(theta)[positions]
+                rows.append(row)
+        return np.array(rows)
 
     def first_order(self, directions: Float[np.ndarray, "k Nu"], *, safety: float) -> int | None:
         r"""The lowest order in s at which $M(s u)$ is not zero, for smooth laws.

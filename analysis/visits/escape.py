@@ -15,6 +15,7 @@ from ..curvature.spectrum import Spectrum
 from ..embeddings.embedding import Embedding, LayeredEmbedding
 from ..embeddings.width import ray_direction
 from ..leading_order.added_unit import AddedUnitForm, steepness
+from ..leading_order.added_units import AddedUnitsForm
 from ..leading_order.null_space_form import NullSpaceForm, form_along
 from ..thresholds import STANDARD, Thresholds
 from .dwell import Dwell, predicted_dwell, said_share
@@ -141,7 +142,7 @@ def _growth(trajectory: Trajectory, thetas: Float[np.ndarray, "T n"], point: Cri
     form, embedding = kind.added_unit_form, point.embedding
     if kind.name == "strict saddle" and kind.spectrum is not None and kind.spectrum.index:
         return _from_eigenspace(thetas, point, kind.spectrum)
-    if isinstance(embedding, LayeredEmbedding):
+    if isinstance(embedding, LayeredEmbedding) or (embedding is not None and isinstance(form, AddedUnitsForm)):
         return _from_layers(trajectory, thetas, point.theta, embedding, kind)
     if isinstance(form, AddedUnitForm) and embedding is not None and np.any(embedding.dormant):
         return _from_dormant(trajectory, thetas, point, form, kind)
@@ -196,10 +197,10 @@ def _from_layers(
     trajectory: Trajectory,
     thetas: Float[np.ndarray, "T n"],
     theta: Float[np.ndarray, " n"],
-    embedding: LayeredEmbedding,
+    embedding: Embedding | LayeredEmbedding,
     kind: Kind,
 ) -> _Growth:
-    """Units in several layers: growth of all weights outside the saddle's narrow network, and how steep that was."""
+    """All weights of added units: growth of what is outside the saddle's narrow network, and how steep that was."""
     maps = [(p @ q.T, q @ p.T, layer) for p, q, layer in embedding.maps]
     outside = thetas - thetas @ units_matrix(trajectory.initial_model, maps).T
     amplitude, along = np.linalg.norm(outside, axis=1), kind.added_unit_form or kind.null_space_form

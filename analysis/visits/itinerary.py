@@ -17,7 +17,7 @@ from ..critical_points.classify import classify
 from ..critical_points.critical_point import CriticalPoint, critical_point
 from ..critical_points.kind import Kind
 from ..curvature.scales import Scales
-from ..embeddings.width import EffectiveWidth, effective_width, exact_widths, leading_size
+from ..embeddings.width import EffectiveWidth, effective_width, exact_widths, leading_size, size_along
 from ..found_units import with_units_along
 from ..tables import html_table, plain_text
 from ..threads import SMALL
@@ -78,7 +78,8 @@ def itinerary(trajectory: Trajectory, *, thresholds: Thresholds = STANDARD, budg
     models = [trajectory.model_at_index(passage.index) for passage in visited]
     # The end counts as well: a flow cut short on its way from the first plateau has grown beyond what it visited.
     grown = (*models, trajectory.final_model)
-    sizes = [max(leading_size(model, layer, thresholds=thresholds) for model in grown) for layer in layers]
+    size = lambda model, layer: leading_size(model, layer, thresholds=thresholds)  # noqa: E731
+    sizes = [size_along(size(trajectory.initial_model, n), (size(model, n) for model in grown)) for n in layers]
     with Patience() as patience:
         patience.end = began + budget if budget is not None else patience.end
         visits = []

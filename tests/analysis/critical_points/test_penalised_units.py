@@ -1,0 +1,69 @@
+"""Units whose weights are penalised: small ones lower the loss only where what they add outweighs the penalty."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from saddlescope.analysis import added_unit_form, classify, critical_point, itinerary
+from saddlescope.flows import Landscape, half_squared_error, simulate
+from saddlescope.models import Dense, TwoLayer, relu
+
+# One sample: the form of an added ReLU unit is −s max(u, 0) v with s = |x| y / 2, in the direction of x.
+X, Y = np.array([[1.2, 1.6]]), np.array([[1.5]])
+STRENGTH = 2.0 * 1.5
+
+
+def squares(model):
+    return sum(jnp.sum(leaf**2) for leaf in jax.tree.leaves(eqx.filter(model, eqx.is_inexact_array)))
+
+
+def penalised(decay):
+    def loss(model, data):
+        return 0.5 * jnp.mean((jax.vmap(model)(data[0]) - data[1]) ** 2) + decay / 2 * squares(model)
+
+    return loss
+
+
+def network(depth, activation, scale=0.0):
+    model = eqx.nn.MLP(2, 1, 3, depth, activation, use_bias=False, use_final_bias=False, key=jax.random.PRNGKey(0))
+    return jax.tree.map(lambda leaf: scale * leaf if eqx.is_inexact_array(leaf) else leaf, model)
+
+
+def kind_at_zero(depth, activation, decay):
+    return classify(critical_point(Landscape(network(depth, activation), penalised(decay), (X, Y))))
+
+
+@pytest.mark.parametrize("decay", [0.5, 2.5])
+def test_a_small_unit_lowers_the_loss_by_what_the_penalty_leaves(decay):
+    """F(u, v) = −s max(û·u, 0) v + λ (|u|² + v²) / 2, least at |u| = |v|: −(s − λ) / 2 on the unit sphere."""
+    kind = kind_at_zero(1, jax.nn.relu, decay)
+    assert kind.name == "non-smooth saddle" and kind.order == 2
+    assert kind.added_unit_form.steepest == pytest.approx((STRENGTH - decay) / 2, rel=1e-9)
+    assert kind.added_unit_form.rate == pytest.approx(STRENGTH - decay, rel=1e-9)
+
+
+@pytest.mark.parametrize("decay", [3.1, 30.0])
+def test_zero_is_a_minimum_where_the_penalty_outweighs_the_unit(decay):
+    kind = kind_at_zero(1, jax.nn.relu, decay)
+    assert kind.name == "minimum" and kind.added_unit_form.rises == 2
+
+
+@pytest.mark.parametrize("depth, activation", [(1, jnp.square), (1, lambda z: jax.nn.relu(z) ** 2), (2, jax.nn.relu)])
+def test_forms_of_third_order_do_not_outweigh_any_penalty(depth, activation):
+    """The loss is λ |θ|² / 2 + O(|θ|³)."""
+    assert kind_at_zero(depth, activation, 1e-3).name == "minimum"
+    assert kind_at_zero(depth, activation, 0.0).name == "degenerate saddle"
+
+
+def test_a_flow_into_zero_ends_in_a_minimum_of_no_units():
+    (visit,) = itinerary(simulate(network(1, jax.nn.relu, 1e-2), penalised(4.0), (X, Y), t1=1e3))
+    assert visit.kind.name == "minimum" and visit.effective_width.width == 0
+
+
+def test_the_form_of_the_outputs_alone_is_refused():
+    model = TwoLayer(Dense(relu, inputs=2), width=2, scale=0.0, key=jax.random.PRNGKey(0))
+    loss = lambda model, data: half_squared_error(model, data) + 0.1 * squares(model)  # noqa: E731
+    with pytest.raises(ValueError, match="weight decay.*added_units_form"):
+        added_unit_form(Landscape(model, loss, (X, Y)))
+    assert added_unit_form(Landscape(model, half_squared_error, (X, Y))).strength == pytest.approx(STRENGTH, rel=1e-9)
