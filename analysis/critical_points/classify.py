@@ -11,6 +11,7 @@ from ..curvature.scales import Scales
 from ..curvature.spectrum import DENSE_HESSIAN_LIMIT
 from ..threads import in_one_thread
 from ..thresholds import STANDARD, Thresholds
+from .classify_at_kinks import classify_at_kinks
 from .classify_by_hessian import classify_by_hessian
 from .classify_by_products import classify_by_products
 from .classify_without_hessian import classify_without_hessian
@@ -54,7 +55,8 @@ def classify(
     - *Undetermined*, with what was established.
 
     Without a Hessian, for large networks and at kinks, only reasons (1) and (3) remain, and at kinks that the form of
-    second order is positive: the positively homogeneous one of a zero unit, and the Hessian in all other weights.
+    second order is positive: the positively homogeneous one of a zero unit, and the Hessian in all other weights; or,
+    where the gradient is seen to have no derivative in a model without declared units, that of all weights.
 
     Where the gradient has no zero nearby, the flow is integrated for three decades of time: it is in a flat channel if
     it diverges along a channel to infinity. Failing that, a nonzero minimum of the speed is a ghost.
@@ -76,6 +78,8 @@ def classify(
     if elsewhere is not None:
         return elsewhere
     known = gather(point, scales=scales, starts=starts, thresholds=thresholds)
+    if known.smooth and (kinked := classify_at_kinks(known)) is not None:
+        return kinked
     if known.smooth and point.theta.size <= DENSE_HESSIAN_LIMIT:
         return classify_by_hessian(known)
     kind = classify_without_hessian(known)

@@ -1,0 +1,65 @@
+"""Points at which the loss has no Hessian, in models without declared units: forms of second order on rays."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jaxtyping import Array
+from saddlescope.analysis import classify, critical_point
+from saddlescope.flows import Landscape
+
+
+class Point(eqx.Module):
+    x: Array
+
+
+def kind_of(loss, at, data=None):
+    return classify(critical_point(Landscape(Point(jnp.asarray(at, float)), loss, data)))
+
+
+def turned(form, constant=0.0):
+    """A function of two coordinates and a third of curvature one, in turned coordinates."""
+    rotation = np.linalg.qr(np.random.default_rng(0).standard_normal((3, 3)))[0]
+
+    def loss(model, unit):
+        a, b, c = rotation @ (model.x - 1.0)
+        return unit * (form(a, b) + c**2 / 2 + constant)
+
+    return loss
+
+
+@pytest.mark.parametrize("unit", [1.0, 1e-9, 1e9])
+@pytest.mark.parametrize("constant", [0.0, 1.0])
+def test_a_kink_that_falls_on_one_side(unit, constant):
+    """a² + b² − 2 max(a, 0)² falls as −a² for a > 0, and the Hessian of automatic differentiation at a = 0 is 2."""
+    loss = turned(lambda a, b: a**2 + b**2 - 2 * jax.nn.relu(a) ** 2, constant)
+    kind = kind_of(loss, np.zeros(3), 1.0)
+    assert kind.name == "non-smooth saddle" and kind.order == 2
+    assert not kind.evidence.startswith("the Hessian")
+
+
+def test_at_the_exact_point_too():
+    """At 0 the Hessian that automatic differentiation gives is 2 in all directions: no minimum for all that."""
+    saddle = kind_of(lambda model, _: jnp.sum(model.x**2) - 2 * jax.nn.relu(model.x[0]) ** 2, np.zeros(3))
+    assert saddle.name == "non-smooth saddle"
+    minimum = kind_of(lambda model, _: jnp.sum(model.x**2) - 0.5 * jax.nn.relu(model.x[0]) ** 2, np.zeros(3))
+    assert minimum.name == "minimum"
+
+
+def test_an_autoencoder_of_tied_rectified_weights():
+    r"""At zero $L = L_0 - \langle \max(w \cdot x, 0)^2 \rangle + \dots$, summed over units: it falls everywhere."""
+    x = np.random.default_rng(0).standard_normal((20, 4))
+    decoded = lambda w: jax.nn.relu(x @ w.T) @ w  # noqa: E731
+    loss = lambda model, decay: jnp.mean(jnp.sum((decoded(model.x) - x) ** 2, 1)) / 2 + decay * jnp.sum(model.x**2)  # noqa: E731
+    assert kind_of(loss, np.zeros((3, 4)), 0.0).name == "non-smooth saddle"
+    # ⟨Σ max(w·x, 0)²⟩ ≤ λ_max |w|².
+    largest = float(np.linalg.eigvalsh(x.T @ x / 20)[-1])
+    assert kind_of(loss, np.zeros((3, 4)), 0.01 * largest).name == "non-smooth saddle"
+    assert kind_of(loss, np.zeros((3, 4)), 1.1 * largest).name == "minimum"
+
+
+@pytest.mark.parametrize("scale", [1e-6, 1.0, 1e6])
+def test_steep_but_smooth_landscapes_have_no_kinks(scale):
+    loss = lambda model, s: jnp.sum(jnp.cosh(30 * model.x / s)) - 500 * jnp.sum((model.x / s) ** 2)  # noqa: E731
+    assert kind_of(loss, np.zeros(3), scale).name == "strict saddle"
