@@ -67,3 +67,54 @@ def test_the_form_of_the_outputs_alone_is_refused():
     with pytest.raises(ValueError, match="weight decay.*added_units_form"):
         added_unit_form(Landscape(model, loss, (X, Y)))
     assert added_unit_form(Landscape(model, half_squared_error, (X, Y))).strength == pytest.approx(STRENGTH, rel=1e-9)
+
+
+class Gated(eqx.Module):
+    """Rectified gates: units of order 3."""
+
+    value: jax.Array
+    gate: jax.Array
+    out: jax.Array
+
+    def __call__(self, x):
+        return ((self.value @ x) * jax.nn.relu(self.gate @ x)) @ self.out
+
+
+class Pooled(eqx.Module):
+    """Rectified channels, averaged over places."""
+
+    channels: eqx.nn.Conv1d
+    out: eqx.nn.Linear
+
+    def __call__(self, x):
+        return self.out(jax.nn.relu(self.channels(x[None])).mean(-1))
+
+
+KEY = jax.random.PRNGKey(0)
+MODELS = {
+    "rectified": eqx.nn.MLP(4, 1, 3, 1, key=KEY),
+    "elu": eqx.nn.MLP(4, 1, 3, 1, jax.nn.elu, key=KEY),
+    "two hidden layers": eqx.nn.MLP(4, 1, 3, 2, use_bias=False, use_final_bias=False, key=KEY),
+    "gelu": eqx.nn.MLP(4, 1, 3, 1, jax.nn.gelu, key=KEY),
+    "gated": Gated(jnp.zeros((3, 4)), jnp.zeros((3, 4)), jnp.zeros((3, 1))),
+    "convolution": Pooled(eqx.nn.Conv1d(1, 3, 2, key=KEY), eqx.nn.Linear(3, 1, key=KEY)),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("decay", [0.02, 0.2, 2.0])
+@pytest.mark.parametrize("name", MODELS)
+def test_zero_is_what_descent_from_beside_it_says(name, decay):
+    """Descent from 1e-4 beside a minimum leads back; from beside a saddle the loss falls by more than 1e-7."""
+    random = np.random.default_rng(3)
+    x = random.standard_normal((16, 4))
+    y = np.tanh(x @ [1, -0.5, 0.2, 0]) + 0.3 * np.abs(x[:, 1])
+    model = jax.tree.map(lambda leaf: 0 * leaf if eqx.is_inexact_array(leaf) else leaf, MODELS[name])
+    point = critical_point(Landscape(model, penalised(decay), (x, y[:, None])))
+    kind, landscape, fall = classify(point), point.landscape, 0.0
+    for _ in range(6):
+        theta = point.theta + 1e-4 * random.standard_normal(point.theta.size)
+        for _ in range(1500):
+            theta = theta - 0.05 * landscape.gradient(theta)
+        fall = min(fall, float(landscape.value(theta)) - point.loss)
+    assert kind.name in (("minimum",) if fall > -1e-7 else ("strict saddle", "non-smooth saddle")), kind
