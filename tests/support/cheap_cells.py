@@ -1,10 +1,12 @@
 """Cells that cost nothing, computed where their test says: each computation is a line of a file."""
 
+import functools
 import os
 import time
 from collections import Counter
 from pathlib import Path
 
+import jax
 import numpy as np
 import xarray as xr
 
@@ -39,6 +41,29 @@ def cell(configuration):
             "censored": (("seed",), seeds % 2 == 0),
         }
     )
+
+
+@functools.cache
+def compilations():
+    """A list that gets longer with each program that this process finds nowhere, and compiles."""
+    found = []
+    jax.monitoring.register_event_listener(lambda event, **_: found.append(event) if "cache_misses" in event else None)
+    return found
+
+
+@jax.jit
+def _sum_of_squares(x):
+    return (x**2).sum()
+
+
+def compiling_cell(configuration):
+    """One program for each width; each computation is a line with the number of programs that were compiled for it."""
+    before = len(compilations())
+    total = _sum_of_squares(np.arange(configuration.parameters["width"]) * configuration.parameters["factor"])
+    time.sleep(0.2)
+    with open(log_of(configuration), "a") as log:
+        log.write(f"{configuration.identifier} {os.getpid()} {len(compilations()) - before}\n")
+    return xr.Dataset({"total": (("seed",), np.full(len(configuration.seeds), float(total)))})
 
 
 def computations(log):

@@ -52,6 +52,15 @@ def test_a_worker_that_dies_loses_one_cell_which_is_tried_again(tmp_path, log):
     assert contents(tmp_path / "s") == contents(tmp_path / "alone")
 
 
+def test_programs_are_compiled_once_for_all_workers(tmp_path, log):
+    """Two shapes, two workers, each of which computes cells of both."""
+    cells = product("compiling", log=str(log), width=(3, 4), factor=(0.5, 1.5, 2.5, 3.5, 4.5))
+    assert sweep(cells, tmp_path, compute=cheap_cells.compiling_cell, engine="processes", workers=2).done == 10
+    lines = [line.split() for line in log.read_text().splitlines()]
+    assert len({worker for _, worker, _ in lines}) == 2
+    assert sum(int(compiled) for *_, compiled in lines) == 2
+
+
 @pytest.mark.slow
 def test_a_cell_that_always_kills_its_worker_is_a_reason(tmp_path, log):
     bad = product("cheap", log=str(log), trouble="dies")
