@@ -11,7 +11,6 @@ from ..curvature.scales import Scales
 from ..curvature.spectrum import DENSE_HESSIAN_LIMIT
 from ..threads import in_one_thread
 from ..thresholds import STANDARD, Thresholds
-from .classify_at_kinks import classify_at_kinks
 from .classify_by_hessian import classify_by_hessian
 from .classify_by_products import classify_by_products
 from .classify_without_hessian import classify_without_hessian
@@ -78,8 +77,6 @@ def classify(
     if elsewhere is not None:
         return elsewhere
     known = gather(point, scales=scales, starts=starts, thresholds=thresholds)
-    if known.smooth and (kinked := classify_at_kinks(known)) is not None:
-        return kinked
     if known.smooth and point.theta.size <= DENSE_HESSIAN_LIMIT:
         return classify_by_hessian(known)
     kind = classify_without_hessian(known)

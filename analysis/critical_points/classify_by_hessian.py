@@ -3,12 +3,13 @@
 import functools
 from typing import NamedTuple
 
-from ..curvature.signs import critical_spectrum
+from ..curvature.signs import spectrum_unless_kinked
 from ..curvature.spectrum import Spectrum
 from ..embeddings.embedding import Embedding
 from ..leading_order.critical_family import critical_family
 from ..leading_order.null_space_form import ORDERS, NullSpaceForm, null_space_form
 from ..leading_order.zero_directions import beyond_the_form
+from .classify_at_kinks import classify_at_kinks
 from .evidence import Evidence
 from .kind import Kind, KindName, OnRequest
 from .null_space import NullSpace, null_space
@@ -28,7 +29,7 @@ class _Decision(NamedTuple):
 
 
 def classify_by_hessian(known: Evidence) -> Kind:
-    """The kind of a point at which the loss is twice differentiable and small enough for a dense Hessian.
+    """The kind of a point of a network small enough for a dense Hessian, and of kinks that it is found to have.
 
     Args:
         known: the point, with the effect of added units.
@@ -37,7 +38,11 @@ def classify_by_hessian(known: Evidence) -> Kind:
         The kind, with its spectrum and with the null space explained.
     """
     point = known.point
-    found = critical_spectrum(point.landscape, point.theta, moved=point.distance, thresholds=known.thresholds)
+    found = spectrum_unless_kinked(
+        point.landscape, point.theta, start=point.start, moved=point.distance, thresholds=known.thresholds
+    )
+    if found is None:
+        return classify_at_kinks(known)
     embedding = point.embedding if isinstance(point.embedding, Embedding) else None
     inside = known.thresholds.inside_null_space
     explained = null_space(

@@ -9,6 +9,7 @@ from jaxtyping import Bool
 from ...flows import flatten, unflatten
 from ...models import incoming, outgoing
 from ...models.units import layer_of
+from ..curvature.kinks import is_kinked, rays_from
 from ..curvature.signs import critical_spectrum
 from ..curvature.spectrum import DENSE_HESSIAN_LIMIT
 from ..embeddings.embedded_curvature import EmbeddedSpectrum, embedded_spectrum
@@ -18,6 +19,7 @@ from ..leading_order.added_units import AddedUnitsForm
 from ..leading_order.sphere import STARTS, normal_vectors
 from ..leading_order.unit_effect import unit_effect
 from ..rounding import perturbed
+from .classify_at_kinks import classify_at_kinks
 from .critical_point import CriticalPoint
 from .evidence import Evidence
 from .kind import Kind
@@ -35,7 +37,10 @@ def classify_without_hessian(known: Evidence) -> Kind:
     Returns:
         The kind.
     """
-    if isinstance(known.point.embedding, LayeredEmbedding):
+    point, safety = known.point, known.thresholds.rounding_safety
+    if known.smooth and is_kinked(rays_from(point.landscape, point.theta, point.start), safety=safety):
+        return classify_at_kinks(known)
+    if isinstance(point.embedding, LayeredEmbedding):
         return _several_layers(known)
     return _large(known) if known.smooth else _kinked(known)
 

@@ -11,9 +11,8 @@ from ...models.units import largest_width, layer_of, layers_of, width
 from ..curvature.lowest import negative_eigenvalues
 from ..curvature.scales import Scales
 from ..embeddings.embedding import Embedding, LayeredEmbedding
-from ..leading_order.added_unit import AddedUnitForm, form_of_effect
+from ..leading_order.added_unit import AddedUnitForm, unpenalised_form
 from ..leading_order.added_units import AddedUnitsForm, added_units_form
-from ..leading_order.unit_effect import unit_effect
 from ..thresholds import Thresholds
 from .critical_point import CriticalPoint
 from .lower_bound import lower_bound_attained
@@ -103,10 +102,10 @@ def _in_one_layer(
     """What added units do in models with one layer of units, or none. At a lower bound nothing lowers the loss."""
     units, embedding, form, spare = layer_of(point.landscape.model), point.embedding, None, 0
     if units is not None and units.law.zero and isinstance(embedding, Embedding) and _holds_one_more(embedding):
-        (spare,), effect = embedding.spare, unit_effect(point.landscape, embedding)
-        if effect.penalised(safety=thresholds.rounding_safety):
+        form = unpenalised_form(point.landscape, embedding, starts=starts, thresholds=thresholds)
+        if form is None:
             return _penalised(point, embedding, thresholds, attained)
-        form = form_of_effect(effect, starts=starts, thresholds=thresholds)
+        (spare,) = embedding.spare
     lowers = form is not None and form.lowers(thresholds) and not attained
     order = "" if form is None else f" at order {form.order}"
     added = "a small unit lowers the loss" if lowers else f"no small unit was found that lowers the loss{order}"

@@ -6,6 +6,7 @@ from jaxtyping import Float
 from ...flows import Landscape
 from ..rounding import gradient_noise, hessian_noise
 from ..thresholds import STANDARD, Thresholds
+from .kinks import is_kinked, rays_from
 from .spectrum import Spectrum, hessian
 
 # The point moves by this multiple of Newton's step: at a distance δ from a degenerate point of order p Newton's step is
@@ -24,6 +25,31 @@ GROWTH = 2.0
 # Null directions, the flattest, along which the point's uncertainty is measured, and halvings of the logarithm of the
 # distance, from that by which it was moved down to rounding, which find it within a sixth.
 FLATTEST, HALVINGS = 20, 8
+
+
+def spectrum_unless_kinked(
+    landscape: Landscape,
+    theta: Float[np.ndarray, " n"],
+    *,
+    start: Float[np.ndarray, " n"],
+    moved: float = 0.0,
+    thresholds: Thresholds = STANDARD,
+) -> Spectrum | None:
+    """`critical_spectrum`, or `None` where the gradient is seen to have no derivative.
+
+    Args:
+        landscape: the loss.
+        theta: the critical point.
+        start: where the search began, which tells the size of weights that vanish at the point.
+        moved: the distance by which it moved.
+        thresholds: `rounding_safety` and `sign_certain`.
+
+    Returns:
+        The spectrum.
+    """
+    if is_kinked(rays_from(landscape, theta, start), safety=thresholds.rounding_safety):
+        return None
+    return critical_spectrum(landscape, theta, moved=moved, thresholds=thresholds)
 
 
 def critical_spectrum(

@@ -157,15 +157,7 @@ def exact_widths(model: Any, *, thresholds: Thresholds = STANDARD) -> tuple[Effe
 
 
 def size_along(initial: float, later: Iterable[float]) -> float:
-    """The typical size of a part along a flow: the largest, but of a flow into zero the size that it came from.
-
-    Args:
-        initial: size of the largest part at the start.
-        later: the same where the flow lingers, and at its end.
-
-    Returns:
-        The size.
-    """
+    """The typical size of a part along a flow: the largest, but of a flow into zero the size that it came from."""
     return max([DECAYED * initial, *later])
 
 

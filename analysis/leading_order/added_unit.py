@@ -102,28 +102,32 @@ def added_unit_form(
     """
     if not declared_units(landscape.model).law.zero:
         raise ValueError("the unit's law has no zero: a unit cannot be added with small effect.")
-    effect = unit_effect(landscape, embedding, theta)
-    if effect.penalised(safety=thresholds.rounding_safety):
+    form = _form_of_outputs(unit_effect(landscape, embedding, theta), starts=starts, thresholds=thresholds)
+    if form is None:
         raise ValueError(
             "the loss depends on a unit's weights also where it adds nothing to the outputs, as under weight decay: "
             "its form is not that of the outputs alone; use added_units_form."
         )
-    return form_of_effect(effect, starts=starts, thresholds=thresholds)
+    return form
 
 
-def form_of_effect(
-    effect: UnitEffect, *, starts: Float[Any, "k Nu"] | None = None, thresholds: Thresholds = STANDARD
-) -> AddedUnitForm:
-    """`added_unit_form` of a unit whose effect is known, and whose weights are not penalised.
+def unpenalised_form(
+    landscape: Landscape,
+    embedding: Embedding,
+    *,
+    starts: Float[Any, "k Nu"] | None = None,
+    thresholds: Thresholds = STANDARD,
+) -> AddedUnitForm | None:
+    """`added_unit_form` at an embedded network, `None` where the loss penalises a unit's own weights."""
+    return _form_of_outputs(unit_effect(landscape, embedding), starts=starts, thresholds=thresholds)
 
-    Args:
-        effect: of the unit.
-        starts: incoming parameters from which to search besides random ones.
-        thresholds: `equally_strong`.
 
-    Returns:
-        The form.
-    """
+def _form_of_outputs(
+    effect: UnitEffect, *, starts: Float[Any, "k Nu"] | None, thresholds: Thresholds
+) -> AddedUnitForm | None:
+    """The form of a unit whose effect is known, `None` where its own weights are penalised."""
+    if effect.penalised(safety=thresholds.rounding_safety):
+        return None
     law = effect.law
     share, directions = 1 - thresholds.equally_strong, normal_vectors(STARTS, effect.u.size)
     if law.order == 1 and law.smooth:

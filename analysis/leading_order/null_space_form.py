@@ -8,7 +8,7 @@ from ...flows import Landscape
 from ...flows.landscapes.taylor import gradient_series
 from ..curvature.spectrum import Spectrum
 from ..thresholds import STANDARD, Thresholds
-from .reduction import Reduction, noise_of_forms, reduction
+from .reduction import Reduction, first_order, noise_of_forms, reduction
 from .sphere import STARTS, Minimum, minima_on_sphere, normal_vectors
 
 # Random directions that distinguish a form that vanishes from one that does not.
@@ -194,33 +194,6 @@ def _first_known(
 def unit_rows(rows: Float[np.ndarray, "m k"]) -> Float[np.ndarray, "m k"]:
     """The rows, normalised."""
     return rows / np.linalg.norm(rows, axis=1, keepdims=True)
-
-
-def first_order(
-    sizes: Float[np.ndarray, " P"], noise: Float[np.ndarray, " P"], centred: float, *, lowest: int = 3
-) -> int | None:
-    r"""The lowest order p of a form that is neither rounding nor due to the point's not being the critical one.
-
-    With derivatives $\phi^{(p)} = p!\,F_p$ the criterion is that of Newton and Kantorovich for the zero of
-    $\phi^{(p-1)}$: $h = |\phi^{(p-1)} \phi^{(p+1)}| / (\phi^{(p)})^2$ is small.
-
-    Args:
-        sizes: of $F_1, \dots, F_P$.
-        noise: what of them is rounding.
-        centred: up to which h is small.
-        lowest: the lowest order that is asked for.
-
-    Returns:
-        The order, `None` if there is none.
-    """
-    # Of the last one the next is not known.
-    for p in range(lowest, len(sizes)):
-        if not sizes[p - 1] > noise[p - 1]:
-            continue
-        below, above = sizes[p - 2] + noise[p - 2], sizes[p]
-        if (p + 1) / p * below * above <= centred * sizes[p - 1] ** 2:
-            return p
-    return None
 
 
 def _extremes(

@@ -136,3 +136,30 @@ def last_place(reduced: Reduction) -> Float[np.ndarray, " P"]:
     directions /= np.linalg.norm(directions, axis=1, keepdims=True)
     values = [np.abs(reduced.series(d[None]) @ d) / np.arange(1, reduced.highest + 1) for d in directions]
     return np.finfo(reduced.theta.dtype).eps * np.max(values, axis=0)
+
+
+def first_order(
+    sizes: Float[np.ndarray, " P"], noise: Float[np.ndarray, " P"], centred: float, *, lowest: int = 3
+) -> int | None:
+    r"""The lowest order p of a form that is neither rounding nor due to the point's not being the critical one.
+
+    With derivatives $\phi^{(p)} = p!\,F_p$ the criterion is that of Newton and Kantorovich for the zero of
+    $\phi^{(p-1)}$: $h = |\phi^{(p-1)} \phi^{(p+1)}| / (\phi^{(p)})^2$ is small.
+
+    Args:
+        sizes: of $F_1, \dots, F_P$.
+        noise: what of them is rounding.
+        centred: up to which h is small.
+        lowest: the lowest order that is asked for.
+
+    Returns:
+        The order, `None` if there is none.
+    """
+    # Of the last one the next is not known.
+    for p in range(lowest, len(sizes)):
+        if not sizes[p - 1] > noise[p - 1]:
+            continue
+        below, above = sizes[p - 2] + noise[p - 2], sizes[p]
+        if (p + 1) / p * below * above <= centred * sizes[p - 1] ** 2:
+            return p
+    return None

@@ -10,8 +10,8 @@ from ..curvature.spectrum import Spectrum
 from ..rounding import perturbed
 from ..thresholds import STANDARD, Thresholds
 from .curve_of_minima import curve_of_minima
-from .null_space_form import ORDERS, NullSpaceForm, first_order
-from .reduction import Reduction, changed_copies, last_place, reduction
+from .null_space_form import ORDERS, NullSpaceForm
+from .reduction import Reduction, changed_copies, first_order, last_place, reduction
 from .sphere import STARTS, minima_on_sphere, normal_vectors
 
 # Two directions are one if the cosine between them differs from one by less than this: minima of a form are found to
