@@ -42,6 +42,7 @@ def test_faults_of_every_kind_are_found_where_something_is_computed(tmp_path):
         next(fault for fault in found if fault.line == 2).planted(b"# changed\n" + SOURCE.encode())
 
 
+@pytest.mark.slow
 def test_a_sample_has_as_many_of_each_kind_and_is_drawn_again_from_its_seed():
     faults = sample(4, 0)
     assert set(Counter(fault.kind for fault in faults).values()) == {4}

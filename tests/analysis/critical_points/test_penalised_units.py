@@ -34,7 +34,7 @@ def kind_at_zero(depth, activation, decay):
     return classify(critical_point(Landscape(network(depth, activation), penalised(decay), (X, Y))))
 
 
-@pytest.mark.parametrize("decay", [0.5, 2.5])
+@pytest.mark.parametrize("decay", [0.5, pytest.param(2.5, marks=pytest.mark.slow)])
 def test_a_small_unit_lowers_the_loss_by_what_the_penalty_leaves(decay):
     """F(u, v) = −s max(û·u, 0) v + λ (|u|² + v²) / 2, least at |u| = |v|: −(s − λ) / 2 on the unit sphere."""
     kind = kind_at_zero(1, jax.nn.relu, decay)
@@ -43,13 +43,20 @@ def test_a_small_unit_lowers_the_loss_by_what_the_penalty_leaves(decay):
     assert kind.added_unit_form.rate == pytest.approx(STRENGTH - decay, rel=1e-9)
 
 
-@pytest.mark.parametrize("decay", [3.1, 30.0])
+@pytest.mark.parametrize("decay", [3.1, pytest.param(30.0, marks=pytest.mark.slow)])
 def test_zero_is_a_minimum_where_the_penalty_outweighs_the_unit(decay):
     kind = kind_at_zero(1, jax.nn.relu, decay)
     assert kind.name == "minimum" and kind.added_unit_form.rises == 2
 
 
-@pytest.mark.parametrize("depth, activation", [(1, jnp.square), (1, lambda z: jax.nn.relu(z) ** 2), (2, jax.nn.relu)])
+@pytest.mark.parametrize(
+    ("depth", "activation"),
+    [
+        pytest.param(1, jnp.square, marks=pytest.mark.slow),
+        pytest.param(1, lambda z: jax.nn.relu(z) ** 2, marks=pytest.mark.slow),
+        (2, jax.nn.relu),
+    ],
+)
 def test_forms_of_third_order_do_not_outweigh_any_penalty(depth, activation):
     """The loss is λ |θ|² / 2 + O(|θ|³)."""
     assert kind_at_zero(depth, activation, 1e-3).name == "minimum"

@@ -52,6 +52,7 @@ def test_a_worker_that_dies_loses_one_cell_which_is_tried_again(tmp_path, log):
     assert contents(tmp_path / "s") == contents(tmp_path / "alone")
 
 
+@pytest.mark.slow
 def test_programs_are_compiled_once_for_all_workers(tmp_path, log):
     """Two shapes, two workers, each of which computes cells of both."""
     cells = product("compiling", log=str(log), width=(3, 4), factor=(0.5, 1.5, 2.5, 3.5, 4.5))

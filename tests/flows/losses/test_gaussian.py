@@ -118,6 +118,7 @@ def test_symmetric_plateau_of_the_error_function_committee(k, n):
     assert "unexplained" in kind.evidence and "the loss changes at order 4" in str(kind.unexplained_form)
 
 
+@pytest.mark.slow
 def test_zero_modes_of_the_committee_plateau_are_quartic():
     """Two units, two inputs: beside the closed-form point the relaxed loss rises like F₄ δ⁴, by two computations."""
     teacher, k = committee(erf, np.eye(2)), 2

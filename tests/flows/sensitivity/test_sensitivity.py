@@ -44,6 +44,7 @@ def logistic_time(s, u0, u):
     return jnp.log((s / u0 - 1) / (s / u - 1)) / (2 * s)
 
 
+@pytest.mark.slow
 def test_flow_map_of_a_quadratic_is_the_matrix_exponential():
     matrix = jnp.array([[3.0, 1.0], [0.5, 0.2]])
     start, weights, time = jnp.array([1.0, -0.7]), jnp.array([0.3, 2.0]), 1.7
@@ -120,6 +121,7 @@ def test_dwell_time_between_two_modes():
     np.testing.assert_allclose(slope * scale, -(1 / s[1] - 1 / s[0]), rtol=2e-2)
 
 
+@pytest.mark.slow
 def test_dwell_time_of_one_mode_does_not_depend_on_where_it_came_from():
     # The second mode has nothing to learn.
     s, alone, levels = jnp.array([2.0, 0.0]), jnp.array([1.0, 0.0]), (0.5, 0.02)

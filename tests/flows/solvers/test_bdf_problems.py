@@ -125,6 +125,7 @@ def chunk(t0, dt0, y0, solver_state, controller_state, max_steps) -> Any:
     )
 
 
+@pytest.mark.slow
 def test_continuation_is_exact_to_the_bit():
     start = jnp.asarray(0.0), jnp.asarray(1e-4), jnp.array([1.0, 0.0, 0.0])
     field, controller = dfx.ODETerm(robertson), ResumableController(dfx.PIDController(rtol=1e-6, atol=1e-10))
