@@ -24,6 +24,8 @@ from unoptimised import set_flags  # noqa: E402
 jax.config.update("jax_enable_x64", True)
 # A second run of the tests finds what the first compiled.
 keep_compiled()
+# Traced programs are many small objects, hardly any of them garbage: looking through them all took a tenth of the time.
+gc.set_threshold(200_000, 20, 50)
 # Compilation makes the first example slow; few examples, since each integrates a flow.
 hypothesis.settings.register_profile("saddlescope", deadline=None, max_examples=10, derandomize=True)
 hypothesis.settings.load_profile("saddlescope")
