@@ -3,9 +3,9 @@
 import numpy as np
 from jaxtyping import Float
 
-from ..curvature.kinks import Rays, rays_from
+from ..curvature.kinks import Rays, jumps, rays_from
 from ..curvature.spectrum import DENSE_HESSIAN_LIMIT
-from ..leading_order.sphere import minima_on_sphere, normal_vectors
+from ..leading_order.sphere import STALLED, minima_on_sphere, normal_vectors
 from .evidence import Evidence
 from .kind import Kind
 
@@ -31,18 +31,22 @@ def classify_at_kinks(known: Evidence) -> Kind:
     scale, lowest = float(np.max(np.abs(values))), float(np.min(values))
     if n <= DENSE_HESSIAN_LIMIT:
         lowest = _lowest(rays, directions[np.argsort(values)[:SEARCHES]], scale)
+    jumping = jumps(rays)
+    if lowest < -RESOLVED * scale and jumping:
+        reason = "the gradient jumps next to the point, and along a ray the loss falls at first order"
+        return Kind(name="no critical point", added_unit_form=known.form, evidence=reason)
     if lowest < -RESOLVED * scale:
         evidence = f"{KINKED}; along a ray the loss falls at second order, by {-lowest:.6g} r² at a distance r"
         return Kind(name="non-smooth saddle", order=2, added_unit_form=known.form, evidence=evidence)
     if known.lower_bound_attained is not None:
         return Kind(name="minimum", added_unit_form=known.form, evidence=known.lower_bound_attained)
-    if lowest > RESOLVED * scale and n <= WEIGHTS:
+    if lowest > STALLED * scale and n <= WEIGHTS and not jumping:
         lowest = _lowest(rays, normal_vectors(THOROUGH, n), scale)
-        if lowest > RESOLVED * scale:
+        if lowest > STALLED * scale:
             evidence = f"{KINKED}; its form of second order is positive on all rays, as far as a search can tell"
             return Kind(name="minimum", added_unit_form=known.form, evidence=evidence)
-    evidence = f"{KINKED}; along no ray was the loss seen to fall at second order"
-    return Kind(name="undetermined", added_unit_form=known.form, evidence=evidence)
+    seen = f"along no ray was the loss seen to fall at {'first' if jumping else 'second'} order"
+    return Kind(name="undetermined", added_unit_form=known.form, evidence=f"{KINKED}; {seen}")
 
 
 def _lowest(rays: Rays, starts: Float[np.ndarray, "k n"], scale: float) -> float:

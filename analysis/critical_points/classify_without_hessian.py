@@ -37,8 +37,8 @@ def classify_without_hessian(known: Evidence) -> Kind:
     Returns:
         The kind.
     """
-    point, safety = known.point, known.thresholds.rounding_safety
-    if known.smooth and is_kinked(rays_from(point.landscape, point.theta, point.start), safety=safety):
+    point = known.point
+    if known.smooth and is_kinked(rays_from(point.landscape, point.theta, point.start)):
         return classify_at_kinks(known)
     if isinstance(point.embedding, LayeredEmbedding):
         return _several_layers(known)

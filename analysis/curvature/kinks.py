@@ -6,16 +6,18 @@ import numpy as np
 from jaxtyping import Float
 
 from ...flows import Landscape
-from ..rounding import gradient_changes
 from .spectrum import DENSE_HESSIAN_LIMIT
 
 # Random directions in which kinks are looked for, with their opposites: a rectified unit is seen in half of them. In
 # large networks, where a gradient takes longer, some of the many units are seen in any.
 DIRECTIONS, IN_LARGE = 16, 2
-# Distances, as shares of the weights, at which the gradient is compared with the Hessian. What is left shrinks a
-# hundredfold from one to the next where there is a third derivative, and stays where there is a kink.
-FAR, NEAR = 1e-6, 1e-8
-SHRINKS = 0.3
+# Distances, as shares of the weights, at which the gradient is compared with the Hessian: what is left is the same at
+# all of them where there is a kink, shrinks with the distance where there is a third derivative, and grows where it is
+# rounding. Of a jump of the gradient itself that holds for what is left times the distance.
+NEAR = 1e-8
+SHARES = NEAR, 1e-7, 1e-6
+# Shares by which vectors differ that are the same, and sizes, as shares of what the Hessian says, that are none.
+SAME, NO_KINK, NO_JUMP = 0.3, 1e-7, 1e-10
 
 
 # A plain dataclass: searches call its methods thousands of times, and Equinox makes a module of each bound method.
@@ -61,27 +63,35 @@ def rays_from(
     return Rays(landscape=landscape, theta=theta, gradient=landscape.gradient(theta), size=max(norms) or 1.0)
 
 
-def is_kinked(rays: Rays, *, safety: float) -> bool:
+def is_kinked(rays: Rays) -> bool:
     """Whether the gradient changes along some ray by more than the Hessian says, however near.
 
     Args:
         rays: from the point.
-        safety: errors of rounding up to which a difference is none.
 
     Returns:
         Whether it does: then the Hessian that automatic differentiation gives says nothing of the loss.
     """
-    directions, theta = rays.directions(), rays.theta
-    if not theta.size:
-        return False
-    products = rays.landscape.hessian_products(theta, directions.T).T
-    far, near = (
-        np.array([np.linalg.norm(rays.slope(d, share) - p) for d, p in zip(directions, products, strict=True)])
-        for share in (FAR, NEAR)
-    )
-    if not np.any(suspected := near > SHRINKS * far):
-        return False
-    noise = float(np.max(np.linalg.norm(gradient_changes(rays.landscape, theta), axis=1))) / (NEAR * rays.size)
-    # Where the weights are zero so is that noise, and what is left is rounding of the products.
-    noise += np.finfo(theta.dtype).eps * float(np.max(np.linalg.norm(products, axis=1))) * theta.size
-    return bool(np.any(near[suspected] > safety * noise))
+    left, curvature = _beside_the_hessian(rays)
+    return _stays(left, NO_KINK * curvature) or jumps(rays)
+
+
+def jumps(rays: Rays) -> bool:
+    """Whether the gradient changes along some ray by as much, however near: then there is none at the point."""
+    left, curvature = _beside_the_hessian(rays)
+    return _stays(left * np.array(SHARES)[:, None, None], NO_JUMP * curvature)
+
+
+def _beside_the_hessian(rays: Rays) -> tuple[Float[np.ndarray, "s k n"], float]:
+    """Slopes less products of the Hessian, at all distances on all rays, and the largest product."""
+    directions = rays.directions()
+    products = rays.landscape.hessian_products(rays.theta, directions.T).T
+    slopes = np.array([[rays.slope(d, share) for d in directions] for share in SHARES])
+    return slopes - products, float(np.max(np.linalg.norm(products, axis=1), initial=0.0))
+
+
+def _stays(vectors: Float[np.ndarray, "s k n"], none: float) -> bool:
+    """Whether on some ray the vectors of all distances are the same, and not none."""
+    nearest = np.linalg.norm(vectors[0], axis=1)
+    change = np.max(np.linalg.norm(vectors - vectors[0], axis=2), axis=0)
+    return bool(np.any((nearest > none) & (change <= SAME * nearest)))

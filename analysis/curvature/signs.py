@@ -47,7 +47,7 @@ def spectrum_unless_kinked(
     Returns:
         The spectrum.
     """
-    if is_kinked(rays_from(landscape, theta, start), safety=thresholds.rounding_safety):
+    if is_kinked(rays_from(landscape, theta, start)):
         return None
     return critical_spectrum(landscape, theta, moved=moved, thresholds=thresholds)
 

@@ -13,7 +13,7 @@ from ...models.units import declared_units, incoming, layers_of, outgoing
 from ..embeddings.embedding import Embedding, LayeredEmbedding
 from ..embeddings.narrow_landscape import NarrowLandscape, added_positions, narrow_landscape
 from ..thresholds import STANDARD, Thresholds
-from .sphere import SIMPLEX_LIMIT, minimum_on_sphere, normal_vectors, polished_on_sphere
+from .sphere import SIMPLEX_LIMIT, STALLED, minimum_on_sphere, normal_vectors, polished_on_sphere
 
 # Orders up to which the gradient is expanded, the second if all forms of the first are zero; each is a program.
 EXPANSIONS = (ORDER, 11)
@@ -77,6 +77,11 @@ class _AddedUnits:
         """Whether no unit of the network has a kink."""
         return all(units.law.smooth for units in layers_of(self.narrow.model))
 
+    @property
+    def stalled(self) -> float:
+        """The share of the largest value below which a search may have stalled before it came to a negative one."""
+        return 0.0 if self.smooth or self.positions.size <= SIMPLEX_LIMIT else STALLED
+
     def gradients(self, direction: np.ndarray, order: int) -> Float[np.ndarray, "p k"]:
         r"""The coefficients $g_0, \dots$ of the gradient along $s\,d$: $g_k = \nabla F_{k+1}$."""
         matrix = self.narrow.matrix
@@ -129,7 +134,7 @@ def added_units_form(
             lowest = _lowest(added, first, improved=IMPROVED)
             if positions is every and lowest > first.noise:
                 lowest = _lowest(added, first, improved=DIRECTIONS)
-                if lowest > first.noise:
+                if lowest > max(first.noise, added.stalled * float(np.max(np.abs(first.values)))):
                     return AddedUnitsForm(order=None, steepest=0.0, examined=first.order, rises=first.order)
             if lowest < -first.noise:
                 return AddedUnitsForm(order=first.order, steepest=-lowest)

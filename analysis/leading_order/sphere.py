@@ -11,6 +11,10 @@ STARTS = 24
 # Simplex search improves minima on kinks in up to this many dimensions; beyond it is too slow to help.
 SIMPLEX_LIMIT = 12
 
+# Searches stall at kinks: where no simplex improved what they found, the lowest value of a function with kinks is taken
+# for positive only beyond this share of the largest.
+STALLED = 0.05
+
 Function = Callable[[Float[np.ndarray, " n"]], tuple[float, Float[np.ndarray, " n"]]]
 Minimum = tuple[float, Float[np.ndarray, " n"]]
 

@@ -47,6 +47,21 @@ def test_at_the_exact_point_too():
     assert minimum.name == "minimum"
 
 
+def sizes(x):
+    """|x|, of which automatic differentiation says that it has the derivative 0 at 0."""
+    return jax.nn.relu(x) + jax.nn.relu(-x)
+
+
+def test_points_without_a_gradient():
+    falls = kind_of(lambda model, _: jnp.sum(model.x**2) - jax.nn.relu(model.x[0]), np.zeros(3))
+    assert falls.name == "no critical point" and "jumps" in falls.evidence
+    rises = kind_of(lambda model, _: jnp.sum(sizes(model.x)) - jnp.sum(model.x**2), np.zeros(3))
+    assert rises.name == "undetermined" and "first order" in rises.evidence
+    # Along x₂ the loss falls at second order, of which nothing is said beside the jump.
+    beside = kind_of(lambda model, _: jnp.sum(sizes(model.x[:2])) - model.x[2] ** 2, np.zeros(3))
+    assert beside.name == "undetermined"
+
+
 def test_an_autoencoder_of_tied_rectified_weights():
     r"""At zero $L = L_0 - \langle \max(w \cdot x, 0)^2 \rangle + \dots$, summed over units: it falls everywhere."""
     x = np.random.default_rng(0).standard_normal((20, 4))
@@ -63,3 +78,9 @@ def test_an_autoencoder_of_tied_rectified_weights():
 def test_steep_but_smooth_landscapes_have_no_kinks(scale):
     loss = lambda model, s: jnp.sum(jnp.cosh(30 * model.x / s)) - 500 * jnp.sum((model.x / s) ** 2)  # noqa: E731
     assert kind_of(loss, np.zeros(3), scale).name == "strict saddle"
+
+
+def test_rounding_is_no_kink():
+    """At 0 the derivative exp(x) − 1 is rounding of one."""
+    kind = kind_of(lambda model, _: jnp.sum(jnp.exp(model.x) - 1 - model.x), np.zeros(3))
+    assert kind.name == "minimum" and kind.index == 0
