@@ -146,9 +146,8 @@ def _map_panel(number: int, scales: Any, powers: Any, saddles: Any, found: Any, 
         from matplotlib.patches import Patch
 
         colours, text = ListedColormap(PALETTE), {"fontsize": 6, "ha": "center", "va": "center"}
-        ax.pcolormesh(
-            scales, powers, found.T, cmap=colours, norm=BoundaryNorm([-0.5, 0.5, 1.5, 2.5], 3), shading="nearest"
-        )
+        edges = np.exp(_edges(np.log(scales))), _edges(powers)
+        ax.pcolormesh(*edges, found.T, cmap=colours, norm=BoundaryNorm([-0.5, 0.5, 1.5, 2.5], 3))
         for i, j in np.argwhere(found != 2):
             ax.text(scales[i], powers[j], f"{saddles[i, j]:g}", color="w" if found[i, j] == 0 else "k", **text)
         ax.plot(boundary, fine, color="k", lw=1.2)
@@ -161,6 +160,12 @@ def _map_panel(number: int, scales: Any, powers: Any, saddles: Any, found: Any, 
 
     data = {"scales": scales, "powers": powers, "saddles": saddles, "phases": found, "boundary": boundary}
     return Panel(title=f"width {width}; numbers: saddles visited", draw=draw, data=data, checks=checks)
+
+
+def _edges(centres: Float[np.ndarray, " n"]) -> Float[np.ndarray, " m"]:
+    """The edges of cells around evenly spaced values."""
+    half = (centres[1] - centres[0]) / 2
+    return np.append(centres - half, centres[-1] + half)
 
 
 def _checks(number: int, scales: Any, powers: Any, saddles: Any, changes: Any, found: Any) -> tuple[Check, ...]:
