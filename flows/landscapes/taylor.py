@@ -123,7 +123,7 @@ def third_products(
     landscape: Landscape, theta: Float[np.ndarray, " n"], directions: Float[np.ndarray, "n k"]
 ) -> Float[np.ndarray, "n k"]:
     r"""The vectors $D^3 L(d, d, \cdot)$ for several directions d, as columns."""
-    return np.asarray(_third_products(landscape, theta, directions))
+    return np.asarray(_third_products(landscape, theta, directions.astype(theta.dtype)))
 
 
 @compiled

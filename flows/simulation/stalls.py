@@ -125,4 +125,6 @@ class StallDetector:
 def _shortest_time_scale(steps: Steps) -> float:
     r"""The shortest time, over some steps, in which the weights would change by their own size, ‖θ‖ / ‖∇L‖."""
     speeds = np.maximum(steps.speeds, np.finfo(steps.speeds.dtype).tiny)
-    return float(np.min(np.linalg.norm(steps.thetas, axis=1) / speeds))
+    # Beyond the range of numbers where the weights hardly move.
+    with np.errstate(over="ignore"):
+        return float(np.min(np.linalg.norm(steps.thetas, axis=1) / speeds))

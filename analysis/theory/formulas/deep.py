@@ -64,6 +64,8 @@ def escape(landscape: Landscape) -> Values:
     matrices = _matrices_of(model)
     small = _small_layers(matrices)
     rate = bottleneck_rate(cross, _blocks(matrices, small))
+    if not rate > 0:
+        raise NotApplicable("the inputs do not correlate with the targets: no mode grows")
     norm = math.sqrt(sum(float(np.sum(np.square(matrices[layer]))) for layer in small))
     count = len(small)
     found = {"small_layers": count, "dwell_exponent": 2 - count}

@@ -78,6 +78,8 @@ def test_what_the_law_does_not_cover():
     biased = Deep(Dense(tanh, inputs=3, outputs=3), widths=(3, 3), bias=True, scale=1e-3, key=jax.random.key(0))
     assert "biases" in reason(predicted(biased))
     assert "not small" in reason(predicted(network(tanh)))
+    silent = Landscape(network(linear, (0, 1, 2, 3)), half_squared_error, (0 * SPECTRAL[0], SPECTRAL[1]))
+    assert "no mode grows" in reason(theory.predictions(silent).named("escape of deep linear networks"))
 
 
 def test_the_earliest_escape_of_a_linear_bottleneck():

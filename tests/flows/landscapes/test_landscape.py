@@ -223,6 +223,11 @@ def test_third_products():
         ahead, behind = (landscape.hessian_product(theta + sign * step * d[:, k], d[:, k]) for sign in (1, -1))
         expected = (ahead - behind) / (2 * step)
         np.testing.assert_allclose(third_products(landscape, theta, d)[:, k], expected, rtol=1e-5, atol=1e-7)
+    single = Landscape(
+        jax.tree.map(lambda leaf: leaf.astype(np.float32), landscape.model), mean_squared_error, sample()
+    )
+    found = third_products(single, single.theta, d)
+    np.testing.assert_allclose(found, third_products(landscape, theta, d), rtol=1e-3, atol=1e-3)
 
 
 @pytest.mark.parametrize("name", ["linear", "relu", "tanh", "deep-linear", "attention", "softmax-attention"])

@@ -85,6 +85,13 @@ def test_faster_flows_have_a_shorter_time_scale():
     assert rounds(fast, 1e-9 * np.arange(1, 11)) == (None, 10)
 
 
+def test_weights_that_hardly_move_have_a_time_scale_beyond_all_numbers():
+    still = detector()
+    with np.errstate(all="raise"):
+        still.observe(record(0.0, size=1e3, speed=0.0))
+    assert still.time_scale == np.inf
+
+
 def test_a_round_without_any_step_ends_the_flow():
     assert detector().reason_to_stop(0.0) is Result.not_finite
 
