@@ -13,7 +13,7 @@ from ..curvature.kinks import is_kinked, rays_from
 from ..curvature.signs import critical_spectrum
 from ..curvature.spectrum import DENSE_HESSIAN_LIMIT
 from ..embeddings.embedded_curvature import EmbeddedSpectrum, embedded_spectrum
-from ..embeddings.embedding import Embedding, LayeredEmbedding
+from ..embeddings.embedding import Embedding, LayeredEmbedding, zero_rows
 from ..leading_order.added_unit import AddedUnitForm
 from ..leading_order.added_units import AddedUnitsForm
 from ..leading_order.sphere import STARTS, normal_vectors
@@ -159,7 +159,7 @@ def _of_zero_units(point: CriticalPoint) -> Bool[np.ndarray, " n"]:
     marked = point.landscape.at(np.arange(point.theta.size, dtype=point.theta.dtype))
     zero = np.zeros(point.theta.size, bool)
     for p, q, layer in point.embedding.maps:
-        dormant = ~np.any((p != 0) | (q != 0), axis=1)
+        dormant = zero_rows(p, q)
         for rows in (incoming(marked, layer), outgoing(marked, layer)):
             zero[np.ravel(np.asarray(rows)[dormant]).astype(int)] = True
     return zero

@@ -73,12 +73,15 @@ def is_kinked(rays: Rays) -> bool:
         Whether it does: then the Hessian that automatic differentiation gives says nothing of the loss.
     """
     left, curvature = _beside_the_hessian(rays)
-    return _stays(left, NO_KINK * curvature) or jumps(rays)
+    return _stays(left, NO_KINK * curvature) or _jumps(left, curvature)
 
 
 def jumps(rays: Rays) -> bool:
     """Whether the gradient changes along some ray by as much, however near: then there is none at the point."""
-    left, curvature = _beside_the_hessian(rays)
+    return _jumps(*_beside_the_hessian(rays))
+
+
+def _jumps(left: Float[np.ndarray, "s k n"], curvature: float) -> bool:
     return _stays(left * np.array(SHARES)[:, None, None], NO_JUMP * curvature)
 
 

@@ -37,7 +37,7 @@ class Embedding(eqx.Module):
     @property
     def dormant(self) -> Bool[np.ndarray, " H"]:
         """Which units of the wide network are zero."""
-        return _zero_rows(self.p_in, self.p_out)
+        return zero_rows(self.p_in, self.p_out)
 
     @property
     def spare(self) -> tuple[int, ...]:
@@ -112,7 +112,7 @@ class LayeredEmbedding(eqx.Module):
     @property
     def dormant(self) -> Bool[np.ndarray, " units"]:
         """Which units of the wide network are zero, one layer after the other."""
-        return np.concatenate([_zero_rows(p, q) for p, q in self.layers])
+        return np.concatenate([zero_rows(p, q) for p, q in self.layers])
 
     @property
     def spare(self) -> tuple[int, ...]:
@@ -164,7 +164,7 @@ class LayeredEmbedding(eqx.Module):
         return f"embedding of widths {', '.join(widths)}, layer by layer: {zero} zero units"
 
 
-def _zero_rows(p: np.ndarray, q: np.ndarray) -> Bool[np.ndarray, " H"]:
+def zero_rows(p: np.ndarray, q: np.ndarray) -> Bool[np.ndarray, " H"]:
     """Which units both maps leave zero."""
     return ~np.any((p != 0) | (q != 0), axis=1)
 
@@ -172,7 +172,7 @@ def _zero_rows(p: np.ndarray, q: np.ndarray) -> Bool[np.ndarray, " H"]:
 def _spare(embedding: Embedding | LayeredEmbedding) -> tuple[int, ...]:
     mixing = [declared_units(embedding.narrow, layer).law.linear for *_, layer in embedding.maps]
     return tuple(
-        len(p) - p.shape[1] if free else int(np.sum(_zero_rows(p, q)))
+        len(p) - p.shape[1] if free else int(np.sum(zero_rows(p, q)))
         for free, (p, q, _) in zip(mixing, embedding.maps, strict=True)
     )
 

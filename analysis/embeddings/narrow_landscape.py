@@ -12,7 +12,7 @@ from ...models import UnitLaw, incoming, outgoing
 from ...models.units import declared_units, largest_width, layers_of, map_units, units_matrix, width
 from ..curvature.spectrum import DENSE_HESSIAN_LIMIT
 from ..rounding import perturbed
-from .embedding import Embedding, LayeredEmbedding, LayerMap
+from .embedding import Embedding, LayeredEmbedding, LayerMap, zero_rows
 
 
 @dataclass(frozen=True)
@@ -137,7 +137,7 @@ def _with_spare_units(
 
 def _spare_place(p: np.ndarray, q: np.ndarray, law: UnitLaw) -> Float[np.ndarray, " H"] | None:
     """The combination of wide units that makes one that the narrow network does not use."""
-    unused = ~np.any((p != 0) | (q != 0), axis=1)
+    unused = zero_rows(p, q)
     if np.any(unused):
         return np.eye(len(p))[np.argmax(unused)]
     if law.linear and len(p) > p.shape[1] and np.array_equal(p, q):

@@ -9,7 +9,7 @@ from saddlescope.analysis import added_unit_form, classify, critical_point, itin
 from saddlescope.flows import Landscape, half_squared_error, simulate
 from saddlescope.models import Dense, TwoLayer, relu
 
-# One sample: the form of an added ReLU unit is −s max(u, 0) v with s = |x| y / 2, in the direction of x.
+# One sample: the form of an added ReLU unit is −s max(u, 0) v with s = |x| y, in the direction of x.
 X, Y = np.array([[1.2, 1.6]]), np.array([[1.5]])
 STRENGTH = 2.0 * 1.5
 
