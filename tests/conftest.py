@@ -37,6 +37,27 @@ def pytest_configure(config):
         set_flags()
 
 
+def pytest_itemcollected(item):
+    """Of a test that is marked `fast_for` some cases, all others are slow."""
+    if (fast := item.get_closest_marker("fast_for")) and item.callspec.id not in fast_ids(fast):
+        item.add_marker(pytest.mark.slow)
+
+
+def pytest_collection_modifyitems(items):
+    """A case that is to be fast but does not exist would be left out without a word."""
+    for test in {item.function for item in items if item.get_closest_marker("fast_for")}:
+        cases = [item for item in items if getattr(item, "function", None) is test]
+        ids = {item.callspec.id for item in cases}
+        unknown = set(fast_ids(cases[0].get_closest_marker("fast_for"))) - ids
+        if unknown and len(ids) > 1:
+            raise pytest.UsageError(f"{test.__module__}.{test.__name__} is `fast_for` no case of its: {unknown}")
+
+
+def fast_ids(mark):
+    """The cases that a mark names, as pytest writes them."""
+    return [name.encode("unicode_escape").decode("ascii") for name in mark.args]
+
+
 # One file of tests adds up to some twenty thousand.
 MOST_MAPS = 30_000
 

@@ -45,6 +45,7 @@ def test_the_table_of_the_documentation_is_the_record():
 
 @pytest.mark.parametrize("factor", [0.5, 2.0])
 @pytest.mark.parametrize("names", [NAMES, *(pytest.param([name], marks=pytest.mark.slow) for name in NAMES)])
+@pytest.mark.fast_for("names0-0.5")
 def test_half_and_double_change_nothing(flow, names, factor):
     """All of them at once, and, when slow, each of them."""
     changed = Thresholds(**{name: factor * getattr(Thresholds(), name) for name in names})
@@ -61,6 +62,7 @@ def test_half_and_double_change_nothing(flow, names, factor):
         ("rounding_safety", 1e15),
     ],
 )
+@pytest.mark.fast_for("plateau_share--1.0", "rounding_safety-1000000000000000.0")
 def test_an_absurd_value_changes_the_itinerary(flow, name, absurd):
     assert summary(itinerary(flow, thresholds=Thresholds(**{name: absurd}))) != summary(itinerary(flow))
 
@@ -107,6 +109,9 @@ def bottleneck(model, data):
         (bottleneck, [0.3, 0.4], "ghost_curvature", 1e-300),
     ],
 )
+@pytest.mark.fast_for(
+    "<lambda>-start1-loss_zero-2.0", "bottleneck-start6-ghost_curvature-1e-300", "channel-start4-far-1000000000.0"
+)
 def test_an_absurd_value_changes_the_evidence(loss, start, name, absurd):
     assert kind_of(loss, start).evidence != kind_of(loss, start, **{name: absurd}).evidence
 
@@ -139,6 +144,7 @@ def test_a_saddle_of_the_narrow_network_is_taken_only_nearby(name, absurd):
     assert critical_point(landscape, thresholds=Thresholds(**{name: absurd})).loss == pytest.approx(0.25)
 
 
+@pytest.mark.slow
 def test_dwell_times_and_rates_follow_their_thresholds(flow):
     first = itinerary(flow)[0]
     later = itinerary(flow, thresholds=Thresholds(drop_fraction=0.4))[0]

@@ -137,6 +137,7 @@ ALIKE = {"four linear layers", "a chain of 8", "a chain of 10", "a convolution a
 
 
 @pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow) if n in ALIKE else n for n in ORIGINS])
+@pytest.mark.fast_for("skip 2", "three ReLU layers")
 def test_order_of_the_origin(name):
     """The number of factors on the shortest path of small weights from input to output: skips make it shorter."""
     model, order = ORIGINS[name]
@@ -251,6 +252,7 @@ def perceptron(model):
     return Perceptron(tuple(eqx.tree_at(lambda m: m.weight, m, a) for m, a in zip(empty, arrays, strict=True)))
 
 
+@pytest.mark.slow
 def test_a_users_network_with_units_in_several_layers(flow):
     """Same weights, other arrays: the same itinerary, widths and embedding, layer by layer."""
     theirs = perceptron(flow.initial_model)

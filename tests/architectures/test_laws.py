@@ -26,6 +26,7 @@ from architectures import NEW, each_layer, names, normal, outputs, problem
 @pytest.mark.parametrize("name", names(costly=NEW - {"deep-relu", "softmax-attention", "skip-1"}))
 @settings(max_examples=5)
 @given(seed=st.integers(0, 10**6), exponent=st.floats(-3, 0))
+@pytest.mark.fast_for("foreign", "quadratic", "relu", "sine", "tanh")
 def test_energy_loss_and_conservation(name, seed, exponent):
     model, data = problem(name, seed)
     model = smaller(model, 10**exponent)
@@ -63,6 +64,9 @@ def euler(landscape, theta, step, count):
 
 
 @pytest.mark.parametrize("name", names(costly=NEW - {"deep-linear", "softmax-attention"}))
+@pytest.mark.fast_for(
+    "attention", "attention-rank-2", "foreign", "linear", "linear-conv", "quadratic", "relu-conv", "sine", "tanh"
+)
 def test_agrees_with_a_tiny_euler_loop(name):
     """Euler's error is first order: halving the step and extrapolating leaves an error of the second order."""
     model, data = problem(name, 3)

@@ -38,6 +38,7 @@ def kinds(visits):
 
 
 @pytest.mark.parametrize(("name", "seed"), CASES)
+@pytest.mark.fast_for("attention-1", "linear-0", "relu-conv-0")
 def test_itinerary(name, seed):
     visits = finished(name, seed).itinerary
     assert visits[-1].kind.name == "minimum"

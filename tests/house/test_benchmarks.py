@@ -25,6 +25,7 @@ COUNTS = {
 
 
 @pytest.mark.parametrize("name", PROBLEMS)
+@pytest.mark.fast_for("attention", "relu", "tanh")
 def test_sizes_and_times(name):
     problem = with_times(PROBLEMS[name](), [0.5])
     assert problem.theta.size == COUNTS[name]
@@ -77,6 +78,7 @@ def test_preparations_are_made_once_per_problem():
     assert made == ["first", "second"]
 
 
+@pytest.mark.slow
 def test_first_answers_are_to_the_same_question(capsys, tmp_path):
     """A program written by hand integrates the flow that `simulate` does, and every way leaves its marks."""
     x = np.random.default_rng(0).normal(size=(40, 2))

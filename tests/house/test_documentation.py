@@ -43,6 +43,7 @@ def marked(page):
 
 
 @pytest.mark.parametrize("page", [marked(page) for page in PAGES if "```python" in (ROOT / page).read_text()])
+@pytest.mark.fast_for("README.md", "docs/ensembles.md", "docs/your-network.md")
 def test_the_python_of_the_documentation_runs(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     names = {}

@@ -44,6 +44,7 @@ def no_flow(monkeypatch):
     ("settings", "kind"),
     [("relu --width 1 --t1 10", "undetermined"), ("quadratic --scale 0 --t1 5 --width 3", "degenerate saddle")],
 )
+@pytest.mark.fast_for("quadratic --scale 0 --t1 5 --width 3-degenerate saddle")
 def test_a_flow_that_starts_at_a_critical_point_has_an_answer(tmp_path, capsys, settings, kind):
     assert main(["run", *settings.split(), "--out", str(tmp_path)]) == 0
     printed = capsys.readouterr()
@@ -102,6 +103,7 @@ def test_a_full_device_is_one_sentence(line):
         assert command(line, capture_output=False, stdout=full, stderr=full).returncode == 1
 
 
+@pytest.mark.slow
 def test_a_terminal_without_unicode_gets_similar_characters(tmp_path, monkeypatch):
     stream = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
     monkeypatch.setattr(sys, "stdout", stream)
@@ -229,6 +231,7 @@ sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 """
 
 
+@pytest.mark.slow
 def test_a_terminal_that_is_closed_leaves_the_files(tmp_path):
     """A real terminal, closed while the progress bar is shown: nothing can be written to it any more."""
     arguments = ["run", "linear", "--t1", "1e7", "--out", str(tmp_path)]

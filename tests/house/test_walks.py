@@ -83,6 +83,7 @@ def network(activation, targets, width=2):
     ],
     ids=["linear", "tanh", "quadratic", "zero loss", "no units"],
 )
+@pytest.mark.fast_for("no units", "zero loss")
 def test_classification_enters_at_most_eight_files_and_none_twice(landscape, name):
     point = critical_point(landscape)
     kind, entries = walked(classify, point)

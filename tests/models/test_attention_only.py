@@ -37,6 +37,7 @@ def by_loops(model, x):
 
 @pytest.mark.parametrize("disentangled", [True, False])
 @pytest.mark.parametrize("layers", [1, 3])
+@pytest.mark.fast_for("1-False", "3-False")
 def test_outputs_are_those_of_loops(layers, disentangled):
     model = transformer(layers=layers, disentangled=disentangled)
     x = np.random.default_rng(1).standard_normal((5, TASK.width))

@@ -178,6 +178,20 @@ INFERRED = {
 
 
 @pytest.mark.parametrize("name", [*STATED, *INFERRED])
+@pytest.mark.fast_for(
+    "cubic",
+    "erf",
+    "gelu",
+    "linear",
+    "quadratic",
+    "relu",
+    "sine",
+    "softplus − log 2",
+    "squared relu",
+    "step",
+    "tanh",
+    "x_tanh_x",
+)
 def test_laws_of_neurons_are_those_of_their_activation(name):
     activation, law = INFERRED.get(name) or (STATED[name].function, STATED[name].law)
     model = Neurons(jnp.ones((3, 2)), jnp.ones((2, 3)), activation)
@@ -186,6 +200,7 @@ def test_laws_of_neurons_are_those_of_their_activation(name):
 
 
 @pytest.mark.parametrize("name", [name for name in CASES if BY_HAND[name]])
+@pytest.mark.fast_for("frozen embedding", "group norm", "lstm", "residual")
 def test_the_declaring_module_computes_the_same_at_every_width(name):
     """A unit that is taken away is one that nothing reads, also where the program holds their number fixed."""
     model, x = CASES[name]
@@ -220,6 +235,7 @@ def test_the_declaring_module_has_the_other_attributes_of_the_model():
 
 
 @pytest.mark.parametrize("name", ["gru", "convolution", "attention"])
+@pytest.mark.fast_for("convolution", "gru")
 def test_blocks_and_entries_are_put_back_where_they_were(name):
     model, x = CASES[name]
     module = with_units_found(model, example=x)

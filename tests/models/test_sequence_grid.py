@@ -55,6 +55,7 @@ def test_a_sample_without_structure_is_a_grid_of_one_axis():
 
 
 @pytest.mark.parametrize("disentangled", [True, False])
+@pytest.mark.fast_for("False")
 def test_loss_and_gradient_are_those_of_the_sequences_one_by_one(disentangled, monkeypatch):
     model, sample = transformer(disentangled), data()
     assert grid_loss(model, cross_entropy, sample) is cross_entropy  # little would be saved

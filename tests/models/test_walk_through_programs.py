@@ -174,6 +174,9 @@ def written(slots):
 
 
 @pytest.mark.parametrize("name", BY_HAND)
+@pytest.mark.fast_for(
+    "cond", "fori", "joined and parted", "joined steps", "maxout", "mean", "rows", "sums", "weights first", "while"
+)
 def test_units_are_followed_through(name):
     model, shape, expected, resizable = BY_HAND[name]
     found = units_of(model, example=np.array([0, 3, 1]) if shape is None else np.ones(shape))

@@ -112,6 +112,7 @@ def test_kinds(depth):
 @pytest.mark.parametrize(
     ("raised", "index"), [(None, 0), (0, 2), *(pytest.param(layer, 2, marks=pytest.mark.slow) for layer in (1, 2))]
 )
+@pytest.mark.fast_for("0-2")
 def test_strict_and_non_strict_saddles_of_one_map(raised, index):
     """Rank one of s = (3, 2, 1), L = 3: non-strict with minimal ranks, strict if one layer has rank two."""
     model = balanced(S, (0,), (3, 3, 3, 3))

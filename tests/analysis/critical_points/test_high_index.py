@@ -31,6 +31,7 @@ def roots(tilt):
 
 # Each index compiles dynamics of its own: the ends of the range each time.
 @pytest.mark.parametrize("index", [1, pytest.param(2, marks=pytest.mark.slow), 3])
+@pytest.mark.fast_for("3")
 def test_every_index_of_a_product_of_double_wells(index):
     """A saddle of index k has k coordinates at the maxima of their wells; the start is generic."""
     for seed in range(3):

@@ -23,6 +23,7 @@ def kind_of(*rows, scales=None, **options):
 
 
 @pytest.mark.parametrize("level", [0.0, 3e-15, 1e-12])
+@pytest.mark.fast_for("1e-12", "3e-15")
 def test_a_value_near_zero_is_no_reason(level):
     """A cubic saddle stays one at a loss of zero or some ε: no bound is known that it attains."""
     for scales in (Scales(), Scales(loss=1e3)):

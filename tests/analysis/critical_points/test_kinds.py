@@ -138,6 +138,7 @@ def test_attention_form_at_the_origin():
         (Dense(quadratic, inputs=3, outputs=2), "degenerate saddle", 3),
     ],
 )
+@pytest.mark.fast_for("architecture0-strict saddle-2", "architecture1-strict saddle-2")
 def test_the_origin_is_never_a_minimum(architecture, name, order, sample):
     point = critical_point(Landscape(zero(architecture), half_squared_error, sample))
     kind = classify(point)

@@ -60,6 +60,16 @@ def test_the_truth_by_hand_is_that_of_exact_arithmetic(base):
 
 
 @pytest.mark.parametrize(("terms", "base"), FUNCTIONS + FLAT[2:], ids=names(base for _, base in FUNCTIONS + FLAT[2:]))
+@pytest.mark.fast_for(
+    "-1*(exp(-1/x**2)) + 1*(y**2) + -1*(z**2)",
+    "-1*(exp(x) - 1 - x) + 1*(y**2) + 1*(z**2)",
+    "-1*(log(1 + x**2)) + 1*(x**2) + 1*(z**2) + 1*(y**4)",
+    "1*(cos(y) - 1) + 1*(sin(x) - x) + 1*(z**2)",
+    "1*(exp(x) - 1 - x) + 1*(y**2) + 1*(z**2)",
+    "1*(log(1 + x**2)) + -1*(x**2) + 1*(y**2) + 1*(z**2)",
+    "1*(sin(x) - x) + 1*(y**2) + 1*(z**2)",
+    "1*(x*tanh(x)) + -1*(x**2) + 1*(z**2) + 1*(y**4)",
+)
 def test_the_truth_of_functions_is_that_of_their_series(terms, base):
     assert agrees(base, series(base))
 
@@ -111,6 +121,7 @@ BENDABLE = [
 
 
 @pytest.mark.parametrize("base", sampled(BENDABLE[::3], names(BENDABLE[::3]), range(0, len(BENDABLE), 4)))
+@pytest.mark.fast_for("x**2", "x**3", "z**2 - x**2")
 def test_bent_coordinates_change_no_truth(base):
     """Exactly: y + T(y, y) is a change of coordinates."""
     poly = polynomial(base.formula)
@@ -132,11 +143,15 @@ def test_the_program_computes_the_polynomial():
 
 
 @pytest.mark.parametrize("base", sampled(SADDLES, names(SADDLES), small(SADDLES)))
+@pytest.mark.fast_for(
+    "z**2 + 2*z*x**2 + x**4/2", "z**2 + 2*z*x**3 + x**5", "z**2 + 2*z*x**3 + x**6/2", "z**2 - x**6/10**3"
+)
 def test_saddles(base):
     check(of_base(base))
 
 
 @pytest.mark.parametrize("base", sampled(MINIMA, names(MINIMA), small(MINIMA)))
+@pytest.mark.fast_for("x**8 + z**2", "z**2 + x**4/10**5")
 def test_minima(base):
     check(of_base(base))
 
@@ -174,6 +189,16 @@ def by_title(cases):
 
 
 @pytest.mark.parametrize("cases", by_title(network_family(depths=())))
+@pytest.mark.fast_for(
+    "3 equal erf units",
+    "covariance 1 : 10⁶, end",
+    "linear at zero",
+    "linear at zero, Hermite 3",
+    "one linear unit, second mode",
+    "quadratic unit, all inputs zero",
+    "two tanh units 0.01 rad apart",
+    "two tanh units 0.03 rad apart",
+)
 def test_networks(cases):
     check(cases)
 
@@ -185,6 +210,7 @@ QUICK_DEPTHS = (2, 3)
 @pytest.mark.parametrize(
     "depth", [pytest.param(k, marks=() if k in QUICK_DEPTHS else pytest.mark.slow) for k in DEPTHS]
 )
+@pytest.mark.fast_for("3")
 def test_the_order_at_the_origin_of_a_deep_network_is_its_depth(depth):
     """As one array, and as a deep network with units and without, from the origin and from 0.1 away."""
     cases = origin_of_chain(depth, 0.0, 0.1)

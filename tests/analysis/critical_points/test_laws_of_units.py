@@ -116,6 +116,7 @@ def saddle_of(name):
 
 
 @pytest.mark.parametrize("name", architectures(costly=COSTLY))
+@pytest.mark.fast_for("linear")
 def test_the_first_saddle_of_every_architecture(name):
     model, data = saddle_of(name)
     plain = said_of(Landscape(model, half_squared_error, data))
@@ -129,6 +130,7 @@ def test_the_first_saddle_of_every_architecture(name):
     [linear, tanh, pytest.param(quadratic, marks=pytest.mark.slow)],
     ids=lambda activation: activation.name,
 )
+@pytest.mark.fast_for("linear")
 def test_a_saddle_between_two_transitions(activation):
     """One unit at its best, the others dormant; in any order of the units, and in other units of the loss."""
     x, y = np.asarray(normal(5, 12, 2)), np.asarray(normal(6, 12, 1))

@@ -114,6 +114,7 @@ def agrees(problem):
 
 
 @pytest.mark.parametrize("kind", ["tanh", "recurrent"])
+@pytest.mark.fast_for("tanh")
 def test_the_index_of_small_networks(kind):
     agrees(landscape(kind, 5, 0))
 

@@ -28,6 +28,7 @@ def parts(model, loss, data):
 
 
 @pytest.mark.parametrize("name", SMOOTH)
+@pytest.mark.fast_for("linear", "tanh")
 def test_gauss_newton_of_a_squared_error_is_the_product_of_jacobians(name):
     model, data = problem(name)
     jacobian = jax.jit(jax.jacfwd(lambda theta: jax.vmap(unflatten(model, theta))(data[0]).ravel()))(flatten(model))

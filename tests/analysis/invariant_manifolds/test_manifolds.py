@@ -95,6 +95,7 @@ def followed(start, loss, data, name):
     ("name", "layer", "type"),
     [pytest.param(*case, marks=() if case[0] in TOLD else pytest.mark.slow) for case in CASES],
 )
+@pytest.mark.fast_for("linear-0-ii", "linear-0-iii", "linear-0-iv", "relu-0-ii")
 def test_the_flow_keeps_every_relation_of_theorem_3(name, layer, type):
     r"""Type ii bit for bit; the others to rounding amplified at no more than the escape rate, up to t = 20/λ.
 
@@ -120,6 +121,7 @@ def test_the_flow_keeps_every_relation_of_theorem_3(name, layer, type):
         if case[2] == "i"
     ],
 )
+@pytest.mark.fast_for("linear-0")
 def test_equal_units_stay_equal_bit_for_bit(name, layer):
     """Wherever the compiler treats them alike: it does four at a time, and sums over samples in another order for a
     fifth, whose gradient then differs in the last bit. The integrator itself adds nothing."""

@@ -57,6 +57,7 @@ def test_rounding_is_no_form(seed):
 
 
 @pytest.mark.parametrize("delta", [1e-3, 1e-2])
+@pytest.mark.fast_for("0.01")
 def test_a_form_is_not_positive_where_that_comes_from_being_off_the_centre(delta):
     """c⁴ + (b + δ)⁶ shows F₄ = 15 δ² along b, and F₃ = 20 δ³, F₅ = 6 δ as a point does that is off by δ."""
     off = {"k2": 15 * delta**4, "k3": 20 * delta**3, "k4": 15 * delta**2, "k5": 6 * delta, "k6": 1.0}
@@ -78,6 +79,7 @@ def test_a_quartic_seen_off_its_centre_is_no_cubic():
 
 
 @pytest.mark.parametrize("order", [3, 4, 6, 7, *(pytest.param(p, marks=pytest.mark.slow) for p in (5, 8, 10, 12))])
+@pytest.mark.fast_for("3", "4")
 def test_orders_to_twelve(order):
     """w₁ … w_p at the origin: F_p = −∏ d_i, lowest at equal |d_i|; the lower forms are zero."""
     landscape = Landscape(Point(jnp.zeros(order)), lambda model, data: (jnp.prod(model.x) - 1) ** 2 / 2, ())

@@ -23,6 +23,7 @@ COUNTS = {"linear": (3, 3), "tanh": (0, 0), "attention": (4, 4)}
 
 
 @pytest.mark.parametrize("name", COUNTS)
+@pytest.mark.fast_for("tanh")
 def test_known_quantities_and_all_that_there_are(name):
     model, data = narrow(name)
     flow = simulate(model, mean_squared_error, data, t1=1.0, rtol=1e-8)
@@ -45,6 +46,7 @@ def test_drift_follows_the_tolerance():
     assert drifts[0] > 10 * drifts[1] > 100 * drifts[2] > 0
 
 
+@pytest.mark.slow
 def test_large_models_are_audited_for_what_is_known():
     model = TwoLayer(Dense(relu, inputs=2, outputs=1), width=40, scale=0.1, key=jax.random.key(0))
     data = jnp.array([[1.0, 0.5], [-1.0, 2.0]]), jnp.array([[1.0], [-1.0]])

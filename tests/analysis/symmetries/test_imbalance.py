@@ -32,6 +32,7 @@ def rates_by_hand(model, activation):
 
 
 @pytest.mark.parametrize("activation", [tanh, gelu, sigmoid])
+@pytest.mark.fast_for("activation0")
 def test_the_identity_of_layer_norms(activation):
     """The rate at the start is that of the activations, and the flow's change is what the identity says."""
     model = network(activation)
@@ -52,6 +53,7 @@ def test_homogeneous_layers_conserve_it(activation, degree):
         assert layer.degree == degree and layer.change < 1e-7 and f"conserved for degree {degree}" in str(layer)
 
 
+@pytest.mark.slow
 def test_odd_activations_are_more_nearly_balanced():
     """g·D is of the order of ε^(L−1) · ε^k for k = 3 (odd) and 2 (others): between two scales, at the start."""
     orders = []

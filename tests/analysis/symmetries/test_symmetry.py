@@ -62,6 +62,7 @@ def linear_point(strengths, learned, width, inputs, outputs):
 
 @pytest.mark.parametrize(("inputs", "outputs", "rank"), [(3, 3, 3), (4, 3, 3), (3, 2, 2), (4, 4, 2)])
 @pytest.mark.parametrize("extra", [0, 2])
+@pytest.mark.fast_for("0-3-2-2", "0-4-3-3", "0-4-4-2", "2-3-2-2")
 def test_null_spaces_of_linear_networks(inputs, outputs, rank, extra):
     r"""Symmetry explains all of it for square targets of full rank; else all but $(H - r)(N_u + N_v - 2\rho)$.
 

@@ -26,6 +26,7 @@ ORBITS = {
 
 
 @pytest.mark.parametrize("name", ORBITS)
+@pytest.mark.fast_for("deep sets", "mlp gelu", "residual")
 def test_stated_orbits_change_no_output(name):
     model, x = cases()[name]
     module = with_units_found(model, example=x)
@@ -97,6 +98,7 @@ class Heads(eqx.Module):
 
 
 @pytest.mark.parametrize("empty", ["value and output", "output", "value", "query and key"])
+@pytest.mark.fast_for("output", "query and key")
 def test_queries_and_keys_are_free_while_values_or_outputs_vanish(empty):
     """At weights that fit perfectly with heads that do nothing; orbits and free parameters explain what is null.
 

@@ -124,6 +124,7 @@ def test_linear_schedule_of_white_inputs_is_one_over_the_singular_values():
 
 
 @pytest.mark.parametrize(("p", "frequency"), [(7, 1), (7, 2), (9, 2), (10, 3)])
+@pytest.mark.fast_for("7-1", "7-2")
 def test_modular_addition_utility_is_the_maximum_over_the_sphere(p, frequency):
     x = fourier_template(p, {frequency: 3.0}, key=jax.random.key(0))
     pairs, y = map(np.asarray, modular_addition(x))

@@ -84,6 +84,7 @@ FOUR = [pytest.param(4, a0, marks=pytest.mark.slow) for a0 in (0.1, 0.01)]
 
 
 @pytest.mark.parametrize(("depth", "start"), [(2, 0.1), (3, 0.1), (3, 0.01), *FOUR, (5, 0.1)])
+@pytest.mark.fast_for("3-0.01", "3-0.1")
 def test_half_times_of_one_mode_in_rotated_bases(depth, start):
     """a' = a^{N−1}(s − a^N); the other of two modes is absent."""
     s = 2.0

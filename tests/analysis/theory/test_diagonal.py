@@ -72,6 +72,7 @@ def test_the_end_is_the_maximiser_of_the_dual(underdetermined):
     np.testing.assert_allclose(beta[-1], alpha**2 * np.sinh(x.T @ nu), atol=1e-8)
 
 
+@pytest.mark.slow
 def test_mirror_coordinates_are_the_same_flow(underdetermined):
     x, y, alpha, beta = underdetermined
     times = np.array([0.3, 1, 3, 10, 30, 300.0])
@@ -132,6 +133,7 @@ def half_jumps(design, alpha):
 
 
 @pytest.mark.parametrize("design", [DESIGN_A, DESIGN_B])
+@pytest.mark.fast_for("design0")
 def test_jumps_of_vanishing_weights_have_the_slopes_of_the_process(design):
     """T_k(α) = t_k ln(1/α) + C_k: the constants cancel between 1e-20 and 1e-80; plateaus are the saddles."""
     process = theory.jump_process(*design)
@@ -169,6 +171,7 @@ def test_saddles_of_the_jump_process():
 
 
 @pytest.mark.parametrize(("design", "alpha", "exact"), [(DESIGN_A, 1e-40, True), (DESIGN_B, 1e-40, False)])
+@pytest.mark.fast_for("design1-1e-40-False")
 def test_rounding_that_decides_is_told_and_only_then(design, alpha, exact):
     """In A weights of 1e-40 are as exact as those beside them. In B coordinates that grew return, and the u and v of
     each, equal to the last place, have forgotten u² − v² = 2α²: the flow stays where that of the mirror map goes on."""

@@ -53,6 +53,7 @@ def balanced_weights(inputs, width, outputs, imbalance, random):
         *(pytest.param(*case, marks=pytest.mark.slow) for case in ((4, 3, 4, 0.0), (4, 3, 2, -0.2))),
     ],
 )
+@pytest.mark.fast_for("3-3-3-0.0")
 def test_gram_blocks(inputs, width, outputs, imbalance):
     random = np.random.default_rng(inputs + 10 * width + 100 * outputs)
     target = random.standard_normal((outputs, inputs))

@@ -38,6 +38,7 @@ def linear_flows():
     return [simulate(scaled(LINEAR, scale), half_squared_error, LINEAR_DATA, **settings) for scale in SCALES]
 
 
+@pytest.mark.slow
 def test_the_rest_is_small_by_the_power_of_theorem_4(linear_flows):
     """‖(1 − P)θ‖ when the first mode is half grown, over four decades of ε: slope 1 − s₂/s₁ within 2 %."""
     prediction = theory.predictions(Landscape(scaled(LINEAR, 1e-4), half_squared_error, LINEAR_DATA)).named("Theorem 4")
@@ -98,6 +99,7 @@ def first_escape(seed, scale):
 
 
 @pytest.mark.parametrize("seed", range(4))
+@pytest.mark.fast_for("1", "2", "3")
 def test_a_quadratic_unit_escapes_when_the_integral_says(seed):
     """Proposition 5's integral, with the unit that the formula names, to 1e-5: what is left at v = 0.3 is O(ε)."""
     flow, times = first_escape(seed, 1e-6)

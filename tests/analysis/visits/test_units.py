@@ -45,6 +45,9 @@ def usual():
 @pytest.mark.parametrize(
     ("c", "s"), [(1e-12, 1), (1e12, 1), (1, 1e-6), (1, 1e6), (1e-12, 1e-6), (1e12, 1e-6), (1e-12, 1e6), (3e-5, 7e2)]
 )
+@pytest.mark.fast_for(
+    "1-1e-06", "1000000000000.0-1", "1000000000000.0-1e-06", "1e-12-1000000.0", "1e-12-1e-06", "3e-05-700.0"
+)
 def test_units_of_loss_and_weights_do_not_matter(usual, c, s):
     visits = itinerary(flow_in(c, s))
     (counts, times), (expected, usual_times) = essence(visits, s**2 / c), essence(usual)
@@ -83,6 +86,7 @@ def test_the_noise_floor_is_in_units_of_the_speed():
     ],
     ids=["a saddle", "a saddle of negative loss", "a minimum", "no loss", "constant loss, no weights", "negative"],
 )
+@pytest.mark.fast_for("a minimum", "a saddle", "a saddle of negative loss", "no loss")
 def test_a_flow_that_has_nowhere_to_go_stays(rows, start, kind):
     flow = flow_in(rows=rows, start=start, t1=1.0)
     (visit,) = itinerary(flow)

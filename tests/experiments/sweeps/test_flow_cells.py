@@ -16,6 +16,7 @@ def cell():
     return compute_cell(configuration)
 
 
+@pytest.mark.slow
 def test_a_cell_holds_the_visits_of_every_flow(cell):
     """Compared with a flow and its itinerary computed beside it."""
     setup = experiment("relu").setup(4, width=6, t1=12.0)

@@ -150,6 +150,7 @@ def test_what_was_not_used_for_longest_is_deleted(unset, tmp_path):
         keep_compiled(tmp_path, limit=-1)
 
 
+@pytest.mark.slow
 def test_a_flow_of_another_process_is_not_compiled_again(tmp_path):
     """No program of it calls back to Python, as those do that JAX does not keep."""
 

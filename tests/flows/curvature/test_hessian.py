@@ -27,6 +27,7 @@ CASES += [pytest.param(name, False, marks=() if name in QUICK else pytest.mark.s
 
 
 @pytest.mark.parametrize(("name", "reduced"), CASES)
+@pytest.mark.fast_for("linear-False", "linear-True", "quadratic-False", "sine-False", "skip-1-False", "tanh-False")
 def test_the_parts_make_the_hessian(name, reduced):
     model, data = problem(name)
     loss = half_squared_error
@@ -56,6 +57,7 @@ def test_batches_of_samples_make_the_same_hessian():
 
 
 @pytest.mark.parametrize("targets", ["distributions", "labels", "weights"])
+@pytest.mark.fast_for("labels", "weights")
 def test_cross_entropy(targets):
     """With its second derivatives in the logits."""
     model = TwoLayer(Dense(tanh, inputs=2, outputs=3), width=3, scale=1.0, key=jax.random.key(0))

@@ -29,6 +29,7 @@ def found():
 
 
 @pytest.mark.parametrize("method", ["auto", "sequential"])
+@pytest.mark.fast_for("sequential")
 def test_members_take_the_steps_of_simulate(flows, method):
     """In double precision the programs differ by rounding, which moves no step by more than the tolerance would."""
     found = ensemble(MODELS, squared, 1.0, t1=T1, method=method)
@@ -84,6 +85,7 @@ def test_a_member_that_fails_is_a_row_with_a_reason():
         np.testing.assert_allclose(found.members[number].thetas[-1, 0], exact, rtol=1e-8)
 
 
+@pytest.mark.slow
 def test_every_member_may_have_its_own_data_and_stops():
     targets = [1.0, 2.0, 3.0]
     models = [chain(3)] * 3

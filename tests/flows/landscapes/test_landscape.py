@@ -232,6 +232,7 @@ def test_third_products():
 
 @pytest.mark.parametrize("name", ["linear", "relu", "tanh", "deep-linear", "attention", "softmax-attention"])
 @pytest.mark.parametrize("spare", [(), (0,)])
+@pytest.mark.fast_for("spare1-attention", "spare1-deep-linear", "spare1-linear", "spare1-tanh")
 def test_a_narrow_network_in_the_wide_landscape(name, spare):
     """Value, gradient and Hessian are those of the narrow network by itself, spare zero units included."""
     model, data = problem(name)

@@ -37,6 +37,16 @@ LOSSES = [(name, loss) for name in DECLARED for loss in (mean_squared_error, hal
 @pytest.mark.parametrize(
     ("name", "loss"), [case for case in LOSSES if case[0] not in NEW or case[1] is mean_squared_error]
 )
+@pytest.mark.fast_for(
+    "attention-loss6",
+    "attention-loss7",
+    "attention-rank-2-loss8",
+    "attention-rank-2-loss9",
+    "linear-conv-loss5",
+    "linear-loss1",
+    "quadratic-loss3",
+    "skip-2-loss16",
+)
 def test_loss_and_gradient_agree_with_the_sample(name, loss):
     model, data = enough(name)
     statistics = sufficient_statistics(model, loss, data)
@@ -57,6 +67,7 @@ def test_the_features_and_coefficients_make_the_map(name):
 
 
 @pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow if n in NEW else ()) for n in DECLARED])
+@pytest.mark.fast_for("linear", "quadratic")
 def test_the_flow_is_the_same(name):
     model, data = enough(name)
     small = jax.tree.map(lambda a: 0.3 * a if eqx.is_inexact_array(a) else a, model)
@@ -74,6 +85,7 @@ def test_dependent_features_are_no_trouble():
     assert np.linalg.matrix_rank(statistics.factor) < statistics.factor.shape[1]
 
 
+@pytest.mark.slow
 def test_nothing_cancels_near_convergence():
     """At an exact fit the loss is the square of rounding, not rounding."""
     setup = experiment("quadratic").setup(0)

@@ -47,6 +47,7 @@ def velocity(a):
     return a * (STRENGTHS - a**2)
 
 
+@pytest.mark.slow
 def test_gradient_descent_is_late_by_the_modified_equation():
     """Euler's method follows f − (η/2)f'f up to η², and is late by ∫(η/2)f'/f da = (η/2) ln(f/f₀) in one dimension.
 
@@ -92,6 +93,7 @@ def test_escape_rates():
 
 
 @pytest.mark.parametrize("make", [gradient_descent, momentum])
+@pytest.mark.fast_for("momentum")
 def test_small_steps_follow_the_flow(make):
     """The distance to the flow is of first order in the step."""
     model, data = random_model(tanh), random_data()

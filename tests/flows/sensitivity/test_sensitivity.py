@@ -195,6 +195,7 @@ def inner(a, b):
     return sum(float(jnp.sum(x * y)) for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True))
 
 
+@pytest.mark.slow
 def test_tanh_network_by_finite_differences(network):
     inputs, passage, gradient = network
     direction = direction_like(inputs)

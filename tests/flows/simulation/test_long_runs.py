@@ -96,6 +96,7 @@ def watched():
 
 
 @pytest.mark.parametrize("length", [1, 7, stepping.CHUNK])
+@pytest.mark.fast_for("128")
 def test_where_calls_end_changes_no_bit(length, watched, tmp_path, monkeypatch):
     """Over stops, sign changes, a change of solver, and a resumption in the middle of a round."""
     monkeypatch.setattr(integration.Integration, "steps_of_call", lambda self: length)

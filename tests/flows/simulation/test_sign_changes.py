@@ -47,6 +47,7 @@ def test_half_times_of_modes_are_the_closed_form(solver):
     np.testing.assert_allclose(found.times, np.log(STRENGTHS / SCALE**2 - 1) / (2 * STRENGTHS), rtol=100 * rtol)
 
 
+@pytest.mark.slow
 def test_a_loss_level_is_where_crossing_time_finds_it():
     model, data = aligned()
     quantities = {

@@ -76,6 +76,7 @@ def test_rounding_that_seeds_an_escape_is_reported():
 
 
 @pytest.mark.parametrize(("scale", "angle", "seeded"), [(1e-36, 0.0, False), (1e-20, 0.4, False), (1e-36, 0.4, True)])
+@pytest.mark.fast_for("1e-20-0.4-False")
 def test_an_escape_is_in_time_unless_rounding_is_reported(scale, angle, seeded):
     """Mode two is as small as ε^½ beside mode one, and exact in its own basis, however small."""
     model, data = two_modes(scale, angle=angle)

@@ -79,6 +79,7 @@ def march(state, count, y0, rate):
 
 
 @pytest.mark.parametrize("order", [1, 2, 3, 4, 5])
+@pytest.mark.fast_for("2", "3", "4", "5")
 def test_order_of_convergence_at_constant_steps(order):
     errors = []
     for count in (32, 64):
@@ -239,6 +240,7 @@ def test_gradient_survives_steps_that_failed():
     assert gradient == pytest.approx(0.25, rel=1e-4)
 
 
+@pytest.mark.slow
 def test_single_precision():
     u0, tolerance = jnp.float32(0.25), jnp.float32(1e-5)
     y0, args = ((u0, u0**2), jnp.float32(0)), (jnp.float32(1.5), jnp.float32(1e4))
@@ -325,6 +327,7 @@ def valley(t, y, stiffness):
     return jnp.concatenate([(y[0] - y[0] ** 3 + jnp.sum(forces))[None], -forces])
 
 
+@pytest.mark.slow
 def test_without_a_matrix_the_steps_are_those_with_one():
     """The same formula, solved to the same tolerance."""
     y0, work = jnp.full(41, 1e-3), {}

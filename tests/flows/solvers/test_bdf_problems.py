@@ -41,6 +41,7 @@ def solve(field, y0, t1, rtol, atol, args=None, norm=optx.rms_norm) -> Any:
 
 
 @pytest.mark.parametrize("name", PROBLEMS)
+@pytest.mark.fast_for("hires")
 def test_stiff_problems_reach_the_reference_with_no_more_work_than_scipy(name):
     field, y0, t1, small = PROBLEMS[name]
     rtol, reference = 1e-6, np.array(ENDS[name])

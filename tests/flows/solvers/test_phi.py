@@ -95,6 +95,7 @@ SPECTRA = [[-3.0, -2, -1, 0, 1, 2], [-3.0, -3, -1, -1, 0, 0], [-3.0, -3 + 1e-9, 
 
 
 @pytest.mark.parametrize("values", SPECTRA)
+@pytest.mark.fast_for("values1", "values2")
 def test_derivative_in_the_matrix(values):
     _, q = jnp.linalg.eigh(symmetric(1))
     matrix, change, b = q @ jnp.diag(jnp.array(values)) @ q.T, symmetric(2), jnp.arange(1.0, 7.0)

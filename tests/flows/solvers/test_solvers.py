@@ -153,6 +153,7 @@ def true_flow():
 # Of each way to solve with the Hessian one: a factorised matrix, its eigenvectors, products; those that use none have
 # test_stabilised, and BDF with a matrix is what the flows of all other tests end with.
 @pytest.mark.parametrize("name", cases(SOLVERS, fast={"rodas5p", "exponential-4", "bdf-matrix-free", "krylov-5"}))
+@pytest.mark.fast_for("bdf-matrix-free", "exponential-4", "krylov-5")
 def test_flows_keep_their_laws(name, true_flow):
     """Energy, loss, balancedness, equal and zero units, and agreement with a more accurate flow."""
     model, data = wide_model()
@@ -196,6 +197,7 @@ STIFFEST = {("rodas5p", "robertson"), ("rodas5p", "robertson-long")}
 
 
 @pytest.mark.parametrize(("name", "problem"), cases(STIFF_SOLVERS, STIFF, fast=STIFFEST))
+@pytest.mark.fast_for("rodas5p-robertson-long")
 def test_classical_stiff_problems(name, problem):
     """Accurate to 100 times the tolerance, in steps of the number of SciPy's BDF, whose counts are the usual ones."""
     if problem == "robertson-long" and isinstance(SOLVERS[name].plain, ExponentialRosenbrock):
@@ -246,6 +248,7 @@ def kinked(t, y, place):
 
 # One of each way to estimate the error: the last difference, an embedded solution, an extrapolation, Chebyshev's own.
 @pytest.mark.parametrize("name", cases(SOLVERS, fast={"bdf", "rkc2"}))
+@pytest.mark.fast_for("rkc2")
 def test_a_kink_anywhere_in_a_step_is_noticed(name):
     """A step with all its stages before the kink must not pass for a good one."""
     tolerance, places = 1e-6, jnp.linspace(0.05, 1.5, 200)

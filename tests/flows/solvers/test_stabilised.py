@@ -79,6 +79,7 @@ def distance(a, b):
 
 @each_solver
 @pytest.mark.parametrize("safety", [1.0, 1000.0])
+@pytest.mark.fast_for("1.0-extrapolated", "1000.0-extrapolated", "1000.0-rkc2")
 def test_order_of_convergence(name, safety, predators_at_2):
     # A large safety factor makes for many stages: the order must hold for them as for few.
     solver = SOLVERS[name](safety=jnp.asarray(safety))
@@ -129,6 +130,7 @@ COUNT = 4000
 
 
 @each_solver
+@pytest.mark.fast_for("extrapolated")
 def test_stability_polynomial_is_bounded_on_the_whole_interval(name):
     z = -jnp.concatenate([jnp.linspace(0.01, 100, 1000), jnp.geomspace(100, INTERVALS[name] * 199**2, COUNT - 1000)])
     value, stages = linear_step(SOLVERS[name], z, jnp.ones(COUNT))
@@ -288,6 +290,7 @@ STIFF = {
 @pytest.mark.parametrize(
     "problem", ["robertson", *(pytest.param(p, marks=pytest.mark.slow) for p in STIFF if p != "robertson")]
 )
+@pytest.mark.fast_for("robertson-rkc2")
 def test_stiff_problems_end_within_tolerance(name, problem):
     field, y0, t1, size = STIFF[problem]
     jacobian = jax.jit(jax.jacfwd(lambda y: field(0.0, y, None)))
