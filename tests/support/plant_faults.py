@@ -2,11 +2,12 @@
 
 A sample of faults of each kind (wrong sign, factor ½, off by one, swapped arguments, dropped term, loosened tolerance)
 in `models`, `flows` and `analysis`, without the room that draws: its faults are seen in the figures, not in numbers.
-For each, the tests of the fault's own room run first, then the default test run, until one fails. What survives is
-printed: it changes nothing that anybody could notice, or a test is missing.
+For each, the tests that run its line are tried first, then those of its own room, then the default test run, until one
+fails. What survives is printed: it changes nothing that anybody could notice, or a test is missing.
 
-Run: `python tests/support/plant_faults.py [--each 20] [--seed 0] [--out faults.jsonl]`, for hours; the same command
-continues where it was interrupted.
+Run: `pytest --cov --cov-context=test --cov-report=`, which writes down which test runs which lines, and then
+`python tests/support/plant_faults.py [--each 20] [--seed 0] [--out faults.jsonl]`, for hours; the same command
+continues where it was interrupted. `--near` leaves out the default test run.
 """
 
 import json
@@ -17,7 +18,8 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -32,6 +34,8 @@ FLOORS, DRAWS = ("models", "flows", "analysis"), "analysis/figures"
 # Seconds after which a test run that takes a minute, or some ten, hangs.
 HANGS = (900, 3600)
 WHOLE = "tests"
+# Of the tests that run a line, so many: those that run few other lines say most about it, and soonest.
+CLOSEST = 40
 
 
 def all_faults() -> list[Fault]:
@@ -69,31 +73,57 @@ def copies(number: int) -> Iterator[list[Path]]:
         yield found
 
 
-def failing(copy: Path, tests: str, hangs: int) -> str | None:
+def tests_by_line(recorded: Path) -> dict[tuple[str, int], list[str]]:
+    """The tests that run each line, those that run the fewest lines first.
+
+    A function that is compiled runs as Python only for the first test that needs it.
+    """
+    from coverage import CoverageData
+
+    data, lines, sizes = CoverageData(str(recorded)), {}, Counter()
+    data.read()
+    for path in data.measured_files():
+        for line, contexts in data.contexts_by_lineno(path).items():
+            tests = [context.split("|")[0] for context in contexts if context]
+            lines[os.path.relpath(ROOT / path, ROOT), line] = tests
+            sizes.update(tests)
+    return {place: sorted(set(tests), key=lambda test: sizes[test]) for place, tests in lines.items()}
+
+
+def failing(copy: Path, tests: Sequence[str], hangs: int) -> str | None:
     """The first test that fails in a copy, or that it hangs; `None` where all pass."""
     environment = os.environ | {"PYTHONPATH": str(copy.parent), "PYTHONDONTWRITEBYTECODE": "1"}
-    command = [sys.executable, "-m", "pytest", "-x", "-q", "-n", "0", "-p", "no:cacheprovider", tests]
+    command = [sys.executable, "-m", "pytest", "-x", "-q", "-n", "0", "-p", "no:cacheprovider", *tests]
     try:
         done = subprocess.run(command, cwd=copy, env=environment, capture_output=True, text=True, timeout=hangs)
     except subprocess.TimeoutExpired:
         return "hangs"
     said = [line for line in done.stdout.splitlines() if line.startswith(("FAILED", "ERROR"))]
-    return None if done.returncode == 0 else (said or done.stdout.splitlines()[-1:] or ["ended"])[0][:200]
+    # No test at all: those that were asked for are slow by now.
+    return None if done.returncode in (0, 5) else (said or done.stdout.splitlines()[-1:] or ["ended"])[0][:200]
 
 
-def noticed(fault: Fault, copy: Path) -> str | None:
-    """What notices a fault, if anything does."""
+def noticed(fault: Fault, copy: Path, closest: Sequence[str], *, near: bool) -> str | None:
+    """What notices a fault, if anything does, or any of the tests near it."""
     path = copy / fault.path
     source = path.read_bytes()
     path.write_bytes(fault.planted(source))
     try:
-        near = rooms_tests(fault.path)
-        return (near and failing(copy, near, HANGS[0])) or failing(copy, WHOLE, HANGS[1])
+        room = rooms_tests(fault.path)
+        runs = [(closest, HANGS[0]), ([room] if room else [], HANGS[0]), ([] if near else [WHOLE], HANGS[1])]
+        return next((by for tests, hangs in runs if tests and (by := failing(copy, tests, hangs))), None)
     finally:
         path.write_bytes(source)
 
 
-def main(each: int = 20, seed: int = 0, out: Path = Path("faults.jsonl"), workers: int = 2) -> None:
+def main(
+    each: int = 20,
+    seed: int = 0,
+    out: Path = Path("faults.jsonl"),
+    workers: int = 2,
+    near: bool = False,
+    recorded: Path = ROOT / ".coverage",
+) -> None:
     """Plants the faults of a sample and reports.
 
     Args:
@@ -101,20 +131,24 @@ def main(each: int = 20, seed: int = 0, out: Path = Path("faults.jsonl"), worker
         seed: of the sample.
         out: a file with a line for each fault that was tried; faults that stand in it are not tried again.
         workers: tests that run side by side.
+        near: leave out the default test run where the tests near a fault do not notice it.
+        recorded: which test runs which lines, by coverage; the file need not be there.
     """
     lines = out.read_text().splitlines() if out.exists() else []
     results = {(line["path"], line["start"], line["new"]): line for line in map(json.loads, lines)}
     chosen = sample(each, seed)
     left = [fault for fault in chosen if (fault.path, fault.start, fault.new) not in results]
+    closest = tests_by_line(recorded) if recorded.exists() else {}
     lock = threading.Lock()
     with copies(workers) as free, ThreadPoolExecutor(workers) as pool:
-        if clean := failing(free[0], "tests/house", HANGS[0]):
+        if clean := failing(free[0], ["tests/house/test_faults.py"], HANGS[0]):
             raise SystemExit(f"without any fault: {clean}")
 
         def attempt(fault: Fault) -> None:
             with lock:
                 copy = free.pop()
-            result = asdict(fault) | {"noticed": noticed(fault, copy)}
+            tests = closest.get((fault.path, fault.line), [])[:CLOSEST]
+            result = asdict(fault) | {"noticed": noticed(fault, copy, tests, near=near)}
             with lock, out.open("a") as file:
                 free.append(copy)
                 file.write(json.dumps(result) + "\n")
