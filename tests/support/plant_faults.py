@@ -84,7 +84,7 @@ def tests_by_line(recorded: Path) -> dict[tuple[str, int], list[str]]:
     data.read()
     for path in data.measured_files():
         for line, contexts in data.contexts_by_lineno(path).items():
-            tests = [context.split("|")[0] for context in contexts if context]
+            tests = [context.rpartition("|")[0] for context in contexts if context]
             lines[os.path.relpath(ROOT / path, ROOT), line] = tests
             sizes.update(tests)
     return {place: sorted(set(tests), key=lambda test: sizes[test]) for place, tests in lines.items()}
@@ -98,6 +98,8 @@ def failing(copy: Path, tests: Sequence[str], hangs: int) -> str | None:
         done = subprocess.run(command, cwd=copy, env=environment, capture_output=True, text=True, timeout=hangs)
     except subprocess.TimeoutExpired:
         return "hangs"
+    if "ERROR: not found" in done.stdout + done.stderr:
+        raise ValueError(f"the recorded tests are not those that there are: {done.stderr[-300:]} Record them anew.")
     said = [line for line in done.stdout.splitlines() if line.startswith(("FAILED", "ERROR"))]
     # No test at all: those that were asked for are slow by now.
     return None if done.returncode in (0, 5) else (said or done.stdout.splitlines()[-1:] or ["ended"])[0][:200]
