@@ -1,16 +1,15 @@
 """Attention-only transformers: layers of causal softmax attention on a residual stream, without MLPs."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from .arguments import check_key, check_scale, check_sizes
 from .initialisation import normal_arrays, split_key
-from .sequence_grid import SequenceGrid
+from .prefix_tree import PrefixTree
 
 
 class AttentionLayer(eqx.Module):
@@ -79,31 +78,33 @@ class AttentionLayer(eqx.Module):
         read = jnp.einsum("hts,hsr->htr", self.pattern(x, last), values)
         return jnp.einsum("hdr,htr->td", self.output, read)
 
-    def on_grid(self, tokens: Sequence[Array], places: Sequence[int], rows: int | None = None) -> tuple[Array, ...]:
-        """The same for many sequences at once, with tokens as arrays over a `SequenceGrid`.
+    def among(
+        self,
+        x: Float[Array, "N D"],
+        attending: Int[Any, " M"] | slice,
+        attended: Int[Any, "M T"],
+        visible: Bool[Any, "M T 1"] | None = None,
+        rows: int | None = None,
+    ) -> Float[Array, "M d"]:
+        """The same for many sequences that share tokens.
 
         Args:
-            tokens: one array for each token, the entries on its last axis.
-            places: the numbers of the tokens at which what is written is wanted.
-            rows: the number of leading entries of it, by default all.
+            x: all tokens.
+            attending: the numbers of those that attend.
+            attended: the numbers of those to which each of them may attend.
+            visible: to which of these it does, by default to all.
+            rows: the number of leading entries of what is written, by default all.
 
         Returns:
-            What is written at each of these places.
+            What is written at the attending tokens.
         """
-        keys, values = ([_projected(matrix, x) for x in tokens] for matrix in (self.key, self.value))
-        written = []
-        for place in places:
-            query = _projected(self.query, tokens[place])
-            scores = jnp.broadcast_arrays(*(jnp.sum(query * key, axis=-1) for key in keys[: place + 1]))
-            pattern = jax.nn.softmax(jnp.stack(scores), axis=0)
-            read = sum(share[..., None] * value for share, value in zip(pattern, values[: place + 1], strict=True))
-            written.append(jnp.einsum("hdr,...hr->...d", self.output[:, :rows], read))
-        return tuple(written)
-
-
-def _projected(matrix: Array, x: Array) -> Array:
-    """What the heads read of tokens, by head and row on the last two axes."""
-    return jnp.einsum("hrd,...d->...hr", matrix, x)
+        queries = jnp.einsum("hrd,nd->nhr", self.query, x[attending])
+        keys, values = (jnp.einsum("hrd,nd->nhr", matrix, x)[attended] for matrix in (self.key, self.value))
+        # As a sum of products: compilers make slow loops of many small matrix products.
+        scores = jnp.sum(queries[:, None] * keys, axis=-1)
+        scores = scores if visible is None else jnp.where(visible, scores, -jnp.inf)
+        read = jnp.sum(jax.nn.softmax(scores, axis=1)[..., None] * values, axis=1)
+        return jnp.einsum("hdr,nhr->nd", self.output[:, :rows], read)
 
 
 class AttentionOnly(eqx.Module):
@@ -171,22 +172,22 @@ class AttentionOnly(eqx.Module):
         written = self.layers[-1](x, last=True)[0, : self.outputs]
         return written if self.disentangled else x[-1, : self.outputs] + written
 
-    def on_grid(self, x: Float[Array, "P T D"], grid: SequenceGrid) -> Float[Array, "P outputs"]:
-        """The logits of all sequences of a sample, each number that several of them share being computed once.
+    def on_prefixes(self, x: Float[Array, "P T D"], tree: PrefixTree) -> Float[Array, "P outputs"]:
+        """The logits of all sequences of a sample, what several of them share being computed once.
 
         Args:
             x: the sequences.
-            grid: their `sequence_grid`.
+            tree: their `prefix_tree`.
 
         Returns:
             One row for each sequence.
         """
-        tokens = grid.tokens(x)
+        tokens, (paths, visible) = tree.tokens(x), tree.attended()
         for layer in self.layers[:-1]:
-            written = layer.on_grid(tokens, range(len(tokens)))
-            tokens = tuple(self._after(*both) for both in zip(tokens, written, strict=True))
-        (written,) = self.layers[-1].on_grid(tokens, (len(tokens) - 1,), self.outputs)
-        return grid.flat(written if self.disentangled else tokens[-1][..., : self.outputs] + written)
+            tokens = self._after(tokens, layer.among(tokens, slice(None), paths, visible))
+        last = slice(-tree.differing, None)
+        written = self.layers[-1].among(tokens, last, paths[last], rows=self.outputs)
+        return (written if self.disentangled else tokens[last, : self.outputs] + written)[tree.whole]
 
     def patterns(self, x: Float[Any, "T D"]) -> tuple[Float[Array, "H T T"], ...]:
         """The attention pattern of every layer on one sequence."""
@@ -196,8 +197,8 @@ class AttentionOnly(eqx.Module):
             x = self._after(x, layer(x))
         return patterns
 
-    def _after(self, x: Float[Any, "*T D"], written: Float[Array, "*S D"]) -> Float[Array, "*S E"]:
+    def _after(self, x: Float[Any, "T D"], written: Float[Array, "T D"]) -> Float[Array, "T E"]:
         """The tokens after a layer."""
         if not self.disentangled:
             return x + written
-        return jnp.concatenate([jnp.broadcast_to(x, written.shape), written], axis=-1)
+        return jnp.concatenate([x, written], axis=-1)

@@ -16,7 +16,7 @@ from ..compilation.traced import Traced, trace
 from ..landscapes.landscape import Landscape
 from ..landscapes.parameters import flatten
 from .declaration import declares
-from .grid_cross_entropy import GridCrossEntropy, grid_loss
+from .prefix_cross_entropy import PrefixCrossEntropy, prefix_loss
 from .squared_error import SquaredError
 
 
@@ -132,16 +132,16 @@ def _statistics(factor: np.ndarray, target: np.ndarray, constant: Any) -> Suffic
 
 
 def reduced_data(model: Any, loss: Callable[[Any, Any], Any], data: Any) -> tuple[Callable[[Any, Any], Any], Any]:
-    """(`statistics_loss`, statistics) where these can replace the sample, else the `grid_loss` of data as they are."""
+    """(`statistics_loss`, statistics) where these can replace the sample, else the `prefix_loss` of data."""
     statistics = sufficient_statistics(model, loss, data)
     if statistics is not None:
         return statistics_loss, statistics
-    return (grid_loss(model, loss, data) if hasattr(model, "on_grid") else loss), data
+    return prefix_loss(model, loss, data), data
 
 
 def is_reduced(landscape: Landscape) -> bool:
     """Whether a landscape is on what `reduced_data` makes of a sample."""
-    return isinstance(landscape.data, SufficientStatistics) or isinstance(landscape.loss, GridCrossEntropy)
+    return isinstance(landscape.data, SufficientStatistics) or isinstance(landscape.loss, PrefixCrossEntropy)
 
 
 def reduced_landscape(landscape: Landscape) -> Landscape:

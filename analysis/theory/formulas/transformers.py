@@ -6,7 +6,7 @@ from jaxtyping import Float
 
 from ....flows import Landscape
 from ....flows.losses.cross_entropy import cross_entropy
-from ....flows.losses.grid_cross_entropy import GridCrossEntropy
+from ....flows.losses.prefix_cross_entropy import PrefixCrossEntropy
 from ....models import AttentionOnly
 from ...numerical_rank import MAP_TOLERANCE, numerical_rank
 from ..closed_forms.in_context_classification import classification_levels
@@ -22,7 +22,7 @@ def _sample(landscape: Landscape) -> tuple[AttentionOnly, np.ndarray, np.ndarray
     model = landscape.model
     if not isinstance(model, AttentionOnly):
         raise NotApplicable(f"the model is a {type(model).__name__}, not an attention-only transformer")
-    known = landscape.loss is cross_entropy or isinstance(landscape.loss, GridCrossEntropy)
+    known = landscape.loss is cross_entropy or isinstance(landscape.loss, PrefixCrossEntropy)
     if not known or len(landscape.data) != 2:
         raise NotApplicable("the loss is not the cross-entropy of a sample without weights")
     x, y = (np.asarray(array) for array in landscape.data)
