@@ -8,6 +8,7 @@ import pytest
 from saddlescope.models import Activation, Slot, UnitLaw, Units, units_of, with_units_found
 from saddlescope.models import activation as activations
 from saddlescope.models.found_units.axes import Axes
+from saddlescope.models.found_units.program import SAMPLES, random_inputs
 from saddlescope.models.unit_axis import by_unit, from_units
 from saddlescope.models.units import layers_of, map_units, units_matrix, width
 
@@ -326,3 +327,12 @@ def test_axes_that_are_divided_differently_are_fixed():
     assert all(axes.reasons[factor] for factor in (*axes.factors(whole), *axes.factors(other)))
     slow, fast = axes.split(axes.new(12), 4)
     assert [axes.size(slow), axes.size(fast)] == [3, 4]
+
+
+@pytest.mark.parametrize("given", [1, 4, 9])
+def test_functions_are_compared_on_as_many_whole_numbers_as_on_others(given):
+    """Those that there are, and more of theirs."""
+    numbers = np.arange(3 * given).reshape(given, 3) + 100
+    found = random_inputs(eqx.nn.Linear(3, 2, key=jax.random.key(0)), numbers, batched=True, seed=0)
+    assert found.shape == (SAMPLES, 3) and np.all(np.isin(found, numbers))
+    np.testing.assert_array_equal(found[:given], numbers[:SAMPLES])

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from jaxtyping import Array
 from saddlescope.analysis import classify, critical_point
+from saddlescope.analysis.curvature.kinks import rays_from
 from saddlescope.flows import Landscape
 
 
@@ -84,3 +85,15 @@ def test_rounding_is_no_kink():
     """At 0 the derivative exp(x) − 1 is rounding of one."""
     kind = kind_of(lambda model, _: jnp.sum(jnp.exp(model.x) - 1 - model.x), np.zeros(3))
     assert kind.name == "minimum" and kind.index == 0
+
+
+def test_the_form_on_rays_is_that_of_second_order():
+    """Beside a third order as large: the form is the one at the point, on both sides of its kink."""
+    loss = lambda model, data: data * (jax.nn.relu(model.x[0]) ** 2 - model.x[1] ** 2 + 9 * model.x[0] ** 3)  # noqa: E731
+    landscape = Landscape(Point(jnp.zeros(2)), loss, 1.0)
+    rays = rays_from(landscape, landscape.theta)
+    for d in rays.directions():
+        value, slope = rays.form(d)
+        expected = np.array([2 * max(d[0], 0.0), -2 * d[1]])
+        np.testing.assert_allclose(slope, expected, atol=1e-6)
+        assert value == pytest.approx(expected @ d / 2, abs=1e-6)

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from saddlescope.analysis import Thresholds, classify, critical_point, itinerary
 from saddlescope.analysis.critical_points.kind import Kind
+from saddlescope.analysis.visits.itinerary import _About as About
 from saddlescope.analysis.visits.left import departure_rate, unless_left
-from saddlescope.analysis.visits.passages import passages
+from saddlescope.analysis.visits.passages import passages, scales_of
 from saddlescope.analysis.visits.reached import unless_out_of_reach
 from saddlescope.flows import Landscape, half_squared_error, simulate
 from saddlescope.models import Dense, TwoLayer, relu
@@ -120,6 +121,15 @@ def test_a_point_farther_away_than_the_flow_moves_is_not_reached(flow):
     assert kind.name == "no critical point" and "converged to a lower loss" in kind.evidence
     there = point_at(flow, np.array([1.0, 1.0, 0]), last.index)
     assert unless_out_of_reach(flow, last, ends, there, MINIMUM) is MINIMUM
+
+
+def test_a_visit_lies_between_the_departure_before_it_and_the_arrival_after_it(flow):
+    visited = passages(flow)
+    assert len(visited) == 3
+    around = [About(flow, visited, number, (), scales_of(flow), Thresholds()).around for number in range(3)]
+    before, after = [visited[0].departure, visited[1].departure], [visited[1].arrival, visited[2].arrival]
+    expected = np.searchsorted(flow.ts, [*before, *after])
+    np.testing.assert_array_equal(around, [(0, expected[2]), (expected[0], expected[3]), (expected[1], 5000)])
 
 
 def test_a_flow_that_was_leaving_when_it_ended_moved_as_far_as_it_came(flow):

@@ -27,7 +27,9 @@ CASES += [pytest.param(name, False, marks=() if name in QUICK else pytest.mark.s
 
 
 @pytest.mark.parametrize(("name", "reduced"), CASES)
-@pytest.mark.fast_for("linear-False", "linear-True", "quadratic-False", "sine-False", "skip-1-False", "tanh-False")
+@pytest.mark.fast_for(
+    "foreign-False", "linear-False", "linear-True", "quadratic-False", "sine-False", "skip-1-False", "tanh-False"
+)
 def test_the_parts_make_the_hessian(name, reduced):
     model, data = problem(name)
     loss = half_squared_error

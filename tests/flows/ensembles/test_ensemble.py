@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from saddlescope.flows import Result, ensemble, simulate
 from saddlescope.flows.ensembles import ensemble as module
+from saddlescope.flows.ensembles.arguments import _same_shapes as same_shapes
 
 from chains import Chain, chain, squared
 
@@ -54,6 +55,7 @@ def test_a_member_is_a_trajectory(found, flows):
     assert flow.stats["atol"] == flows[1].stats["atol"] != found[0].stats["atol"]
     some = found[np.array([True, False, True, False, False])]
     assert len(some) == 2 and some.members[1] is found.members[2]
+    assert [flow.ts[-1] for flow in some] == [T1, T1]
     assert f"ensemble of {len(MODELS)} gradient flows" in str(found) and "Tsit5" in found.reason
 
 
@@ -118,6 +120,13 @@ def test_interruption_and_budget_keep_what_is_there():
         np.testing.assert_array_equal(member.losses, other.losses[: len(member.losses)])
     with pytest.warns(UserWarning, match="40 of 40 flows stopped early"):
         assert set(ensemble(models, squared, 1.0, t1=T1, budget=0.0).results) == {Result.budget}
+
+
+def test_members_of_one_program_have_arrays_of_the_same_shapes():
+    alike = lambda model, data: same_shapes(chain(), np.ones(3), model, data)  # noqa: E731
+    assert alike(chain(5), np.zeros(3))
+    assert not alike(Chain(jnp.ones(2), jnp.ones(())), np.ones(3)) and not alike(chain(), np.ones(4))
+    assert not alike(chain(), np.ones(3, int))
 
 
 @pytest.mark.parametrize(

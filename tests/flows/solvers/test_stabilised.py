@@ -91,6 +91,24 @@ def test_order_of_convergence(name, safety, predators_at_2):
     assert slopes == pytest.approx(ORDERS[name], abs=0.1)
 
 
+@shared
+def test_dense_output_is_the_cubic_of_both_ends(name):
+    """With values and slopes of the ends a, b: at the middle $(a + b)/2 + h (a' - b')/8$."""
+    solver, h, y0 = SOLVERS[name](), 0.3, jnp.array([1.0, 0.5])
+    field = lambda t, y, args: -(y**2) + jnp.cos(t)  # noqa: E731
+    term = dfx.ODETerm(field)
+
+    @jax.jit
+    def halfway(y0):
+        state = solver.init(term, 0.0, h, y0, None)
+        y1, _, dense, _, _ = solver.step(term, 0.0, h, y0, None, state, False)
+        return y1, solver.interpolation_cls(t0=0.0, t1=h, **dense).evaluate(h / 2)
+
+    y1, found = halfway(y0)
+    expected = (y0 + y1) / 2 + h * (field(0.0, y0, None) - field(h, y1, None)) / 8
+    np.testing.assert_allclose(found, expected, rtol=1e-13)
+
+
 @pytest.mark.slow
 @shared
 def test_order_of_dense_output(name, predators_at_2):
