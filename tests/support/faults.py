@@ -142,7 +142,7 @@ def _in_calls(node: ast.Call) -> Iterator[tuple[str, ast.expr]]:
     if two and name not in PLAIN and ast.dump(node.args[0]) != ast.dump(node.args[1]):
         yield "swapped arguments", ast.Call(node.func, [node.args[1], node.args[0], *node.args[2:]], node.keywords)
     for k, keyword in enumerate(node.keywords):
-        if keyword.arg in TOLERANCES and not (isinstance(keyword.value, ast.Constant) and keyword.value.value is None):
+        if keyword.arg in TOLERANCES and not (isinstance(keyword.value, ast.Constant) and not keyword.value.value):
             looser = ast.keyword(keyword.arg, ast.BinOp(ast.Constant(LOOSER), ast.Mult(), keyword.value))
             yield (
                 "loosened tolerance",

@@ -27,6 +27,15 @@ def test_one_step_leads_to_the_saddle_of_a_quadratic_function(relaxed, monkeypat
     assert travelled == pytest.approx(0.3 if relaxed else 0.5)
 
 
+def test_small_curvatures_lie_below_the_lowest_gap_of_a_decade():
+    """Beside what is rounding, which is neither small nor large; without such a gap, below the widest one."""
+    split = lambda values: [part.tolist() for part in refine._split(np.array(values), True)]  # noqa: E731
+    assert split([3.0, -1e-3, 2.0, 1e-20, 2e-3]) == [[1, 4], [2, 0]]
+    assert split([1e-5, -1e-3, 1.0]) == [[0], [1, 2]]
+    assert split([1.0, 2.0, -10.0, 12.0]) == [[0, 1], [2, 3]]
+    assert split([1.0]) == [[0], []]
+
+
 @pytest.mark.parametrize("order", [3, 4, 6])
 def test_each_step_leaves_a_share_of_the_distance_from_a_degenerate_point(order, monkeypatch):
     monkeypatch.setattr(refine, "MAX_SINGULAR", 4)

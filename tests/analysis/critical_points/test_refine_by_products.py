@@ -35,6 +35,19 @@ def test_a_krylov_space_ends_where_the_equation_is_solved():
     np.testing.assert_allclose(space.damped_steps(np.zeros(1))[0], -1 / values, rtol=1e-12)
 
 
+@pytest.mark.parametrize("last", [1, 3])
+def test_a_krylov_space_ends_before_a_product_that_is_not_finite(last):
+    values, calls = np.array([1.0, 2.0, -3.0, 4.0, 5.0]), []
+
+    def product(v):
+        calls.append(v)
+        return values * v if len(calls) <= last else np.nan * v
+
+    space, whole = krylov_space(product, np.ones(5), 5), krylov_space(lambda v: values * v, np.ones(5), last)
+    np.testing.assert_array_equal(space.basis, whole.basis)
+    np.testing.assert_array_equal(space.tridiagonal, whole.tridiagonal)
+
+
 def weighted(model, data):
     r"""$\sum_k c_k (1 - x_k^2)^2 / 4$: saddles wherever each x is −1, 0 or 1."""
     return jnp.sum(data * (1 - model.x**2) ** 2) / 4
