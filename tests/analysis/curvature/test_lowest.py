@@ -5,6 +5,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from saddlescope.analysis.curvature import lowest
 from saddlescope.analysis.curvature.lowest import negative_eigenvalues
 from saddlescope.analysis.curvature.spectrum import hessian
 from saddlescope.flows import Landscape
@@ -33,6 +34,20 @@ def test_a_positive_semidefinite_matrix_has_none():
     matrix = symmetric(np.concatenate([np.zeros(150), np.linspace(0.01, 1, 150)]))
     found = negative_eigenvalues(lambda v: matrix @ v, 300, zero_threshold=1e-10)
     assert found.complete and found.index == 0 and found.vectors.shape == (300, 0)
+
+
+@pytest.mark.parametrize(("size", "products"), [(300, 60), (66_000, 190)])
+def test_a_space_of_many_products_misses_little_of_the_spectrum(size, products):
+    r"""By Kuczyński & Woźniakowski the share ε is missed with probability $1.648 \sqrt{n}\, e^{-\sqrt{ε}(2k - 1)}$."""
+    share = lowest._missed(products, size)
+    assert 1.648 * np.sqrt(size) * np.exp(-np.sqrt(share) * (2 * products - 1)) == pytest.approx(1e-6)
+    # Ritz values from −1 to 3, where either end of the true spectrum lies a share of its width beyond.
+    values = np.linspace(-1.0, 3.0, products)
+    width = 4.0 / (1 - 2 * share)
+    assert lowest._rest(values, size, found=0) == pytest.approx(3.0 + share * width)
+    # Below the lowest Ritz value by that share of what lies between it and the largest eigenvalue.
+    below = lowest._none_below(values, size, found=0, radius=3.0)
+    assert values[0] - below == pytest.approx(share * (3.0 - below))
 
 
 def test_a_search_that_ends_early_says_at_least():

@@ -2,6 +2,8 @@
 
 import itertools
 
+import diffrax as dfx
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from saddlescope.flows.solvers.explicit import explicit_steps
@@ -32,6 +34,19 @@ def test_fifth_order_and_within_a_step_fourth():
     assert np.log2(errors / smaller) == pytest.approx([5, 5, 6], abs=0.15)
     assert np.allclose(step.at(1.0), step.end, rtol=1e-14, atol=0)
     assert np.allclose(step.end_velocity, growth(0.1, step.end), rtol=1e-14)
+
+
+@pytest.mark.parametrize(("share", "accepted"), [(0.9, True), (1.1, False)])
+def test_a_step_is_accepted_up_to_the_tolerance(share, accepted):
+    """Its error as Diffrax has it of the same pair: the root mean square in units of the tolerance is at most one."""
+    y0, scale, length = np.array([1.0, -2.0]), np.array([0.5, 3.0]), 0.1
+    field = dfx.ODETerm(lambda t, y, args: RATES * y + jnp.cos(t) - RATES * jnp.sin(t))
+    solver = dfx.Dopri5()
+    state = solver.init(field, 0.0, length, jnp.asarray(y0), None)
+    end, error, *_ = solver.step(field, 0.0, length, jnp.asarray(y0), None, state, False)
+    rtol = np.sqrt(np.mean((error / (scale + np.maximum(np.abs(y0), np.abs(end)))) ** 2)) / share
+    step = next(explicit_steps(growth, y0, scale=scale, rtol=float(rtol), first=length))
+    assert (step.length == length) == accepted
 
 
 @pytest.mark.parametrize("unit", [1e-12, 1.0, 1e12])
