@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 from saddlescope.flows import Landscape, cross_entropy, half_squared_error, mean_squared_error
 from saddlescope.flows.curvature.hessian import DenseHessian, hessian_of
+from saddlescope.flows.curvature.structure import separate
 from saddlescope.flows.curvature.unit_hessian import BATCH, UnitHessian
 from saddlescope.flows.losses.statistics import reduced_data
-from saddlescope.models import Dense, TwoLayer, tanh
+from saddlescope.models import Dense, Slot, TwoLayer, UnitLaw, Units, tanh
 from saddlescope.models.units import layers_of
 
 from architectures import MODELS, NEW, problem
@@ -27,9 +28,7 @@ CASES += [pytest.param(name, False, marks=() if name in QUICK else pytest.mark.s
 
 
 @pytest.mark.parametrize(("name", "reduced"), CASES)
-@pytest.mark.fast_for(
-    "foreign-False", "linear-False", "linear-True", "quadratic-False", "sine-False", "skip-1-False", "tanh-False"
-)
+@pytest.mark.fast_for("linear-False", "linear-True", "quadratic-False", "sine-False", "skip-1-False", "tanh-False")
 def test_the_parts_make_the_hessian(name, reduced):
     model, data = problem(name)
     loss = half_squared_error
@@ -42,6 +41,35 @@ def test_the_parts_make_the_hessian(name, reduced):
     # In deep networks the first layer's units may act on each other, as is found out.
     assert isinstance(hessian, UnitHessian) or len(layers_of(model)) != 1
     expected = jax.jit(jax.hessian(landscape.value))(landscape.theta)
+    found = eqx.filter_jit(hessian)(landscape.theta)
+    np.testing.assert_allclose(found, expected, atol=1e-12 * float(jnp.max(jnp.abs(expected))))
+
+
+class Bent(eqx.Module):
+    """Neurons beside parameters of no unit, in which the outputs are curved as well, and which act on the units."""
+
+    gains: jax.Array
+    incoming: jax.Array
+    outgoing: jax.Array
+
+    @property
+    def units(self):
+        slots = Slot(lambda model: model.incoming), Slot(lambda model: model.outgoing, axis=1)
+        return Units(incoming=slots[:1], outgoing=slots[1:], law=UnitLaw(zero=True))
+
+    def __call__(self, x):
+        hidden = self.gains[0] * (self.outgoing @ jnp.tanh(self.incoming @ x))
+        return hidden + jnp.sin(self.gains[1] * x) + self.gains[1] * self.gains[2] ** 2
+
+
+def test_parameters_of_no_unit_have_rows_of_their_own():
+    generator = np.random.default_rng(0)
+    arrays = (jnp.asarray(generator.standard_normal(shape)) for shape in ((3,), (4, 2), (2, 4)))
+    x = generator.standard_normal((9, 2))
+    landscape = Landscape(Bent(*arrays), half_squared_error, (x, np.cos(x)))
+    hessian = hessian_of(landscape)
+    assert isinstance(hessian, UnitHessian) and hessian.others.size == 3 and separate(hessian)
+    expected = eqx.filter_jit(DenseHessian(landscape))(landscape.theta)
     found = eqx.filter_jit(hessian)(landscape.theta)
     np.testing.assert_allclose(found, expected, atol=1e-12 * float(jnp.max(jnp.abs(expected))))
 
