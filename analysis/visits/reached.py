@@ -64,7 +64,8 @@ def unless_out_of_reach(
     if _open_ended(passage):
         return kind
     moved = reach(trajectory, passage, around, thresholds=thresholds)
-    why = f"the nearest critical point that was found, a {kind.name} of loss {point.loss:.6g}, lies at distance "
+    what = "one of undetermined kind and" if kind.name == "undetermined" else f"a {kind.name} of"
+    why = f"the nearest critical point that was found, {what} loss {point.loss:.6g}, lies at distance "
     why += f"{point.distance:.3g}"
     if point.distance > moved:
         evidence = f"not reached: {why}, and around its closest approach the flow moves by {moved:.3g} only"
