@@ -2,6 +2,7 @@
 
 import gc
 import os
+from collections import defaultdict
 from pathlib import Path
 
 os.environ.setdefault("MPLBACKEND", "Agg")
@@ -47,11 +48,13 @@ def pytest_collection_modifyitems(config, items):
     """A case that is to be fast but does not exist would be left out without a word."""
     if any("::" in chosen for chosen in config.args):
         return
-    for test in {item.function for item in items if item.get_closest_marker("fast_for")}:
-        cases = [item for item in items if getattr(item, "function", None) is test]
-        ids = {item.callspec.id for item in cases}
-        unknown = set(fast_ids(cases[0].get_closest_marker("fast_for"))) - ids
-        if unknown:
+    ids, fast = defaultdict(set), {}
+    for item in items:
+        if mark := item.get_closest_marker("fast_for"):
+            ids[item.function].add(item.callspec.id)
+            fast[item.function] = set(fast_ids(mark))
+    for test, named in fast.items():
+        if unknown := named - ids[test]:
             raise pytest.UsageError(f"{test.__module__}.{test.__name__} is `fast_for` no case of its: {unknown}")
 
 

@@ -44,14 +44,14 @@ def prefix_loss(model: Any, loss: Callable[[Any, Any], Any], data: Any) -> Calla
     """The same loss of a transformer on a sample whose sequences begin alike, what they share being computed once.
 
     Args:
-        model: any; one with a method `on_prefixes` computes a sample at once.
+        model: with a method `on_prefixes`, which computes a sample at once.
         loss: scalar function of (model, data).
         data: for `cross_entropy` without weights, sequences and distributions of their answers.
 
     Returns:
         A `PrefixCrossEntropy`; the loss itself where it is another one, or where little would be saved.
     """
-    if not hasattr(model, "on_prefixes") or loss is not cross_entropy or len(data) != 2 or np.ndim(data[1]) != 2:
+    if loss is not cross_entropy or len(data) != 2 or np.ndim(data[1]) != 2:
         return loss
     tree = prefix_tree(np.asarray(data[0]))
     sequences, length, _ = data[0].shape

@@ -136,7 +136,7 @@ def reduced_data(model: Any, loss: Callable[[Any, Any], Any], data: Any) -> tupl
     statistics = sufficient_statistics(model, loss, data)
     if statistics is not None:
         return statistics_loss, statistics
-    return prefix_loss(model, loss, data), data
+    return (prefix_loss(model, loss, data) if hasattr(model, "on_prefixes") else loss), data
 
 
 def is_reduced(landscape: Landscape) -> bool:
