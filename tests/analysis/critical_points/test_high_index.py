@@ -52,6 +52,7 @@ def test_what_climbs_without_end_is_not_called_a_saddle():
 
 
 @pytest.mark.parametrize("mode", [1, pytest.param(2, marks=pytest.mark.slow)])
+@pytest.mark.slow
 def test_siblings_of_the_visited_saddles_of_a_linear_network(mode):
     r"""From the origin, index 12, the dynamics of index 7 and 8 find {2} and {3}: index $(H - 1)(D - 1)$ plus swaps."""
     strengths = np.array([4.0, 2.0, 1.0])

@@ -72,6 +72,7 @@ def test_separable_classification_has_no_minimum():
     assert np.linalg.norm(channel.model.x) > np.linalg.norm(flow.final_model.x) + 2
 
 
+@pytest.mark.slow
 def test_two_units_that_become_a_derivative_run_to_infinity():
     """x / cosh² x is the limit of (tanh((1 + δ)x) − tanh(x))/δ: the flow goes there along a channel."""
     x = jnp.linspace(-3, 3, 61)[:, None]

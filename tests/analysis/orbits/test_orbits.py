@@ -107,6 +107,7 @@ def coupled(model, data):
     return wells + data[0] * (x[0] * x[1] + x[1] * x[2] + x[0] ** 2 * x[1])
 
 
+@pytest.mark.slow
 def test_an_orbit_that_no_symmetry_keeps():
     """From the maximum to a saddle of index 2 along the weakest direction: its orbit bends into the stronger ones, the
     flow in the slice is only a first guess, and the energy that the orbit dissipates must be the drop in loss."""

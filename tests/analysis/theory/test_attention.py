@@ -149,6 +149,7 @@ def solved(template, frequencies):
     return with_units(model, jnp.asarray(rows_u), jnp.asarray(rows_v)) if rows_u else model
 
 
+@pytest.mark.slow
 def test_modular_addition_has_a_saddle_for_each_set_of_learned_frequencies():
     x = fourier_template(20, AMPLITUDES, key=jax.random.key(0))
     data, levels = modular_addition(x), theory.modular_addition_levels(x)

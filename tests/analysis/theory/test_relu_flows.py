@@ -89,6 +89,7 @@ def test_small_units_slide_along_the_predicted_kinks_and_it_is_said(sign):
     assert reached == {0, 1}
 
 
+@pytest.mark.slow
 def test_both_signs_are_learned_after_their_own_logarithm():
     """Many units on orthogonal inputs: T = ln(1/ε)/‖D±‖ + O(1), plateaus at the levels."""
     targets = np.array([1.0, 0.8, -0.6, -0.5])

@@ -232,6 +232,7 @@ def test_the_branch_for_every_number_of_units():
 
 
 @pytest.mark.parametrize(("k", "index"), [(4, 2), pytest.param(5, 3, marks=pytest.mark.slow)])
+@pytest.mark.slow
 def test_below_six_units_the_branch_consists_of_saddles(k, index):
     teacher = committee(relu, np.eye(k))
     start = committee(relu, branch_point(k, [1.0, 0.0, 2 / k, 0.3, -0.6]))

@@ -67,6 +67,7 @@ def test_flow_map_of_a_quadratic_is_the_matrix_exponential():
 
 
 @pytest.mark.parametrize("solver", [None, pytest.param(kvaerno5(), marks=pytest.mark.slow)], ids=["Tsit5", "implicit"])
+@pytest.mark.slow
 def test_crossing_time_of_one_mode(solver):
     """Also of levels that are not reached by t_max, or were at the start: constants."""
 

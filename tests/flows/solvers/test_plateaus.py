@@ -51,7 +51,7 @@ SOLVERS = {
 
 
 @pytest.mark.parametrize("name", SOLVERS)
-@pytest.mark.fast_for("bdf", "rodas5p")
+@pytest.mark.fast_for("bdf")
 def test_steps_across_the_first_plateau_do_not_grow_with_its_length(name):
     steps = []
     for length in (1e3, 1e6):

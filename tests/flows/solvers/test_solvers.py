@@ -229,6 +229,7 @@ def true_derivative():
 
 # Also in test_bdf and, for an explicit method, in test_stabilised.
 @pytest.mark.parametrize("name", cases(ONE_OF_EACH, fast={"rodas5p"}))
+@pytest.mark.slow
 def test_many_at_once_and_derivatives(name):
     """A batch is a loop, and the derivative by reverse differentiation that of the flow."""
     solver = SOLVERS[name].flow

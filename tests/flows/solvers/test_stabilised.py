@@ -283,6 +283,7 @@ def deep_linear(scale=0.1):
 
 
 @shared
+@pytest.mark.slow
 def test_balancedness_is_kept_to_tolerance(name):
     landscape = deep_linear()
     solution = solve_flow(landscape, SOLVERS[name](quadratures=1), 40.0, (1e-5, 1e-7))
