@@ -33,7 +33,7 @@ PAGES = ["README.md", *sorted(path.relative_to(ROOT).as_posix() for path in (ROO
 # Their code compiles for longer than all other pages' together.
 SLOW = {"docs/stiff-solvers.md", "docs/uses.md", "docs/coming-from.md", "docs/one-of-each-kind.md"}
 SLOW |= {"docs/report.md", "docs/solvers.md", "docs/sweeps.md", "docs/observables.md", "docs/events.md"}
-SLOW |= {"docs/statistics.md"}
+SLOW |= {"docs/saddles.md", "docs/statistics.md", "docs/theory.md", "docs/tutorial.md"}
 # Their blocks continue each other.
 CONTINUED = {"docs/tutorial.md"}
 
@@ -43,7 +43,6 @@ def marked(page):
 
 
 @pytest.mark.parametrize("page", [marked(page) for page in PAGES if "```python" in (ROOT / page).read_text()])
-@pytest.mark.fast_for("README.md", "docs/ensembles.md", "docs/your-network.md")
 def test_the_python_of_the_documentation_runs(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     names = {}
