@@ -30,7 +30,7 @@ class PrefixCrossEntropy(eqx.Module):
     lower_bound: ClassVar[LowerBound] = staticmethod(least_cross_entropy)
     convex: ClassVar[bool] = True
 
-    tree: PrefixTree
+    tree: PrefixTree = eqx.field(static=True)
 
     def __call__(self, model: Any, data: tuple[Any, Float[Any, "P C"]]) -> Float[Array, ""]:
         """The loss of a model on sequences and the distributions of their answers."""

@@ -67,7 +67,8 @@ def test_loss_and_gradient_are_those_of_the_sequences_one_by_one(disentangled):
     assert prefix_loss(model, cross_entropy, few) is cross_entropy  # little would be saved
     shared = prefix_loss(model, cross_entropy, sample)
     assert isinstance(shared, PrefixCrossEntropy) and convex_in_output(shared)
-    assert shared == prefix_loss(model, cross_entropy, data()) and str(shared) == "cross_entropy"
+    again = prefix_loss(model, cross_entropy, data())
+    assert shared == again and hash(shared) == hash(again) and str(shared) == "cross_entropy"
     assert lower_bound_of(shared, sample) == lower_bound_of(cross_entropy, sample) > 0
     (value, slope), (expected, exact) = (
         jax.jit(jax.value_and_grad(lambda m, loss=loss: loss(m, sample)))(model) for loss in (shared, cross_entropy)
