@@ -57,6 +57,7 @@ def flow():
     return simulate(balanced([0.03, 0.02]), half_squared_error, white_data(), t1=80.0, rtol=1e-10)
 
 
+@pytest.mark.slow
 def test_modes_of_a_balanced_network_follow_their_own_equation(flow):
     r"""Each mode obeys $\dot a = a^2 (s - a^3)$: time as an integral, against the flow's singular values."""
     assert conserved_drift(flow) < 1e-9
@@ -70,6 +71,7 @@ def test_modes_of_a_balanced_network_follow_their_own_equation(flow):
                 assert time == pytest.approx(t, rel=1e-6)
 
 
+@pytest.mark.slow
 def test_itinerary_of_a_deep_linear_network(flow):
     """0, 1, 2 units in each layer, at the losses of the best maps of that rank, left at the order of the depth."""
     visits = itinerary(flow)
@@ -331,6 +333,7 @@ def test_units_must_be_declared_as_units():
         layers_of(Wrong())
 
 
+@pytest.mark.slow
 def test_biases_belong_to_units_and_the_offset_to_none():
     model, _ = problem("deep-tanh-with-biases")
     # Three units of 2 weights, a bias and 4 outputs; four of 3 weights, a bias and an output.

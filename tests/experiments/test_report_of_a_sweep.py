@@ -46,6 +46,7 @@ def held(html):
     return {chart["description"]: chart["datasets"] for chart in page["charts"].values()}, page["said"]
 
 
+@pytest.mark.slow
 def test_every_flow_stands_where_its_settings_put_it():
     dataset = made_up()
     charts, said = held(report_sweep(dataset).html)

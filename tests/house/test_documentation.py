@@ -33,7 +33,7 @@ PAGES = ["README.md", *sorted(path.relative_to(ROOT).as_posix() for path in (ROO
 # Their code compiles for longer than all other pages' together.
 SLOW = {"docs/stiff-solvers.md", "docs/uses.md", "docs/coming-from.md", "docs/one-of-each-kind.md"}
 SLOW |= {"docs/report.md", "docs/solvers.md", "docs/sweeps.md", "docs/observables.md", "docs/events.md"}
-SLOW |= {"docs/saddles.md", "docs/statistics.md", "docs/theory.md", "docs/tutorial.md"}
+SLOW |= {"docs/ensembles.md", "docs/saddles.md", "docs/statistics.md", "docs/theory.md", "docs/tutorial.md"}
 # Their blocks continue each other.
 CONTINUED = {"docs/tutorial.md"}
 

@@ -143,9 +143,7 @@ def test_the_program_computes_the_polynomial():
 
 
 @pytest.mark.parametrize("base", sampled(SADDLES, names(SADDLES), small(SADDLES)))
-@pytest.mark.fast_for(
-    "z**2 + 2*z*x**2 + x**4/2", "z**2 + 2*z*x**3 + x**5", "z**2 + 2*z*x**3 + x**6/2", "z**2 - x**6/10**3"
-)
+@pytest.mark.fast_for("z**2 + 2*z*x**3 + x**5", "z**2 + 2*z*x**3 + x**6/2", "z**2 - x**6/10**3")
 def test_saddles(base):
     check(of_base(base))
 

@@ -134,6 +134,7 @@ def test_no_unit_helps_where_the_residual_is_orthogonal_to_all(sample):
     assert "the lowest of any coefficients" in kind_of(wide, sample).evidence
 
 
+@pytest.mark.slow
 def test_a_dead_unit_is_not_said_to_be_the_best():
     """A ReLU unit that is inactive on all samples, alone: another unit would lower the loss."""
     x = np.array([[1.0, 0.3], [1.0, -0.4], [2.0, 0.1]])
@@ -173,6 +174,7 @@ def test_forms_are_zero_to_their_own_rounding(activation, units):
     assert form.strength > 0 and not form.lowers()
 
 
+@pytest.mark.slow
 def test_a_form_of_tanh_units_is_zero_for_small_ones_only():
     """Orthogonal to the inputs, though not to their cubes: no reason for units of any size."""
     x = np.asarray(normal(1, 30, 3))

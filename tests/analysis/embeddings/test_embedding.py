@@ -40,10 +40,9 @@ def test_embedded_points_have_the_same_map_and_the_narrow_gradient(name, layer, 
         np.testing.assert_allclose(part(found, layer), rows, atol=1e-12 * max(1, np.max(np.abs(rows)) * 100))
 
 
-# Of deep networks the layer that has others on both sides; of two-layer ones one of each law and arrangement of arrays:
-# sine has tanh's law, the others that of one of the rest in arrays that are convolved, or of heads, as another's.
-# Softmax attention has no zero units.
-FURTHER, ALIKE = {("deep-linear", 1), ("softmax-attention", 0)}, {"sine", "relu-conv", "attention-rank-2"}
+# Fast is one of each law and arrangement of arrays: sine has tanh's law, the others that of one of the rest in arrays that
+# are convolved, or of heads, as another's.
+ALIKE = {"sine", "relu-conv", "attention-rank-2"}
 
 
 def smooth_sums():
@@ -51,7 +50,7 @@ def smooth_sums():
     for name, layer, type in CASES:
         units = layer_of(problem(name).model, layer)
         if units.name != "stream" and (units.law.smooth or type != "ii"):
-            fast = (name, layer, type) in FAST and name not in ALIKE and (name not in NEW or (name, layer) in FURTHER)
+            fast = (name, layer, type) in FAST and name not in ALIKE and name not in NEW
             yield pytest.param(name, layer, type, marks=slow_unless(fast))
 
 

@@ -52,6 +52,7 @@ def test_the_rest_is_small_by_the_power_of_theorem_4(linear_flows):
     assert slope == pytest.approx(prediction["exponent"], rel=0.02)
 
 
+@pytest.mark.slow
 def test_units_escape_when_the_theorem_says(linear_flows):
     """T = ln(1/‖Pθ‖)/s₁, up to a constant that does not depend on the scale."""
     early, late = (flow.sign_changes["half"].times[0] for flow in (linear_flows[0], linear_flows[-1]))

@@ -40,6 +40,7 @@ def cheap(configurations, folder, **settings):
     return sweep(configurations, folder, compute=cheap_cells.cell, **settings)
 
 
+@pytest.mark.slow
 def test_a_worker_that_dies_loses_one_cell_which_is_tried_again(tmp_path, log):
     """In processes of their own, which compute in double precision like this one."""
     once = product("cheap", log=str(log), trouble="dies once")

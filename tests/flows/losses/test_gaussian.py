@@ -186,6 +186,7 @@ def branch_point(k, p):
 
 # Compilation takes seconds for each size; the smallest is the one nearest to where the minimum becomes a saddle.
 @pytest.mark.parametrize("k", [k if k == 6 else pytest.param(k, marks=pytest.mark.slow) for k in BRANCH])
+@pytest.mark.slow
 def test_spurious_minima_of_relu_committees(k):
     p, loss, lowest = BRANCH[k]
     teacher = committee(relu, np.eye(k))

@@ -51,7 +51,7 @@ SOLVERS = {
 
 
 @pytest.mark.parametrize("name", SOLVERS)
-@pytest.mark.fast_for("bdf")
+@pytest.mark.slow
 def test_steps_across_the_first_plateau_do_not_grow_with_its_length(name):
     steps = []
     for length in (1e3, 1e6):

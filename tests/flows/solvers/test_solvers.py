@@ -249,7 +249,7 @@ def kinked(t, y, place):
 
 # One of each way to estimate the error: the last difference, an embedded solution, an extrapolation, Chebyshev's own.
 @pytest.mark.parametrize("name", cases(SOLVERS, fast={"bdf", "rkc2"}))
-@pytest.mark.fast_for("rkc2")
+@pytest.mark.slow
 def test_a_kink_anywhere_in_a_step_is_noticed(name):
     """A step with all its stages before the kink must not pass for a good one."""
     tolerance, places = 1e-6, jnp.linspace(0.05, 1.5, 200)
@@ -267,6 +267,7 @@ def test_a_kink_anywhere_in_a_step_is_noticed(name):
 
 # The others of the fast tests' in test_bdf and test_stabilised.
 @pytest.mark.parametrize("name", cases(ONE_OF_EACH, fast={"rodas5p"}))
+@pytest.mark.slow
 def test_single_precision(name):
     """Nothing is promoted, and the solution is right to the tolerance's order."""
     start = jax.tree.map(lambda leaf: leaf.astype(jnp.float32), START)

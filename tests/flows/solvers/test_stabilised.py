@@ -309,7 +309,7 @@ STIFF = {
 @pytest.mark.parametrize(
     "problem", ["robertson", *(pytest.param(p, marks=pytest.mark.slow) for p in STIFF if p != "robertson")]
 )
-@pytest.mark.fast_for("robertson-rkc2")
+@pytest.mark.slow
 def test_stiff_problems_end_within_tolerance(name, problem):
     field, y0, t1, size = STIFF[problem]
     jacobian = jax.jit(jax.jacfwd(lambda y: field(0.0, y, None)))
