@@ -40,8 +40,8 @@ def test_embedded_points_have_the_same_map_and_the_narrow_gradient(name, layer, 
         np.testing.assert_allclose(part(found, layer), rows, atol=1e-12 * max(1, np.max(np.abs(rows)) * 100))
 
 
-# Fast is one of each law and arrangement of arrays: sine has tanh's law, the others that of one of the rest in arrays that
-# are convolved, or of heads, as another's.
+# Fast is one of each law and arrangement of arrays: sine has tanh's law, the others that of one of the rest, in arrays
+# that are convolved, or of heads, as another's.
 ALIKE = {"sine", "relu-conv", "attention-rank-2"}
 
 
