@@ -9,6 +9,8 @@ from pathlib import Path
 SMALL, TOLERANCES = 1e-2, ("rtol", "atol", "tolerance", "safety", "accuracy")
 # Loosened by so much a tolerance should be noticed.
 LOOSER = 1e4
+# Calls of which the first two arguments may stand in either order.
+SYMMETRIC = {"maximum", "minimum", "logical_and", "logical_or", "isclose", "array_equal"}
 # Calls whose arguments nobody swaps by mistake, as the program would not run.
 PLAIN = {"isinstance", "getattr", "setattr", "hasattr", "zip", "range", "map", "filter", "field", "replace", "partial"}
 # What says something instead of computing it.
@@ -139,7 +141,7 @@ def _in_calls(node: ast.Call) -> Iterator[tuple[str, ast.expr]]:
         less = ast.BinOp(node.args[0], ast.Sub(), ast.Constant(1))
         yield "off by one", ast.Call(node.func, [less], [])
     two = len(node.args) >= 2 and not any(isinstance(each, ast.Starred) for each in node.args[:2])
-    if two and name not in PLAIN and ast.dump(node.args[0]) != ast.dump(node.args[1]):
+    if two and name not in PLAIN | SYMMETRIC and ast.dump(node.args[0]) != ast.dump(node.args[1]):
         yield "swapped arguments", ast.Call(node.func, [node.args[1], node.args[0], *node.args[2:]], node.keywords)
     for k, keyword in enumerate(node.keywords):
         if keyword.arg in TOLERANCES and not (isinstance(keyword.value, ast.Constant) and not keyword.value.value):
