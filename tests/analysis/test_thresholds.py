@@ -44,7 +44,7 @@ def test_the_table_of_the_documentation_is_the_record():
 
 
 @pytest.mark.parametrize("factor", [0.5, 2.0])
-@pytest.mark.parametrize("names", [NAMES, *(pytest.param([name], marks=pytest.mark.slow) for name in NAMES)])
+@pytest.mark.parametrize("names", [NAMES, *([name] for name in NAMES)])
 @pytest.mark.fast_for("names0-0.5")
 def test_half_and_double_change_nothing(flow, names, factor):
     """All of them at once, and, when slow, each of them."""

@@ -134,11 +134,7 @@ ORIGINS = {
 }
 
 
-# Each compiles for seconds; these have the orders of the others, and units of the same laws.
-ALIKE = {"four linear layers", "a chain of 8", "a chain of 10", "a convolution and a dense layer"}
-
-
-@pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow) if n in ALIKE else n for n in ORIGINS])
+@pytest.mark.parametrize("name", ORIGINS)
 @pytest.mark.fast_for("skip 2", "three ReLU layers")
 def test_order_of_the_origin(name):
     """The number of factors on the shortest path of small weights from input to output: skips make it shorter."""

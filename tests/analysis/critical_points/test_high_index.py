@@ -29,8 +29,8 @@ def roots(tilt):
     return {True: [found[1]], False: [found[0], found[2]]}
 
 
-# Each index compiles dynamics of its own: the ends of the range each time.
-@pytest.mark.parametrize("index", [1, pytest.param(2, marks=pytest.mark.slow), 3])
+# Each index compiles dynamics of its own.
+@pytest.mark.parametrize("index", [1, 2, 3])
 @pytest.mark.fast_for("3")
 def test_every_index_of_a_product_of_double_wells(index):
     """A saddle of index k has k coordinates at the maxima of their wells; the start is generic."""
@@ -51,7 +51,7 @@ def test_what_climbs_without_end_is_not_called_a_saddle():
     assert not high_index_saddle(Landscape(start, wells, TILT), 3).converged
 
 
-@pytest.mark.parametrize("mode", [1, pytest.param(2, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("mode", [1, 2])
 @pytest.mark.slow
 def test_siblings_of_the_visited_saddles_of_a_linear_network(mode):
     r"""From the origin, index 12, the dynamics of index 7 and 8 find {2} and {3}: index $(H - 1)(D - 1)$ plus swaps."""

@@ -201,13 +201,7 @@ def test_networks(cases):
     check(cases)
 
 
-# Compilation is what the tests cost; a chain of five is in test_deep_networks.
-QUICK_DEPTHS = (2, 3)
-
-
-@pytest.mark.parametrize(
-    "depth", [pytest.param(k, marks=() if k in QUICK_DEPTHS else pytest.mark.slow) for k in DEPTHS]
-)
+@pytest.mark.parametrize("depth", DEPTHS)
 @pytest.mark.fast_for("3")
 def test_the_order_at_the_origin_of_a_deep_network_is_its_depth(depth):
     """As one array, and as a deep network with units and without, from the origin and from 0.1 away."""

@@ -125,11 +125,7 @@ def test_the_first_saddle_of_every_architecture(name):
         assert said_of(Landscape(model, rescaled(unit, constant), data)) == plain, (unit, constant)
 
 
-@pytest.mark.parametrize(
-    "activation",
-    [linear, tanh, pytest.param(quadratic, marks=pytest.mark.slow)],
-    ids=lambda activation: activation.name,
-)
+@pytest.mark.parametrize("activation", [linear, tanh, quadratic], ids=lambda activation: activation.name)
 @pytest.mark.fast_for("linear")
 def test_a_saddle_between_two_transitions(activation):
     """One unit at its best, the others dormant; in any order of the units, and in other units of the loss."""

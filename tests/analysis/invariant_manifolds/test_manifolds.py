@@ -29,8 +29,6 @@ from embedding_cases import CASES, quartic
 ROUNDING = 1e-13
 # In units of 1/λ.
 E_FOLDS = 20.0
-# Compilation is what these tests cost: these show every type, all others are slow.
-TOLD = ("linear", "relu", "quadratic", "attention")
 
 
 def related(model, type, random, layer=0):
@@ -91,10 +89,7 @@ def followed(start, loss, data, name):
 
 
 # The theorem knows of a loss only that it is a function of the outputs: one that is no squared error stands for all.
-@pytest.mark.parametrize(
-    ("name", "layer", "type"),
-    [pytest.param(*case, marks=() if case[0] in TOLD else pytest.mark.slow) for case in CASES],
-)
+@pytest.mark.parametrize(("name", "layer", "type"), CASES)
 @pytest.mark.fast_for("linear-0-ii", "linear-0-iii", "linear-0-iv", "relu-0-ii")
 def test_the_flow_keeps_every_relation_of_theorem_3(name, layer, type):
     r"""Type ii bit for bit; the others to rounding amplified at no more than the escape rate, up to t = 20/λ.
@@ -113,14 +108,7 @@ def test_the_flow_keeps_every_relation_of_theorem_3(name, layer, type):
             assert np.max(np.abs(left)) <= bound
 
 
-@pytest.mark.parametrize(
-    ("name", "layer"),
-    [
-        pytest.param(*case[:2], marks=() if case[0] in ("linear", "relu") else pytest.mark.slow)
-        for case in CASES
-        if case[2] == "i"
-    ],
-)
+@pytest.mark.parametrize(("name", "layer"), [case[:2] for case in CASES if case[2] == "i"])
 @pytest.mark.fast_for("linear-0")
 def test_equal_units_stay_equal_bit_for_bit(name, layer):
     """Wherever the compiler treats them alike: it does four at a time, and sums over samples in another order for a

@@ -184,8 +184,8 @@ OFTEN = {
 }
 
 
-@pytest.mark.parametrize("name", [n if n in OFTEN else pytest.param(n, marks=pytest.mark.slow) for n in COUNTS])
-@pytest.mark.fast_for("diagonal, 3 layers of 2", "scale-normalised", "softmax classifier", "tanh 2-2-1")
+@pytest.mark.parametrize("name", COUNTS)
+@pytest.mark.fast_for(*OFTEN)
 def test_number_of_conserved_quantities(name):
     (model, shape), expected = COUNTS[name]
     inputs = normal(1, 60, *shape)

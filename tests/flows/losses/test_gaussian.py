@@ -184,8 +184,7 @@ def branch_point(k, p):
     return weights
 
 
-# Compilation takes seconds for each size; the smallest is the one nearest to where the minimum becomes a saddle.
-@pytest.mark.parametrize("k", [k if k == 6 else pytest.param(k, marks=pytest.mark.slow) for k in BRANCH])
+@pytest.mark.parametrize("k", BRANCH)
 @pytest.mark.slow
 def test_spurious_minima_of_relu_committees(k):
     p, loss, lowest = BRANCH[k]
@@ -232,7 +231,7 @@ def test_the_branch_for_every_number_of_units():
         print(k, point.loss, kind.spectrum.eigenvalues[0], kind.certificate)
 
 
-@pytest.mark.parametrize(("k", "index"), [(4, 2), pytest.param(5, 3, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(("k", "index"), [(4, 2), (5, 3)])
 @pytest.mark.slow
 def test_below_six_units_the_branch_consists_of_saddles(k, index):
     teacher = committee(relu, np.eye(k))

@@ -66,7 +66,7 @@ def test_the_features_and_coefficients_make_the_map(name):
     np.testing.assert_allclose(product, jax.vmap(model)(x), atol=1e-12)
 
 
-@pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow if n in NEW else ()) for n in DECLARED])
+@pytest.mark.parametrize("name", DECLARED)
 @pytest.mark.fast_for("linear", "quadratic")
 def test_the_flow_is_the_same(name):
     model, data = enough(name)

@@ -66,7 +66,7 @@ def test_flow_map_of_a_quadratic_is_the_matrix_exponential():
     np.testing.assert_allclose(tangent, jnp.sum(gradient[1] * direction), rtol=1e-10)
 
 
-@pytest.mark.parametrize("solver", [None, pytest.param(kvaerno5(), marks=pytest.mark.slow)], ids=["Tsit5", "implicit"])
+@pytest.mark.parametrize("solver", [None, kvaerno5()], ids=["Tsit5", "implicit"])
 @pytest.mark.slow
 def test_crossing_time_of_one_mode(solver):
     """Also of levels that are not reached by t_max, or were at the start: constants."""

@@ -306,9 +306,7 @@ STIFF = {
 
 
 @each_solver
-@pytest.mark.parametrize(
-    "problem", ["robertson", *(pytest.param(p, marks=pytest.mark.slow) for p in STIFF if p != "robertson")]
-)
+@pytest.mark.parametrize("problem", STIFF)
 @pytest.mark.slow
 def test_stiff_problems_end_within_tolerance(name, problem):
     field, y0, t1, size = STIFF[problem]
