@@ -1,7 +1,9 @@
 """Linear algebra of small matrices in one thread."""
 
 import functools
+import sys
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
@@ -15,6 +17,18 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
+def one_thread() -> AbstractContextManager[Any]:
+    """A context in which BLAS uses one thread: where each operation is on little, more threads wait for each other."""
+    # NumPy brings a BLAS, and SciPy another.
+    return _libraries("scipy.linalg" in sys.modules).limit(limits=1, user_api="blas")
+
+
+@functools.cache
+def _libraries(scipy_too: bool) -> threadpoolctl.ThreadpoolController:
+    """The libraries that are loaded by now: to look through all takes a few milliseconds."""
+    return threadpoolctl.ThreadpoolController()
+
+
 def in_one_thread(function: Callable[P, R]) -> Callable[P, R]:
     """The function, during which BLAS uses one thread if its first argument has few parameters θ."""
 
@@ -23,7 +37,7 @@ def in_one_thread(function: Callable[P, R]) -> Callable[P, R]:
         theta: Any = getattr(arguments[0] if arguments else None, "theta", None)
         if theta is not None and np.size(theta) > SMALL:
             return function(*arguments, **settings)
-        with threadpoolctl.threadpool_limits(1, "blas"):
+        with one_thread():
             return function(*arguments, **settings)
 
     return call

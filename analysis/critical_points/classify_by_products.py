@@ -3,7 +3,6 @@
 import dataclasses
 
 import numpy as np
-import threadpoolctl
 from jaxtyping import Float
 
 from ...flows import Landscape
@@ -13,6 +12,7 @@ from ..curvature.nullity import nullity
 from ..curvature.signs import EXAMINED, STEPS
 from ..rounding import COPIES, perturbed
 from ..symmetries.mixing import orbit_dimension
+from ..threads import one_thread
 from ..thresholds import STANDARD, Thresholds
 from .evidence import Evidence
 from .kind import Kind
@@ -37,7 +37,7 @@ def classify_by_products(known: Evidence, kind: Kind) -> Kind:
     point, landscape, theta = known.point, known.point.landscape, known.point.theta
     found = critical_negative_eigenvalues(landscape, theta, moved=point.distance, thresholds=known.thresholds)
     orbits = orbit_dimension(point.model, landscape.data, least=ORBIT_SHARE * point.distance)
-    with threadpoolctl.threadpool_limits(1, "blas"):
+    with one_thread():
         zeros = nullity(lambda v: landscape.hessian_product(theta, v), theta.size, found, by_symmetry=orbits)
     counts = f"{found.summary}; {zeros.summary}"
     kind = dataclasses.replace(kind, negative=found, zeros=zeros, evidence=f"{kind.evidence}; by products {counts}")
@@ -94,7 +94,7 @@ def _newton_step(landscape: Landscape, theta: Float[np.ndarray, " n"]) -> Float[
     gradient = landscape.gradient(theta)
     if not np.any(gradient):
         return np.zeros_like(theta)
-    with threadpoolctl.threadpool_limits(1, "blas"):
+    with one_thread():
         space = krylov_space(lambda v: landscape.hessian_product(theta, v), gradient, DEPTH, residual=SOLVED)
         largest = float(np.linalg.norm(space.tridiagonal, 2))
         return space.damped_steps(np.array([DAMPING * largest]))[0] if largest else np.zeros_like(theta)

@@ -3,12 +3,12 @@
 from typing import NamedTuple
 
 import numpy as np
-import threadpoolctl
 from jaxtyping import Float
 
 from ...flows import Landscape
 from ..curvature.krylov import krylov_space
 from ..embeddings.narrow_landscape import NarrowLandscape
+from ..threads import one_thread
 from .zero_gradient import is_critical
 
 # From this number of parameters on a decomposition of the Hessian takes longer than a hundred products, which make a
@@ -77,7 +77,7 @@ def solve_by_products(
     Source: Moré (1978) for the damping; Knoll & Keyes (2004), "Jacobian-free Newton–Krylov methods".
     """
     # Each operation is on a few vectors: threads of BLAS would take three times the processor's time for the same.
-    with threadpoolctl.threadpool_limits(1, "blas"):
+    with one_thread():
         return _solve(landscape, _Point(theta, landscape.gradient(theta), products))
 
 

@@ -4,9 +4,9 @@ from typing import NamedTuple
 
 import equinox as eqx
 import numpy as np
-import threadpoolctl
 from jaxtyping import Bool, Float
 
+from ..threads import one_thread
 from .krylov import Product, krylov_space
 
 # Dimension of the first Krylov spaces. It is doubled where negative Ritz values have not converged, up to what takes
@@ -111,7 +111,7 @@ def negative_eigenvalues(
         The eigenvalues, with what is known about any others.
     """
     # Each operation is on a few vectors: threads of BLAS would take three times the processor's time for the same.
-    with threadpoolctl.threadpool_limits(1, "blas"):
+    with one_thread():
         return _search(product, size, zero_threshold, products, np.random.default_rng(seed))
 
 

@@ -15,7 +15,6 @@ from saddlescope.models.units import layers_of, map_units, units_matrix, width
 from architectures import MODELS, problem
 from own_models import cases
 
-CASES = cases()
 RELU = UnitLaw(zero=True, degree=1, field="nonnegative", smooth=False)
 LINEAR = UnitLaw(zero=True, degree=1, linear=True)
 QUADRATIC = UnitLaw(zero=True, degree=2, order=2)
@@ -102,10 +101,10 @@ def sides(units: Units) -> tuple[tuple[Slot, ...], ...]:
 
 @pytest.fixture(scope="module")
 def found():
-    return {name: units_of(case.model, example=case.example) for name, case in CASES.items()}
+    return {name: units_of(case.model, example=case.example) for name, case in cases().items()}
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", BY_HAND)
 def test_units_and_laws_are_those_derived_by_hand(found, name):
     groups = [group for group in found[name].groups if group.units is not None]
     layers = [(group.count, group.units.law, *map(listed, sides(group.units))) for group in groups]
@@ -187,11 +186,11 @@ def test_laws_of_neurons_are_those_of_their_activation(name):
     assert units.law == law
 
 
-@pytest.mark.parametrize("name", [name for name in CASES if BY_HAND[name]])
+@pytest.mark.parametrize("name", [name for name, layers in BY_HAND.items() if layers])
 @pytest.mark.fast_for("frozen embedding", "group norm", "lstm", "residual")
 def test_the_declaring_module_computes_the_same_at_every_width(name):
     """A unit that is taken away is one that nothing reads, also where the program holds their number fixed."""
-    model, x = CASES[name]
+    model, x = cases()[name]
     module = with_units_found(model, example=x)
     for mine, theirs in zip(jax.tree.leaves(module), jax.tree.leaves(model), strict=True):
         assert mine is theirs
@@ -206,7 +205,7 @@ def test_the_declaring_module_computes_the_same_at_every_width(name):
 
 def test_a_program_that_holds_its_width_fixed_refuses_more_units(found):
     assert [group.resizable for group in found["attention"].groups if group.units] == [False, True]
-    model, x = CASES["gru"]
+    model, x = cases()["gru"]
     module = with_units_found(model, example=x)
     more = np.concatenate([np.eye(4), np.eye(4)[:1]])
     with pytest.raises(ValueError, match="works with 4 units; got 5"):
@@ -225,7 +224,7 @@ def test_the_declaring_module_has_the_other_attributes_of_the_model():
 @pytest.mark.parametrize("name", ["gru", "convolution", "attention"])
 @pytest.mark.fast_for("convolution", "gru")
 def test_blocks_and_entries_are_put_back_where_they_were(name):
-    model, x = CASES[name]
+    model, x = cases()[name]
     module = with_units_found(model, example=x)
     count = width(module)
     for slot in (*module.units[0].incoming, *module.units[0].outgoing):
@@ -285,7 +284,7 @@ def test_declarations_are_checked_against_what_was_found():
 
 
 def test_arrays_that_are_not_trained_hold_no_units():
-    model, x = CASES["mlp gelu"]
+    model, x = cases()["mlp gelu"]
     trainable = jax.tree.map(eqx.is_inexact_array, model)
     trainable = eqx.tree_at(lambda m: m.layers[0].weight, trainable, False)
     layers = units_of(model, example=x, trainable=trainable).units
@@ -293,7 +292,7 @@ def test_arrays_that_are_not_trained_hold_no_units():
 
 
 def test_what_cannot_be_traced_is_refused():
-    model, _ = CASES["mlp gelu"]
+    model, _ = cases()["mlp gelu"]
     with pytest.raises(ValueError, match="traced on one input: give data"):
         units_of(model)
     with pytest.raises(ValueError, match="MLP cannot be called on one input of shape 3"):

@@ -1,5 +1,6 @@
 """Models as users write them, without declarations; their units are derived by hand in `test_found_units.py`."""
 
+from functools import cache
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -111,8 +112,9 @@ def _normal(*shape: int) -> Array:
     return normal_array(KEYS[7], shape)
 
 
+@cache
 def cases() -> dict[str, Case]:
-    """The models by name."""
+    """The models by name, made when first asked for."""
     mlp = lambda activation: eqx.nn.MLP(2, 1, 4, 2, activation=activation, key=KEYS[0])  # noqa: E731
     block = Block(
         embed=_linear(3, 4, 0),

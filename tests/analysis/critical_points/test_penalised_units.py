@@ -99,12 +99,12 @@ class Pooled(eqx.Module):
 
 KEY = jax.random.PRNGKey(0)
 MODELS = {
-    "rectified": eqx.nn.MLP(4, 1, 3, 1, key=KEY),
-    "elu": eqx.nn.MLP(4, 1, 3, 1, jax.nn.elu, key=KEY),
-    "two hidden layers": eqx.nn.MLP(4, 1, 3, 2, use_bias=False, use_final_bias=False, key=KEY),
-    "gelu": eqx.nn.MLP(4, 1, 3, 1, jax.nn.gelu, key=KEY),
-    "gated": Gated(jnp.zeros((3, 4)), jnp.zeros((3, 4)), jnp.zeros((3, 1))),
-    "convolution": Pooled(eqx.nn.Conv1d(1, 3, 2, key=KEY), eqx.nn.Linear(3, 1, key=KEY)),
+    "rectified": lambda: eqx.nn.MLP(4, 1, 3, 1, key=KEY),
+    "elu": lambda: eqx.nn.MLP(4, 1, 3, 1, jax.nn.elu, key=KEY),
+    "two hidden layers": lambda: eqx.nn.MLP(4, 1, 3, 2, use_bias=False, use_final_bias=False, key=KEY),
+    "gelu": lambda: eqx.nn.MLP(4, 1, 3, 1, jax.nn.gelu, key=KEY),
+    "gated": lambda: Gated(jnp.zeros((3, 4)), jnp.zeros((3, 4)), jnp.zeros((3, 1))),
+    "convolution": lambda: Pooled(eqx.nn.Conv1d(1, 3, 2, key=KEY), eqx.nn.Linear(3, 1, key=KEY)),
 }
 
 
@@ -116,7 +116,7 @@ def test_zero_is_what_descent_from_beside_it_says(name, decay):
     random = np.random.default_rng(3)
     x = random.standard_normal((16, 4))
     y = np.tanh(x @ [1, -0.5, 0.2, 0]) + 0.3 * np.abs(x[:, 1])
-    model = jax.tree.map(lambda leaf: 0 * leaf if eqx.is_inexact_array(leaf) else leaf, MODELS[name])
+    model = jax.tree.map(lambda leaf: 0 * leaf if eqx.is_inexact_array(leaf) else leaf, MODELS[name]())
     point = critical_point(Landscape(model, penalised(decay), (x, y[:, None])))
     kind, landscape, fall = classify(point), point.landscape, 0.0
     for _ in range(6):

@@ -150,10 +150,9 @@ def true_flow():
     return simulate(model, half_squared_error, data, t1=20.0, solver=dfx.Dopri8(), rtol=1e-11)
 
 
-# Of each way to solve with the Hessian one: a factorised matrix, its eigenvectors, products; those that use none have
-# test_stabilised, and BDF with a matrix is what the flows of all other tests end with.
-@pytest.mark.parametrize("name", cases(SOLVERS, fast={"rodas5p", "exponential-4", "bdf-matrix-free", "krylov-5"}))
-@pytest.mark.fast_for("bdf-matrix-free", "exponential-4", "krylov-5")
+# By the Hessian's eigenvectors, and by its products; what solves with it as a matrix, BDF, ends the flows of all other
+# tests, and those that do without have test_stabilised.
+@pytest.mark.parametrize("name", cases(SOLVERS, fast={"exponential-4", "bdf-matrix-free"}))
 def test_flows_keep_their_laws(name, true_flow):
     """Energy, loss, balancedness, equal and zero units, and agreement with a more accurate flow."""
     model, data = wide_model()
