@@ -2,11 +2,11 @@ from . import theory as theory
 from .critical_points.certificate import certificate as certificate
 from .critical_points.classify import classify as classify
 from .critical_points.critical_point import critical_point as critical_point
+from .critical_points.flat_channel import flat_channel as flat_channel
+from .critical_points.ghost import ghost as ghost
 from .critical_points.high_index import high_index_saddle as high_index_saddle
 from .critical_points.high_index import saddle_below as saddle_below
 from .critical_points.null_space import null_space as null_space
-from .critical_points.slow_point import flat_channel as flat_channel
-from .critical_points.slow_point import ghost as ghost
 from .curvature.matrix_free import extreme_eigenpairs as extreme_eigenpairs
 from .curvature.matrix_free import spectral_density as spectral_density
 from .curvature.parts import hessian_block as hessian_block

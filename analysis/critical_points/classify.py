@@ -16,9 +16,10 @@ from .classify_by_products import classify_by_products
 from .classify_without_hessian import classify_without_hessian
 from .critical_point import CriticalPoint
 from .evidence import gather
+from .flat_channel import flat_channel
+from .ghost import ghost
 from .kind import Kind
 from .refine_by_products import BY_PRODUCTS_FROM, nearly_zero
-from .slow_point import flat_channel, ghost
 
 
 @in_one_thread
@@ -57,7 +58,7 @@ def classify(
     second order is positive: the positively homogeneous one of a zero unit, and the Hessian in all other weights; or,
     where the gradient is seen to have no derivative in a model without declared units, that of all weights.
 
-    Where the gradient has no zero nearby, the flow is integrated for three decades of time: it is in a flat channel if
+    Where the gradient has no zero nearby, the flow is integrated for some decades of time: it is in a flat channel if
     it diverges along a channel to infinity. Failing that, a nonzero minimum of the speed is a ghost.
 
     Args:
@@ -80,7 +81,7 @@ def classify(
     if known.smooth and point.theta.size <= DENSE_HESSIAN_LIMIT:
         return classify_by_hessian(known)
     kind = classify_without_hessian(known)
-    counted = kind.index is not None or kind.name in ("minimum", "degenerate saddle")
+    counted = kind.index is not None or kind.name == "minimum"
     return classify_by_products(known, kind) if known.smooth and not counted else kind
 
 

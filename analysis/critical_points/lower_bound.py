@@ -62,6 +62,11 @@ def lower_bound_attained(landscape: Landscape, theta: Float[np.ndarray, " n"], *
     return None
 
 
+def highest_bound(landscape: Landscape) -> float | None:
+    """The highest lower bound of the loss that is known; `None` where none is."""
+    return max((bound.value(landscape.data) for bound in _bounds(landscape)), default=None)
+
+
 def _bounds(landscape: Landscape) -> list[_Bound]:
     """The bound that a loss declares or its program proves, and that of all maps of the model's rank."""
     loss, features, bounds = landscape.loss, features_of(landscape.model), []

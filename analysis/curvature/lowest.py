@@ -87,7 +87,11 @@ class _Found(NamedTuple):
 
     def with_others(self, others: "_Found") -> "_Found":
         """These and others, with vectors that are orthonormal to the last place."""
-        vectors = np.linalg.qr(np.concatenate([self.vectors, others.vectors]).T)[0].T
+        new = others.vectors
+        # Twice is enough. To decompose all together would take as long as all searches for hundreds of eigenvalues.
+        for _ in range(2):
+            new = new - (new @ self.vectors.T) @ self.vectors
+        vectors = np.concatenate([self.vectors, np.linalg.qr(new.T)[0].T])
         return _Found(np.append(self.values, others.values), vectors, np.append(self.residuals, others.residuals))
 
     def off(self, vector: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
@@ -127,7 +131,7 @@ def _search(
         ritz = _ritz(product, found, vector, min(depth, deepest, left, size - len(found.values)))
         left -= len(ritz.values)
         radius = max(radius, float(np.max(np.abs(ritz.values))))
-        negative = ritz.values < -max(zero, ROUNDING * radius)
+        negative = _negative(product, found, ritz, max(zero, ROUNDING * radius), FOUND * radius)
         converged = negative & (ritz.residuals <= FOUND * radius)
         complete = start is None and not np.any(negative)
         # Where none has converged, the next space begins with what is nearest to the eigenvectors.
@@ -158,6 +162,16 @@ def _ritz(product: Product, found: _Found, vector: Float[np.ndarray, " n"], dept
     values, coefficients = np.linalg.eigh(space.tridiagonal[:used])
     residuals = np.abs(space.tridiagonal[used, used - 1] * coefficients[-1])
     return _Found(values, coefficients.T @ space.basis, residuals)
+
+
+def _negative(product: Product, found: _Found, ritz: _Found, zero: float, small: float) -> Bool[np.ndarray, " k"]:
+    """Which Ritz values are negative; small ones are, if the curvature along what is new of their vectors is."""
+    negative = ritz.values < -zero
+    # The last vectors of a space that is as good as invariant are made of rounding, also along what was found.
+    for k in np.flatnonzero(negative & (ritz.values > -small)):
+        vector = found.off(found.off(ritz.vectors[k]))
+        negative[k] = vector @ product(vector) < -zero * (vector @ vector)
+    return negative
 
 
 def _none_below(values: Float[np.ndarray, " k"], size: int, found: int, radius: float) -> float:

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from saddlescope.analysis import itinerary
-from saddlescope.analysis.critical_points.slow_point import flat_channel
+from saddlescope.analysis.critical_points.flat_channel import flat_channel
 from saddlescope.flows import Landscape, simulate
 
 

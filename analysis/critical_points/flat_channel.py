@@ -1,0 +1,136 @@
+"""Flat channels to infinity, along which the loss decreases ever more slowly and the weights diverge."""
+
+import warnings
+from typing import Any
+
+import numpy as np
+from diffrax import AbstractSolver
+from jaxtyping import Float
+
+from ...flows import Landscape, Trajectory, simulate
+from ...flows.landscapes.point import point_of
+from ...flows.simulation.tolerances import default_rtol
+from ...flows.solvers import BDF
+from ..thresholds import STANDARD, Thresholds
+from .lower_bound import highest_bound
+from .refine_by_products import BY_PRODUCTS_FROM
+from .slow_point import SlowPoint
+
+# Decades of time over which a channel is followed, in units of ‖θ‖ / ‖∇L‖, in which the weights change by themselves.
+DECADES = 3
+MAX_STEPS = 20_000
+# Relative tolerance of the flow along a channel, or what the precision of the weights allows.
+RTOL = 1e-6
+# The same for large networks, where one digit of the exponent is asked for, at both ends of a single decade: without a
+# Hessian steps become no longer than the largest curvature allows equations of a step to be solved.
+LARGE_DECADES, LARGE_RTOL, MAX_LARGE_STEPS = 1, 1e-4, 1000
+
+
+def flat_channel(
+    landscape: Landscape,
+    theta: Float[Any, " n"] | None = None,
+    *,
+    solver: AbstractSolver[Any] | None = None,
+    thresholds: Thresholds = STANDARD,
+) -> SlowPoint | None:
+    r"""The flat channel that a point is in, if its flow diverges along a channel to infinity.
+
+    The flow is integrated for three decades of time, in at most 20 000 steps and without warnings; from 400 parameters
+    on for one, in at most 1000. It is in a channel if the weights grow while speed and loss fall, and in each decade
+    the weights move at least about as far as in the one before. Where data are separable under cross-entropy the
+    weights grow like the logarithm of time, in a direction that settles, and the loss falls like 1/t to the lowest that
+    is possible (zero, or what labels leave open): an exponent close to −1 shows it earlier, and alone counts from 400
+    parameters on, at both ends of the decade.
+
+    Args:
+        landscape: the loss.
+        theta: the closest approach, or the last point of a flow, by default the landscape's own parameters.
+        solver: for the flow; by default `simulate` chooses, from 400 parameters on `BDF` without a Hessian.
+        thresholds: what counts as moving as far, and `exponent_agreement`.
+
+    Returns:
+        The channel; `None` for a flow that converges, stops or fails.
+
+    Source: Lyu & Li (2020), "Gradient descent maximizes the margin of homogeneous neural networks", for the rate.
+    """
+    theta = point_of(landscape, theta)
+    value, gradient = landscape.value_and_gradient(theta)
+    size, speed = float(np.linalg.norm(theta)), float(np.linalg.norm(gradient))
+    if not (size > 0 and speed > 0):
+        return None
+    flow = _followed(landscape, theta, size / speed, solver)
+    if flow.result.failed:
+        return None
+    large = theta.size >= BY_PRODUCTS_FROM
+    index = np.searchsorted(flow.ts, _times(theta, size / speed))
+    states, speeds, losses = flow.thetas[index], flow.speeds[index], flow.losses[index]
+    moved, sizes = np.linalg.norm(np.diff(states, axis=0), axis=1), np.linalg.norm(states, axis=1)
+    if not (np.all(np.diff(sizes) > 0) and np.all(np.diff(speeds) < 0) and np.all(np.diff(losses) < 0)):
+        return None
+    floor = highest_bound(landscape) or 0.0
+    exponents = -flow.ts[index] * speeds**2 / np.where(losses > floor, losses - floor, np.inf)
+    *_, before, last = np.abs(exponents + 1)
+    agreement = thresholds.exponent_agreement
+    as_separable = bool(last <= agreement and before <= agreement if large else last <= min(agreement, before))
+    # Large networks go on learning for decades, and move as far in each.
+    moving = not large and np.all(moved[1:] >= thresholds.channel_growth * moved[:-1])
+    if not (as_separable or moving):
+        return None
+    evidence = _in_words(states, value, losses[-1], speeds[-1])
+    evidence += _as_separable(states, exponents[-1], floor) if as_separable else ""
+    return SlowPoint(
+        name="flat channel",
+        landscape=landscape,
+        theta=flow.thetas[-1],
+        speed=float(speeds[-1]),
+        passage=None,
+        evidence=evidence,
+        exponent=float(exponents[-1]),
+    )
+
+
+def _times(theta: Float[np.ndarray, " n"], unit: float) -> Float[np.ndarray, " d"]:
+    """A unit of time, and the decades beyond it."""
+    decades = LARGE_DECADES if theta.size >= BY_PRODUCTS_FROM else DECADES
+    return (unit * 10.0 ** np.arange(decades + 1)).astype(theta.dtype)
+
+
+def _followed(
+    landscape: Landscape, theta: Float[np.ndarray, " n"], unit: float, solver: AbstractSolver[Any] | None
+) -> Trajectory:
+    """The flow for some decades beyond a unit of time."""
+    times, large = _times(theta, unit), theta.size >= BY_PRODUCTS_FROM
+    # A Hessian would cost more than the flow took.
+    rtol, steps = (LARGE_RTOL, MAX_LARGE_STEPS) if large else (RTOL, MAX_STEPS)
+    rtol = max(rtol, default_rtol(theta.dtype))
+    solver = BDF(matrix_free=True, quadratures=1) if large else solver
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # a flow that ends early is recognised by its result
+        settings: dict[str, Any] = {
+            "t1": float(times[-1]),
+            "save_times": times[:-1].tolist(),
+            "rtol": rtol,
+            "max_steps": steps,
+        }
+        return simulate(landscape.at(theta), landscape.loss, landscape.data, solver=solver, **settings)
+
+
+def _in_words(states: Float[np.ndarray, "d n"], before: Any, after: Any, speed: Any) -> str:
+    """The evidence for a channel, in one sentence."""
+    factors = ", ".join(f"{step:.3g}" for step in np.linalg.norm(np.diff(states, axis=0), axis=1))
+    return (
+        f"diverges along a channel to infinity: in each further decade of time the weights move on ({factors}) to size "
+        f"{np.linalg.norm(states[-1]):.3g}, while the loss falls from {before:.4g} to {after:.4g} and the speed to "
+        f"{speed:.1e}"
+    )
+
+
+def _as_separable(states: Float[np.ndarray, "d n"], exponent: Any, floor: float) -> str:
+    """The evidence that data are separable, in one sentence."""
+    cosine = states[-1] @ states[-2] / (np.linalg.norm(states[-1]) * np.linalg.norm(states[-2]))
+    turned = float(np.arccos(np.clip(cosine, -1.0, 1.0)))
+    target = f" to its lower bound {floor:.6g}" if floor else ""
+    return (
+        f". The loss falls{target} like t^{exponent:.2f}, as 1/t where all samples are classified with a growing "
+        f"margin; the direction of the weights turned by {turned:.2g} in the last decade"
+    )

@@ -1,0 +1,58 @@
+"""Matrices that enter through their product within units, such as queries and keys: rows of little effect dropped."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import equinox as eqx
+import numpy as np
+from jaxtyping import Float
+
+from ...models import Slot
+from ...models.unit_axis import by_unit, from_units
+from ...models.units import as_jax, declared_units
+from ..thresholds import STANDARD, Thresholds
+from .width import EffectiveWidth
+
+
+def reduce_products(model: Any, effective: Sequence[EffectiveWidth], *, thresholds: Thresholds = STANDARD) -> Any:
+    r"""The model with matrices A and B, of which $A^\top B$ enters, reduced to the rank that they use.
+
+    The rows of $[A\ B]$ act as linear units do: where a combination of them is zero in both, the gradient keeps it so.
+    A unit's rows are projected on the singular vectors whose singular values exceed the threshold of its layer, if it
+    is clear which ones do.
+
+    Args:
+        model: a model with declared units.
+        effective: the effective widths of its layers, in any order; of these, layer and threshold are used.
+        thresholds: `clear_gap`.
+
+    Returns:
+        The model, the same where no product is reduced.
+    """
+    for each in effective:
+        for a, b in declared_units(model, each.layer).products:
+            rows = [np.asarray(by_unit(slot.where(model), slot)) for slot in (a, b)]
+            kept = [_used_rows(*pair, each.threshold, thresholds.clear_gap) for pair in zip(*rows, strict=True)]
+            if any(projection is not None for projection in kept):
+                model = _projected(model, a, rows[0], kept)
+                model = _projected(model, b, rows[1], kept)
+    return model
+
+
+def _used_rows(
+    a: Float[np.ndarray, "r a"], b: Float[np.ndarray, "r b"], threshold: float, clear_gap: float
+) -> Float[np.ndarray, "r r"] | None:
+    """The projection on the combinations of rows that are not small; `None` where none is small, or it is not clear."""
+    vectors, sizes, _ = np.linalg.svd(np.concatenate([a, b], axis=1))
+    rank = int(np.sum(sizes > threshold))
+    if rank == len(vectors) or (rank and sizes[rank - 1] < clear_gap * np.max(sizes[rank:], initial=0.0)):
+        return None
+    return vectors[:, :rank] @ vectors[:, :rank].T
+
+
+def _projected(
+    model: Any, slot: Slot, rows: Float[np.ndarray, "H r d"], kept: Sequence[Float[np.ndarray, "r r"] | None]
+) -> Any:
+    """The model with each unit's rows of one array projected."""
+    own = np.stack([unit if p is None else p @ unit for unit, p in zip(rows, kept, strict=True)])
+    return eqx.tree_at(slot.where, model, as_jax(from_units(own, slot, np.asarray(slot.where(model)))))
