@@ -183,6 +183,7 @@ def test_modules_import_nothing_heavy_and_compile_nothing():
     assert "compile" not in events
 
 
+@pytest.mark.slow
 def test_the_check_of_imports_can_fail():
     listen = "jax.monitoring.register_event_duration_secs_listener(lambda name, *_, **__: print(name))"
     modules, events = imported(f"import jax, scipy.signal\n{listen}\njax.numpy.ones(2)")

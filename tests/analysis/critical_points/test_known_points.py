@@ -225,15 +225,17 @@ def test_networks(title, titles):
     check(titles[title])
 
 
+@pytest.mark.parametrize("distance", [0.0, 0.1])
 @pytest.mark.parametrize("depth", DEPTHS)
-@pytest.mark.fast_for("3")
-def test_the_order_at_the_origin_of_a_deep_network_is_its_depth(depth):
+@pytest.mark.fast_for("3-0.1")
+def test_the_order_at_the_origin_of_a_deep_network_is_its_depth(depth, distance):
     """As one array, and as a deep network with units and without, from the origin and from 0.1 away."""
-    cases = origin_of_chain(depth, 0.0, 0.1)
+    cases = origin_of_chain(depth, distance)
     check(cases)
     assert all(told(case).verdict != UNDETERMINED for case in cases)
 
 
+@pytest.mark.slow
 def test_few_points_that_can_be_decided_stay_undetermined():
     """Of orders up to six, at most a tenth."""
     cases = [case for case in family() if case.name in JUDGED and not case.open]

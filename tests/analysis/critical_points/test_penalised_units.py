@@ -49,13 +49,9 @@ def test_zero_is_a_minimum_where_the_penalty_outweighs_the_unit(decay):
     assert kind.name == "minimum" and kind.added_unit_form.rises == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
-    ("depth", "activation"),
-    [
-        pytest.param(1, jnp.square, marks=pytest.mark.slow),
-        pytest.param(1, lambda z: jax.nn.relu(z) ** 2, marks=pytest.mark.slow),
-        (2, jax.nn.relu),
-    ],
+    ("depth", "activation"), [(1, jnp.square), (1, lambda z: jax.nn.relu(z) ** 2), (2, jax.nn.relu)]
 )
 def test_forms_of_third_order_do_not_outweigh_any_penalty(depth, activation):
     """The loss is λ |θ|² / 2 + O(|θ|³)."""

@@ -38,6 +38,7 @@ def test_visits_are_those_of_each_trajectory(flows, found):
             np.testing.assert_allclose(widths[0].sizes, visit.effective_widths[0].sizes)
 
 
+@pytest.mark.slow
 def test_critical_points_that_members_share_are_refined_once(flows, found):
     assert found.found is not None and list(found.found.itineraries) == [0]
     every = itineraries(flows, share=False)

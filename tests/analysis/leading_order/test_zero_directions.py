@@ -57,7 +57,7 @@ def landscape(terms):
     ],
     ids=str,
 )
-@pytest.mark.fast_for("{'x²y²': 1, 'y¹⁴': -0.001}-None-False", "{'x²y²': 1}-None-True")
+@pytest.mark.fast_for("{'x²y²': 1}-None-True")
 def test_the_loss_along_zero_directions(terms, order, rises):
     here = landscape(terms)
     found = critical_spectrum(here, here.theta)

@@ -47,8 +47,8 @@ class Scaled(eqx.Module):
         return self.times * self.network(x)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("memory", [2**27, 2**13, 1])
-@pytest.mark.fast_for("1")
 def test_blocks_of_any_size_give_the_naive_kernel(monkeypatch, memory):
     """One block; several, the last of them filled up; and one for each of 11 samples with two outputs."""
     monkeypatch.setattr(room, "MEMORY", memory)

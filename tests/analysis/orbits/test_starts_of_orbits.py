@@ -18,6 +18,7 @@ def saddle():
     return point
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [1.0, 0.02])
 def test_flows_on_the_unstable_manifold_start_a_thousandth_away(saddle, size):
     times = np.linspace(0, 6, 13)

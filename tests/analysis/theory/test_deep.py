@@ -103,10 +103,10 @@ def test_half_times_of_one_mode_in_rotated_bases(depth, start):
 
 
 # Explicit steps serve for the shorter plateaus, and need less compilation.
-POWERS = [(3, (3e-2, 3e-3, 3e-4), 1.5, dfx.Tsit5())]
-POWERS += [pytest.param(4, (1e-1, 1e-2, 1e-3), 40.0, None, marks=pytest.mark.slow)]
+POWERS = [(3, (3e-2, 3e-3, 3e-4), 1.5, dfx.Tsit5()), (4, (1e-1, 1e-2, 1e-3), 40.0, None)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("depth", "scales", "horizon", "solver"), POWERS)
 def test_dwell_times_are_powers_of_the_initial_scale(depth, scales, horizon, solver):
     """Both plateaus of generic weights last ε^(2 − L); the product on the second has rank one."""

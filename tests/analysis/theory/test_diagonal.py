@@ -170,8 +170,8 @@ def test_saddles_of_the_jump_process():
             assert spectral.eigenvalues[0] == pytest.approx(-np.max(np.abs(slopes[inactive])), rel=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("design", "alpha", "exact"), [(DESIGN_A, 1e-40, True), (DESIGN_B, 1e-40, False)])
-@pytest.mark.fast_for("design1-1e-40-False")
 def test_rounding_that_decides_is_told_and_only_then(design, alpha, exact):
     """In A weights of 1e-40 are as exact as those beside them. In B coordinates that grew return, and the u and v of
     each, equal to the last place, have forgotten u² − v² = 2α²: the flow stays where that of the mirror map goes on."""

@@ -21,6 +21,7 @@ from architectures import problem
 from formula_cases import reason, small
 
 
+@pytest.mark.slow
 def test_attention_on_a_population():
     """Levels and rates by direction, in any basis; heads of rank two skip every other level."""
     values, n = np.array([0.4, 0.3, 0.2, 0.1]), 31

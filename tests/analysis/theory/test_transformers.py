@@ -24,7 +24,7 @@ def landscape(task=TASK, noise=0.0, scale=SMALL, loss=cross_entropy, **settings)
 
 @pytest.mark.parametrize("noise", [0.0, 0.3])
 @pytest.mark.parametrize("disentangled", [True, False])
-@pytest.mark.fast_for("False-0.3", "True-0.3")
+@pytest.mark.fast_for("True-0.3")
 def test_index_nullity_and_rates_of_zero_weights_are_those_of_the_hessian(noise, disentangled):
     problem = landscape(noise=noise, disentangled=disentangled)
     found = theory.predictions(problem).named("attention-only origin")

@@ -97,6 +97,7 @@ def test_what_was_cut_off_is_compiled_again(filled, tmp_path):
     assert finish(start(torn))[1] == number - 1
 
 
+@pytest.mark.slow
 def test_a_full_disk_costs_a_remark(tmp_path):
     limit = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (ROOM // 2, ROOM // 2))  # noqa: E731
     folder, found, compiled, said = finish(start(tmp_path, preexec_fn=limit))

@@ -223,7 +223,8 @@ def plateau():
     return landscape, end, 6 * explicit.stats["num_steps"]
 
 
-@pytest.mark.parametrize("quadratures", [pytest.param(0, marks=pytest.mark.slow), 1])
+@pytest.mark.slow
+@pytest.mark.parametrize("quadratures", [0, 1])
 def test_spectral_radius_along_a_flow(quadratures):
     landscape = teacher_student(samples=50)
     solver = RKC2(quadratures=quadratures)
