@@ -22,7 +22,7 @@ EXPERIMENTS = {
         "task of Singh et al. (2024) and Reddy (2024)",
     ),
     "induction-heads-64": (
-        "the same with tokens of 64 entries and eight heads per layer",
+        "the same with noisy answers, tokens of 64 entries and eight heads per layer",
         "task of Singh et al. (2024) and Reddy (2024)",
     ),
     "digits-tanh": ("handwritten digits by a 64–50–10 tanh network", "digits of scikit-learn, needs saddlescope[data]"),

@@ -139,14 +139,17 @@ def _search(
         depth = min(2 * depth, deepest) if np.any(negative & ~converged) else depth
         pending, found = ritz.chosen(negative & ~converged), found.with_others(ritz.chosen(converged))
     complete = complete or len(found.values) == size
+    # An invariant space of a random vector holds a part of every eigenspace.
+    every = bool(np.all(ritz.residuals == 0)) or len(found.values) + len(ritz.values) >= size
+    share = 0.0 if every else _missed(len(ritz.values), size)
     found = found if complete else found.with_others(pending)
     order = np.argsort(found.values)
     return NegativeEigenvalues(
         values=found.values[order],
         vectors=found.vectors[order].T,
         residuals=found.residuals[order],
-        none_below=_none_below(ritz.values, size, len(found.values), radius) if complete else -np.inf,
-        rest=_rest(ritz.values, size, len(found.values)) if complete else np.inf,
+        none_below=_none_below(ritz.values, share, radius) if complete else -np.inf,
+        rest=_rest(ritz.values, share) if complete else np.inf,
         radius=radius,
         zero_threshold=zero,
         complete=complete,
@@ -174,18 +177,16 @@ def _negative(product: Product, found: _Found, ritz: _Found, zero: float, small:
     return negative
 
 
-def _none_below(values: Float[np.ndarray, " k"], size: int, found: int, radius: float) -> float:
-    """What no further eigenvalue is below, by the Ritz values of the last space, but for one chance in a million."""
-    if found + len(values) >= size:
-        return float(np.min(values, initial=0.0))
-    share = _missed(len(values), size)
-    return float((values[0] - share * radius) / (1 - share)) if share < 1 else -np.inf
+def _none_below(values: Float[np.ndarray, " k"], share: float, radius: float) -> float:
+    """What no further eigenvalue is below, by the Ritz values of the last space and the share by which it may miss."""
+    lowest = float(np.min(values, initial=0.0))
+    return (lowest - share * radius) / (1 - share) if share < 1 else -np.inf
 
 
-def _rest(values: Float[np.ndarray, " k"], size: int, found: int) -> float:
+def _rest(values: Float[np.ndarray, " k"], share: float) -> float:
     """What no further eigenvalue exceeds in size: either end of the spectrum is missed by a share of its width."""
-    largest, share = float(np.max(np.abs(values), initial=0.0)), _missed(len(values), size)
-    if found + len(values) >= size:
+    largest = float(np.max(np.abs(values), initial=0.0))
+    if share == 0.0:
         return largest
     return largest + share * float(np.ptp(values)) / (1 - 2 * share) if share < 1 / 2 else np.inf
 

@@ -22,6 +22,14 @@ STRUCTURED_HESSIAN_FROM = 400
 EIGENSPACE_SPREAD = 1e-6
 
 
+def eigenspaces(values: Float[np.ndarray, " k"]) -> tuple[Int[np.ndarray, " m"], ...]:
+    """The positions of negative eigenvalues in ascending order that are as good as equal, for each eigenspace."""
+    if len(values) == 0:
+        return ()
+    edges = np.flatnonzero(np.diff(values) > EIGENSPACE_SPREAD * np.abs(values[0])) + 1
+    return tuple(np.split(np.arange(len(values)), edges))
+
+
 class Spectrum(eqx.Module):
     r"""Eigenvalues and eigenvectors of the Hessian $\nabla^2 L$, with index and nullity.
 
@@ -78,11 +86,7 @@ class Spectrum(eqx.Module):
         Returns:
             For each eigenspace the positions of its eigenvalues and eigenvectors; empty without negative eigenvalues.
         """
-        values = self.eigenvalues[: self.index]
-        if len(values) == 0:
-            return ()
-        edges = np.flatnonzero(np.diff(values) > EIGENSPACE_SPREAD * np.abs(values[0])) + 1
-        return tuple(np.split(np.arange(len(values)), edges))
+        return eigenspaces(self.eigenvalues[: self.index])
 
     def pseudo_inverse(self) -> Callable[[Float[np.ndarray, " n"]], Float[np.ndarray, " n"]]:
         r"""The map $g \mapsto H^+ g$, zero on the null space; −H⁺g is Newton's step off it."""

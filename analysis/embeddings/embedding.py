@@ -68,6 +68,17 @@ class Embedding(eqx.Module):
         narrow, ((p, q),) = _used(self, size)
         return self if narrow is self.narrow else Embedding(narrow=narrow, p_in=p, p_out=q, layer=self.layer)
 
+    def projected(self, model: Any) -> Any:
+        r"""Another wide network projected on those of this embedding's shape: $U \to P_u P_v^\top U$.
+
+        Args:
+            model: the other network.
+
+        Returns:
+            Its projection.
+        """
+        return _projected(self, model)
+
     def then(self, outer: "Embedding") -> "Embedding":
         """This embedding followed by an embedding of its wide network in a wider one.
 
@@ -154,9 +165,7 @@ class LayeredEmbedding(eqx.Module):
         Returns:
             Its projection.
         """
-        for layer, (p, q) in enumerate(self.layers):
-            model = map_units(model, p @ q.T, q @ p.T, layer)
-        return model
+        return _projected(self, model)
 
     def __str__(self) -> str:
         widths = [f"{p.shape[1]} in {p.shape[0]}" for p, _ in self.layers]
@@ -167,6 +176,13 @@ class LayeredEmbedding(eqx.Module):
 def zero_rows(p: np.ndarray, q: np.ndarray) -> Bool[np.ndarray, " H"]:
     """Which units both maps leave zero."""
     return ~np.any((p != 0) | (q != 0), axis=1)
+
+
+def _projected(embedding: Embedding | LayeredEmbedding, model: Any) -> Any:
+    """A wide network projected on those of the embedding's shape."""
+    for p, q, layer in embedding.maps:
+        model = map_units(model, p @ q.T, q @ p.T, layer)
+    return model
 
 
 def _spare(embedding: Embedding | LayeredEmbedding) -> tuple[int, ...]:

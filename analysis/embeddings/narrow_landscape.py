@@ -14,6 +14,9 @@ from ..curvature.spectrum import DENSE_HESSIAN_LIMIT
 from ..rounding import perturbed
 from .embedding import Embedding, LayeredEmbedding, LayerMap, zero_rows
 
+# A matrix of so many numbers takes 256 MB.
+DENSE_NUMBERS = 2**25
+
 
 @dataclass(frozen=True)
 class NarrowLandscape:
@@ -21,12 +24,12 @@ class NarrowLandscape:
 
     Attributes:
         landscape: L, of a wider network.
-        matrix: E.
+        matrix: E; sparse where a large narrow network is a part of one that is little wider.
         model: the narrow network.
     """
 
     landscape: Landscape
-    matrix: Float[np.ndarray, "n m"]
+    matrix: Any
     model: Any
 
     @property
@@ -71,10 +74,14 @@ class NarrowLandscape:
             The narrow landscape and the point.
         """
         random, matrix = np.random.default_rng(0), self.matrix
-        # Columns are orthogonal to the last place of one, however small an entry is.
-        last_place = np.finfo(matrix.dtype).eps * (matrix != 0)
         for copy, point in perturbed(self.landscape, theta):
-            changed = matrix + last_place * random.standard_normal(matrix.shape)
+            if isinstance(matrix, np.ndarray):
+                # Columns are orthogonal to the last place of one, however small an entry is.
+                last_place = np.finfo(matrix.dtype).eps * (matrix != 0)
+                changed = matrix + last_place * random.standard_normal(matrix.shape)
+            else:
+                # Its entries are ones and zeros.
+                changed = matrix
             yield NarrowLandscape(landscape=copy, matrix=changed, model=self.model), point
 
 
@@ -108,7 +115,22 @@ def narrow_landscape(
     for p, q, layer in padding:
         padded = map_units(padded, p, q, layer)
     wider = Landscape(padded, landscape.loss, landscape.data)
-    return NarrowLandscape(landscape=wider, matrix=units_matrix(narrow, padding), model=narrow)
+    return NarrowLandscape(landscape=wider, matrix=_padding_matrix(narrow, padded, padding), model=narrow)
+
+
+def _padding_matrix(narrow: Any, padded: Any, padding: list[LayerMap]) -> Any:
+    """The matrix by which the narrow network's parameters are put among those of the padded one, sparse if large."""
+    size, more = flatten(narrow).size, flatten(padded).size
+    if size * more <= DENSE_NUMBERS:
+        return units_matrix(narrow, padding)
+    from scipy.sparse import csr_array
+
+    marked = unflatten(narrow, np.arange(1.0, size + 1))
+    for p, q, layer in padding:
+        marked = map_units(marked, p, q, layer)
+    columns = np.asarray(flatten(marked)).astype(int) - 1
+    rows = np.flatnonzero(columns >= 0)
+    return csr_array((np.ones(len(rows)), (rows, columns[rows])), shape=(more, size))
 
 
 def _padding(narrow: Any, layer: int) -> LayerMap:

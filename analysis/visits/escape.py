@@ -6,12 +6,11 @@ import equinox as eqx
 import numpy as np
 from jaxtyping import Float
 
-from ...flows import Trajectory
+from ...flows import Trajectory, flatten
 from ...flows.landscapes.unit_positions import unit_history
-from ...models.units import units_matrix
 from ..critical_points.critical_point import CriticalPoint
 from ..critical_points.kind import Kind
-from ..curvature.spectrum import Spectrum
+from ..curvature.spectrum import eigenspaces
 from ..embeddings.embedding import Embedding, LayeredEmbedding
 from ..embeddings.width import ray_direction
 from ..leading_order.added_unit import AddedUnitForm, steepness
@@ -140,8 +139,10 @@ def escape(
 def _growth(trajectory: Trajectory, thetas: Float[np.ndarray, "T n"], point: CriticalPoint, kind: Kind) -> _Growth:
     """The growing amplitude as the flow leaves, by the kind of the saddle."""
     form, embedding = kind.added_unit_form, point.embedding
-    if kind.name == "strict saddle" and kind.spectrum is not None and kind.spectrum.index:
-        return _from_eigenspace(thetas, point, kind.spectrum)
+    if kind.name == "strict saddle" and kind.spectrum is not None and (index := kind.spectrum.index):
+        return _from_eigenspace(thetas, point, kind.spectrum.eigenvalues[:index], kind.spectrum.eigenvectors[:, :index])
+    if kind.name == "strict saddle" and kind.negative is not None and (index := kind.negative.index):
+        return _from_eigenspace(thetas, point, kind.negative.values[:index], kind.negative.vectors[:, :index])
     if isinstance(embedding, LayeredEmbedding) or (embedding is not None and isinstance(form, AddedUnitsForm)):
         return _from_layers(trajectory, thetas, point.theta, embedding, kind)
     if isinstance(form, AddedUnitForm) and embedding is not None and np.any(embedding.dormant):
@@ -151,16 +152,21 @@ def _growth(trajectory: Trajectory, thetas: Float[np.ndarray, "T n"], point: Cri
     return _Growth(None, np.linalg.norm(thetas - point.theta, axis=1), None)
 
 
-def _from_eigenspace(thetas: Float[np.ndarray, "T n"], point: CriticalPoint, spectrum: Spectrum) -> _Growth:
+def _from_eigenspace(
+    thetas: Float[np.ndarray, "T n"],
+    point: CriticalPoint,
+    values: Float[np.ndarray, " k"],
+    vectors: Float[np.ndarray, "n k"],
+) -> _Growth:
     """The unstable eigenspace with the largest coordinate at departure, not always that of the lowest eigenvalue."""
     displacement = thetas - point.theta
-    coordinates = displacement @ spectrum.eigenvectors[:, : spectrum.index]
-    winner = max(spectrum.eigenspaces(), key=lambda space: np.linalg.norm(coordinates[-1, space]))
+    coordinates = displacement @ vectors
+    winner = max(eigenspaces(values), key=lambda space: np.linalg.norm(coordinates[-1, space]))
     amplitude = np.linalg.norm(coordinates[:, winner], axis=1)
     moved = thetas[-1] - thetas[np.argmin(np.linalg.norm(displacement, axis=1))]
-    overlap = np.linalg.norm(moved @ spectrum.eigenvectors[:, winner]) / max(np.linalg.norm(moved), TINY)
-    along = spectrum.eigenvectors[:, winner] @ coordinates[-1, winner] / max(amplitude[-1], TINY)
-    return _Growth(float(-np.mean(spectrum.eigenvalues[winner])), amplitude, float(overlap), along)
+    overlap = np.linalg.norm(moved @ vectors[:, winner]) / max(np.linalg.norm(moved), TINY)
+    along = vectors[:, winner] @ coordinates[-1, winner] / max(amplitude[-1], TINY)
+    return _Growth(float(-np.mean(values[winner])), amplitude, float(overlap), along)
 
 
 def _from_dormant(
@@ -201,8 +207,7 @@ def _from_layers(
     kind: Kind,
 ) -> _Growth:
     """All weights of added units: growth of what is outside the saddle's narrow network, and how steep that was."""
-    maps = [(p @ q.T, q @ p.T, layer) for p, q, layer in embedding.maps]
-    outside = thetas - thetas @ units_matrix(trajectory.initial_model, maps).T
+    outside = np.stack([own - flatten(embedding.projected(trajectory.landscape.at(own))) for own in thetas])
     amplitude, along = np.linalg.norm(outside, axis=1), kind.added_unit_form or kind.null_space_form
     if along is None or along.rate is None or along.order is None:
         return _Growth(None, amplitude, None)

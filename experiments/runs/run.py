@@ -122,7 +122,7 @@ def run(
     """
     chosen = experiment(name)
     setup = chosen.setup(seed, width=width, scale=scale, t1=t1)
-    trajectory = simulate(setup.model, setup.loss, setup.data, t1=setup.t1, progress=progress)
+    trajectory = simulate(setup.model, setup.loss, setup.data, t1=setup.t1, progress=progress, **chosen.integration)
     if trajectory.result is Result.interrupted and len(trajectory.ts) == 1:
         raise KeyboardInterrupt
     settings: dict[str, Any] = {

@@ -68,6 +68,7 @@ class Experiment(eqx.Module):
         remarks: from the models at the visits, in order, and the data to what these compute; by default nothing.
         panels: further panels of the figure for each visit, by the names of their rows, from the data; by default none.
         budget: wall-clock seconds after which no further critical point is sought; by default there is no limit.
+        integration: settings of `simulate`, such as `rtol` and `solver`, where its defaults do not serve.
     """
 
     name: str = eqx.field(static=True)
@@ -81,6 +82,7 @@ class Experiment(eqx.Module):
     remarks: Callable[[tuple[Any, ...], Any], Remarks] | None = eqx.field(static=True, default=None)
     panels: Callable[[Any], Mapping[str, Panel]] | None = eqx.field(static=True, default=None)
     budget: float | None = eqx.field(static=True, default=None)
+    integration: Mapping[str, Any] = eqx.field(static=True, default_factory=dict)
 
     @property
     def title(self) -> str:

@@ -14,7 +14,7 @@ from saddlescope.flows import simulate
     [
         ("induction-heads", 1344, 480, 0.0),
         ("induction-heads-noisy", 1344, 480, NOISE),
-        ("induction-heads-64", 67584, 2064, 0.0),
+        ("induction-heads-64", 67584, 2064, NOISE),
     ],
 )
 def test_sizes_and_levels(name, size, sequences, noise):

@@ -44,10 +44,19 @@ def test_a_space_of_many_products_misses_little_of_the_spectrum(size, products):
     # Ritz values from −1 to 3, where either end of the true spectrum lies a share of its width beyond.
     values = np.linspace(-1.0, 3.0, products)
     width = 4.0 / (1 - 2 * share)
-    assert lowest._rest(values, size, found=0) == pytest.approx(3.0 + share * width)
+    assert lowest._rest(values, share) == pytest.approx(3.0 + share * width)
     # Below the lowest Ritz value by that share of what lies between it and the largest eigenvalue.
-    below = lowest._none_below(values, size, found=0, radius=3.0)
+    below = lowest._none_below(values, share, radius=3.0)
     assert values[0] - below == pytest.approx(share * (3.0 - below))
+
+
+def test_an_invariant_space_misses_nothing():
+    """Of a matrix with three distinct eigenvalues three products tell all, at any size."""
+    values = np.concatenate([np.full(5, -1.0), np.zeros(200), np.full(5, 2.0)])
+    matrix = symmetric(values)
+    found = negative_eigenvalues(lambda v: matrix @ v, len(values), zero_threshold=1e-9)
+    assert found.complete and found.index == 5 and found.products < 30
+    assert abs(found.none_below) < 1e-12 and found.rest == pytest.approx(2.0)
 
 
 def test_a_search_that_ends_early_says_at_least():

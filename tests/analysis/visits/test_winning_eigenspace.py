@@ -1,8 +1,12 @@
 """A flow that leaves along a degenerate eigenspace, in closed form: all of its directions count."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from saddlescope.analysis import itinerary
+from saddlescope.analysis.curvature.lowest import negative_eigenvalues
+from saddlescope.analysis.visits.escape import escape
 
 from exact_flows import leaving, recorded
 from separable import well
@@ -23,3 +27,17 @@ def test_all_directions_of_the_winning_eigenspace_count():
         drop = visit.critical_point.loss - 0.25 * shares.count(0.0)
         expected = np.log(np.sqrt(2 * 0.1 * drop) / (1e-3 * np.sqrt(sum(shares))))
         assert visit.escape.dwell_predicted == pytest.approx(expected, rel=1e-3)
+
+
+def test_eigenvectors_from_products_serve_as_those_of_a_spectrum():
+    """Of networks too large for a Hessian only the negative eigenvalues are known: rate and overlap are the same."""
+    ts = np.linspace(0, 20, 2001)
+    flow = recorded(ts, leaving(ts, 1e-3, 1.0)[:, None] * np.array([1.0, 1.0, 1.0]), *3 * (well(1.0),))
+    visit = itinerary(flow)[0]
+    point, kind = visit.critical_point, visit.kind
+    found = negative_eigenvalues(lambda v: point.landscape.hessian_product(point.theta, v), point.theta.size)
+    by_products = dataclasses.replace(kind, spectrum=None, negative=found)
+    other = escape(flow, visit.passage, point, by_products, point.loss)
+    assert other.rate_predicted == pytest.approx(visit.escape.rate_predicted, rel=1e-10)
+    assert other.rate_measured == pytest.approx(visit.escape.rate_measured, rel=1e-10)
+    assert other.overlap == pytest.approx(visit.escape.overlap, abs=1e-10) and other.overlap > 0.99
