@@ -12,8 +12,7 @@ from ...flows.landscapes.point import check_finite_at, point_of
 from ...models.units import layers_of
 from ..embeddings.embedding import Embedding, LayeredEmbedding
 from ..embeddings.narrow_landscape import NarrowLandscape, narrow_landscape
-from ..embeddings.products import reduce_products
-from ..embeddings.reduction import reduce_layers
+from ..embeddings.reduction import narrowest, reduce_layers
 from ..embeddings.width import EffectiveWidth, effective_widths, exact_widths
 from ..found_units import with_units
 from ..threads import in_one_thread
@@ -109,7 +108,9 @@ def _candidates(
             return
         yield _as_it_stands(landscape, solve_gradient(landscape, descended), thresholds)
         return
-    embedding = _narrow(landscape.at(start), effective, thresholds)
+    model = landscape.at(start)
+    widths = _clear_widths(model, thresholds) if effective is None else effective
+    embedding = narrowest(model, widths, thresholds=thresholds)
     for number, point in enumerate(_narrow_candidates(narrow_landscape(landscape, embedding), thresholds)):
         solved = eqx.tree_at(lambda e: e.narrow, embedding, unflatten(embedding.narrow, point))
         wide = flatten(solved.wide())
@@ -117,17 +118,6 @@ def _candidates(
         if number == 0 and (vanished or not explains(landscape, start, wide, thresholds)):
             yield _as_it_stands(landscape, solve_gradient(landscape, start), thresholds)
         yield _Candidate(wide, solved)
-
-
-def _narrow(
-    model: Any, effective: EffectiveWidth | tuple[EffectiveWidth, ...] | None, thresholds: Thresholds
-) -> Embedding | LayeredEmbedding:
-    """The network of the effective widths, in which products within units have the rank that they use."""
-    widths = _clear_widths(model, thresholds) if effective is None else effective
-    widths = widths if isinstance(widths, tuple) else (widths,)
-    embedding = reduce_layers(model, widths)
-    narrow = reduce_products(embedding.narrow, widths, thresholds=thresholds)
-    return eqx.tree_at(lambda e: e.narrow, embedding, narrow)
 
 
 def _clear_widths(model: Any, thresholds: Thresholds) -> tuple[EffectiveWidth, ...]:

@@ -2,11 +2,14 @@
 
 from typing import Any
 
+import equinox as eqx
 import numpy as np
 from jaxtyping import Float
 
 from ...models.units import declared_units, layers_of, map_units, unit_vectors
+from ..thresholds import STANDARD, Thresholds
 from .embedding import Embedding, LayeredEmbedding
+from .products import reduce_products
 from .width import EffectiveWidth, effective_width, effective_widths, shares_of_ray
 
 
@@ -60,6 +63,25 @@ def reduce_layers(
     for each, (p, q) in zip(effective, maps, strict=True):
         narrow = map_units(narrow, q.T, p.T, each.layer)
     return LayeredEmbedding(narrow=narrow, layers=maps)
+
+
+def narrowest(
+    model: Any, effective: EffectiveWidth | tuple[EffectiveWidth, ...], *, thresholds: Thresholds = STANDARD
+) -> Embedding | LayeredEmbedding:
+    """The network that is narrow in all its layers, and whose products within units have the rank that they use.
+
+    Args:
+        model: a model with declared units.
+        effective: the effective width of each layer.
+        thresholds: `clear_gap`, as for `reduce_products`.
+
+    Returns:
+        The narrow network with its embedding.
+    """
+    effective = effective if isinstance(effective, tuple) else (effective,)
+    embedding = reduce_layers(model, effective)
+    narrow = reduce_products(embedding.narrow, effective, thresholds=thresholds)
+    return eqx.tree_at(lambda e: e.narrow, embedding, narrow)
 
 
 def _maps(model: Any, effective: EffectiveWidth) -> tuple[Float[np.ndarray, "H r"], Float[np.ndarray, "H r"]]:

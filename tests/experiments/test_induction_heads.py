@@ -43,6 +43,29 @@ def test_a_run_says_what_the_models_at_its_visits_compute():
 
 
 @pytest.mark.slow
+def test_the_visits_of_the_noisy_transformer():
+    """A strict saddle, one that is left at higher order, and a channel to infinity along which the loss goes to its
+    lowest. Of the second the narrow network is a layer of attention whose queries and keys have rank one."""
+    finished = run("induction-heads-noisy")
+    first, second, last = finished.itinerary
+    levels = finished.levels
+    assert (first.kind.name, first.kind.index, first.kind.nullity) == ("strict saddle", 24, 1296)
+    assert first.critical_point.loss == pytest.approx(levels[0], rel=1e-12)
+    assert (second.kind.name, second.kind.index) == ("degenerate saddle", 0)
+    assert second.kind.order >= 3 and second.kind.nullity + second.kind.spectrum.positive == 1344
+    assert second.critical_point.loss == pytest.approx(levels[1], rel=1e-9)
+    assert second.critical_point.gradient_norm < 1e-13
+    # As far away as the initial weights are large, of weights thirty times that.
+    assert second.critical_point.distance < 0.05 * np.linalg.norm(second.critical_point.theta)
+    queries, keys = (getattr(second.critical_point.model.layers[1], name) for name in ("query", "key"))
+    for head in range(2):
+        sizes = np.linalg.svd(np.concatenate([queries[head], keys[head]], axis=1), compute_uv=False)
+        assert sizes[0] > 0.1 and np.max(sizes[1:]) < 1e-6 * sizes[0]
+    assert not np.any(np.concatenate([np.ravel(second.critical_point.model.layers[0].output)]))
+    assert last.kind.name == "flat channel" and "to its lower bound 0.34878 like t^-1.0" in last.kind.evidence
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("name", ["induction-heads", "induction-heads-noisy"])
 def test_labels_in_context_come_first_and_then_induction_heads(name, seed):
