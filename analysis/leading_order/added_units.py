@@ -22,6 +22,9 @@ HIGHEST = EXPANSIONS[-1] + 1
 # Random directions evaluated, of which many do nothing where units are rectified; how many of the busiest measure
 # rounding; and how many of the lowest are improved by descent: all, before a form is called positive.
 DIRECTIONS, MEASURED, IMPROVED = 64, 8, 4
+# With more parameters than this, whose gradient takes seconds, one direction is improved, by so many steps: a fall is a
+# fall, if not the steepest; and no form is called positive.
+MANY, STEPS = 1500, 60
 
 
 class AddedUnitsForm(eqx.Module):
@@ -131,8 +134,9 @@ def added_units_form(
             first = _first_form(added, expansion, thresholds)
             if first is None:
                 continue
-            lowest = _lowest(added, first, improved=IMPROVED)
-            if positions is every and lowest > first.noise:
+            many = positions.size > MANY
+            lowest = _lowest(added, first, improved=1 if many else IMPROVED, steps=STEPS if many else None)
+            if positions is every and lowest > first.noise and not many:
                 lowest = _lowest(added, first, improved=DIRECTIONS)
                 if lowest > max(first.noise, added.stalled * float(np.max(np.abs(first.values)))):
                     return AddedUnitsForm(order=None, steepest=0.0, examined=first.order, rises=first.order)
@@ -187,7 +191,7 @@ def _first_form(added: _AddedUnits, expansion: int, thresholds: Thresholds) -> _
     return None
 
 
-def _lowest(added: _AddedUnits, first: _FirstForm, *, improved: int) -> float:
+def _lowest(added: _AddedUnits, first: _FirstForm, *, improved: int, steps: int | None = None) -> float:
     """The lowest value on the unit sphere that descent from the best of the directions finds."""
     form, scale = first.order, max(float(np.max(np.abs(first.values))), first.noise)
 
@@ -195,7 +199,7 @@ def _lowest(added: _AddedUnits, first: _FirstForm, *, improved: int) -> float:
         slope = added.gradients(direction, first.expansion)[form - 1] / scale
         return float(slope @ direction) / form, slope
 
-    lowest, best = minimum_on_sphere(objective, first.directions[np.argsort(first.values)[:improved]])
+    lowest, best = minimum_on_sphere(objective, first.directions[np.argsort(first.values)[:improved]], steps=steps)
     if lowest > 0 and not added.smooth and best.size <= SIMPLEX_LIMIT:
         # Before kinks descent stalls.
         best = polished_on_sphere(lambda direction: objective(direction)[0], best, scale=1.0)

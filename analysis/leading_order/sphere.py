@@ -25,7 +25,7 @@ def normal_vectors(count: int, size: int) -> Float[np.ndarray, "count size"]:
 
 
 def minima_on_sphere(
-    function: Function, starts: Float[np.ndarray, "k n"], *, gradient_tolerance: float = 1e-5
+    function: Function, starts: Float[np.ndarray, "k n"], *, gradient_tolerance: float = 1e-5, steps: int | None = None
 ) -> list[Minimum]:
     r"""Local minima of a function on the unit sphere, by BFGS on its extension $w \mapsto f(w / \|w\|)$.
 
@@ -35,6 +35,7 @@ def minima_on_sphere(
         function: f and its gradient at a unit vector; the gradient's component along the vector is ignored.
         starts: vectors of any length, one search from each.
         gradient_tolerance: of the search; by default SciPy's own.
+        steps: at most, by default 200 for each dimension.
 
     Returns:
         For each start the value found and its unit vector. Local minima only, without a certificate.
@@ -48,13 +49,13 @@ def minima_on_sphere(
         value, gradient = function(direction)
         return value, (gradient - direction * (direction @ gradient)) / norm
 
-    options = {"gtol": gradient_tolerance}
+    options = {"gtol": gradient_tolerance, "maxiter": steps}
     found = [scipy.optimize.minimize(extension, w, jac=True, method="BFGS", options=options) for w in starts]
     return [(float(result.fun), result.x / np.linalg.norm(result.x)) for result in found]
 
 
 def minimum_on_sphere(
-    function: Function, starts: Float[np.ndarray, "k n"], *, gradient_tolerance: float = 1e-5
+    function: Function, starts: Float[np.ndarray, "k n"], *, gradient_tolerance: float = 1e-5, steps: int | None = None
 ) -> Minimum:
     """The lowest of the `minima_on_sphere`.
 
@@ -62,11 +63,12 @@ def minimum_on_sphere(
         function: f and its gradient at a unit vector.
         starts: vectors of any length, one search from each.
         gradient_tolerance: of the search.
+        steps: at most.
 
     Returns:
         Its value and its unit vector.
     """
-    minima = minima_on_sphere(function, starts, gradient_tolerance=gradient_tolerance)
+    minima = minima_on_sphere(function, starts, gradient_tolerance=gradient_tolerance, steps=steps)
     return min(minima, key=lambda minimum: minimum[0])
 
 
