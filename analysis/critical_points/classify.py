@@ -33,6 +33,7 @@ def classify(
     solver: AbstractSolver[Any] | None = None,
     thresholds: Thresholds = STANDARD,
     follow_channels: bool = True,
+    follow_from: Float[np.ndarray, " n"] | None = None,
 ) -> Kind:
     r"""The kind of a critical point.
 
@@ -68,13 +69,15 @@ def classify(
         solver: with which the flow in a channel is integrated; by default `simulate` chooses.
         thresholds: what counts as zero, near and far.
         follow_channels: whether to integrate that flow, up to 20 000 steps. If not, no flat channel is recognised.
+        follow_from: where that flow begins, such as the end of a flow; by default the closest approach.
 
     Returns:
         The kind, with the spectrum, the forms and the sentence on which it rests.
     """
     record("point", point, CriticalPoint, "found by critical_point")
     scales = Scales() if scales is None else scales
-    elsewhere = _without_point(point, scales, solver, thresholds, follow_channels)
+    follow_from = point.start if follow_from is None else follow_from
+    elsewhere = _without_point(point, scales, solver, thresholds, follow_from if follow_channels else None)
     if elsewhere is not None:
         return elsewhere
     known = gather(point, scales=scales, starts=starts, thresholds=thresholds)
@@ -90,15 +93,15 @@ def _without_point(
     scales: Scales,
     solver: AbstractSolver[Any] | None,
     thresholds: Thresholds,
-    follow_channels: bool,
+    follow_from: Float[np.ndarray, " n"] | None,
 ) -> Kind | None:
     """The kind where there is no critical point, or none nearby."""
     far = point.distance > thresholds.far * float(np.linalg.norm(point.start))
     if point.converged and not far:
         return None
     found = None
-    if follow_channels:
-        found = flat_channel(point.landscape, point.start, solver=solver, thresholds=thresholds)
+    if follow_from is not None:
+        found = flat_channel(point.landscape, follow_from, solver=solver, thresholds=thresholds)
     large = point.theta.size >= BY_PRODUCTS_FROM
     # A search in a large network that ended on its way to a zero of the gradient was at no ghost of one.
     on_its_way = large and nearly_zero(point.landscape, point.start, point.theta)

@@ -177,6 +177,7 @@ def _classified(about: _About, effective: tuple[EffectiveWidth, ...]) -> tuple[C
         thresholds=thresholds,
         # No channel to infinity has an end at which it is left.
         follow_channels=about.passage.departure is None,
+        follow_from=trajectory.thetas[-1],
     )
     return point, unless_still_moving(trajectory, about.passage, point, kind, thresholds=thresholds)
 

@@ -58,7 +58,14 @@ def token_names(pairs: int) -> tuple[str, ...]:
 
 
 def _experiment(
-    name: str, task: Classification, *, rank: int, sets: int | None = None, noise: float = 0.0, **settings: Any
+    name: str,
+    task: Classification,
+    *,
+    rank: int,
+    sets: int | None = None,
+    noise: float = 0.0,
+    budget: float = BUDGET,
+    **settings: Any,
 ) -> Experiment:
     return Experiment(
         name=name,
@@ -68,7 +75,7 @@ def _experiment(
         levels=rule_losses,
         remarks=remarks,
         panels=attention_panels,
-        budget=BUDGET,
+        budget=budget,
         **settings,
     )
 
@@ -87,7 +94,8 @@ SETUPS = (
         noise=NOISE,
         width=8,
         scale=0.005,
-        t1=3e5,
-        integration={"rtol": 1e-5, "solver": BDF(matrix_free=True, quadratures=1)},
+        t1=1.5e5,
+        integration={"rtol": 1e-6, "solver": BDF(matrix_free=True, quadratures=1)},
+        budget=2400.0,
     ),
 )
