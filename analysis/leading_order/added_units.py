@@ -22,9 +22,9 @@ HIGHEST = EXPANSIONS[-1] + 1
 # Random directions evaluated, of which many do nothing where units are rectified; how many of the busiest measure
 # rounding; and how many of the lowest are improved by descent: all, before a form is called positive.
 DIRECTIONS, MEASURED, IMPROVED = 64, 8, 4
-# With more parameters than this, whose gradient takes seconds, one direction is improved, by so many steps: a fall is a
-# fall, if not the steepest; and no form is called positive.
-MANY, STEPS = 1500, 60
+# With more parameters than this, whose series take seconds, so many directions suffice, and so many steps from the best
+# of them: a fall is a fall, if not the steepest; and no form is called positive.
+MANY, FEW_DIRECTIONS, STEPS = 1500, 12, 20
 
 
 class AddedUnitsForm(eqx.Module):
@@ -81,6 +81,11 @@ class _AddedUnits:
         return all(units.law.smooth for units in layers_of(self.narrow.model))
 
     @property
+    def many(self) -> bool:
+        """Whether there are too many parameters for a thorough search."""
+        return self.positions.size > MANY
+
+    @property
     def stalled(self) -> float:
         """The share of the largest value below which a search may have stalled before it came to a negative one."""
         return 0.0 if self.smooth or self.positions.size <= SIMPLEX_LIMIT else STALLED
@@ -134,9 +139,8 @@ def added_units_form(
             first = _first_form(added, expansion, thresholds)
             if first is None:
                 continue
-            many = positions.size > MANY
-            lowest = _lowest(added, first, improved=1 if many else IMPROVED, steps=STEPS if many else None)
-            if positions is every and lowest > first.noise and not many:
+            lowest = _lowest(added, first, improved=1 if added.many else IMPROVED)
+            if positions is every and lowest > first.noise and not added.many:
                 lowest = _lowest(added, first, improved=DIRECTIONS)
                 if lowest > max(first.noise, added.stalled * float(np.max(np.abs(first.values)))):
                     return AddedUnitsForm(order=None, steepest=0.0, examined=first.order, rises=first.order)
@@ -176,7 +180,7 @@ class _FirstForm(NamedTuple):
 
 def _first_form(added: _AddedUnits, expansion: int, thresholds: Thresholds) -> _FirstForm | None:
     """The first form that does not vanish, `None` if all do."""
-    directions = normal_vectors(DIRECTIONS, added.positions.size)
+    directions = normal_vectors(FEW_DIRECTIONS if added.many else DIRECTIONS, added.positions.size)
     directions /= np.linalg.norm(directions, axis=1, keepdims=True)
     forms = added.forms(directions, expansion)
     sizes = np.max(np.abs(forms), axis=0)
@@ -191,7 +195,7 @@ def _first_form(added: _AddedUnits, expansion: int, thresholds: Thresholds) -> _
     return None
 
 
-def _lowest(added: _AddedUnits, first: _FirstForm, *, improved: int, steps: int | None = None) -> float:
+def _lowest(added: _AddedUnits, first: _FirstForm, *, improved: int) -> float:
     """The lowest value on the unit sphere that descent from the best of the directions finds."""
     form, scale = first.order, max(float(np.max(np.abs(first.values))), first.noise)
 
@@ -199,7 +203,8 @@ def _lowest(added: _AddedUnits, first: _FirstForm, *, improved: int, steps: int 
         slope = added.gradients(direction, first.expansion)[form - 1] / scale
         return float(slope @ direction) / form, slope
 
-    lowest, best = minimum_on_sphere(objective, first.directions[np.argsort(first.values)[:improved]], steps=steps)
+    starts, steps = first.directions[np.argsort(first.values)[:improved]], STEPS if added.many else None
+    lowest, best = minimum_on_sphere(objective, starts, steps=steps)
     if lowest > 0 and not added.smooth and best.size <= SIMPLEX_LIMIT:
         # Before kinks descent stalls.
         best = polished_on_sphere(lambda direction: objective(direction)[0], best, scale=1.0)
