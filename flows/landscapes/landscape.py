@@ -52,7 +52,7 @@ def _inlined(landscape: "Landscape", *arguments: Any) -> bool:
     return landscape.traced or any(isinstance(argument, Tracer) for argument in arguments)
 
 
-def _compiled(function: Function) -> Function:
+def of_landscape(function: Function) -> Function:
     """A function of a landscape, compiled where its arguments are known, returning NumPy arrays; else inlined."""
 
     # Not a method: Equinox builds a module at each access to a method, which takes longer than a small gradient.
@@ -222,28 +222,28 @@ def _block_of_products(landscape: Landscape, n: int) -> int:
     return -(-n // blocks)
 
 
-@_compiled
+@of_landscape
 def _value_and_gradient(landscape: Landscape, theta: Array) -> tuple[Float[Array, ""], Float[Array, " n"]]:
     return jax.value_and_grad(landscape.value)(theta)
 
 
-@_compiled
+@of_landscape
 def _values_and_gradients(landscape: Landscape, thetas: Any) -> tuple[Float[Array, " k"], Float[Array, "k n"]]:
     return jax.vmap(landscape.value_and_gradient)(thetas)
 
 
-@_compiled
+@of_landscape
 def _hessian_product(landscape: Landscape, theta: Array, direction: Float[Array, " n"]) -> Float[Array, " n"]:
     return jax.jvp(landscape.gradient, (theta,), (direction,))[1]
 
 
-@_compiled
+@of_landscape
 def _hessian_products(landscape: Landscape, theta: Array, directions: Float[Any, "n k"]) -> Float[Array, "n k"]:
     product = jax.linearize(landscape.gradient, theta)[1]
     return jax.vmap(product, in_axes=1, out_axes=1)(directions)
 
 
-@_compiled
+@of_landscape
 def _sharpness(landscape: Landscape, theta: Array) -> Float[Array, ""]:
     start = cold_start(theta.size, theta.dtype)
     return power_iteration(lambda v: landscape.hessian_product(theta, v), start, jnp.zeros_like(theta)).radius

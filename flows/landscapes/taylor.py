@@ -8,8 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ..compilation.traced import compiled
-from .landscape import BLOCK, Landscape
+from .landscape import BLOCK, Landscape, of_landscape
 from .power_series import constant
 from .taylor_rules import Series, evaluate
 
@@ -81,12 +80,12 @@ def _known(landscape: Landscape, theta: np.ndarray, curve: np.ndarray, rows: np.
     return rows
 
 
-@compiled
+@of_landscape
 def _series(landscape: Landscape, theta: Any, curve: Float[Any, "k n"]) -> Float[Array, "p n"]:
     return _expanded(landscape, theta, curve)
 
 
-@compiled
+@of_landscape
 def _series_batch(landscape: Landscape, theta: Any, curves: Float[Any, "m k n"]) -> Float[Array, "m p n"]:
     return jax.vmap(lambda curve: _expanded(landscape, theta, curve))(curves)
 
@@ -103,7 +102,7 @@ def _expanded(landscape: Landscape, theta: Any, curve: Float[Any, "k n"]) -> Flo
     return gradient.rows if isinstance(gradient, Series) else constant(gradient, len(rows))
 
 
-@compiled
+@of_landscape
 def _nested_series(landscape: Landscape, theta: Any, curve: Float[Any, "k n"]) -> Float[Array, "p n"]:
     def along(s: Any) -> Any:
         displacement = jnp.zeros_like(theta)
@@ -126,7 +125,7 @@ def third_products(
     return np.asarray(_third_products(landscape, theta, directions.astype(theta.dtype)))
 
 
-@compiled
+@of_landscape
 def _third_products(landscape: Landscape, theta: Any, directions: Float[Any, "n k"]) -> Float[Array, "n k"]:
     def third(d: Array) -> Any:
         return jax.jvp(lambda point: landscape.hessian_product(point, d), (theta,), (d,))[1]
