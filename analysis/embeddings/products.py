@@ -1,17 +1,21 @@
 """Matrices that enter through their product within units, such as queries and keys: rows of little effect dropped."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import equinox as eqx
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
+from ...flows import flatten, unflatten
 from ...models import Slot
 from ...models.unit_axis import by_unit, from_units
-from ...models.units import as_jax, declared_units
+from ...models.units import as_jax, declared_units, layers_of
 from ..thresholds import STANDARD, Thresholds
-from .width import EffectiveWidth
+from .width import SAME, EffectiveWidth
+
+if TYPE_CHECKING:
+    from scipy.sparse import csc_array
 
 
 def reduce_products(model: Any, effective: Sequence[EffectiveWidth], *, thresholds: Thresholds = STANDARD) -> Any:
@@ -56,3 +60,34 @@ def _projected(
     """The model with each unit's rows of one array projected."""
     own = np.stack([unit if p is None else p @ unit for unit, p in zip(rows, kept, strict=True)])
     return eqx.tree_at(slot.where, model, as_jax(from_units(own, slot, np.asarray(slot.where(model)))))
+
+
+def spare_product_rows(model: Any, others: Int[np.ndarray, " l"]) -> "csc_array":
+    r"""The parameters of one further row of every product that does not use all of its rows.
+
+    Args:
+        model: a model with declared units.
+        others: numbers of parameters whose units are left out.
+
+    Returns:
+        Orthonormal directions in the model's flattened parameters, as columns of a sparse matrix: those in which a
+        combination of rows of A, or of B, moves that is zero in both.
+    """
+    from scipy.sparse import csc_array, hstack
+
+    theta = flatten(model)
+    columns = [csc_array((theta.size, 0))]
+    marked = unflatten(model, np.arange(theta.size, dtype=theta.dtype))
+    for units in layers_of(model):
+        for pair in units.products:
+            places = [np.asarray(by_unit(slot.where(marked), slot)).astype(int) for slot in pair]
+            for a, b in zip(*places, strict=True):
+                both = np.concatenate([a, b], axis=1)
+                vectors, sizes, _ = np.linalg.svd(theta[both])
+                if np.sum(sizes > SAME * np.linalg.norm(theta)) == len(vectors) or np.any(np.isin(both, others)):
+                    continue
+                row = np.broadcast_to(vectors[:, -1:], both.shape)
+                number = np.broadcast_to(np.arange(both.shape[1]), both.shape)
+                entries = (np.ravel(row), (np.ravel(both), np.ravel(number)))
+                columns.append(csc_array(entries, shape=(theta.size, both.shape[1])))
+    return csc_array(hstack(columns))

@@ -1,7 +1,8 @@
 """How the loss depends on small units added to several layers at once: what governs escape in deep networks."""
 
+import functools
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import equinox as eqx
 import numpy as np
@@ -12,8 +13,12 @@ from ...flows.landscapes.taylor import ORDER, gradient_series
 from ...models.units import declared_units, incoming, layers_of, outgoing
 from ..embeddings.embedding import Embedding, LayeredEmbedding
 from ..embeddings.narrow_landscape import NarrowLandscape, added_positions, narrow_landscape
+from ..embeddings.products import spare_product_rows
 from ..thresholds import STANDARD, Thresholds
 from .sphere import SIMPLEX_LIMIT, STALLED, minimum_on_sphere, normal_vectors, polished_on_sphere
+
+if TYPE_CHECKING:
+    from scipy.sparse import csc_array
 
 # Orders up to which the gradient is expanded, the second if all forms of the first are zero; each is a program.
 EXPANSIONS = (ORDER, 11)
@@ -69,11 +74,27 @@ NO_FALL = AddedUnitsForm(order=None, steepest=0.0)
 
 @dataclass(frozen=True)
 class _AddedUnits:
-    """The loss along straight lines from a narrow network into parameters of added units, order by order."""
+    """The loss along straight lines from a narrow network into parameters of added units, order by order.
+
+    Attributes:
+        narrow: the narrow network with the added units.
+        theta: its parameters.
+        selected: orthonormal directions in them, as the columns of a sparse matrix.
+    """
 
     narrow: NarrowLandscape
     theta: Float[np.ndarray, " m"]
-    positions: Int[np.ndarray, " k"]
+    selected: "csc_array"
+
+    @functools.cached_property
+    def columns(self) -> Any:
+        """The directions in the parameters of the landscape."""
+        return self.narrow.matrix @ self.selected
+
+    @property
+    def size(self) -> int:
+        """The number of directions."""
+        return self.columns.shape[1]
 
     @property
     def smooth(self) -> bool:
@@ -83,18 +104,17 @@ class _AddedUnits:
     @property
     def many(self) -> bool:
         """Whether there are too many parameters for a thorough search."""
-        return self.positions.size > MANY
+        return self.size > MANY
 
     @property
     def stalled(self) -> float:
         """The share of the largest value below which a search may have stalled before it came to a negative one."""
-        return 0.0 if self.smooth or self.positions.size <= SIMPLEX_LIMIT else STALLED
+        return 0.0 if self.smooth or self.size <= SIMPLEX_LIMIT else STALLED
 
     def gradients(self, direction: np.ndarray, order: int) -> Float[np.ndarray, "p k"]:
         r"""The coefficients $g_0, \dots$ of the gradient along $s\,d$: $g_k = \nabla F_{k+1}$."""
-        matrix = self.narrow.matrix
-        curve = (matrix[:, self.positions] @ direction)[None]
-        return gradient_series(self.narrow.landscape, matrix @ self.theta, curve, order) @ matrix[:, self.positions]
+        start, curve = self.narrow.matrix @ self.theta, (self.columns @ direction)[None]
+        return gradient_series(self.narrow.landscape, start, curve, order) @ self.columns
 
     def forms(self, directions: np.ndarray, order: int) -> Float[np.ndarray, "m p"]:
         r"""$F_1, F_2, \dots$ on each of several directions, one row each: $F_{k+1} = g_k \cdot d / (k + 1)$."""
@@ -115,6 +135,9 @@ def added_units_form(
     layers lowers the loss, at the order of the depth. Only layers that have units to spare get one, and none whose law
     has no zero: other units cannot be made by small changes of the network's own.
 
+    Where a product of matrices within a unit, such as that of queries and keys, does not use all of its rows, one more
+    row counts as an added unit.
+
     The form is the first that does not vanish, of those of all parameters of the added units, and, where that is
     nowhere negative, of those parameters that do not connect to units that are there already.
 
@@ -133,14 +156,15 @@ def added_units_form(
     narrow = narrow_landscape(landscape, embedding, spare=grown)
     every = np.unique(np.concatenate([np.concatenate(added_positions(narrow, layer)) for layer in grown]))
     alone = np.setdiff1d(every, _existing(narrow, grown))
-    for positions in (every, alone) if 0 < alone.size < every.size else (every,):
-        added = _AddedUnits(narrow=narrow, theta=narrow.theta, positions=positions)
+    whole = _selected(narrow, every, spare_product_rows(narrow.model, every))
+    for selected in (whole, _selected(narrow, alone)) if 0 < alone.size < every.size else (whole,):
+        added = _AddedUnits(narrow=narrow, theta=narrow.theta, selected=selected)
         for expansion in EXPANSIONS:
             first = _first_form(added, expansion, thresholds)
             if first is None:
                 continue
             lowest = _lowest(added, first, improved=1 if added.many else IMPROVED)
-            if positions is every and lowest > first.noise and not added.many:
+            if selected is whole and lowest > first.noise and not added.many:
                 lowest = _lowest(added, first, improved=DIRECTIONS)
                 if lowest > max(first.noise, added.stalled * float(np.max(np.abs(first.values)))):
                     return AddedUnitsForm(order=None, steepest=0.0, examined=first.order, rises=first.order)
@@ -148,6 +172,15 @@ def added_units_form(
                 return AddedUnitsForm(order=first.order, steepest=-lowest)
             break
     return NO_FALL
+
+
+def _selected(narrow: NarrowLandscape, positions: Int[np.ndarray, " k"], *further: "csc_array") -> "csc_array":
+    """Unit vectors of parameters, and further directions."""
+    from scipy.sparse import csc_array, hstack
+
+    count = len(positions)
+    ones = csc_array((np.ones(count), (positions, np.arange(count))), shape=(narrow.theta.size, count))
+    return csc_array(hstack([ones, *further]))
 
 
 def _existing(narrow: NarrowLandscape, grown: list[int]) -> Int[np.ndarray, " k"]:
@@ -180,7 +213,7 @@ class _FirstForm(NamedTuple):
 
 def _first_form(added: _AddedUnits, expansion: int, thresholds: Thresholds) -> _FirstForm | None:
     """The first form that does not vanish, `None` if all do."""
-    directions = normal_vectors(FEW_DIRECTIONS if added.many else DIRECTIONS, added.positions.size)
+    directions = normal_vectors(FEW_DIRECTIONS if added.many else DIRECTIONS, added.size)
     directions /= np.linalg.norm(directions, axis=1, keepdims=True)
     forms = added.forms(directions, expansion)
     sizes = np.max(np.abs(forms), axis=0)

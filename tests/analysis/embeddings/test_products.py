@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from saddlescope.analysis.embeddings.products import reduce_products
+from saddlescope.analysis.embeddings.products import reduce_products, spare_product_rows
 from saddlescope.analysis.embeddings.width import effective_width
 from saddlescope.flows import Landscape, flatten, mean_squared_error, unflatten
 from saddlescope.models import Dense, SoftmaxAttention, TwoLayer, linear
@@ -89,3 +89,26 @@ def test_no_gradient_brings_dropped_rows_back(network, data):
 def test_units_without_products_are_left_alone():
     model = TwoLayer(Dense(linear, inputs=2), width=2, scale=1.0, key=jax.random.key(0))
     assert reduce_products(model, [effective_width(model)]) is model
+
+
+def test_spare_rows_are_those_that_are_zero_in_both(network):
+    """Orthonormal, one row of A and of B for each head, and what the rows in use hold stays."""
+    model = reduce_products(with_sizes(network, (1.0, 0.7, 0.0)), [effective_width(network, scale=1.0)])
+    theta = flatten(model)
+    rows = spare_product_rows(model, np.zeros(0, int)).toarray()
+    assert rows.shape == (theta.size, HEADS * 2 * 3)
+    np.testing.assert_allclose(rows.T @ rows, np.eye(rows.shape[1]), atol=1e-14)
+    direction = np.random.default_rng(0).standard_normal(rows.shape[1])
+    moved = unflatten(model, theta + 0.1 * rows @ direction)
+    sizes = [0.1 * np.linalg.norm(part) for part in np.split(direction, HEADS)]
+    (a, b), *_ = model.units.products
+    for head in range(HEADS):
+        old, new = (
+            np.concatenate([np.asarray(slot.where(part))[head] for slot in (a, b)], axis=1) for part in (model, moved)
+        )
+        used = np.linalg.svd(old)[0][:, :2]
+        np.testing.assert_allclose(used.T @ new, used.T @ old, atol=1e-14)
+        assert np.linalg.norm(new - old) == pytest.approx(sizes[head], rel=1e-12)
+    # None where all rows are in use, nor of units that are left out.
+    assert spare_product_rows(network, np.zeros(0, int)).shape[1] == 0
+    assert spare_product_rows(model, np.arange(theta.size)).shape[1] == 0
