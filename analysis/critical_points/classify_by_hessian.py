@@ -84,8 +84,8 @@ def _by_eigenvalues(known: Evidence, found: Spectrum, explained: NullSpace) -> _
         return _Decision("strict saddle", 2, lowest)
     # At second order the spectrum has the last word: it knows how far the point is uncertain.
     if known.spare_lowers and known.form is not None and known.form.order != 2:
-        order = known.form.order
-        reason = f"degenerate, order {order}: no negative eigenvalue, but {known.added}"
+        order, at = known.fall
+        reason = f"degenerate, {at}: no negative eigenvalue, but {known.added}"
         return _Decision("degenerate saddle", order, reason)
     if known.lower_bound_attained is not None:
         return _Decision("minimum", None, known.lower_bound_attained)

@@ -120,8 +120,8 @@ def _several_layers(known: Evidence) -> Kind:
     if form is None or form.order is None or not known.spare_lowers:
         return _kinked_minimum(known) or _minimum_or_undetermined(known, why)
     name = "degenerate saddle" if form.order > 2 else "strict saddle" if known.smooth else "non-smooth saddle"
-    evidence = f"{why}; {known.added}, at order {form.order}"
-    return Kind(name=name, order=form.order, added_unit_form=form, evidence=evidence)
+    order, at = known.fall
+    return Kind(name=name, order=order, added_unit_form=form, evidence=f"{why}; {known.added}, at {at}")
 
 
 def _kinked(known: Evidence) -> Kind:

@@ -53,6 +53,14 @@ class Evidence(eqx.Module):
     lower_bound_attained: str | None
     no_unit_helps: str | None
 
+    @property
+    def fall(self) -> tuple[int | None, str]:
+        """The order at which small units lower the loss, unless a lower one is to be expected; and the same in words."""
+        assert self.form is not None
+        if isinstance(self.form, AddedUnitsForm) and not self.form.lowest_order:
+            return None, f"order {self.form.order} or lower"
+        return self.form.order, f"order {self.form.order}"
+
 
 class _Added(NamedTuple):
     """What added units do: the fields of `Evidence` of the same names."""

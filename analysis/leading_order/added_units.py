@@ -42,12 +42,15 @@ class AddedUnitsForm(eqx.Module):
         examined: the highest order that was examined.
         rises: the order of the first form that does not vanish where it is positive in all directions, as far as a
             search can tell; else `None`.
+        lowest_order: whether no fall of a lower order is to be expected; not where there are too many parameters for a
+            thorough search.
     """
 
     order: int | None
     steepest: float
     examined: int = HIGHEST
     rises: int | None = None
+    lowest_order: bool = True
 
     @property
     def rate(self) -> float | None:
@@ -169,7 +172,8 @@ def added_units_form(
                 if lowest > max(first.noise, added.stalled * float(np.max(np.abs(first.values)))):
                     return AddedUnitsForm(order=None, steepest=0.0, examined=first.order, rises=first.order)
             if lowest < -first.noise:
-                return AddedUnitsForm(order=first.order, steepest=-lowest)
+                sought = selected is whole or not added.many or first.order == 2
+                return AddedUnitsForm(order=first.order, steepest=-lowest, lowest_order=sought)
             break
     return NO_FALL
 

@@ -1,12 +1,19 @@
 """Kinds of points of more than three thousand parameters: the index is counted, and no point is called a minimum."""
 
+import dataclasses
+import importlib
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from saddlescope.analysis import classify, critical_point
-from saddlescope.flows import Landscape
+from saddlescope.analysis.critical_points import evidence
+from saddlescope.flows import Landscape, half_squared_error
+from saddlescope.models import Deep, Dense, linear
+
+LIMIT = "DENSE_HESSIAN_LIMIT"
 
 
 class Point(eqx.Module):
@@ -47,3 +54,18 @@ def test_a_nullity_is_counted_where_few_eigenvalues_are_not_zero():
     kind = classify(critical_point(Landscape(Point(jnp.asarray(exact)), wells, jnp.asarray(coefficients))))
     assert kind.name == "strict saddle" and kind.index == 7 and kind.nullity == 3180
     assert "nullity 3180, but for one chance in a million: 0 by symmetry, 3180 unexplained" in kind.evidence
+
+
+@pytest.mark.parametrize("limit", [3000, 0])
+def test_the_order_of_a_fall_is_told_only_where_lower_ones_were_sought(monkeypatch, limit):
+    """The origin of a linear network of three layers, with a Hessian and by products: order three, index zero."""
+    model = Deep(Dense(linear, inputs=2, outputs=2), widths=(2, 2), scale=0.0, key=jax.random.key(0))
+    point = critical_point(Landscape(model, half_squared_error, (np.eye(2), np.diag([2.0, 1.0]))))
+    monkeypatch.setattr(importlib.import_module("saddlescope.analysis.critical_points.classify"), LIMIT, limit)
+    kind = classify(point)
+    assert (kind.name, kind.order, kind.index, kind.nullity) == ("degenerate saddle", 3, 0, 12)
+    form = dataclasses.replace(kind.added_unit_form, lowest_order=False)
+    monkeypatch.setattr(evidence, "added_units_form", lambda *_, **__: form)
+    unsure = classify(point)
+    assert (unsure.name, unsure.order, unsure.index) == ("degenerate saddle", None, 0)
+    assert "order 3" in kind.evidence and "order 3 or lower" in unsure.evidence
