@@ -55,7 +55,7 @@ class Evidence(eqx.Module):
 
     @property
     def fall(self) -> tuple[int | None, str]:
-        """The order at which small units lower the loss, unless a lower one is to be expected; and the same in words."""
+        """The order at which small units lower the loss, unless a lower one is to be expected; the same in words."""
         assert self.form is not None
         if isinstance(self.form, AddedUnitsForm) and not self.form.lowest_order:
             return None, f"order {self.form.order} or lower"
