@@ -69,7 +69,8 @@ def _caption(kind: Kind) -> str:
     if kind.index is None:
         return SHORT.get(kind.name, kind.name)
     counts = f"index {kind.index}, nullity {kind.nullity}"
-    return counts if kind.name != "degenerate saddle" else f"order {kind.order}, {counts}"
+    # Of a degenerate saddle of a large network the order need not be known.
+    return counts if kind.name != "degenerate saddle" or kind.order is None else f"order {kind.order}, {counts}"
 
 
 def has_units(graph: SaddleGraph) -> bool:
