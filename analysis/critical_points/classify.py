@@ -76,9 +76,8 @@ def classify(
     """
     record("point", point, CriticalPoint, "found by critical_point")
     scales = Scales() if scales is None else scales
-    follow_from = point.start if follow_from is None else follow_from
-    elsewhere = _without_point(point, scales, solver, thresholds, follow_from if follow_channels else None)
-    if elsewhere is not None:
+    follow_from = (point.start if follow_from is None else follow_from) if follow_channels else None
+    if (elsewhere := _without_point(point, scales, solver, thresholds, follow_from)) is not None:
         return elsewhere
     known = gather(point, scales=scales, starts=starts, thresholds=thresholds)
     if known.smooth and point.theta.size <= DENSE_HESSIAN_LIMIT:

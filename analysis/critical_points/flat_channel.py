@@ -70,8 +70,7 @@ def flat_channel(
     floor = highest_bound(landscape) or 0.0
     exponents = -flow.ts[index] * speeds**2 / np.where(losses > floor, losses - floor, np.inf)
     *_, before, last = np.abs(exponents + 1)
-    agreement = thresholds.exponent_agreement
-    as_separable = bool(last <= agreement and before <= agreement if large else last <= min(agreement, before))
+    as_separable = max(last, before if large else 0.0) <= thresholds.exponent_agreement and (large or last <= before)
     # Large networks go on learning for decades, and move as far in each.
     moving = not large and np.all(moved[1:] >= thresholds.channel_growth * moved[:-1])
     if not (as_separable or moving):

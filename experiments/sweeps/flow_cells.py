@@ -52,7 +52,7 @@ def compute_cell(configuration: Configuration) -> "xr.Dataset":
     chosen, settings = experiment(configuration.experiment), dict(configuration.parameters)
     budget, rtol, solver = (settings.pop(name, None) for name in ("budget", "rtol", "solver"))
     given = {"rtol": rtol, "solver": named_solver(solver)}  # pyright: ignore[reportArgumentType]
-    integration = {**given, **chosen.integration, **{key: value for key, value in given.items() if value is not None}}
+    integration = {**chosen.integration, **{key: value for key, value in given.items() if value is not None}}
     if not settings.pop("kinds", True):
         setups = [chosen.setup(seed, **settings) for seed in configuration.seeds]  # pyright: ignore[reportArgumentType]
         return _without_kinds(setups, configuration.seeds, integration)
