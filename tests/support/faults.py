@@ -10,7 +10,7 @@ SMALL, TOLERANCES = 1e-2, ("rtol", "atol", "tolerance", "safety", "accuracy")
 # Loosened by so much a tolerance should be noticed.
 LOOSER = 1e4
 # Calls of which the first two arguments may stand in either order.
-SYMMETRIC = {"maximum", "minimum", "logical_and", "logical_or", "isclose", "array_equal"}
+SYMMETRIC = {"max", "min", "maximum", "minimum", "hypot", "logical_and", "logical_or", "isclose", "array_equal"}
 # Calls whose arguments nobody swaps by mistake, as the program would not run.
 PLAIN = {"isinstance", "getattr", "setattr", "hasattr", "zip", "range", "map", "filter", "field", "replace", "partial"}
 # What says something instead of computing it.

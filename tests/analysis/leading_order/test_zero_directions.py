@@ -20,17 +20,17 @@ TERMS = ("x²y²", "x⁴", "x⁴y", "x⁶", "y⁶", "y⁸", "zx⁴", "zxy", "y¹
 
 
 def polynomial(model, data):
-    """z² and further terms, in turned coordinates."""
-    rotation, coefficients = data
-    x, y, z = rotation @ model.x
+    """z² and further terms, in turned coordinates about a centre, above a constant."""
+    rotation, centre, coefficients = data
+    x, y, z = rotation @ (model.x - centre)
     terms = jnp.stack([x**2 * y**2, x**4, x**4 * y, x**6, y**6, y**8, z * x**4, z * x * y, y**14])
-    return z**2 + coefficients @ terms
+    return 0.25 + z**2 + coefficients @ terms
 
 
 def landscape(terms):
     rotation = np.linalg.qr(np.random.default_rng(3).standard_normal((3, 3)))[0]
-    coefficients = np.array([float(terms.get(name, 0.0)) for name in TERMS])
-    return Landscape(Point(jnp.zeros(3)), polynomial, (rotation, coefficients))
+    coefficients, centre = np.array([float(terms.get(name, 0.0)) for name in TERMS]), np.array([0.5, -1.0, 0.75])
+    return Landscape(Point(jnp.asarray(centre)), polynomial, (rotation, centre, coefficients))
 
 
 @pytest.mark.parametrize(
@@ -57,7 +57,12 @@ def landscape(terms):
     ],
     ids=str,
 )
-@pytest.mark.fast_for("{'x²y²': 1}-None-True")
+@pytest.mark.fast_for(
+    "{'x²y²': 1}-None-True",
+    "{'x²y²': 1, 'x⁶': -1, 'y⁶': 1}-6-False",
+    "{'x²y²': 1, 'x⁴y': 1.9, 'x⁶': 1, 'y⁶': 1}-None-True",
+    "{'x²y²': 1, 'x⁴y': 2.1, 'x⁶': 1, 'y⁶': 1}-6-False",
+)
 def test_the_loss_along_zero_directions(terms, order, rises):
     here = landscape(terms)
     found = critical_spectrum(here, here.theta)
