@@ -3,24 +3,18 @@
 import gc
 import weakref
 
-import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array
 from saddlescope.analysis.found_units import with_units
 from saddlescope.analysis.kept import kept
 from saddlescope.analysis.rounding import perturbed
 from saddlescope.flows import Landscape
 
-
-class Point(eqx.Module):
-    """Parameters without units."""
-
-    w: Array
+from vector import Vector
 
 
 def landscape(curvature):
-    return Landscape(Point(jnp.ones(2)), lambda model, data: curvature * jnp.sum(model.w**2), None)
+    return Landscape(Vector(jnp.ones(2)), lambda model, data: curvature * jnp.sum(model.x**2), None)
 
 
 def test_a_result_is_computed_once_for_each_landscape():

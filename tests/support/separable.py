@@ -5,18 +5,12 @@ the coordinates $y = Q x$ gradient, Hessian and third derivative are diagonal, s
 $\max_i |P_i'''(y_i)|$ on unit vectors. All landscapes of this family are one program.
 """
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array
 from saddlescope.flows import Landscape
 
-
-class Point(eqx.Module):
-    """Three parameters."""
-
-    x: Array
+from vector import Vector
 
 
 def polynomials(model, data):
@@ -46,9 +40,9 @@ def separable(*rows, at=(0.0, 0.0, 0.0), seed=None, slope=0.0, axes=None):
         coefficients[number] = 0.0
         coefficients[number, : len(row)] = row
     if axes is not None:
-        return Landscape(Point(jnp.array(at)), polynomials, [np.array(axes), coefficients, np.asarray(slope)])
+        return Landscape(Vector(jnp.array(at)), polynomials, [np.array(axes), coefficients, np.asarray(slope)])
     q = rotation(seed)
-    return Landscape(Point(jnp.asarray(q.T @ np.array(at, float))), polynomials, [q, coefficients, np.asarray(slope)])
+    return Landscape(Vector(jnp.asarray(q.T @ np.array(at, float))), polynomials, [q, coefficients, np.asarray(slope)])
 
 
 def well(depth=1.0, at=0.0):

@@ -1,22 +1,18 @@
 """Points at which the loss has no Hessian, in models without declared units: forms of second order on rays."""
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from jaxtyping import Array
 from saddlescope.analysis import classify, critical_point
 from saddlescope.analysis.curvature.kinks import rays_from
 from saddlescope.flows import Landscape
 
-
-class Point(eqx.Module):
-    x: Array
+from vector import Vector
 
 
 def kind_of(loss, at, data=None):
-    return classify(critical_point(Landscape(Point(jnp.asarray(at, float)), loss, data)))
+    return classify(critical_point(Landscape(Vector(jnp.asarray(at, float)), loss, data)))
 
 
 def turned(form, constant=0.0):
@@ -90,7 +86,7 @@ def test_rounding_is_no_kink():
 def test_the_form_on_rays_is_that_of_second_order():
     """Beside a third order as large: the form is the one at the point, on both sides of its kink."""
     loss = lambda model, data: data * (jax.nn.relu(model.x[0]) ** 2 - model.x[1] ** 2 + 9 * model.x[0] ** 3)  # noqa: E731
-    landscape = Landscape(Point(jnp.zeros(2)), loss, 1.0)
+    landscape = Landscape(Vector(jnp.zeros(2)), loss, 1.0)
     rays = rays_from(landscape, landscape.theta)
     for d in rays.directions():
         value, slope = rays.form(d)

@@ -3,7 +3,6 @@
 import dataclasses
 import importlib
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -13,11 +12,9 @@ from saddlescope.analysis.critical_points import evidence
 from saddlescope.flows import Landscape, half_squared_error
 from saddlescope.models import Deep, Dense, linear
 
+from vector import Vector
+
 LIMIT = "DENSE_HESSIAN_LIMIT"
-
-
-class Point(eqx.Module):
-    x: jax.Array
 
 
 def wells(model, data):
@@ -32,7 +29,7 @@ def test_the_index_of_a_large_saddle_is_counted(index):
     exact[:index] = 0
     coefficients = random.uniform(0.5, 2.0, exact.size)
     start = exact + 0.01 * random.standard_normal(exact.size)
-    landscape = Landscape(Point(jnp.asarray(start)), wells, jnp.asarray(coefficients))
+    landscape = Landscape(Vector(jnp.asarray(start)), wells, jnp.asarray(coefficients))
     point = critical_point(landscape)
     np.testing.assert_allclose(point.theta, exact, atol=1e-10)
     kind = classify(point)
@@ -51,7 +48,7 @@ def test_a_nullity_is_counted_where_few_eigenvalues_are_not_zero():
     random = np.random.default_rng(3)
     coefficients, exact = np.zeros(3200), np.ones(3200)
     coefficients[:20], exact[:7] = random.uniform(0.5, 2.0, 20), 0.0
-    kind = classify(critical_point(Landscape(Point(jnp.asarray(exact)), wells, jnp.asarray(coefficients))))
+    kind = classify(critical_point(Landscape(Vector(jnp.asarray(exact)), wells, jnp.asarray(coefficients))))
     assert kind.name == "strict saddle" and kind.index == 7 and kind.nullity == 3180
     assert "nullity 3180, but for one chance in a million: 0 by symmetry, 3180 unexplained" in kind.evidence
 

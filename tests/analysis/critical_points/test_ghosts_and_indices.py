@@ -1,14 +1,13 @@
 """Ghosts and saddles of a prescribed index: what is accepted, what is not, and where the searches start."""
 
-import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from jaxtyping import Array
 from saddlescope.analysis import classify, critical_point, ghost, high_index_saddle, saddle_below
 from saddlescope.flows import Landscape
 
 from separable import rotation, separable, well
+from vector import Vector
 
 
 def test_a_ghost_says_how_far_it_is():
@@ -32,10 +31,6 @@ def test_a_ghost_does_not_depend_on_units(c, s):
     assert found.passage == pytest.approx(np.pi / 1e-3**0.5 * s**2 / c, rel=1e-4)
 
 
-class Point(eqx.Module):
-    x: Array
-
-
 def bent_slope(model, bend):
     """A slope whose steepness has a kink: L′ = 1 + bend · |x|."""
     x, y = model.x
@@ -45,7 +40,7 @@ def bent_slope(model, bend):
 @pytest.mark.parametrize("bend", [0.03, 3e-5])
 def test_a_kink_of_the_speed_is_no_ghost(bend):
     """The speed is least at the kink without being stationary there, however small its slope beside it, the bend."""
-    landscape = Landscape(Point(jnp.array([0.01, 0.0])), bent_slope, np.asarray(bend))
+    landscape = Landscape(Vector(jnp.array([0.01, 0.0])), bent_slope, np.asarray(bend))
     assert ghost(landscape) is None and ghost(landscape, curvature=1e3) is None
 
 

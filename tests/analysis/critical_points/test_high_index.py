@@ -1,18 +1,14 @@
 """Saddles of a prescribed index: all of a known landscape's, and one that no flow from small weights visits."""
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from jaxtyping import Array
 from saddlescope.analysis import classify, critical_point, high_index_saddle, saddle_below, spectrum
 from saddlescope.flows import Landscape, half_squared_error
 from saddlescope.models import Dense, TwoLayer, linear
 
-
-class Point(eqx.Module):
-    x: Array
+from vector import Vector
 
 
 def wells(model, tilt):
@@ -35,7 +31,7 @@ def roots(tilt):
 def test_every_index_of_a_product_of_double_wells(index):
     """A saddle of index k has k coordinates at the maxima of their wells; the start is generic."""
     for seed in range(3):
-        start = Point(0.4 * jax.random.normal(jax.random.key(seed), (3,)))
+        start = Vector(0.4 * jax.random.normal(jax.random.key(seed), (3,)))
         point = high_index_saddle(Landscape(start, wells, TILT), index)
         assert point.converged
         assert spectrum(point.landscape, point.theta).index == index
@@ -47,7 +43,7 @@ def test_every_index_of_a_product_of_double_wells(index):
 
 def test_what_climbs_without_end_is_not_called_a_saddle():
     """Below index 3 everywhere the loss rises along the third direction for ever."""
-    start = Point(jnp.array([1.5, 1.4, -1.6]))
+    start = Vector(jnp.array([1.5, 1.4, -1.6]))
     assert not high_index_saddle(Landscape(start, wells, TILT), 3).converged
 
 
@@ -75,7 +71,7 @@ def test_siblings_of_the_visited_saddles_of_a_linear_network(mode):
 
 
 def test_bad_indices_are_refused():
-    start = Point(jnp.ones(3))
+    start = Vector(jnp.ones(3))
     for index in (0, 4):
         with pytest.raises(ValueError, match="index must be between 1 and the number of parameters, 3"):
             high_index_saddle(Landscape(start, wells, TILT), index)
@@ -87,12 +83,12 @@ def test_bad_indices_are_refused():
 def measured_wells(model, data):
     """The wells in units of loss and weights."""
     tilt, loss_unit, weight_unit = data
-    return loss_unit * wells(Point(model.x / weight_unit), tilt)
+    return loss_unit * wells(Vector(model.x / weight_unit), tilt)
 
 
 @pytest.mark.parametrize(("c", "s"), [(1e-9, 1e-6), (1e6, 1e3)])
 def test_a_saddle_of_an_index_does_not_depend_on_units(c, s):
-    start = Point(0.4 * s * jax.random.normal(jax.random.key(1), (3,)))
+    start = Vector(0.4 * s * jax.random.normal(jax.random.key(1), (3,)))
     landscape = Landscape(start, measured_wells, (TILT, np.asarray(c), np.asarray(s)))
     point = high_index_saddle(landscape, 1, size=s, gradient_scale=c / s)
     assert point.converged and spectrum(landscape, point.theta).index == 1

@@ -1,11 +1,9 @@
 """What a critical point is: forms of an added unit against closed forms, and the kinds of known points."""
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from jaxtyping import Array
 from saddlescope.analysis import added_unit_form, classify, critical_point, itinerary, spectrum, theory
 from saddlescope.analysis.critical_points.critical_point import solve_gradient
 from saddlescope.analysis.leading_order.added_unit import steepness
@@ -26,6 +24,7 @@ from saddlescope.models import (
 from saddlescope.models.units import with_units
 
 from architectures import normal
+from vector import Vector
 
 
 def zero(architecture, width=3):
@@ -183,10 +182,6 @@ def test_networks_too_large_for_a_dense_hessian():
     assert visits[0].escape.rate_measured == pytest.approx(2.0, rel=0.01)
 
 
-class Three(eqx.Module):
-    x: Array
-
-
 def polynomial(model, coefficients):
     """1 + x₀² + further terms; one loss for all, so that they share what is compiled."""
     a, b, c = model.x
@@ -220,7 +215,7 @@ TERMS = ("b²", "b³", "b⁴", "c²", "c⁴", "c⁸", "ab²", "b²c²")
 )
 def test_models_without_units(terms, name, order):
     coefficients = np.array([float(terms.get(term, 0)) for term in TERMS])
-    kind = classify(critical_point(Landscape(Three(jnp.zeros(3)), polynomial, coefficients)))
+    kind = classify(critical_point(Landscape(Vector(jnp.zeros(3)), polynomial, coefficients)))
     assert (kind.name, kind.order) == (name, order)
 
 
@@ -246,7 +241,7 @@ def test_the_solver_converges_to_the_saddle_not_to_a_minimum():
     def loss(model, data):
         return (model.x[0] ** 2 - 1) ** 2 + model.x[1] ** 2
 
-    landscape = Landscape(Three(jnp.zeros(3)), loss, ())
+    landscape = Landscape(Vector(jnp.zeros(3)), loss, ())
     np.testing.assert_allclose(solve_gradient(landscape, np.array([0.1, -0.3, 0.0])), 0, atol=1e-12)
 
 

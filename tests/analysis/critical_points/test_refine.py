@@ -1,20 +1,16 @@
 """Steps of Newton's method beside critical points, on functions where each of them is known."""
 
-import equinox as eqx
 import numpy as np
 import pytest
-from jaxtyping import Array
 from saddlescope.analysis.critical_points import refine
 from saddlescope.analysis.critical_points.refine import singular_newton
 from saddlescope.flows import Landscape
 
-
-class Point(eqx.Module):
-    x: Array
+from vector import Vector
 
 
 def on(loss, start):
-    return Landscape(Point(np.asarray(start, float)), lambda model, data: loss(model.x, data), np.ones(2))
+    return Landscape(Vector(np.asarray(start, float)), lambda model, data: loss(model.x, data), np.ones(2))
 
 
 @pytest.mark.parametrize("relaxed", [True, False])

@@ -12,9 +12,7 @@ from saddlescope.analysis.critical_points.zero_gradient import is_critical
 from saddlescope.analysis.curvature.krylov import krylov_space
 from saddlescope.flows import Landscape
 
-
-class Point(eqx.Module):
-    x: jax.Array
+from vector import Vector
 
 
 def test_a_krylov_space_holds_the_damped_steps():
@@ -58,7 +56,7 @@ def test_the_nearest_of_many_saddles_is_found():
     random = np.random.default_rng(1)
     exact = random.integers(-1, 2, 500).astype(float)
     start = exact + 0.02 * random.standard_normal(500)
-    landscape = Landscape(Point(jnp.asarray(start)), weighted, jnp.asarray(random.uniform(0.1, 3.0, 500)))
+    landscape = Landscape(Vector(jnp.asarray(start)), weighted, jnp.asarray(random.uniform(0.1, 3.0, 500)))
     np.testing.assert_allclose(solve_by_products(landscape, start), exact, atol=1e-12)
 
 

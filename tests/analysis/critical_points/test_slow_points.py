@@ -5,18 +5,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from jaxtyping import Array
 from saddlescope.analysis import classify, critical_point, flat_channel, ghost, itinerary
 from saddlescope.flows import Landscape, half_squared_error, simulate
 from saddlescope.models import Dense, TwoLayer, tanh
 
-
-class Point(eqx.Module):
-    x: Array
+from vector import Vector
 
 
 def at(*x):
-    return Point(jnp.array(x))
+    return Vector(jnp.array(x))
 
 
 def saddle_node(model, epsilon):
@@ -133,6 +130,6 @@ def decaying(model, data):
 
 
 def test_a_channel_in_single_precision():
-    start = Point(jnp.array([1.0, 0.0], jnp.float32))
+    start = Vector(jnp.array([1.0, 0.0], jnp.float32))
     found = flat_channel(Landscape(start, decaying, np.asarray(0.5, np.float32)))
     assert found is not None and found.name == "flat channel"

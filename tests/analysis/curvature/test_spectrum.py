@@ -1,23 +1,19 @@
 """Index, nullity and eigenspaces of quadratic landscapes, whose eigenvalues are their coefficients."""
 
-import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from jaxtyping import Array
 from saddlescope.analysis import spectrum
 from saddlescope.analysis.curvature.scales import Scales
 from saddlescope.analysis.curvature.spectrum import Spectrum
 from saddlescope.flows import Landscape
 
-
-class Point(eqx.Module):
-    x: Array
+from vector import Vector
 
 
 def spectrum_of(values, **options):
     """The spectrum of ½ Σ λᵢ xᵢ²."""
-    landscape = Landscape(Point(jnp.zeros(6)), lambda model, data: data @ model.x**2 / 2, np.asarray(values))
+    landscape = Landscape(Vector(jnp.zeros(6)), lambda model, data: data @ model.x**2 / 2, np.asarray(values))
     return spectrum(landscape, **options)
 
 

@@ -7,13 +7,14 @@ are data of two programs, without and with the last term. Coordinates that a cas
 import functools
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from saddlescope.analysis.curvature.spectrum import Spectrum, spectrum
 from saddlescope.analysis.leading_order.critical_family import critical_family
 from saddlescope.flows import Landscape
+
+from vector import Vector
 
 N, TERMS, MONOMIALS, HIGHEST = 8, 8, 5, 14
 MATRIX = np.array([[1.0, 0.5], [-0.3, 0.8]])
@@ -65,15 +66,9 @@ FLAT = {"flat, rises": 1.0, "flat, falls": -1.0}
 CASES = FAMILIES | OTHERS | {name: ([FIRST], [0.0, 0.0], 1) for name in FLAT}
 
 
-class Vector(eqx.Module):
-    """Some numbers."""
-
-    w: jax.Array
-
-
 def loss(model, data):
     rotation, linear, quadratic, coefficients, exponents, constant, flat = data
-    y = rotation @ model.w
+    y = rotation @ model.x
     powers = jnp.concatenate([jnp.ones((1, N)), jnp.cumprod(jnp.broadcast_to(y, (HIGHEST, N)), axis=0)])
     r = jnp.sum(coefficients * jnp.prod(powers[exponents, jnp.arange(N)], axis=2), axis=1)
     value = constant + jnp.sum(linear * r + quadratic * r**2)

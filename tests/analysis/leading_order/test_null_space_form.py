@@ -1,10 +1,8 @@
 """The leading-order form on a null space against polynomials whose relaxed coefficients are known."""
 
-import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from jaxtyping import Array
 from saddlescope.analysis import null_space_form, spectrum
 from saddlescope.analysis.curvature.signs import critical_spectrum
 from saddlescope.analysis.leading_order.added_unit import AddedUnitForm
@@ -12,11 +10,7 @@ from saddlescope.analysis.leading_order.added_units import NO_FALL, AddedUnitsFo
 from saddlescope.flows import Landscape
 
 from separable import separable
-
-
-class Point(eqx.Module):
-    x: Array
-
+from vector import Vector
 
 # a² + h(b) a + k(b) + m b² a² + n c⁶ + q c⁴, with coefficients in this order: of b², b³, b⁴ in h; of b² … b⁶ in k; m, n
 # and q.
@@ -32,7 +26,7 @@ def polynomial(model, coefficients):
 
 def form_of(*, both=False, **coefficients):
     """The form along b, or on the plane of b and c, at the origin."""
-    landscape = Landscape(Point(jnp.zeros(3)), polynomial, np.array([coefficients.get(name, 0.0) for name in NAMES]))
+    landscape = Landscape(Vector(jnp.zeros(3)), polynomial, np.array([coefficients.get(name, 0.0) for name in NAMES]))
     basis = np.eye(3)[:, 1:] if both else np.eye(3)[:, 1:2]
     # An eigenvalue of b that counts as zero tells how far the position may be off.
     return null_space_form(landscape, landscape.theta, spectrum(landscape, zero_threshold=0.1), basis=basis)
@@ -82,7 +76,7 @@ def test_a_quartic_seen_off_its_centre_is_no_cubic():
 @pytest.mark.fast_for("3", "4")
 def test_orders_to_twelve(order):
     """w₁ … w_p at the origin: F_p = −∏ d_i, lowest at equal |d_i|; the lower forms are zero."""
-    landscape = Landscape(Point(jnp.zeros(order)), lambda model, data: (jnp.prod(model.x) - 1) ** 2 / 2, ())
+    landscape = Landscape(Vector(jnp.zeros(order)), lambda model, data: (jnp.prod(model.x) - 1) ** 2 / 2, ())
     found = critical_spectrum(landscape, landscape.theta)
     form = null_space_form(landscape, landscape.theta, found, max_order=6 if order <= 6 else 12)
     assert found.nullity == order and form.order == order

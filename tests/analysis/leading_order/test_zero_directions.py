@@ -1,20 +1,15 @@
 """Where a semidefinite form vanishes: the loss along curves, against reductions by hand."""
 
-import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from jaxtyping import Array
 from saddlescope.analysis import classify, critical_point
 from saddlescope.analysis.curvature.signs import critical_spectrum
 from saddlescope.analysis.leading_order.null_space_form import null_space_form
 from saddlescope.analysis.leading_order.zero_directions import beyond_the_form
 from saddlescope.flows import Landscape
 
-
-class Point(eqx.Module):
-    x: Array
-
+from vector import Vector
 
 TERMS = ("x²y²", "x⁴", "x⁴y", "x⁶", "y⁶", "y⁸", "zx⁴", "zxy", "y¹⁴")
 
@@ -30,7 +25,7 @@ def polynomial(model, data):
 def landscape(terms):
     rotation = np.linalg.qr(np.random.default_rng(3).standard_normal((3, 3)))[0]
     coefficients, centre = np.array([float(terms.get(name, 0.0)) for name in TERMS]), np.array([0.5, -1.0, 0.75])
-    return Landscape(Point(jnp.asarray(centre)), polynomial, (rotation, centre, coefficients))
+    return Landscape(Vector(jnp.asarray(centre)), polynomial, (rotation, centre, coefficients))
 
 
 @pytest.mark.parametrize(

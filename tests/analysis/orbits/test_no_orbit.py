@@ -6,18 +6,14 @@ adjoint $\dot\psi = (1 - 2x^2) \psi$ is $\psi = x \sqrt{1 - x^2}$: an orbit betw
 would need $\varepsilon \int \psi\,dt = 0$, but the integral is $\varepsilon \arcsin x = \varepsilon \pi / 2$.
 """
 
-import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from jaxtyping import Array
 from saddlescope.analysis import critical_point, escape_directions, heteroclinic_orbit
 from saddlescope.analysis.orbits.connections import Connection
 from saddlescope.flows import Landscape
 
-
-class Point(eqx.Module):
-    x: Array
+from vector import Vector
 
 
 def pass_between_wells(model, tilt):
@@ -27,7 +23,7 @@ def pass_between_wells(model, tilt):
 
 def straight_guess(tilt, start):
     """The orbit of ε = 0 from x = `start` on, offered as a connection between the saddles of another ε."""
-    landscape = Landscape(Point(jnp.array([0.0, -tilt])), pass_between_wells, np.asarray(tilt))
+    landscape = Landscape(Vector(jnp.array([0.0, -tilt])), pass_between_wells, np.asarray(tilt))
     source, target = critical_point(landscape), critical_point(landscape, np.array([1.0, tilt]))
     assert source.converged and target.converged
     along = max(escape_directions(source), key=lambda direction: direction.direction[0])

@@ -7,7 +7,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from jaxtyping import Array
 from saddlescope.analysis import (
     classify,
     critical_point,
@@ -21,6 +20,8 @@ from saddlescope.flows import Landscape, half_squared_error
 from saddlescope.models import Dense, TwoLayer, linear
 from saddlescope.models.units import with_units
 from scipy.special import ellipe
+
+from vector import Vector
 
 STRENGTHS = np.array([4.0, 2.0])
 LEAD, OTHER = STRENGTHS
@@ -96,10 +97,6 @@ def test_a_mode_is_exchanged_on_an_ellipse(saddle):
     np.testing.assert_allclose(squares @ (1 / STRENGTHS), 1.0, atol=1e-5)
 
 
-class Point(eqx.Module):
-    x: Array
-
-
 def coupled(model, data):
     """Three double wells of different depths that bend each other's valleys."""
     x = model.x
@@ -112,7 +109,7 @@ def test_an_orbit_that_no_symmetry_keeps():
     """From the maximum to a saddle of index 2 along the weakest direction: its orbit bends into the stronger ones, the
     flow in the slice is only a first guess, and the energy that the orbit dissipates must be the drop in loss."""
     data = jnp.array([0.15])
-    top = critical_point(Landscape(Point(jnp.zeros(3)), coupled, data))
+    top = critical_point(Landscape(Vector(jnp.zeros(3)), coupled, data))
     there = spectrum(top.landscape)
     assert there.index == 3
     guess = connection(top, -there.eigenvalues[2], 1.0)
@@ -124,7 +121,7 @@ def test_an_orbit_that_no_symmetry_keeps():
     np.testing.assert_allclose(orbit.target, target.theta, atol=1e-8)
     # Tangents by differences of the path itself, against the gradient in closed form.
     slopes = np.gradient(orbit.path, orbit.times, axis=0)
-    exact = -np.asarray(jax.vmap(jax.grad(lambda x: coupled(Point(x), data)))(jnp.asarray(orbit.path)))
+    exact = -np.asarray(jax.vmap(jax.grad(lambda x: coupled(Vector(x), data)))(jnp.asarray(orbit.path)))
     middle = slice(len(slopes) // 4, -len(slopes) // 4)
     assert np.max(np.abs(slopes - exact)[middle]) < 0.02 * np.max(np.abs(exact))
     energy = np.trapezoid(np.sum(exact**2, axis=1), orbit.times)

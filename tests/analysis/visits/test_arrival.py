@@ -1,7 +1,5 @@
 """A flow that was cut short has not arrived; separable data end in a channel along which the loss falls like 1/t."""
 
-import equinox as eqx
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -9,9 +7,7 @@ from saddlescope.analysis import itinerary
 from saddlescope.analysis.critical_points.flat_channel import flat_channel
 from saddlescope.flows import Landscape, simulate
 
-
-class Point(eqx.Module):
-    x: jax.Array
+from vector import Vector
 
 
 def valley(model, data):
@@ -23,7 +19,7 @@ def valley(model, data):
 @pytest.mark.parametrize(("t1", "name"), [(16.0, "not arrived"), (300.0, "minimum")])
 def test_a_flow_cut_short_has_not_arrived(t1, name):
     """At t = 16 x has reached 1 but for 1e-3, and y has e^−0.32 to go; at t = 300 it has e^−6."""
-    flow = simulate(Point(jnp.array([0.01, 0.0])), valley, (), t1=t1)
+    flow = simulate(Vector(jnp.array([0.01, 0.0])), valley, (), t1=t1)
     last = itinerary(flow)[-1]
     assert last.kind.name == name
     assert last.critical_point.distance == pytest.approx(np.exp(-t1 / 50), rel=0.02)
@@ -31,7 +27,7 @@ def test_a_flow_cut_short_has_not_arrived(t1, name):
 
 def test_the_time_to_arrive_is_about_right():
     """Beside the minimum x − 1 decays like e^−t, so that a thousandth of it takes log(1000 δ) more."""
-    flow = simulate(Point(jnp.array([0.5])), lambda model, data: jnp.sum((model.x - 1) ** 2) / 2, (), t1=1.0)
+    flow = simulate(Vector(jnp.array([0.5])), lambda model, data: jnp.sum((model.x - 1) ** 2) / 2, (), t1=1.0)
     kind = itinerary(flow)[-1].kind
     assert kind.name == "not arrived"
     distance = 0.5 * np.exp(-1.0)
@@ -41,7 +37,7 @@ def test_the_time_to_arrive_is_about_right():
 
 def test_a_flow_cut_short_is_at_no_point_far_away():
     """From 1 on the way to a minimum at 100, at t = 0.01 and 2: it lies fifty times as far as the weights are large."""
-    flow = simulate(Point(jnp.array([1.0])), lambda model, data: jnp.sum((model.x - 100) ** 2) / 2, (), t1=0.01)
+    flow = simulate(Vector(jnp.array([1.0])), lambda model, data: jnp.sum((model.x - 100) ** 2) / 2, (), t1=0.01)
     kind = itinerary(flow)[-1].kind
     assert kind.name == "not arrived" and kind.index is None
     assert "lies at distance 98, and the weights are of size 1.99" in kind.evidence
@@ -55,7 +51,7 @@ def logistic(model, data):
 def test_separable_data_end_in_a_flat_channel():
     """Logistic regression on one direction, w' = 1/(1 + e^w): L = log(1 + e^−w) and w + e^w = t + const, so L ~ 1/t."""
     data = (jnp.ones((1, 1)), jnp.ones(1))
-    found = flat_channel(Landscape(Point(jnp.array([2.0])), logistic, data))
+    found = flat_channel(Landscape(Vector(jnp.array([2.0])), logistic, data))
     assert found is not None and found.name == "flat channel"
     assert found.exponent == pytest.approx(-1, abs=0.01)
     assert "like t^-1.0" in found.evidence
@@ -63,12 +59,12 @@ def test_separable_data_end_in_a_flat_channel():
 
 def test_data_that_are_not_separable_end_at_a_minimum():
     x, y = jnp.array([[1.0], [1.0], [-0.5]]), jnp.array([1.0, 1.0, 1.0])
-    flow = simulate(Point(jnp.array([0.1])), logistic, (x, y), t1=300.0)
+    flow = simulate(Vector(jnp.array([0.1])), logistic, (x, y), t1=300.0)
     assert itinerary(flow)[-1].kind.name == "minimum"
 
 
 @pytest.mark.parametrize("order", [4, 6])
 def test_slow_convergence_is_no_channel(order):
     """On x^p the loss falls like t^{−p/(p−2)}, which is not 1/t."""
-    landscape = Landscape(Point(jnp.array([0.3, 0.2])), lambda model, data: jnp.sum(model.x**order), ())
+    landscape = Landscape(Vector(jnp.array([0.3, 0.2])), lambda model, data: jnp.sum(model.x**order), ())
     assert flat_channel(landscape) is None

@@ -17,7 +17,8 @@ from saddlescope.models import Dense, TwoLayer, relu
 from saddlescope.models.units import with_units
 
 from exact_flows import FAST, SLOW, leaving, recorded, two_wells
-from separable import Point, rotation, well
+from separable import rotation, well
+from vector import Vector
 
 MINIMUM = Kind(name="minimum", evidence="as a test has it")
 
@@ -25,7 +26,7 @@ MINIMUM = Kind(name="minimum", evidence="as a test has it")
 def point_at(flow, y, start):
     """The critical point at y = Qx, which is known exactly, as seen from saved time number `start`."""
     landscape = flow.landscape
-    model = Point(y @ rotation(0))
+    model = Vector(y @ rotation(0))
     found = critical_point(Landscape(model, landscape.loss, landscape.data))
     theta, begun = np.asarray(model.x), flow.thetas[start]
     value = float(landscape.value(theta))

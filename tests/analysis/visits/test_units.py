@@ -14,7 +14,8 @@ from saddlescope.flows import half_squared_error, simulate
 from saddlescope.models import Dense, TwoLayer, incoming, linear, relu
 from saddlescope.models.units import with_units
 
-from separable import Point, polynomials, rotation, well
+from separable import polynomials, rotation, well
+from vector import Vector
 
 ROWS = (well(4.0), well(1.0), [0, 0, 0.5])
 START, T1 = np.array([1e-3, 1e-4, 0.3]), 25.0
@@ -27,7 +28,7 @@ def flow_in(c=1.0, s=1.0, constant=0.0, rows=ROWS, start=START, t1=T1):
         coefficients[number, : len(row)] = row
     coefficients[0, 0] += constant
     q = rotation(0)
-    model = Point(jnp.asarray(s * (q.T @ np.asarray(start, dtype=float))))
+    model = Vector(jnp.asarray(s * (q.T @ np.asarray(start, dtype=float))))
     return simulate(model, polynomials, [q / s, c * coefficients, np.asarray(0.0)], t1=t1 * s**2 / c)
 
 

@@ -1,14 +1,10 @@
 """Ensembles of flows against closed forms."""
 
-import equinox as eqx
-import jax
 import jax.numpy as jnp
 import numpy as np
 from saddlescope.flows import LossCurves, loss_curves
 
-
-class Vector(eqx.Module):
-    x: jax.Array
+from vector import Vector
 
 
 def valley(model, data):

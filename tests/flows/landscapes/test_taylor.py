@@ -1,6 +1,5 @@
 """Taylor arithmetic against series known otherwise: polynomials in NumPy, Cauchy's integrals."""
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -13,18 +12,13 @@ from saddlescope.flows.landscapes.taylor_rules import Series, evaluate
 from saddlescope.models.quick import quickly_compiled
 
 from compilations import compiled
+from vector import Vector
 
 ORDER = 11
 
 
-class Vector(eqx.Module):
-    """Some numbers."""
-
-    w: jax.Array
-
-
 def landscape(loss, at):
-    return Landscape(Vector(jnp.asarray(at, float)), lambda model, data: loss(model.w), None)
+    return Landscape(Vector(jnp.asarray(at, float)), lambda model, data: loss(model.x), None)
 
 
 def along(theta, curve, s):

@@ -5,13 +5,14 @@ import signal
 import threading
 import time
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from saddlescope.flows import Result, simulate
 from saddlescope.flows.simulation.patience import OutOfTime, Patience
+
+from vector import Vector
 
 SECONDS = 1.0
 
@@ -30,10 +31,6 @@ def _(primals, tangents):
     value = delayed(*primals)
     # The derivative takes as long.
     return value, tangents[0] + 0 * value
-
-
-class Vector(eqx.Module):
-    x: jax.Array
 
 
 def slow_loss(model, data):

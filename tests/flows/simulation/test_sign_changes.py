@@ -1,7 +1,6 @@
 """Sign changes along a flow: against closed forms, independent searches, and over interruptions."""
 
 import diffrax as dfx
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -16,6 +15,8 @@ from saddlescope.flows.solvers import BDF, ExtrapolatedRKC, KrylovRosenbrock, Ro
 from saddlescope.models import Dense, TwoLayer, incoming, linear, relu
 from saddlescope.models.units import with_units
 from scipy.optimize import brentq
+
+from vector import Vector
 
 STRENGTHS, SCALE = np.array([2.0, 1.0]), 1e-2
 
@@ -193,10 +194,6 @@ def test_simulate_checks_the_quantities():
     model, data = aligned()
     with pytest.raises(ValueError, match="must return finite real numbers"):
         simulate(model, half_squared_error, data, t1=1.0, sign_changes={"count": lambda model: 3})
-
-
-class Vector(eqx.Module):
-    x: jax.Array
 
 
 def test_sign_changes_within_one_step_are_in_order_of_time():

@@ -5,14 +5,12 @@ import time
 import warnings
 
 import diffrax as dfx
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from jaxtyping import Array
 from saddlescope.analysis import itinerary
 from saddlescope.analysis.visits.passages import passages
 from saddlescope.flows import Result, half_squared_error, load, mean_squared_error, simulate
@@ -23,6 +21,8 @@ from saddlescope.flows.solvers.kvaerno import PatientChord, kvaerno5
 from saddlescope.models import Dense, TwoLayer, linear, low_rank_plus_noise, relu
 from saddlescope.models.units import unit_vectors, with_units
 from scipy.optimize import brentq
+
+from vector import Vector
 
 
 def two_modes(scale, strengths=(2.0, 1.0), angle=0.0):
@@ -107,12 +107,6 @@ def test_an_absent_mode_stays_absent_in_its_own_basis():
         visits = itinerary(flow)
     # The flow ends at a saddle: never call it a minimum.
     assert [visit.kind.name for visit in visits] == ["strict saddle", "strict saddle"]
-
-
-class Vector(eqx.Module):
-    """A bare parameter vector: the loss does the rest."""
-
-    x: Array
 
 
 def robertson(t, y, args):

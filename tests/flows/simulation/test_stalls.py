@@ -1,7 +1,5 @@
 """When a flow no longer advances, and when a checkpoint is due: by the rules, without a flow."""
 
-import equinox as eqx
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -12,9 +10,7 @@ from saddlescope.flows.simulation.stalls import CREEPING_ROUNDS, STALLED_ROUNDS,
 from saddlescope.flows.simulation.stepping import CHUNK
 from saddlescope.flows.simulation.steps import Steps
 
-
-class Vector(eqx.Module):
-    w: jax.Array
+from vector import Vector
 
 
 def record(t, size=2.0, speed=4.0):
@@ -58,7 +54,7 @@ def test_flows_slide_that_creep_where_the_field_jumps(most, accepted, to_and_fro
 
 def test_jumps_are_told_from_stiffness():
     """Steps along the flow of a² / 2 from 1, and with every fourth one led astray by a hundred-thousandth of itself."""
-    landscape = Landscape(Vector(jnp.ones(1)), lambda m, _: jnp.sum(m.w**2) / 2, ())
+    landscape = Landscape(Vector(jnp.ones(1)), lambda m, _: jnp.sum(m.x**2) / 2, ())
     ts = 1e-5 * np.arange(21.0)
     astray = np.cumsum(1e-10 * (np.arange(21) % 4 == 3))
     smooth, jumping = ((np.exp(-ts) + change)[:, None] for change in (0.0, astray))

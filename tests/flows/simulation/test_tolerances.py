@@ -1,6 +1,5 @@
 """Default tolerances, and that steps are controlled by them and by nothing else."""
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,6 +7,8 @@ import pytest
 from saddlescope.flows import simulate
 from saddlescope.flows.simulation.solver_state import parameter_norm
 from saddlescope.flows.simulation.tolerances import default_atol, default_rtol
+
+from vector import Vector
 
 
 @pytest.mark.parametrize("theta", [np.arange(-3.0, 8.0), np.array([0.0, 0.0, 1e-8, -1.0]), np.zeros(3)])
@@ -24,10 +25,6 @@ def test_the_absolute_tolerance_follows_the_smallest_weights(theta):
 def test_the_relative_tolerance_follows_the_dtype():
     assert default_rtol(np.float64) == 1e-10
     assert default_rtol(np.float32) == pytest.approx(1.2e-4, rel=0.01)
-
-
-class Vector(eqx.Module):
-    x: jax.Array
 
 
 def steps(rtol, atol):

@@ -9,8 +9,9 @@ from saddlescope.models import Deep, Dense, linear
 
 from known_points.minima import minimum
 from known_points.placed import KEY, both, modes, network_point
-from known_points.record import KnownPoint, Point
+from known_points.record import KnownPoint
 from known_points.saddles import degenerate, strict
+from vector import Vector
 
 DEPTHS = tuple(range(2, 11))
 
@@ -36,7 +37,7 @@ def origin_of_chain(depth: int, *distances: float) -> list[KnownPoint]:
     points = []
     for distance in distances:
         options = {"distance": distance}
-        array, name = Point(jnp.zeros(depth)), f"origin of a product of {depth} scalars"
+        array, name = Vector(jnp.zeros(depth)), f"origin of a product of {depth} scalars"
         points.append(network_point(name, array, np.asarray(1.0), scalar, source, loss=product_of_scalars, **options))
         points += both(f"origin of a chain of depth {depth}", chain, (one, one), scalar, source, **options)
         points += both(f"origin of depth {depth}, width 2", network, modes(2.0, 1.0), wide, source, **options)

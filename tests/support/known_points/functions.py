@@ -13,8 +13,9 @@ from saddlescope.flows import Landscape
 
 from known_points.minima import minimum
 from known_points.polynomials import VARIABLES, Base
-from known_points.record import KnownPoint, Point, Truth
+from known_points.record import KnownPoint, Truth
 from known_points.saddles import degenerate, strict
+from vector import Vector
 
 X, Y, Z = VARIABLES[:3]
 # Where x is zero, so are all derivatives of exp(−1/x²); the branch that is not taken must not divide by zero.
@@ -77,7 +78,7 @@ FLAT = [
 ]
 
 
-def loss(model: Point, data: Any) -> Any:
+def loss(model: Vector, data: Any) -> Any:
     """The sum of the terms in their coordinates."""
     rotation, centre, unit, loss_unit, constant, coefficients = data
     x, y, z = rotation.T @ (model.x - centre) / unit
@@ -118,7 +119,7 @@ def function_point(
     units = f"c {loss_unit:g}, s {weight_unit:g}, k {constant:g}{'' if seed is None else ', turned'}"
     return KnownPoint(
         name=f"{base.formula} [function, {units}] from {distance:g}",
-        make=lambda: Landscape(Point(jnp.asarray(start)), loss, data),
+        make=lambda: Landscape(Vector(jnp.asarray(start)), loss, data),
         point=centre,
         truth=base.truth,
         source=base.source,

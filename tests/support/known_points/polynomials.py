@@ -15,7 +15,8 @@ import sympy
 from jaxtyping import Float
 from saddlescope.flows import Landscape
 
-from known_points.record import KnownPoint, Point, Truth
+from known_points.record import KnownPoint, Truth
+from vector import Vector
 
 # The highest power of one variable, and the number of terms to which every polynomial is padded.
 HIGHEST, TERMS = 12, 96
@@ -70,13 +71,13 @@ def polynomial(formula: str, at: Sequence[str] = ()) -> sympy.Poly:
     return sympy.Poly(moved, *variables)
 
 
-def loss(model: Point, data: Any) -> Any:
+def loss(model: Vector, data: Any) -> Any:
     """The polynomial in its coordinates."""
     coordinates, powers, coefficients = data
     return _value(_bent(model, coordinates), coordinates, powers, coefficients)
 
 
-def warped_loss(model: Point, data: Any) -> Any:
+def warped_loss(model: Vector, data: Any) -> Any:
     r"""The same of $g(y)$, $g(t) = t + a (\sin t - t) + b (\tanh t - t) + c (e^t - 1 - t)$ in each coordinate."""
     coordinates, powers, coefficients = data
     y, (a, b, c) = _bent(model, coordinates), coordinates.warp
@@ -84,7 +85,7 @@ def warped_loss(model: Point, data: Any) -> Any:
     return _value(y, coordinates, powers, coefficients)
 
 
-def _bent(model: Point, coordinates: Coordinates) -> Any:
+def _bent(model: Vector, coordinates: Coordinates) -> Any:
     y = coordinates.rotation.T @ (model.x - coordinates.centre) / coordinates.weight_unit
     return y + (coordinates.bend @ y) @ y
 
@@ -165,7 +166,7 @@ def polynomial_point(
     name = f"{base.formula}{flat}{at} [{size} variables, c {loss_unit:g}, s {weight_unit:g}, k {constant:g}{kind}]"
     return KnownPoint(
         name=f"{name} from {distance:g}",
-        make=lambda: Landscape(Point(jnp.asarray(start)), function, data),
+        make=lambda: Landscape(Vector(jnp.asarray(start)), function, data),
         point=coordinates.centre,
         truth=base.truth,
         source=base.source,

@@ -3,9 +3,8 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
-import equinox as eqx
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Float
 from saddlescope.analysis import classify, critical_point
 from saddlescope.analysis.critical_points.critical_point import CriticalPoint
 from saddlescope.flows import Landscape
@@ -13,12 +12,6 @@ from saddlescope.flows import Landscape
 RIGHT, UNDETERMINED = "right", "undetermined"
 # How far a point that is critical may be moved, in units of the weights: rounding, with a wide margin.
 STAYS = 1e-6
-
-
-class Point(eqx.Module):
-    """A plain module with one array: no units, no symmetries that could be known."""
-
-    x: Array
 
 
 class Truth(NamedTuple):

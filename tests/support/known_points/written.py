@@ -7,8 +7,9 @@ import numpy as np
 from saddlescope.flows import Landscape
 
 from known_points.minima import minimum
-from known_points.record import KnownPoint, Point, Truth
+from known_points.record import KnownPoint, Truth
 from known_points.saddles import degenerate, strict
+from vector import Vector
 
 # Loss, number of weights, the point, truth, whether it may stay open, and the largest distance of a start.
 Row = tuple[Any, int, tuple[float, ...], Truth, bool, float]
@@ -85,7 +86,7 @@ def written_points() -> tuple[KnownPoint, ...]:
             points.append(
                 KnownPoint(
                     name=f"{name} as a user writes it from {distance:g}",
-                    make=lambda f=function, start=start: Landscape(Point(jnp.asarray(start)), lambda m, _: f(m.x), ()),
+                    make=lambda f=function, start=start: Landscape(Vector(jnp.asarray(start)), lambda m, _: f(m.x), ()),
                     point=point,
                     truth=truth,
                     source="the table of false minima, or the series at the point",
