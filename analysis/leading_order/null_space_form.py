@@ -157,15 +157,10 @@ def null_space_form(
     reduced = reduction(landscape, theta, spectral, basis, highest + 1)
     probes = unit_rows(normal_vectors(STARTS, dimension)) if dimension > 1 else np.ones((1, 1))
     noise = thresholds.rounding_safety * noise_of_forms(reduced, probes, spectral, moved=moved)
-    values = np.array([reduced.forms(c) for c in probes[:PROBES]])[:, : max_order + 1]
-    order, known = _first_known(values, noise, thresholds.centred)
-    if order != _first_known(values, noise, thresholds.centred / STRICTER)[0]:
-        values = np.array([reduced.forms(c) for c in probes])[:, : max_order + 1]
-        order, known = _first_known(values, noise, thresholds.centred)
-    probes = probes[: len(values)]
+    values, order, known = _probed(reduced, probes, max_order, noise, thresholds.centred)
     if order is None:
         return eqx.tree_at(lambda form: form.examined, nothing, known - 1)
-    minima, top = _extremes(reduced, probes, values[:, order - 1], order, search)
+    minima, top = _extremes(reduced, probes[: len(values)], values[:, order - 1], order, search)
     lowest, where = min(minima, key=lambda minimum: minimum[0])
     error = float(noise[order - 1])
     if lowest > error:
@@ -181,6 +176,22 @@ def null_space_form(
         dimension=dimension,
         noise=error,
     )
+
+
+def _probed(
+    reduced: Reduction,
+    probes: Float[np.ndarray, "m k"],
+    max_order: int,
+    noise: Float[np.ndarray, " Q"],
+    centred: float,
+) -> tuple[Float[np.ndarray, "q P"], int | None, int]:
+    """The forms on the first directions, or on all where the order hangs by little, and what `_first_known` says."""
+    values = np.array([reduced.forms(c) for c in probes[:PROBES]])[:, : max_order + 1]
+    order, known = _first_known(values, noise, centred)
+    if order != _first_known(values, noise, centred / STRICTER)[0]:
+        values = np.array([reduced.forms(c) for c in probes])[:, : max_order + 1]
+        order, known = _first_known(values, noise, centred)
+    return values, order, known
 
 
 def _first_known(
