@@ -55,8 +55,9 @@ class Departure(eqx.Module):
         time: of closest approach.
         width: the effective width there, and of the manifold.
         distance: from the manifold at closest approach.
-        order: p of the growth $\dot r = c\, r^{p-1}$ of that distance r.
-        rate_measured: c on the steadiest phase of growth, `None` without growth.
+        order: p of the growth $\dot r = c\, r^{p-1}$ of that distance r, 2 at points that are no degenerate saddle;
+            `None` at degenerate saddles whose order is not known.
+        rate_measured: c on the steadiest phase of growth, `None` without growth or order.
         e_folds: ln of the growth in that phase.
         rate_predicted: c from the fastest normal eigenvalue, or from the form of an added unit where there is no
             Hessian or no negative eigenvalue.
@@ -68,7 +69,7 @@ class Departure(eqx.Module):
     time: float
     width: int
     distance: float
-    order: int
+    order: int | None
     rate_measured: float | None
     e_folds: float
     rate_predicted: float | None
@@ -82,20 +83,25 @@ class Departure(eqx.Module):
         return measured if self.rate_predicted is None else f"{measured} (predicted {self.rate_predicted:.5g})"
 
     @property
+    def _growth(self) -> str:
+        """How the distance grew."""
+        if self.order is None:
+            return "of unknown order"
+        return "exponential" if self.order == 2 else f"algebraic of order {self.order}"
+
+    @property
     def summary(self) -> str:
         """Where it began, how it grew and what broke, in one line."""
-        growth = "exponential" if self.order == 2 else f"order {self.order}"
         return (
             f"visit {self.visit}, t = {self.time:.4g}: {self.distance:.2e} from width {self.width}; left at rate "
-            f"{self._rate}, {growth}, over {self.e_folds:.1f} e-folds: {'; '.join(self.broken) or 'none'}"
+            f"{self._rate}, {self._growth}, over {self.e_folds:.1f} e-folds: {'; '.join(self.broken) or 'none'}"
         )
 
     def __str__(self) -> str:
-        growth = "exponential" if self.order == 2 else f"algebraic of order {self.order}"
         return (
             f"departure of visit {self.visit} at t = {self.time:.4g} from width {self.width}\n"
             f"  distance at closest approach: {self.distance:.2e}\n"
-            f"  growth: {growth}, rate {self._rate} over {self.e_folds:.1f} e-folds\n"
+            f"  growth: {self._growth}, rate {self._rate} over {self.e_folds:.1f} e-folds\n"
             f"  broken constraints: {'; '.join(self.broken) or 'none'}"
         )
 
@@ -122,8 +128,10 @@ def departure(trajectory: Trajectory, number: int, visit: Visit, later: Visit, l
     saved = np.unique(np.linspace(first, min(last, len(trajectory.ts) - 1), POINTS).astype(int))
     units = unit_history(trajectory.initial_model, trajectory.thetas[saved], layer)
     distances = distances_to_widths(units, law, (effective.width,))[:, 0]
-    order = visit.kind.order or 2
-    measured, e_folds = steady_rate(trajectory.ts[saved], distances, order) if len(saved) > 2 else (None, 0.0)
+    order = visit.kind.order or (None if visit.kind.name == "degenerate saddle" else 2)
+    measured, e_folds = None, 0.0
+    if order is not None and len(saved) > 2:
+        measured, e_folds = steady_rate(trajectory.ts[saved], distances, order)
     point, split = visit.critical_point, None
     if visit.kind.spectrum is not None and point.embedding is not None:
         split = split_spectrum(point)

@@ -2,6 +2,7 @@
 
 import warnings
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -16,7 +17,7 @@ from saddlescope.analysis import (
     restricted_flow,
     spectrum,
 )
-from saddlescope.analysis.invariant_manifolds.departure import broken_constraints, split_spectrum
+from saddlescope.analysis.invariant_manifolds.departure import broken_constraints, departure, split_spectrum
 from saddlescope.analysis.invariant_manifolds.projection import distances_to_widths
 from saddlescope.flows import Landscape, flatten, half_squared_error, simulate
 from saddlescope.models import Dense, TwoLayer, incoming, linear, outgoing, quadratic, relu, scaled
@@ -259,6 +260,15 @@ def test_constraints_that_break():
     before = widths(law_copy, a, a, zero, zero)
     assert broken_constraints(before, widths(law_copy, a, b, zero, zero))[0].startswith("group of copies 0 split")
     assert broken_constraints(before, before) == ()
+
+
+def test_no_rate_is_measured_where_the_order_is_not_known(linear_flow):
+    flow, (start, *_, end) = linear_flow
+    unknown = eqx.tree_at(lambda v: (v.kind.name, v.kind.order), start, ("degenerate saddle", None))
+    left = departure(flow, 0, unknown, end, layer=0)
+    assert left.order is None and left.rate_measured is None
+    assert "growth: of unknown order, rate ?" in str(left) and "of unknown order" in left.summary
+    assert "growth: exponential, rate 3.99" in str(departure(flow, 0, start, end, layer=0))
 
 
 def test_the_figure_shows_a_curve_for_each_width(linear_flow):
