@@ -21,9 +21,10 @@ DECADES = 3
 MAX_STEPS = 20_000
 # Relative tolerance of the flow along a channel, or what the precision of the weights allows.
 RTOL = 1e-6
-# The same for large networks, where one digit of the exponent is asked for, at both ends of a single decade: without a
-# Hessian steps become no longer than the largest curvature allows equations of a step to be solved.
-LARGE_DECADES, LARGE_RTOL, MAX_LARGE_STEPS = 1, 1e-4, 1000
+# Large networks are followed while the loss falls like 1/t by a factor of ten, in two halves, and one digit of the
+# exponent is asked for: without a Hessian steps become no longer than the largest curvature allows equations of a step
+# to be solved.
+HALVES, LARGE_RTOL, MAX_LARGE_STEPS = np.array([1.0, np.sqrt(10), 10.0]), 1e-4, 1000
 
 
 def flat_channel(
@@ -35,12 +36,15 @@ def flat_channel(
 ) -> SlowPoint | None:
     r"""The flat channel that a point is in, if its flow diverges along a channel to infinity.
 
-    The flow is integrated for three decades of time, in at most 20 000 steps and without warnings; from 400 parameters
-    on for one, in at most 1000. It is in a channel if the weights grow while speed and loss fall, and in each decade
-    the weights move at least about as far as in the one before. Where data are separable under cross-entropy the
-    weights grow like the logarithm of time, in a direction that settles, and the loss falls like 1/t to the lowest that
-    is possible (zero, or what labels leave open): an exponent close to −1 shows it earlier, and alone counts from 400
-    parameters on, at both ends of the decade.
+    The flow is integrated for three decades of time, in at most 20 000 steps and without warnings. It is in a channel
+    if the weights grow while speed and loss fall, and in each decade the weights move at least about as far as in the
+    one before. Where data are separable under cross-entropy the weights grow like the logarithm of time, in a direction
+    that settles, and the loss falls like 1/t to the lowest that is possible (zero, or what labels leave open): an
+    exponent close to −1 shows it earlier. From 400 parameters on it alone counts, in both halves of the decade in which
+    the loss falls to a tenth, followed in at most 1000 steps.
+
+    Where $L - L_0 \propto (t - t_0)^{-a}$, $(L - L_0) / \|\nabla L\|^2 = (t - t_0) / a$: the growth of this quotient
+    gives the exponent −a, whenever the channel began.
 
     Args:
         landscape: the loss.
@@ -55,28 +59,30 @@ def flat_channel(
     """
     theta = point_of(landscape, theta)
     value, gradient = landscape.value_and_gradient(theta)
-    size, speed = float(np.linalg.norm(theta)), float(np.linalg.norm(gradient))
-    if not (size > 0 and speed > 0):
+    size, speed, floor = float(np.linalg.norm(theta)), float(np.linalg.norm(gradient)), highest_bound(landscape) or 0.0
+    large = theta.size >= BY_PRODUCTS_FROM
+    if not (size > 0 and speed > 0 and (value > floor or not large)):
         return None
-    flow = _followed(landscape, theta, size / speed, solver)
+    times = (value - floor) / speed**2 * (HALVES - 1) if large else size / speed * 10.0 ** np.arange(DECADES + 1)
+    times = np.asarray(times, theta.dtype)
+    flow = _followed(landscape, theta, times, solver)
     if flow.result.failed:
         return None
-    large = theta.size >= BY_PRODUCTS_FROM
-    index = np.searchsorted(flow.ts, _times(theta, size / speed))
+    index = np.searchsorted(flow.ts, times)
     states, speeds, losses = flow.thetas[index], flow.speeds[index], flow.losses[index]
     moved, sizes = np.linalg.norm(np.diff(states, axis=0), axis=1), np.linalg.norm(states, axis=1)
     if not (np.all(np.diff(sizes) > 0) and np.all(np.diff(speeds) < 0) and np.all(np.diff(losses) < 0)):
         return None
-    floor = highest_bound(landscape) or 0.0
-    exponents = -flow.ts[index] * speeds**2 / np.where(losses > floor, losses - floor, np.inf)
+    exponents = _exponents(flow.ts[index], losses - floor, speeds)
     *_, before, last = np.abs(exponents + 1)
     as_separable = max(last, before if large else 0.0) <= thresholds.exponent_agreement and (large or last <= before)
     # Large networks go on learning for decades, and move as far in each.
     moving = not large and np.all(moved[1:] >= thresholds.channel_growth * moved[:-1])
     if not (as_separable or moving):
         return None
-    evidence = _in_words(states, value, losses[-1], speeds[-1])
-    evidence += _as_separable(states, exponents[-1], floor) if as_separable else ""
+    span = "half decade" if large else "decade"
+    evidence = _in_words(states, value, losses[-1], speeds[-1], span)
+    evidence += _as_separable(states, exponents[-1], floor, span) if as_separable else ""
     return SlowPoint(
         name="flat channel",
         landscape=landscape,
@@ -88,17 +94,23 @@ def flat_channel(
     )
 
 
-def _times(theta: Float[np.ndarray, " n"], unit: float) -> Float[np.ndarray, " d"]:
-    """A unit of time, and the decades beyond it."""
-    decades = LARGE_DECADES if theta.size >= BY_PRODUCTS_FROM else DECADES
-    return (unit * 10.0 ** np.arange(decades + 1)).astype(theta.dtype)
+def _exponents(
+    ts: Float[np.ndarray, " m"], above: Float[np.ndarray, " m"], speeds: Float[np.ndarray, " m"]
+) -> Float[np.ndarray, " k"]:
+    """The exponents −a between successive points; −∞ where the loss falls faster than any power of time."""
+    paces = np.divide(above, speeds**2, out=np.zeros_like(above), where=speeds > 0)
+    grown = np.diff(paces)
+    return -np.divide(np.diff(ts), grown, out=np.full_like(grown, np.inf), where=grown > 0)
 
 
 def _followed(
-    landscape: Landscape, theta: Float[np.ndarray, " n"], unit: float, solver: AbstractSolver[Any] | None
+    landscape: Landscape,
+    theta: Float[np.ndarray, " n"],
+    times: Float[np.ndarray, " m"],
+    solver: AbstractSolver[Any] | None,
 ) -> Trajectory:
-    """The flow for some decades beyond a unit of time."""
-    times, large = _times(theta, unit), theta.size >= BY_PRODUCTS_FROM
+    """The flow to the last of some times, with its states at all of them."""
+    large = theta.size >= BY_PRODUCTS_FROM
     # A Hessian would cost more than the flow took.
     rtol, steps = (LARGE_RTOL, MAX_LARGE_STEPS) if large else (RTOL, MAX_STEPS)
     rtol = max(rtol, default_rtol(theta.dtype))
@@ -107,29 +119,29 @@ def _followed(
         warnings.simplefilter("ignore")  # a flow that ends early is recognised by its result
         settings: dict[str, Any] = {
             "t1": float(times[-1]),
-            "save_times": times[:-1].tolist(),
+            "save_times": times[times > 0][:-1].tolist(),
             "rtol": rtol,
             "max_steps": steps,
         }
         return simulate(landscape.at(theta), landscape.loss, landscape.data, solver=solver, **settings)
 
 
-def _in_words(states: Float[np.ndarray, "d n"], before: Any, after: Any, speed: Any) -> str:
+def _in_words(states: Float[np.ndarray, "d n"], before: Any, after: Any, speed: Any, span: str) -> str:
     """The evidence for a channel, in one sentence."""
     factors = ", ".join(f"{step:.3g}" for step in np.linalg.norm(np.diff(states, axis=0), axis=1))
     return (
-        f"diverges along a channel to infinity: in each further decade of time the weights move on ({factors}) to size "
+        f"diverges along a channel to infinity: in each further {span} of time the weights move on ({factors}) to size "
         f"{np.linalg.norm(states[-1]):.3g}, while the loss falls from {before:.4g} to {after:.4g} and the speed to "
         f"{speed:.1e}"
     )
 
 
-def _as_separable(states: Float[np.ndarray, "d n"], exponent: Any, floor: float) -> str:
+def _as_separable(states: Float[np.ndarray, "d n"], exponent: Any, floor: float, span: str) -> str:
     """The evidence that data are separable, in one sentence."""
     cosine = states[-1] @ states[-2] / (np.linalg.norm(states[-1]) * np.linalg.norm(states[-2]))
     turned = float(np.arccos(np.clip(cosine, -1.0, 1.0)))
     target = f" to its lower bound {floor:.6g}" if floor else ""
     return (
         f". The loss falls{target} like t^{exponent:.2f}, as 1/t where all samples are classified with a growing "
-        f"margin; the direction of the weights turned by {turned:.2g} in the last decade"
+        f"margin; the direction of the weights turned by {turned:.2g} in the last {span}"
     )

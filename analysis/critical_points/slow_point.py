@@ -18,9 +18,8 @@ class SlowPoint(eqx.Module):
         landscape: the loss.
         theta: the slowest point (ghost), or the network at the end of the time for which it was followed (channel).
         speed: $\|\nabla L\|$ there.
-        exponent: of a channel, $d \ln (L - L_0) / d \ln t = -t \|\nabla L\|^2 / (L - L_0)$ at its end, $L_0$ the lower
-            bound of the loss, or zero: −1 where separable data let it fall as exponentials of growing weights; `None`
-            for ghosts.
+        exponent: of a channel, −a of $L - L_0 \propto (t - t_0)^{-a}$ at its end, $L_0$ the lower bound of the loss, or
+            zero: −1 where separable data let it fall as exponentials of growing weights; `None` for ghosts.
         passage: $\pi / \sqrt{g \mu}$ with $\mu = D^3 L(\hat g, \hat g, \hat g) / 2$ and g the speed, the time that a
             ghost delays the flow; `None` for channels.
         evidence: one sentence.
