@@ -172,7 +172,8 @@ def added_units_form(
                 if lowest > max(first.noise, added.stalled * float(np.max(np.abs(first.values)))):
                     return AddedUnitsForm(order=None, steepest=0.0, examined=first.order, rises=first.order)
             if lowest < -first.noise:
-                sought = selected is whole or not added.many or first.order == 2
+                # A few directions of many show no form to vanish; products with the Hessian do, that of second order.
+                sought = first.order <= 3 or not added.many
                 return AddedUnitsForm(order=first.order, steepest=-lowest, lowest_order=sought)
             break
     return NO_FALL

@@ -22,6 +22,9 @@ from .lost_coordinates import lost_to_rounding
 from .passages import Passage
 from .steady_rate import TINY, steady_rate
 
+# A flow that leaves by so much more steeply than the steepest descent that a search found shows that it found another.
+STEEPER = 1.01
+
 
 class Escape(eqx.Module):
     r"""Departure from a saddle, along the amplitude r of the winning direction: $\dot r = c\, r^{p-1}$.
@@ -30,13 +33,13 @@ class Escape(eqx.Module):
         order: p, 2 for exponential escape.
         rate_predicted: c from the saddle alone: |λ| of the winning eigenvalue (strict), s (non-smooth), pU (degenerate,
             where it is approached from below as the direction turns); where a degenerate saddle is left otherwise than
-            through small units, r is the distance from it.
+            through small units, r is the distance from it. `None` without a prediction, or where the flow is steeper.
         rate_measured: c on the flow's steadiest phase, `None` if it has none.
         e_folds: ln of r's growth on that phase.
         overlap: strict: cosine between the displacement at departure and the winning eigenspace; non-smooth: cosine
             between the direction of the growing ray and the maximiser of the form; degenerate: the share of the
             steepest descent that the direction of the winning unit, of all units to spare, or of the whole displacement
-            attains, $F_p(d) / F_p(d_{max})$, since equally steep directions are the rule there.
+            attains, $F_p(d) / F_p(d_{max})$, since equally steep directions are the rule there. `None` without one.
         dwell_predicted: time from arrival to departure by the leading-order form's flow from the state at arrival, see
             `predicted_dwell`; `None` where no prediction holds to within `dwell_error` of the thresholds.
         dwell_error: the error of the prediction as a share of it, estimated from the next order; `None` without one.
@@ -184,7 +187,7 @@ def _from_dormant(
     winner = int(np.argmax(amplitude[-1]))
     direction = units[-1, winner] / amplitude[-1, winner]
     gain = steepness(trajectory.landscape, direction, embedding=point.embedding)
-    return _Growth(form.rate, amplitude[:, winner], gain * form.order / form.rate)
+    return _on_steepest(form.rate, amplitude[:, winner], gain * form.order / form.rate)
 
 
 def _from_form(
@@ -196,7 +199,7 @@ def _from_form(
     direction = displacement[-1] / amplitude[-1]
     assert form.order is not None  # a form with a rate has an order
     gain = form_along(trajectory.landscape, point.theta, direction, form.order)
-    return _Growth(form.rate, amplitude, gain / form.lowest)
+    return _on_steepest(form.rate, amplitude, gain / form.lowest)
 
 
 def _from_layers(
@@ -212,7 +215,13 @@ def _from_layers(
     if along is None or along.rate is None or along.order is None:
         return _Growth(None, amplitude, None)
     gain = -form_along(trajectory.landscape, theta, outside[-1] / amplitude[-1], along.order)
-    return _Growth(along.rate, amplitude, gain * along.order / along.rate)
+    return _on_steepest(along.rate, amplitude, gain * along.order / along.rate)
+
+
+def _on_steepest(rate: float | None, amplitude: Float[np.ndarray, " T"], overlap: float) -> _Growth:
+    """Growth beside that on the steepest descent, which is not known where the flow itself finds a steeper one."""
+    steeper = overlap > STEEPER
+    return _Growth(None if steeper else rate, amplitude, None if steeper else overlap)
 
 
 def _dwell(
