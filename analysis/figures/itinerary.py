@@ -52,8 +52,7 @@ def plot_loss(
     ax = plt.subplots()[1] if ax is None else ax
     decades = decades and bool(np.any(trajectory.losses > 0))
     floor = np.finfo(float).eps * np.max(np.abs(trajectory.losses)) if decades else -np.inf
-    levels = [level for level in levels if level > floor]
-    for k, level in enumerate(levels):
+    for k, level in enumerate(level for level in levels if level > floor):
         ax.axhline(level, color="0.6", lw=0.8, ls="--", zorder=0, label="theory" if k == 0 else None)
     start = 1 if logarithmic else 0
     ax.plot(trajectory.ts[start:], np.maximum(trajectory.losses[start:], floor), color="k", lw=1.5)
@@ -64,9 +63,12 @@ def plot_loss(
         ax.plot([passage.arrival, end], 2 * [height], color=colour(number), lw=5, alpha=0.35, solid_capstyle="butt")
         ax.plot(passage.time, height, "o", color=colour(number), ms=6, label=f"visit {number}: {visit.kind.name}")
     ax.set(xscale="log" if logarithmic else "linear", yscale="log" if decades else "linear")
+    if decades and ax.get_ylim()[1] < 10 * ax.get_ylim()[0]:
+        for place in (ax.yaxis.set_major_formatter, ax.yaxis.set_minor_formatter):
+            place("{x:g}")  # within a decade powers of ten take much room
     label(ax, "time t", "loss L")
     ax.margins(x=0.01)
-    if visits or levels:
+    if ax.get_legend_handles_labels()[0]:
         legend(ax)
     return ax
 
@@ -143,8 +145,9 @@ def plot_spectrum(visit: Visit, *, number: int = 0, ax: Axes | None = None) -> A
         The axes.
     """
     ax = plt.subplots()[1] if ax is None else ax
-    spectrum = visit.kind.spectrum
-    ax.set_title(f"visit {number}: {visit.kind.name}", fontsize=FONT)
+    kind, spectrum = visit.kind, visit.kind.spectrum
+    told = "" if kind.index is None or kind.nullity is None else f"\nindex {kind.index}, nullity {kind.nullity}"
+    ax.set_title(f"visit {number}: {kind.name}{told}", fontsize=FONT)
     if spectrum is None:
         why = textwrap.fill(visit.kind.evidence.split(";")[0], 28)
         ax.text(0.5, 0.5, why, ha="center", va="center", fontsize=FONT, transform=ax.transAxes, color="0.3")
@@ -154,8 +157,6 @@ def plot_spectrum(visit: Visit, *, number: int = 0, ax: Axes | None = None) -> A
     ax.plot(np.arange(1, len(spectrum.eigenvalues) + 1), spectrum.eigenvalues, ".", color=colour(number), ms=3)
     if np.max(np.abs(spectrum.eigenvalues)) <= spectrum.zero_threshold:
         ax.set_ylim(-1, 1)
-    told = f"index {spectrum.index}, nullity {spectrum.nullity}"
-    ax.set_title(f"visit {number}: {visit.kind.name}\n{told}", fontsize=FONT)
     label(ax, "eigenvalue number", "Hessian eigenvalue λ")
     return ax
 
@@ -193,14 +194,13 @@ def plot(
     left, middle, right = _row(figure, 0, 3)
     plot_loss(trajectory, visits, levels=levels, logarithmic=logarithmic, ax=left)
     plot_loss(trajectory, visits, levels=levels, logarithmic=logarithmic, decades=True, ax=middle)
-    # A legend would hide much of such small panels: the kinds of the visits stand above their spectra.
-    for ax in (left, middle):
-        if (names := ax.get_legend()) is not None:
-            names.remove()
+    for names in filter(None, (left.get_legend(), middle.get_legend())):
+        names.remove()  # it would hide much of such small panels: the kinds of the visits stand above their spectra
     if levels:
         right.set_title("dashed: loss by theory", fontsize=FONT, loc="right")
     plot_speed(trajectory, visits, logarithmic=logarithmic, ax=right)
-    left.set_title(title, fontsize=9, loc="left")
+    # Its lines end before the remark above the last panel.
+    left.set_title(textwrap.fill(title, 80), fontsize=9, loc="left")
     if drawable:
         _unit_panels(trajectory, shown, _row(figure, 1, columns)[: len(shown)])
     for row, (name, draw) in enumerate(more.items(), start=1 + drawable):

@@ -19,7 +19,7 @@ def label(ax: Axes, x: str, y: str) -> None:
     """Names the axes."""
     ax.set_xlabel(x, fontsize=FONT)
     ax.set_ylabel(y, fontsize=FONT)
-    ax.tick_params(labelsize=SMALL)
+    ax.tick_params(which="both", labelsize=SMALL)
 
 
 def legend(ax: Axes, **settings: Any) -> None:
