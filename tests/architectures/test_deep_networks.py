@@ -9,6 +9,7 @@ from saddlescope.analysis import classify, critical_point, embed, itinerary, spe
 from saddlescope.analysis.embeddings.embedding import LayeredEmbedding
 from saddlescope.analysis.embeddings.reduction import reduce_layers
 from saddlescope.analysis.embeddings.width import effective_widths
+from saddlescope.analysis.leading_order import added_units
 from saddlescope.analysis.leading_order.added_units import added_units_form
 from saddlescope.analysis.symmetries.conservation import conserved_drift
 from saddlescope.flows import Landscape, flatten, half_squared_error, simulate
@@ -147,19 +148,32 @@ def test_order_of_the_origin(name):
     assert kind.name == ("strict saddle" if order == 2 else "degenerate saddle")
 
 
-@pytest.mark.parametrize(("layers", "rate"), [(3, 2 / np.sqrt(3)), (4, 2 / 4)])
-def test_steepest_descent_from_the_origin_of_deep_linear_networks(layers, rate):
-    r"""$c = L^{-(L-2)/2} s_1$."""
+def form_at_the_origin(layers):
+    """The form of one unit per layer that is added to none."""
     single = nothing = Deep(
         Dense(linear, inputs=2, outputs=2), widths=(layers - 1) * (1,), scale=0.0, key=jax.random.key(0)
     )
     for layer in range(layers - 1):
         nothing = map_units(nothing, np.zeros((0, 1)), np.zeros((0, 1)), layer)
     embedding = LayeredEmbedding(nothing, (layers - 1) * ((np.zeros((1, 0)), np.zeros((1, 0))),))
-    landscape = Landscape(single, half_squared_error, white_data())
-    form = added_units_form(landscape, embedding)
-    assert form.order == layers
+    return added_units_form(Landscape(single, half_squared_error, white_data()), embedding)
+
+
+@pytest.mark.parametrize(("layers", "rate"), [(3, 2 / np.sqrt(3)), (4, 2 / 4)])
+def test_steepest_descent_from_the_origin_of_deep_linear_networks(layers, rate):
+    r"""$c = L^{-(L-2)/2} s_1$."""
+    form = form_at_the_origin(layers)
+    assert form.order == layers and form.lowest_order
     assert form.rate == pytest.approx(rate, rel=1e-4)
+
+
+@pytest.mark.parametrize("layers", [3, 4])
+def test_a_few_directions_of_many_tell_no_order_above_the_third(monkeypatch, layers):
+    """What they show is that the loss falls; that lower forms vanish takes products, or a thorough search."""
+    monkeypatch.setattr(added_units, "MANY", 0)
+    form = form_at_the_origin(layers)
+    assert form.order == layers and form.steepest > 0
+    assert form.lowest_order == (layers == 3)
 
 
 @pytest.mark.slow

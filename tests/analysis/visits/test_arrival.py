@@ -57,6 +57,14 @@ def test_separable_data_end_in_a_flat_channel():
     assert "like t^-1.0" in found.evidence
 
 
+@pytest.mark.parametrize(("size", "rtol"), [(1, 1e-6), (400, 1e-4)])
+def test_the_exponent_of_a_channel_does_not_depend_on_when_it_began(size, rtol):
+    """On e^−x: e^x = t + const, and L = 1/(t + const) to all orders, wherever the flow is found."""
+    for start in (0.5, 3.0):
+        landscape = Landscape(Vector(jnp.full(size, start)), lambda m, _: jnp.sum(jnp.exp(-m.x)), ())
+        assert flat_channel(landscape).exponent == pytest.approx(-1, abs=100 * rtol)
+
+
 def test_data_that_are_not_separable_end_at_a_minimum():
     x, y = jnp.array([[1.0], [1.0], [-0.5]]), jnp.array([1.0, 1.0, 1.0])
     flow = simulate(Vector(jnp.array([0.1])), logistic, (x, y), t1=300.0)

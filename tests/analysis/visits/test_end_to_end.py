@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 from jaxtyping import Array
 from saddlescope.analysis import itinerary
+from saddlescope.analysis.found_units import with_units_along
+from saddlescope.analysis.visits.escape import escape
 from saddlescope.flows import half_squared_error, simulate
 from saddlescope.models import Dense, TwoLayer, linear
 
@@ -80,7 +82,8 @@ def test_saddles_of_a_deep_network_are_degenerate_of_order_three():
     layers = [jnp.asarray(bases[k + 1] @ np.diag([0.05, 0.04]) @ bases[k].T) for k in range(3)]
     x = np.sqrt(2) * np.eye(2)
     data = jnp.asarray(x), jnp.asarray(x @ (bases[3] @ np.diag([3.0, 1.5]) @ bases[0].T).T)
-    visits = itinerary(simulate(ThreeLayers(layers), half_squared_error, data, t1=100.0))
+    flow = simulate(ThreeLayers(layers), half_squared_error, data, t1=100.0)
+    visits = itinerary(flow)
     assert [visit.kind.name for visit in visits] == ["degenerate saddle", "degenerate saddle", "minimum"]
     assert [visit.kind.order for visit in visits] == [3, 3, None]
     np.testing.assert_allclose([v.critical_point.loss for v in visits], [5.625, 1.125, 0], atol=1e-8)
@@ -92,3 +95,9 @@ def test_saddles_of_a_deep_network_are_degenerate_of_order_three():
         assert 0.9 < visit.escape.overlap <= 1 + 1e-9
         assert 0.9 * visit.escape.rate_predicted < visit.escape.rate_measured < 1.001 * visit.escape.rate_predicted
     assert "degenerate saddle" in str(visits)
+    # A search that has missed the steepest descent by a tenth is found out by the flow.
+    visit, form = visits[0], visits[0].kind.added_unit_form
+    kind = eqx.tree_at(lambda kind: kind.added_unit_form.steepest, visit.kind, 0.9 * form.steepest)
+    left = escape(with_units_along(flow), visit.passage, visit.critical_point, kind, visit.loss - visits[1].loss)
+    assert left.rate_predicted is None and left.overlap is None
+    assert left.rate_measured == pytest.approx(visit.escape.rate_measured, rel=1e-12)
