@@ -44,7 +44,9 @@ def flat_channel(
     the loss falls to a tenth, followed in at most 1000 steps.
 
     Where $L - L_0 \propto (t - t_0)^{-a}$, $(L - L_0) / \|\nabla L\|^2 = (t - t_0) / a$: the growth of this quotient
-    gives the exponent −a, whenever the channel began.
+    gives the exponent −a, whenever the channel began. In networks that are homogeneous of degree k in their weights the
+    loss falls like $t^{-1} (\ln t)^{-2 + 2/k}$: exponents down to −1 − 2/m, with the margin
+    $m = \ln ((L(0) - L_0) / (L - L_0))$ in place of ln t, are as good as −1.
 
     Args:
         landscape: the loss.
@@ -74,7 +76,7 @@ def flat_channel(
     if not (np.all(np.diff(sizes) > 0) and np.all(np.diff(speeds) < 0) and np.all(np.diff(losses) < 0)):
         return None
     exponents = _exponents(flow.ts[index], losses - floor, speeds)
-    *_, before, last = np.abs(exponents + 1)
+    *_, before, last = _deviations(exponents, landscape, losses[1:] - floor, floor)
     as_separable = max(last, before if large else 0.0) <= thresholds.exponent_agreement and (large or last <= before)
     # Large networks go on learning for decades, and move as far in each.
     moving = not large and np.all(moved[1:] >= thresholds.channel_growth * moved[:-1])
@@ -101,6 +103,17 @@ def _exponents(
     paces = np.divide(above, speeds**2, out=np.zeros_like(above), where=speeds > 0)
     grown = np.diff(paces)
     return -np.divide(np.diff(ts), grown, out=np.full_like(grown, np.inf), where=grown > 0)
+
+
+def _deviations(
+    exponents: Float[np.ndarray, " k"], landscape: Landscape, above: Float[np.ndarray, " k"], floor: float
+) -> Float[np.ndarray, " k"]:
+    """How far exponents are from those of 1/t, with the powers of ln t that homogeneous networks add."""
+    at_zero = float(landscape.value(np.zeros_like(landscape.theta))) - floor
+    with np.errstate(invalid="ignore", divide="ignore"):
+        margins = np.log(at_zero / above)
+    powers = np.where(margins > 0, 2 / np.where(margins > 0, margins, 1.0), 0.0)
+    return np.maximum(exponents + 1, -1 - powers - exponents).clip(0.0)
 
 
 def _followed(
