@@ -6,6 +6,8 @@ import pytest
 from saddlescope.analysis import itinerary
 from saddlescope.analysis.critical_points.flat_channel import flat_channel
 from saddlescope.flows import Landscape, simulate
+from scipy.optimize import brentq
+from scipy.special import expi
 
 from vector import Vector
 
@@ -63,6 +65,18 @@ def test_the_exponent_of_a_channel_does_not_depend_on_when_it_began(size, rtol):
     for start in (0.5, 3.0):
         landscape = Landscape(Vector(jnp.full(size, start)), lambda m, _: jnp.sum(jnp.exp(-m.x)), ())
         assert flat_channel(landscape).exponent == pytest.approx(-1, abs=100 * rtol)
+
+
+def test_channels_of_homogeneous_networks_fall_as_the_inverse_of_time_to_powers_of_its_logarithm():
+    """On e^−uv, u = v, m = uv: 2 dt = e^m dm / m, so that t = Ei(m)/2 and (L − L₀)/‖∇L‖² = e^m / 2m."""
+    m, pairs = 6.0, 200
+    start = Vector(jnp.full(2 * pairs, m**0.5))
+    channel = flat_channel(Landscape(start, lambda p, _: jnp.sum(jnp.exp(-p.x[:pairs] * p.x[pairs:])), ()))
+    begin, end = expi(m) + np.exp(m) / m * (np.array([10**0.5, 10]) - 1)
+    before, last = (brentq(lambda m, t=t: expi(m) - t, m, 4 * m) for t in (begin, end))
+    exponent = -(end - begin) / (np.exp(last) / last - np.exp(before) / before)
+    assert channel.theta[0] ** 2 == pytest.approx(last, rel=1e-3)
+    assert channel.exponent == pytest.approx(exponent, rel=0.01) and exponent < -1.13
 
 
 def test_data_that_are_not_separable_end_at_a_minimum():
