@@ -61,7 +61,8 @@ class Thresholds(eqx.Module):
             before. Weights that converge on a quartic floor move by $10^{-1/2}$ of it, those in a channel by as much
             or more, if only logarithmically.
         exponent_agreement: the loss falls like 1/t, as along a channel that separable data make, if its exponent is
-            within this of −1: convergence at order p has −p/(p − 2), which is farther off up to order 15.
+            within this of −1, or of what powers of ln t make of it: convergence at order p, which has −p/(p − 2), is
+            farther off up to order six at least; and there the weights do not grow.
         ghost_curvature: at a ghost the Hessian maps the unit gradient to a vector shorter than this share of the
             largest curvature: the gradient is stationary in size.
         steady: share by which a local growth rate may vary over a phase of growth from which a rate is measured.
