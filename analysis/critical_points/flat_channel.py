@@ -144,7 +144,7 @@ def _in_words(states: Float[np.ndarray, "d n"], before: Any, after: Any, speed: 
     factors = ", ".join(f"{step:.3g}" for step in np.linalg.norm(np.diff(states, axis=0), axis=1))
     return (
         f"diverges along a channel to infinity: in each further {span} of time the weights move on ({factors}) to size "
-        f"{np.linalg.norm(states[-1]):.3g}, while the loss falls from {before:.4g} to {after:.4g} and the speed to "
+        f"{np.linalg.norm(states[-1]):.3g}, while the loss falls from {before:.6g} to {after:.6g} and the speed to "
         f"{speed:.1e}"
     )
 

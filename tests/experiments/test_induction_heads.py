@@ -62,7 +62,7 @@ def test_the_visits_of_the_noisy_transformer():
         sizes = np.linalg.svd(np.concatenate([queries[head], keys[head]], axis=1), compute_uv=False)
         assert sizes[0] > 0.1 and np.max(sizes[1:]) < 1e-6 * sizes[0]
     assert not np.any(np.concatenate([np.ravel(second.critical_point.model.layers[0].output)]))
-    assert last.kind.name == "flat channel" and "to its lower bound 0.34878 like t^-1.0" in last.kind.evidence
+    assert last.kind.name == "flat channel" and "to its lower bound 0.34878 like t^-1.1" in last.kind.evidence
 
 
 @pytest.mark.slow
