@@ -1,7 +1,7 @@
 """Flat channels to infinity, along which the loss decreases ever more slowly and the weights diverge."""
 
 import warnings
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from diffrax import AbstractSolver
@@ -61,30 +61,27 @@ def flat_channel(
     """
     theta = point_of(landscape, theta)
     value, gradient = landscape.value_and_gradient(theta)
-    size, speed, floor = float(np.linalg.norm(theta)), float(np.linalg.norm(gradient)), highest_bound(landscape) or 0.0
-    large = theta.size >= BY_PRODUCTS_FROM
-    if not (size > 0 and speed > 0 and (value > floor or not large)):
+    floor = highest_bound(landscape) or 0.0
+    course = _course(theta, value - floor, gradient, solver)
+    flow = None if course is None else _followed(landscape, theta, course)
+    if course is None or flow is None or flow.result.failed:
         return None
-    times = (value - floor) / speed**2 * (HALVES - 1) if large else size / speed * 10.0 ** np.arange(DECADES + 1)
-    times = np.asarray(times, theta.dtype)
-    flow = _followed(landscape, theta, times, solver)
-    if flow.result.failed:
-        return None
-    index = np.searchsorted(flow.ts, times)
+    index = np.searchsorted(flow.ts, course.times)
     states, speeds, losses = flow.thetas[index], flow.speeds[index], flow.losses[index]
-    moved, sizes = np.linalg.norm(np.diff(states, axis=0), axis=1), np.linalg.norm(states, axis=1)
-    if not (np.all(np.diff(sizes) > 0) and np.all(np.diff(speeds) < 0) and np.all(np.diff(losses) < 0)):
+    if not (np.all(np.diff(_norms(states)) > 0) and np.all(np.diff(speeds) < 0) and np.all(np.diff(losses) < 0)):
         return None
     exponents = _exponents(flow.ts[index], losses - floor, speeds)
     *_, before, last = _deviations(exponents, landscape, losses[1:] - floor, floor)
-    as_separable = max(last, before if large else 0.0) <= thresholds.exponent_agreement and (large or last <= before)
-    # Large networks go on learning for decades, and move as far in each.
-    moving = not large and np.all(moved[1:] >= thresholds.channel_growth * moved[:-1])
+    if course.large:  # large networks go on learning for decades, and move as far in each
+        as_separable, moving = max(before, last) <= thresholds.exponent_agreement, False
+    else:
+        as_separable = last <= min(before, thresholds.exponent_agreement)
+        moved = _norms(np.diff(states, axis=0))
+        moving = np.all(moved[1:] >= thresholds.channel_growth * moved[:-1])
     if not (as_separable or moving):
         return None
-    span = "half decade" if large else "decade"
-    evidence = _in_words(states, value, losses[-1], speeds[-1], span)
-    evidence += _as_separable(states, exponents[-1], floor, span) if as_separable else ""
+    evidence = _in_words(states, value, losses[-1], speeds[-1], course.span)
+    evidence += _as_separable(states, exponents[-1], floor, course.span) if as_separable else ""
     return SlowPoint(
         name="flat channel",
         landscape=landscape,
@@ -94,6 +91,55 @@ def flat_channel(
         evidence=evidence,
         exponent=float(exponents[-1]),
     )
+
+
+class _Course(NamedTuple):
+    """How a flow is followed along a channel: times, what lies between two of them in words, settings of the flow."""
+
+    large: bool
+    times: Float[np.ndarray, " m"]
+    span: str
+    settings: dict[str, Any]
+
+
+def _course(
+    theta: Float[np.ndarray, " n"], above: Any, gradient: Float[np.ndarray, " n"], solver: AbstractSolver[Any] | None
+) -> _Course | None:
+    """How a flow would be followed from a point; `None` where it stands still or has nowhere to go."""
+    size, speed = float(np.linalg.norm(theta)), float(np.linalg.norm(gradient))
+    if not (size > 0 and speed > 0):
+        return None
+    if theta.size < BY_PRODUCTS_FROM:
+        times, span = size / speed * 10.0 ** np.arange(DECADES + 1), "decade"
+        settings = {"solver": solver, "rtol": RTOL, "max_steps": MAX_STEPS}
+        return _Course(False, times.astype(theta.dtype), span, settings)
+    if above <= 0:
+        return None
+    # A Hessian would cost more than the flow took.
+    solver = BDF(matrix_free=True, quadratures=1) if solver is None else solver
+    times, span = float(above) / speed**2 * (HALVES - 1), "half decade"
+    settings = {"solver": solver, "rtol": LARGE_RTOL, "max_steps": MAX_LARGE_STEPS}
+    return _Course(True, times.astype(theta.dtype), span, settings)
+
+
+def _followed(landscape: Landscape, theta: Float[np.ndarray, " n"], course: _Course) -> Trajectory:
+    """The flow to the last of some times, with its states at all of them."""
+    settings = course.settings | {"rtol": max(course.settings["rtol"], default_rtol(theta.dtype))}
+    times = course.times
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # a flow that ends early is recognised by its result
+        return simulate(
+            landscape.at(theta),
+            landscape.loss,
+            landscape.data,
+            t1=float(times[-1]),
+            save_times=times[times > 0][:-1].tolist(),
+            **settings,
+        )
+
+
+def _norms(rows: Float[np.ndarray, "m n"]) -> Float[np.ndarray, " m"]:
+    return np.linalg.norm(rows, axis=1)
 
 
 def _exponents(
@@ -116,32 +162,9 @@ def _deviations(
     return np.maximum(exponents + 1, -1 - powers - exponents).clip(0.0)
 
 
-def _followed(
-    landscape: Landscape,
-    theta: Float[np.ndarray, " n"],
-    times: Float[np.ndarray, " m"],
-    solver: AbstractSolver[Any] | None,
-) -> Trajectory:
-    """The flow to the last of some times, with its states at all of them."""
-    large = theta.size >= BY_PRODUCTS_FROM
-    # A Hessian would cost more than the flow took.
-    rtol, steps = (LARGE_RTOL, MAX_LARGE_STEPS) if large else (RTOL, MAX_STEPS)
-    rtol = max(rtol, default_rtol(theta.dtype))
-    solver = BDF(matrix_free=True, quadratures=1) if large else solver
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # a flow that ends early is recognised by its result
-        settings: dict[str, Any] = {
-            "t1": float(times[-1]),
-            "save_times": times[times > 0][:-1].tolist(),
-            "rtol": rtol,
-            "max_steps": steps,
-        }
-        return simulate(landscape.at(theta), landscape.loss, landscape.data, solver=solver, **settings)
-
-
 def _in_words(states: Float[np.ndarray, "d n"], before: Any, after: Any, speed: Any, span: str) -> str:
     """The evidence for a channel, in one sentence."""
-    factors = ", ".join(f"{step:.3g}" for step in np.linalg.norm(np.diff(states, axis=0), axis=1))
+    factors = ", ".join(f"{step:.3g}" for step in _norms(np.diff(states, axis=0)))
     return (
         f"diverges along a channel to infinity: in each further {span} of time the weights move on ({factors}) to size "
         f"{np.linalg.norm(states[-1]):.3g}, while the loss falls from {before:.6g} to {after:.6g} and the speed to "

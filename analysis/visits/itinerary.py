@@ -16,6 +16,7 @@ from ...models.units import layers_of
 from ..critical_points.classify import classify
 from ..critical_points.critical_point import CriticalPoint, critical_point
 from ..critical_points.kind import Kind
+from ..critical_points.refine_by_products import BY_PRODUCTS_FROM
 from ..curvature.scales import Scales
 from ..embeddings.width import EffectiveWidth, effective_width, exact_widths, leading_size, size_along
 from ..found_units import with_units_along
@@ -167,13 +168,13 @@ def _classified(about: _About, effective: tuple[EffectiveWidth, ...]) -> tuple[C
     if on_its_way is not None:
         return point, on_its_way
     starts = _largest(np.asarray(incoming(trajectory.landscape.at(start)))) if effective else None
-    # A stiff solver that the flow has ended with is compiled already.
-    solver = trajectory.solver if trajectory.stats.get("reason") else None
+    # A stiff solver that the flow has ended with is compiled already. Large networks are followed without a Hessian.
+    compiled = trajectory.stats.get("reason") and start.size < BY_PRODUCTS_FROM
     kind = classify(
         point,
         scales=scales,
         starts=starts,
-        solver=solver,
+        solver=trajectory.solver if compiled else None,
         thresholds=thresholds,
         # No channel to infinity has an end at which it is left.
         follow_channels=about.passage.departure is None,

@@ -3,6 +3,7 @@
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from diffrax import Tsit5
 from saddlescope.analysis import itinerary
 from saddlescope.analysis.critical_points.flat_channel import flat_channel
 from saddlescope.flows import Landscape, simulate
@@ -77,6 +78,12 @@ def test_channels_of_homogeneous_networks_fall_as_the_inverse_of_time_to_powers_
     exponent = -(end - begin) / (np.exp(last) / last - np.exp(before) / before)
     assert channel.theta[0] ** 2 == pytest.approx(last, rel=1e-3)
     assert channel.exponent == pytest.approx(exponent, rel=0.01) and exponent < -1.13
+
+
+def test_a_channel_is_followed_by_the_solver_that_is_asked_for():
+    landscape = Landscape(Vector(jnp.full(400, 1.0)), lambda m, _: jnp.sum(jnp.exp(-m.x)), ())
+    chosen, explicit = flat_channel(landscape), flat_channel(landscape, solver=Tsit5())
+    assert 0 < np.max(np.abs(chosen.theta - explicit.theta)) < 1e-3
 
 
 def test_data_that_are_not_separable_end_at_a_minimum():
