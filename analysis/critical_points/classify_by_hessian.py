@@ -5,7 +5,6 @@ from typing import NamedTuple
 
 from ..curvature.signs import spectrum_unless_kinked
 from ..curvature.spectrum import Spectrum
-from ..embeddings.embedding import Embedding
 from ..leading_order.critical_family import critical_family
 from ..leading_order.null_space_form import ORDERS, NullSpaceForm, null_space_form
 from ..leading_order.zero_directions import beyond_the_form
@@ -43,13 +42,12 @@ def classify_by_hessian(known: Evidence) -> Kind:
     )
     if found is None:
         return classify_at_kinks(known)
-    embedding = point.embedding if isinstance(point.embedding, Embedding) else None
     inside = known.thresholds.inside_null_space
     explained = null_space(
         found,
         point.model,
         point.landscape.data,
-        embedding,
+        point.single_layer,
         moved=point.distance,
         inside=inside,
         attained=known.lower_bound_attained is not None,

@@ -13,7 +13,7 @@ from ..curvature.kinks import is_kinked, rays_from
 from ..curvature.signs import critical_spectrum
 from ..curvature.spectrum import DENSE_HESSIAN_LIMIT
 from ..embeddings.embedded_curvature import EmbeddedSpectrum, embedded_spectrum
-from ..embeddings.embedding import Embedding, LayeredEmbedding, zero_rows
+from ..embeddings.embedding import zero_rows
 from ..leading_order.added_unit import AddedUnitForm
 from ..leading_order.added_units import AddedUnitsForm
 from ..leading_order.sphere import STARTS, normal_vectors
@@ -40,7 +40,7 @@ def classify_without_hessian(known: Evidence) -> Kind:
     point = known.point
     if known.smooth and is_kinked(rays_from(point.landscape, point.theta, point.start)):
         return classify_at_kinks(known)
-    if isinstance(point.embedding, LayeredEmbedding):
+    if point.embedding is not None and point.embedding.layered:
         return _several_layers(known)
     return _large(known) if known.smooth else _kinked(known)
 
@@ -74,11 +74,11 @@ def _by_how_much(form: AddedUnitForm | AddedUnitsForm | None) -> str:
 
 def _higher_order(known: Evidence) -> int | None:
     """The order at which a unit to spare lowers the loss where its lowest-order form vanishes, as for tanh units."""
-    embedding, landscape = known.point.embedding, known.point.landscape
+    embedding, landscape = known.point.single_layer, known.point.landscape
     units = layer_of(landscape.model)
     if units is None or units.law.degree is not None or not isinstance(known.form, AddedUnitForm):
         return None
-    if not isinstance(embedding, Embedding) or not any(embedding.spare):
+    if embedding is None or not any(embedding.spare):
         return None
     effect = unit_effect(landscape, embedding)
     q = effect.first_order(normal_vectors(STARTS, effect.u.size), safety=known.thresholds.rounding_safety)
@@ -87,8 +87,8 @@ def _higher_order(known: Evidence) -> int | None:
 
 def _blocks(known: Evidence) -> EmbeddedSpectrum | None:
     """The inertia of a point that was found as an embedding of a narrow network; what rounding makes counts as zero."""
-    embedding, landscape = known.point.embedding, known.point.landscape
-    if not isinstance(embedding, Embedding) or layer_of(landscape.model) is None:
+    embedding, landscape = known.point.single_layer, known.point.landscape
+    if embedding is None or layer_of(landscape.model) is None:
         return None
     # They are those of a loss that depends on the sum of units alone, not on penalties of their weights.
     if isinstance(known.form, AddedUnitsForm):

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from ...flows import Landscape, flatten, unflatten
 from ...flows.landscapes.point import check_finite_at, point_of
 from ...models.units import layers_of
-from ..embeddings.embedding import Embedding, LayeredEmbedding
+from ..embeddings.embedding import Embedding
 from ..embeddings.narrow_landscape import NarrowLandscape, narrow_landscape
 from ..embeddings.reduction import narrowest, reduce_layers
 from ..embeddings.width import EffectiveWidth, effective_widths, exact_widths
@@ -50,7 +50,7 @@ class CriticalPoint(eqx.Module):
     distance: float
     converged: bool
     refined: bool
-    embedding: Embedding | LayeredEmbedding | None
+    embedding: Embedding | None
     start: Float[np.ndarray, " n"]
 
     @property
@@ -62,6 +62,11 @@ class CriticalPoint(eqx.Module):
     def start_model(self) -> Any:
         """The wide network at the closest approach."""
         return self.landscape.at(self.start)
+
+    @property
+    def single_layer(self) -> Embedding | None:
+        """The embedding where a single layer has units, of which one more can be added."""
+        return None if self.embedding is None or self.embedding.layered else self.embedding
 
     def __str__(self) -> str:
         found = "critical point" if self.converged else "no critical point" if self.refined else "not refined"
@@ -81,7 +86,7 @@ class _Candidate(NamedTuple):
     """A point of the wide network and its embedding."""
 
     theta: Float[np.ndarray, " n"]
-    embedding: Embedding | LayeredEmbedding | None
+    embedding: Embedding | None
 
 
 def _candidates(

@@ -10,7 +10,7 @@ from ...flows.losses.declaration import convex_in_output
 from ...models.units import largest_width, layer_of, layers_of, width
 from ..curvature.lowest import negative_eigenvalues
 from ..curvature.scales import Scales
-from ..embeddings.embedding import Embedding, LayeredEmbedding
+from ..embeddings.embedding import Embedding
 from ..leading_order.added_unit import AddedUnitForm, unpenalised_form
 from ..leading_order.added_units import AddedUnitsForm, added_units_form
 from ..thresholds import Thresholds
@@ -86,8 +86,8 @@ def gather(
         The evidence.
     """
     attained = lower_bound_attained(point.landscape, point.theta, thresholds=thresholds)
-    if isinstance(point.embedding, LayeredEmbedding):
-        added = _in_several_layers(point, thresholds, attained is not None)
+    if point.embedding is not None and point.embedding.layered:
+        added = _in_several_layers(point, point.embedding, thresholds, attained is not None)
     else:
         added = _in_one_layer(point, starts, thresholds, attained is not None)
     return Evidence(
@@ -108,8 +108,8 @@ def _in_one_layer(
     point: CriticalPoint, starts: Float[np.ndarray, "k Nu"] | None, thresholds: Thresholds, attained: bool
 ) -> _Added:
     """What added units do in models with one layer of units, or none. At a lower bound nothing lowers the loss."""
-    units, embedding, form, spare = layer_of(point.landscape.model), point.embedding, None, 0
-    if units is not None and units.law.zero and isinstance(embedding, Embedding) and _holds_one_more(embedding):
+    units, embedding, form, spare = layer_of(point.landscape.model), point.single_layer, None, 0
+    if units is not None and units.law.zero and embedding is not None and _holds_one_more(embedding):
         form = unpenalised_form(point.landscape, embedding, starts=starts, thresholds=thresholds)
         if form is None:
             return _penalised(point, embedding, thresholds, attained)
@@ -134,10 +134,9 @@ def _holds_one_more(embedding: Embedding) -> bool:
     return most is None or width(embedding.narrow) < most
 
 
-def _in_several_layers(point: CriticalPoint, thresholds: Thresholds, attained: bool) -> _Added:
+def _in_several_layers(point: CriticalPoint, embedding: Embedding, thresholds: Thresholds, attained: bool) -> _Added:
     """The same for units in several layers, where one is added to each that has units to spare."""
-    embedding, form = point.embedding, None
-    assert isinstance(embedding, LayeredEmbedding)
+    form = None
     if point.theta.size >= BY_PRODUCTS_FROM and not attained and _curves_down(point):
         added = "no small units were sought, as the Hessian has negative eigenvalues"
         return _Added(form=None, lowers=False, spare_lowers=False, added=added)

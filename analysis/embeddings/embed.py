@@ -70,7 +70,7 @@ def embed(
         if type != "iv":
             rows_u, rows_v = (rows * np.eye(r)[unit] for rows in (rows_u, rows_v))
     p, q = np.vstack([np.eye(r), rows_u]), np.vstack([np.eye(r) - rows_u.T @ rows_v, rows_v])
-    return Embedding(narrow=model, p_in=p, p_out=q, layer=layer)
+    return Embedding(narrow=model, maps=((p, q, layer),))
 
 
 def _check_type(type: str, law: UnitLaw) -> None:

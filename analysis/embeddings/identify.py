@@ -71,7 +71,7 @@ def identify(model: Any, *, layer: int = 0, tolerance: float = EQUAL_PARAMETERS)
         return None
     p, q = found
     # Since P_vᵀP_u = 1, the narrow network's units are U' = P_vᵀU and V' = P_uᵀV.
-    embedding = Embedding(narrow=map_units(model, q.T, p.T, layer), p_in=p, p_out=q, layer=layer)
+    embedding = Embedding(narrow=map_units(model, q.T, p.T, layer), maps=((p, q, layer),))
     difference = max(float(np.max(np.abs(a - b), initial=0.0)) for a, b in ((p @ q.T @ u, u), (q @ p.T @ v, v)))
     if difference > 10 * tolerance * largest:
         return None
@@ -171,11 +171,11 @@ def sample_family(embedding: Embedding, *, key: PRNGKeyArray) -> Embedding:
         # A nearly singular overlap would make γ large; N is centred on P_u to avoid it.
         anchored = second + 3 * first
         p_out = anchored @ np.linalg.inv(first.T @ anchored)
-        return Embedding(narrow=narrow, p_in=first, p_out=p_out, layer=layer)
+        return Embedding(narrow=narrow, maps=((first, p_out, layer),))
     members = embedding.p_in != 0
     p = np.where(members, embedding.p_in, 0.0)
     if law.degree == 1:
         factors = np.exp(first) if law.field == "nonnegative" else np.where(first < 0, -1, 1) * np.exp(second)
         p = np.where(members, factors, 0.0)
     q = np.where(members, np.sign(p) * (second + 2.0), 0.0)
-    return Embedding(narrow=narrow, p_in=p, p_out=q / np.sum(p * q, axis=0), layer=layer)
+    return Embedding(narrow=narrow, maps=((p, q / np.sum(p * q, axis=0), layer),))

@@ -12,7 +12,7 @@ from ...models import UnitLaw, incoming, outgoing
 from ...models.units import declared_units, largest_width, layers_of, map_units, units_matrix, width
 from ..curvature.spectrum import DENSE_HESSIAN_LIMIT
 from ..rounding import perturbed
-from .embedding import Embedding, LayeredEmbedding, LayerMap, zero_rows
+from .embedding import Embedding, LayerMap, zero_rows
 
 # A matrix of so many numbers takes 256 MB.
 DENSE_NUMBERS = 2**25
@@ -85,9 +85,7 @@ class NarrowLandscape:
             yield NarrowLandscape(landscape=copy, matrix=changed, model=self.model), point
 
 
-def narrow_landscape(
-    landscape: Landscape, embedding: Embedding | LayeredEmbedding, *, spare: Collection[int] = ()
-) -> NarrowLandscape:
+def narrow_landscape(landscape: Landscape, embedding: Embedding, *, spare: Collection[int] = ()) -> NarrowLandscape:
     """The landscape of an embedding's narrow network.
 
     It is a part of the wide network's landscape where that has up to 3000 parameters and room for the spare units;

@@ -8,7 +8,7 @@ from jaxtyping import Float
 
 from ...models.units import declared_units, layers_of, map_units, unit_vectors
 from ..thresholds import STANDARD, Thresholds
-from .embedding import Embedding, LayeredEmbedding
+from .embedding import Embedding
 from .products import reduce_products
 from .width import EffectiveWidth, effective_width, effective_widths, shares_of_ray
 
@@ -34,12 +34,10 @@ def reduce(model: Any, effective: EffectiveWidth | None = None, *, layer: int = 
     effective = effective_width(model, layer=layer) if effective is None else effective
     p, q = _maps(model, effective)
     narrow = map_units(model, q.T, p.T, effective.layer)
-    return Embedding(narrow=narrow, p_in=p, p_out=q, layer=effective.layer)
+    return Embedding(narrow=narrow, maps=((p, q, effective.layer),))
 
 
-def reduce_layers(
-    model: Any, effective: EffectiveWidth | tuple[EffectiveWidth, ...] | None = None
-) -> Embedding | LayeredEmbedding:
+def reduce_layers(model: Any, effective: EffectiveWidth | tuple[EffectiveWidth, ...] | None = None) -> Embedding:
     """The network that is narrow in all its layers; for a single layer of units the same as `reduce`.
 
     Args:
@@ -59,15 +57,15 @@ def reduce_layers(
     if len(effective) == 1:
         return reduce(model, effective[0])
     # The maps of different layers act on different axes and commute.
-    maps, narrow = tuple(_maps(model, each) for each in effective), model
-    for each, (p, q) in zip(effective, maps, strict=True):
-        narrow = map_units(narrow, q.T, p.T, each.layer)
-    return LayeredEmbedding(narrow=narrow, layers=maps)
+    maps, narrow = tuple((*_maps(model, each), each.layer) for each in effective), model
+    for p, q, layer in maps:
+        narrow = map_units(narrow, q.T, p.T, layer)
+    return Embedding(narrow=narrow, maps=maps)
 
 
 def narrowest(
     model: Any, effective: EffectiveWidth | tuple[EffectiveWidth, ...], *, thresholds: Thresholds = STANDARD
-) -> Embedding | LayeredEmbedding:
+) -> Embedding:
     """The network that is narrow in all its layers, and whose products within units have the rank that they use.
 
     Args:

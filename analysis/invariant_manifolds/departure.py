@@ -9,7 +9,7 @@ from ...flows.landscapes.unit_positions import unit_history
 from ...models.units import declared_units, units_matrix
 from ..critical_points.critical_point import CriticalPoint
 from ..curvature.spectrum import hessian
-from ..embeddings.embedding import Embedding, LayeredEmbedding
+from ..embeddings.embedding import Embedding
 from ..embeddings.width import EffectiveWidth
 from ..leading_order.added_unit import AddedUnitForm
 from ..numerical_rank import MAP_TOLERANCE, numerical_rank
@@ -158,7 +158,7 @@ def _predicted(visit: Visit, split: SplitSpectrum | None) -> float | None:
     return form.rate if isinstance(form, AddedUnitForm) and form.strength > 0 else None
 
 
-def tangent_basis(embedding: Embedding | LayeredEmbedding) -> Float[np.ndarray, "n k"]:
+def tangent_basis(embedding: Embedding) -> Float[np.ndarray, "n k"]:
     r"""An orthonormal basis of the wide parameters $(P_u U', P_v V')$ of an embedding, and of those outside units.
 
     Args:

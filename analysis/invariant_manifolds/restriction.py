@@ -106,7 +106,7 @@ def restricted_flow(
     path = flow.thetas[at] @ units_matrix(narrow, [(embedding.p_in / u, embedding.p_out / v, layer)]).T
     gap = np.linalg.norm(trajectory.thetas[saved] - path, axis=1)
     end = map_units(unflatten(narrow, flow.thetas[-1]), np.diag(1 / u), np.diag(1 / v), layer)
-    final = Embedding(narrow=end, p_in=embedding.p_in, p_out=embedding.p_out, layer=layer)
+    final = Embedding(narrow=end, maps=embedding.maps)
     return Restriction(
         width=width,
         times=times,

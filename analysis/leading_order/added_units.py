@@ -11,7 +11,7 @@ from jaxtyping import Float, Int
 from ...flows import Landscape, unflatten
 from ...flows.landscapes.taylor import ORDER, gradient_series
 from ...models.units import declared_units, incoming, layers_of, outgoing
-from ..embeddings.embedding import Embedding, LayeredEmbedding
+from ..embeddings.embedding import Embedding
 from ..embeddings.narrow_landscape import NarrowLandscape, added_positions, narrow_landscape
 from ..embeddings.products import spare_product_rows
 from ..thresholds import STANDARD, Thresholds
@@ -130,7 +130,7 @@ class _AddedUnits:
 
 
 def added_units_form(
-    landscape: Landscape, embedding: Embedding | LayeredEmbedding, *, thresholds: Thresholds = STANDARD
+    landscape: Landscape, embedding: Embedding, *, thresholds: Thresholds = STANDARD
 ) -> AddedUnitsForm:
     r"""Searches for the direction in which one small unit per layer lowers the loss most.
 

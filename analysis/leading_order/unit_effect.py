@@ -196,7 +196,7 @@ def unit_effect(
     if embedding is None:
         model = landscape.model if theta is None else landscape.at(theta)
         identity = np.eye(width(model, layer))
-        embedding = Embedding(narrow=model, p_in=identity, p_out=identity, layer=layer)
+        embedding = Embedding(narrow=model, maps=((identity, identity, layer),))
     narrow = narrow_landscape(landscape, embedding, spare=(layer,))
     u, v = added_positions(narrow, layer)
     law = declared_units(narrow.model, layer).law

@@ -13,7 +13,6 @@ from ...models.units import declared_units
 from ..critical_points.classify import classify
 from ..critical_points.critical_point import CriticalPoint
 from ..critical_points.kind import Kind
-from ..embeddings.embedding import Embedding
 from ..leading_order.added_unit import AddedUnitForm, local_maximisers
 
 # A form with a continuum of maximisers is left along at most this number of them.
@@ -158,8 +157,8 @@ def _mixture(
 
 def _small_units(point: CriticalPoint, kind: Kind) -> Iterator[EscapeDirection]:
     """One unused unit that leaves on its own, where no Hessian shows it."""
-    form, embedding = kind.added_unit_form, point.embedding
-    if kind.order is None or not isinstance(form, AddedUnitForm) or not isinstance(embedding, Embedding):
+    form, embedding = kind.added_unit_form, point.single_layer
+    if kind.order is None or not isinstance(form, AddedUnitForm) or embedding is None:
         return
     if not np.any(embedding.dormant) or not form.lowers():
         return

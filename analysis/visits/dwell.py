@@ -10,7 +10,6 @@ from ...flows import Landscape
 from ...flows.solvers.explicit import Step, explicit_steps
 from ..critical_points.critical_point import CriticalPoint
 from ..critical_points.kind import Kind
-from ..embeddings.embedding import Embedding
 from .coordinates_flow import coordinates_flow
 from .reduced_flow import ReducedFlow
 from .units_flow import units_flow
@@ -66,9 +65,8 @@ def predicted_dwell(
     if kind.order is None:
         return None
     flow: ReducedFlow | None = None
-    embedding = point.embedding
-    if isinstance(embedding, Embedding):
-        flow = units_flow(landscape, theta, embedding, kind)
+    if point.single_layer is not None:
+        flow = units_flow(landscape, theta, point.single_layer, kind)
     if flow is None and kind.spectrum is not None:
         flow = coordinates_flow(landscape, theta, point.theta, point.loss, kind.spectrum, kind.order)
     return None if flow is None else _time_to(landscape, flow, level)

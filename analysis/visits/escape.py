@@ -11,7 +11,7 @@ from ...flows.landscapes.unit_positions import unit_history
 from ..critical_points.critical_point import CriticalPoint
 from ..critical_points.kind import Kind
 from ..curvature.spectrum import eigenspaces
-from ..embeddings.embedding import Embedding, LayeredEmbedding
+from ..embeddings.embedding import Embedding
 from ..embeddings.width import ray_direction
 from ..leading_order.added_unit import AddedUnitForm, steepness
 from ..leading_order.added_units import AddedUnitsForm
@@ -146,7 +146,7 @@ def _growth(trajectory: Trajectory, thetas: Float[np.ndarray, "T n"], point: Cri
         return _from_eigenspace(thetas, point, kind.spectrum.eigenvalues[:index], kind.spectrum.eigenvectors[:, :index])
     if kind.name == "strict saddle" and kind.negative is not None and (index := kind.negative.index):
         return _from_eigenspace(thetas, point, kind.negative.values[:index], kind.negative.vectors[:, :index])
-    if isinstance(embedding, LayeredEmbedding) or (embedding is not None and isinstance(form, AddedUnitsForm)):
+    if embedding is not None and (embedding.layered or isinstance(form, AddedUnitsForm)):
         return _from_layers(trajectory, thetas, point.theta, embedding, kind)
     if isinstance(form, AddedUnitForm) and embedding is not None and np.any(embedding.dormant):
         return _from_dormant(trajectory, thetas, point, form, kind)
@@ -176,7 +176,7 @@ def _from_dormant(
     trajectory: Trajectory, thetas: Float[np.ndarray, "T n"], point: CriticalPoint, form: AddedUnitForm, kind: Kind
 ) -> _Growth:
     """Units that the saddle does not use: their growth along the steepest direction of an added unit."""
-    assert isinstance(point.embedding, Embedding)
+    assert point.embedding is not None
     units = unit_history(trajectory.initial_model, thetas)[:, point.embedding.dormant]
     if kind.name == "non-smooth saddle":
         direction = ray_direction(units[-1])
@@ -206,7 +206,7 @@ def _from_layers(
     trajectory: Trajectory,
     thetas: Float[np.ndarray, "T n"],
     theta: Float[np.ndarray, " n"],
-    embedding: Embedding | LayeredEmbedding,
+    embedding: Embedding,
     kind: Kind,
 ) -> _Growth:
     """All weights of added units: growth of what is outside the saddle's narrow network, and how steep that was."""

@@ -9,7 +9,6 @@ from ..critical_points.critical_point import CriticalPoint
 from ..critical_points.kind import Kind
 from ..critical_points.null_space import null_space
 from ..curvature.spectrum import Spectrum
-from ..embeddings.embedding import Embedding
 from ..thresholds import STANDARD, Thresholds
 from .passages import Passage
 
@@ -69,9 +68,8 @@ def unless_left(
         return dataclasses.replace(
             kind, name="saddle (left)", evidence=f"{seen}; {missed}", order=None, on_request=None
         )
-    embedding = point.embedding if isinstance(point.embedding, Embedding) else None
     inside = thresholds.inside_null_space
-    explained = null_space(finer, point.model, point.landscape.data, embedding, inside=inside)
+    explained = null_space(finer, point.model, point.landscape.data, point.single_layer, inside=inside)
     lowest = f"{finer.index} negative eigenvalues, the lowest {finer.eigenvalues[0]:.6g}, of the size of that rate"
     request = kind.on_request
     if request is not None:

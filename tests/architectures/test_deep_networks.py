@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from saddlescope.analysis import classify, critical_point, embed, itinerary, spectrum
-from saddlescope.analysis.embeddings.embedding import LayeredEmbedding
+from saddlescope.analysis.embeddings.embedding import Embedding
 from saddlescope.analysis.embeddings.reduction import reduce_layers
 from saddlescope.analysis.embeddings.width import effective_widths
 from saddlescope.analysis.leading_order import added_units
@@ -155,7 +155,7 @@ def form_at_the_origin(layers):
     )
     for layer in range(layers - 1):
         nothing = map_units(nothing, np.zeros((0, 1)), np.zeros((0, 1)), layer)
-    embedding = LayeredEmbedding(nothing, (layers - 1) * ((np.zeros((1, 0)), np.zeros((1, 0))),))
+    embedding = Embedding(nothing, tuple((np.zeros((1, 0)), np.zeros((1, 0)), layer) for layer in range(layers - 1)))
     return added_units_form(Landscape(single, half_squared_error, white_data()), embedding)
 
 

@@ -21,7 +21,7 @@ def hyperbola(u, v):
     model = eqx.tree_at(lambda m: m.parameters, MODEL, (jnp.array([[u]]), jnp.array([[v]])))
     identity = np.eye(1)
     landscape = Landscape(model, half_squared_error, (ONE, ONE))
-    return narrow_landscape(landscape, Embedding(narrow=model, p_in=identity, p_out=identity))
+    return narrow_landscape(landscape, Embedding(narrow=model, maps=((identity, identity, 0),)))
 
 
 def foot(u, v):

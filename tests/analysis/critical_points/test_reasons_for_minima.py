@@ -11,7 +11,7 @@ from jaxtyping import Array
 from saddlescope.analysis import added_unit_form, classify, critical_point
 from saddlescope.analysis.critical_points.lower_bound import lower_bound_attained
 from saddlescope.analysis.curvature.scales import Scales
-from saddlescope.analysis.embeddings.embedding import Embedding, LayeredEmbedding
+from saddlescope.analysis.embeddings.embedding import Embedding
 from saddlescope.analysis.thresholds import STANDARD
 from saddlescope.flows import Landscape, gaussian_loss, half_squared_error, linear_population, statistics_loss
 from saddlescope.flows.losses.declaration import convex_in_output, declares, lower_bound_of
@@ -223,12 +223,12 @@ def test_the_rank_of_linear_networks():
 def test_units_that_a_search_left_at_zero_are_to_spare():
     """A narrow network of two units of which one is zero, in one layer and in several."""
     one = network(quadratic, [[1.0, 2.0], [0.0, 0.0]], [[1.0], [1e-17]])
-    found = Embedding(narrow=one, p_in=np.eye(2), p_out=np.eye(2)).without_zero_units(2.0)
+    found = Embedding(narrow=one, maps=((np.eye(2), np.eye(2), 0),)).without_zero_units(2.0)
     assert found.p_in.tolist() == found.p_out.tolist() == [[1.0], [0.0]] and found.spare == (1,)
     np.testing.assert_array_equal(found.wide().u, one.u)
     several, _ = deep_linear((2, 3), [3.0, 2.0], 2)
     several = eqx.tree_at(lambda m: m.parameters[0], several, jnp.zeros((2, 2)))
-    embedding = LayeredEmbedding(narrow=several, layers=((np.eye(2), np.eye(2)), (np.eye(3), np.eye(3))))
+    embedding = Embedding(narrow=several, maps=((np.eye(2), np.eye(2), 0), (np.eye(3), np.eye(3), 1)))
     assert embedding.without_zero_units(2.0) is embedding  # their outgoing weights are not zero
     several = eqx.tree_at(lambda m: m.parameters[1], several, jnp.zeros((2, 3)))
     found = (embedding := eqx.tree_at(lambda e: e.narrow, embedding, several)).without_zero_units(2.0)

@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from saddlescope.analysis import effective_width, embed, identify, reduce
-from saddlescope.analysis.embeddings.embedding import Embedding, LayeredEmbedding
+from saddlescope.analysis.embeddings.embedding import Embedding
 from saddlescope.analysis.embeddings.narrow_landscape import narrow_landscape
 from saddlescope.flows import Landscape, flatten, half_squared_error
 from saddlescope.models import incoming, outgoing
@@ -69,7 +69,6 @@ def test_units_of_no_effect_that_are_not_zero_are_not_dormant():
     idle = embed(model, "i", gamma_v=0.0)
     assert not np.any(idle.dormant) and not np.any(idle.p_out[-1])
     assert identify(idle.wide()).types == ("", "", "", "", "i")
-    assert LayeredEmbedding(narrow=model, layers=((idle.p_in, idle.p_out),)).dormant.tolist() == [False] * 5
     landscape = Landscape(idle.wide(), half_squared_error, data)
     assert narrow_landscape(landscape, idle, spare=(0,)).landscape is not landscape
     # Beside a unit that is zero, the landscape itself has room.
@@ -115,8 +114,11 @@ def test_embeddings_speak():
     embedding = embed(model, "i", gamma_v=[0.3, 0.5])
     embedding = embedding.then(embed(embedding.wide(), "ii", count=3))
     assert str(embedding) == "embedding of width 4 in width 9 (layer 0): 5 further units, 3 of them zero"
-    layers = LayeredEmbedding(narrow=model, layers=((embedding.p_in, embedding.p_out), (np.eye(2), np.eye(2))))
+    layers = Embedding(narrow=model, maps=(*embedding.maps, (np.eye(2), np.eye(2), 1)))
     assert str(layers) == "embedding of widths 4 in 9, 2 in 2, layer by layer: 3 zero units"
+    assert layers.dormant.tolist() == embedding.dormant.tolist() + [False, False]
+    with pytest.raises(ValueError, match="maps of 2 layers"):
+        _ = layers.p_in
 
 
 def test_embeddings_of_different_layers_have_no_composition():
