@@ -68,8 +68,8 @@ def simulate(
         reduce_data: whether to integrate squared errors of models that declare features with exact sufficient
             statistics instead of the sample (the same loss, at a cost independent of the number of samples); the
             trajectory's `loss` and `data` are then `statistics_loss` and the `SufficientStatistics`. The cross-entropy
-            of a large `AttentionOnly` transformer on sequences that share tokens becomes a `GridCrossEntropy`, which
-            computes each of them once.
+            of an `AttentionOnly` transformer on sequences that begin alike becomes a `PrefixCrossEntropy`, which
+            computes what they share once.
         trainable: which of the model's leaves are weights, as `eqx.filter` takes it; the others are constants, and the
             trajectory's models are `PartlyTrainable`. By default all floating-point arrays are weights.
         sign_changes: named functions from the model to real numbers of any shape, whose sign changes the trajectory

@@ -6,6 +6,7 @@ import re
 import runpy
 import shutil
 import subprocess
+import tokenize
 from pathlib import Path
 
 import pytest
@@ -164,3 +165,17 @@ def test_the_glossary_is_the_law():
     texts = {path: " ".join(path.read_text().replace('"verdict"', "").split()) for path in files}
     found = [f"{path}: {word}" for path, text in texts.items() for word in pattern.findall(text)]
     assert not found
+
+
+def test_types_that_a_text_names_exist():
+    """Types in backticks, such as `CriticalPoint`, in docstrings, comments and pages, are names in some program here."""
+    sources = [path for folder in (*FOLDERS, "tests", "benchmarks") for path in (ROOT / folder).rglob("*.py")]
+    known, texts = set(), {page: (ROOT / page).read_text() for page in (*PAGES, "CHANGELOG.md", "CONTRIBUTING.md")}
+    for path in sources:
+        with tokenize.open(path) as file:
+            tokens = list(tokenize.generate_tokens(file.readline))
+        known |= {token.string for token in tokens if token.type == tokenize.NAME}
+        texts[path.name] = " ".join(t.string for t in tokens if t.type in (tokenize.STRING, tokenize.COMMENT))
+    named = {(name, where) for where, text in texts.items() for name in re.findall(r"`((?:[A-Z][a-z\d]+){2,})`", text)}
+    assert len(named) > 100
+    assert not {(name, where) for name, where in named if name not in known}
