@@ -22,13 +22,12 @@ if TYPE_CHECKING:
 
 # Orders up to which the gradient is expanded, the second if all forms of the first are zero; each is a program.
 EXPANSIONS = (ORDER, 11)
-# The highest order of a form.
-HIGHEST = EXPANSIONS[-1] + 1
+HIGHEST = EXPANSIONS[-1] + 1  # order of a form
 # Random directions evaluated, of which many do nothing where units are rectified; how many of the busiest measure
 # rounding; and how many of the lowest are improved by descent: all, before a form is called positive.
 DIRECTIONS, MEASURED, IMPROVED = 64, 8, 4
-# With more parameters than this, whose series take seconds, so many directions suffice, and so many steps from the best
-# of them: a fall is a fall, if not the steepest; and no form is called positive.
+# With more parameters than this, whose series take seconds and gigabytes, the first expansion and so many directions
+# suffice, and so many steps from the best of them: a fall is a fall, if not the steepest; no form is called positive.
 MANY, FEW_DIRECTIONS, STEPS = 1500, 12, 20
 
 
@@ -39,7 +38,7 @@ class AddedUnitsForm(eqx.Module):
         order: p; `None` where no fall was found.
         steepest: $U = \max_{\|d\| = 1} -F_p(d)$ as far as it was found, d the parameters of all added units together,
             including those that connect one to another.
-        examined: the highest order that was examined.
+        examined: the order up to which a fall was sought, that of the first form which does not vanish.
         rises: the order of the first form that does not vanish where it is positive in all directions, as far as a
             search can tell; else `None`.
         lowest_order: whether no fall of a lower order is to be expected; not where there are too many parameters for a
@@ -160,23 +159,24 @@ def added_units_form(
     every = np.unique(np.concatenate([np.concatenate(added_positions(narrow, layer)) for layer in grown]))
     alone = np.setdiff1d(every, _existing(narrow, grown))
     whole = _selected(narrow, every, spare_product_rows(narrow.model, every))
+    examined = HIGHEST
     for selected in (whole, _selected(narrow, alone)) if 0 < alone.size < every.size else (whole,):
         added = _AddedUnits(narrow=narrow, theta=narrow.theta, selected=selected)
-        for expansion in EXPANSIONS:
-            first = _first_form(added, expansion, thresholds)
-            if first is None:
-                continue
-            lowest = _lowest(added, first, improved=1 if added.many else IMPROVED)
-            if selected is whole and lowest > first.noise and not added.many:
-                lowest = _lowest(added, first, improved=DIRECTIONS)
-                if lowest > max(first.noise, added.stalled * float(np.max(np.abs(first.values)))):
-                    return AddedUnitsForm(order=None, steepest=0.0, examined=first.order, rises=first.order)
-            if lowest < -first.noise:
-                # A few directions of many show no form to vanish; products with the Hessian do, that of second order.
-                sought = first.order <= 3 or not added.many
-                return AddedUnitsForm(order=first.order, steepest=-lowest, lowest_order=sought)
-            break
-    return NO_FALL
+        expansions = EXPANSIONS[:1] if added.many else EXPANSIONS
+        first = next(filter(None, (_first_form(added, order, thresholds) for order in expansions)), None)
+        examined = min(examined, expansions[-1] + 1 if first is None else first.order)
+        if first is None:
+            continue
+        lowest = _lowest(added, first, improved=1 if added.many else IMPROVED)
+        if selected is whole and lowest > first.noise and not added.many:
+            lowest = _lowest(added, first, improved=DIRECTIONS)
+            if lowest > max(first.noise, added.stalled * float(np.max(np.abs(first.values)))):
+                return AddedUnitsForm(order=None, steepest=0.0, examined=examined, rises=first.order)
+        if lowest < -first.noise:
+            # A few directions of many show no form to vanish; products with the Hessian do, that of second order.
+            sought = first.order <= 3 or not added.many
+            return AddedUnitsForm(order=first.order, steepest=-lowest, lowest_order=sought)
+    return AddedUnitsForm(order=None, steepest=0.0, examined=examined)
 
 
 def _selected(narrow: NarrowLandscape, positions: Int[np.ndarray, " k"], *further: "csc_array") -> "csc_array":

@@ -200,6 +200,14 @@ def test_a_minimum_lets_no_small_units_fall():
     assert form.order is None and form.rate is None
 
 
+def test_a_form_that_is_zero_in_some_directions_is_the_last_examined():
+    """Beside a perfect fit of rank one, pairs of added weights change the map: a square of order four, often zero."""
+    model, data = balanced([np.cbrt(3.0), 0.0]), white_data(np.array([3.0, 0.0]))
+    form = added_units_form(Landscape(model, half_squared_error, data), reduce_layers(model))
+    assert form.order is None and form.rises is None
+    assert str(form).endswith("the loss falls, up to order 4")
+
+
 @pytest.mark.slow
 def test_units_that_mix_are_rounded():
     """A bottleneck of one unit below two that mix: whatever the mixture, rounding makes no fall of the second."""
