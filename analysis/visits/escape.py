@@ -34,7 +34,7 @@ class Escape(eqx.Module):
         rate_predicted: c from the saddle alone: |λ| of the winning eigenvalue (strict), s (non-smooth), pU (degenerate,
             where it is approached from below as the direction turns); where a degenerate saddle is left otherwise than
             through small units, r is the distance from it. `None` without a prediction, or where the flow is steeper.
-        rate_measured: c on the flow's steadiest phase, `None` if it has none.
+        rate_measured: c on the flow's steadiest phase, `None` where none is long enough.
         e_folds: ln of r's growth on that phase.
         overlap: strict: cosine between the displacement at departure and the winning eigenspace; non-smooth: cosine
             between the direction of the growing ray and the maximiser of the form; degenerate: the share of the

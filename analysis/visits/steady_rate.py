@@ -7,6 +7,9 @@ from ..thresholds import STANDARD
 
 # Norms below this are zero: it keeps logarithms and quotients finite.
 TINY = 1e-300
+# The slope of ln t^k stays within a share s of itself while t^k grows by ks e-folds: on a shorter phase than this many
+# times s, powers up to the tenth pass for exponential growth, and any smooth amplitude for steady.
+PHASE = 10
 
 
 def steady_rate(
@@ -22,7 +25,7 @@ def steady_rate(
             over the phase; see `Thresholds`.
 
     Returns:
-        c (`None` without growth) and the e-folds of r over the phase.
+        c (`None` without growth, or where no phase is long enough to tell it) and the e-folds of r over the phase.
     """
     r = np.maximum(r, TINY)
     level = np.log(r)
@@ -37,4 +40,4 @@ def steady_rate(
         j = i + (len(within) if np.all(within) else int(np.argmin(within)))
         if level[j] - level[i] > best[1]:
             best = (float((straight[j] - straight[i]) / (ts[j] - ts[i])), float(level[j] - level[i]))
-    return best
+    return best if best[1] >= PHASE * steady else (None, best[1])
