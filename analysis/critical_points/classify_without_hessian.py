@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Bool
 
 from ...flows import flatten, unflatten
-from ...models import incoming, outgoing
+from ...flows.landscapes.unit_positions import unit_positions
 from ...models.units import layer_of
 from ..curvature.kinks import is_kinked, rays_from
 from ..curvature.signs import critical_spectrum
@@ -156,10 +156,7 @@ def _kinked_minimum(known: Evidence) -> Kind | None:
 def _of_zero_units(point: CriticalPoint) -> Bool[np.ndarray, " n"]:
     """Which weights are those of units that the narrow network does not use."""
     assert point.embedding is not None
-    marked = point.landscape.at(np.arange(point.theta.size, dtype=point.theta.dtype))
     zero = np.zeros(point.theta.size, bool)
     for p, q, layer in point.embedding.maps:
-        dormant = zero_rows(p, q)
-        for rows in (incoming(marked, layer), outgoing(marked, layer)):
-            zero[np.ravel(np.asarray(rows)[dormant]).astype(int)] = True
+        zero[unit_positions(point.landscape.model, layer)[zero_rows(p, q)]] = True
     return zero

@@ -8,7 +8,8 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from ...flows import Landscape, flatten, unflatten
-from ...models import UnitLaw, incoming, outgoing
+from ...flows.landscapes.unit_positions import unit_positions
+from ...models import UnitLaw, incoming
 from ...models.units import declared_units, largest_width, layers_of, map_units, units_matrix, width
 from ..curvature.spectrum import DENSE_HESSIAN_LIMIT
 from ..rounding import perturbed
@@ -168,6 +169,6 @@ def _spare_place(p: np.ndarray, q: np.ndarray, law: UnitLaw) -> Float[np.ndarray
 
 def added_positions(narrow: NarrowLandscape, layer: int = 0) -> tuple[Int[np.ndarray, " Nu"], Int[np.ndarray, " Nv"]]:
     """The positions of a layer's last unit in the flattened narrow network: incoming and outgoing parameters."""
-    marked = unflatten(narrow.model, np.arange(narrow.theta.size, dtype=narrow.theta.dtype))
-    u, v = (np.asarray(rows(marked, layer))[-1].astype(int) for rows in (incoming, outgoing))
-    return u, v
+    split = incoming(narrow.model, layer).shape[1]
+    last = unit_positions(narrow.model, layer)[-1]
+    return last[:split], last[split:]

@@ -7,7 +7,8 @@ import equinox as eqx
 import numpy as np
 from jaxtyping import Float, Int
 
-from ...flows import flatten, unflatten
+from ...flows import flatten
+from ...flows.landscapes.unit_positions import numbered, slot_positions
 from ...models import Slot
 from ...models.unit_axis import by_unit, from_units
 from ...models.units import as_jax, declared_units, layers_of
@@ -77,11 +78,10 @@ def spare_product_rows(model: Any, others: Int[np.ndarray, " l"]) -> "csc_array"
 
     theta = flatten(model)
     columns = [csc_array((theta.size, 0))]
-    marked = unflatten(model, np.arange(theta.size, dtype=theta.dtype))
+    numbers = numbered(model)
     for units in layers_of(model):
         for pair in units.products:
-            places = [np.asarray(by_unit(slot.where(marked), slot)).astype(int) for slot in pair]
-            for a, b in zip(*places, strict=True):
+            for a, b in zip(*(slot_positions(numbers, slot) for slot in pair), strict=True):
                 both = np.concatenate([a, b], axis=1)
                 vectors, sizes, _ = np.linalg.svd(theta[both])
                 if np.sum(sizes > SAME * np.linalg.norm(theta)) == len(vectors) or np.any(np.isin(both, others)):

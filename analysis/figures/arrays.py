@@ -4,16 +4,10 @@ from typing import Any
 
 import numpy as np
 
-from ...flows import flatten, unflatten
+from ...flows.landscapes.unit_positions import numbered
 from ...models.declaration import Slot, Units
 from ...models.units import layers_of
 from ..observables.weights import named_arrays
-
-
-def numbered(model: Any) -> Any:
-    """The model with the position of every parameter in the flattened model in place of its value."""
-    flat = flatten(model)
-    return unflatten(model, np.arange(flat.size, dtype=flat.dtype))
 
 
 def place(numbers: Any, slot: Slot) -> str:

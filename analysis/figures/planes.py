@@ -6,9 +6,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float, Int
 
+from ...flows.landscapes.unit_positions import numbered
 from ...models.unit_axis import by_unit
 from ...models.units import incoming, layers_of, unit_vectors
-from .arrays import numbered, place, stated_title
+from .arrays import place, stated_title
 
 # Planes beyond these cannot be taken in at one glance.
 MOST = 4

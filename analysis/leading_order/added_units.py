@@ -8,9 +8,10 @@ import equinox as eqx
 import numpy as np
 from jaxtyping import Float, Int
 
-from ...flows import Landscape, unflatten
+from ...flows import Landscape
 from ...flows.landscapes.taylor import ORDER, gradient_series
-from ...models.units import declared_units, incoming, layers_of, outgoing
+from ...flows.landscapes.unit_positions import unit_positions
+from ...models.units import declared_units, layers_of
 from ..embeddings.embedding import Embedding
 from ..embeddings.narrow_landscape import NarrowLandscape, added_positions, narrow_landscape
 from ..embeddings.products import spare_product_rows
@@ -190,12 +191,8 @@ def _selected(narrow: NarrowLandscape, positions: Int[np.ndarray, " k"], *furthe
 
 def _existing(narrow: NarrowLandscape, grown: list[int]) -> Int[np.ndarray, " k"]:
     """The positions of all parameters of units that were there before one was added to each layer in `grown`."""
-    model, positions = narrow.model, []
-    marked = unflatten(model, np.arange(narrow.theta.size, dtype=narrow.theta.dtype))
-    for layer in range(len(layers_of(model))):
-        count = -1 if layer in grown else None
-        positions += [np.ravel(np.asarray(rows(marked, layer))[:count]) for rows in (incoming, outgoing)]
-    return np.unique(np.concatenate(positions)).astype(int)
+    units = [unit_positions(narrow.model, layer) for layer in range(len(layers_of(narrow.model)))]
+    return np.unique(np.concatenate([own[: -1 if n in grown else None].ravel() for n, own in enumerate(units)]))
 
 
 class _FirstForm(NamedTuple):

@@ -10,9 +10,8 @@ from jaxtyping import Array, Float, Int
 
 from ...flows import flatten, unflatten
 from ...flows.compilation.traced import Traced, trace
-from ...flows.landscapes.unit_positions import unit_positions
-from ...models import Slot, incoming, outgoing
-from ...models.unit_axis import by_unit
+from ...flows.landscapes.unit_positions import numbered, slot_positions, unit_positions
+from ...models import incoming
 from ...models.units import layers_of
 from ..numerical_rank import DERIVATIVE_TOLERANCE
 from .outputs import outputs_on
@@ -83,23 +82,19 @@ def mixings(model: Any, data: Any) -> tuple[Mixing, ...]:
     Returns:
         The mixings.
     """
-    theta = flatten(model)
-    marked, found = unflatten(model, np.arange(theta.size, dtype=theta.dtype)), []
-
-    def places(slot: Slot) -> Int[np.ndarray, "H ..."]:
-        return np.asarray(by_unit(slot.where(marked), slot)).astype(int)
-
+    numbers, found = numbered(model), []
     for layer, units in enumerate(layers_of(model)):
         for pair in units.products:
-            matrices = [places(slot) for slot in pair]
+            matrices = [slot_positions(numbers, slot) for slot in pair]
             if all(matrix.ndim == 3 for matrix in matrices):
                 found += [Mixing(a, b, 1, False) for a, b in zip(*matrices, strict=True)]
-        slots = [(places(slot), slot.degree) for slot in (*units.incoming, *units.outgoing) if slot.degree is not None]
         # Those of linear units are among the mixings of all of them.
-        for (a, p), (b, q) in itertools.pairwise(() if units.law.linear else slots):
+        slots = () if units.law.linear else (*units.incoming, *units.outgoing)
+        homogeneous = [(slot_positions(numbers, slot), slot.degree) for slot in slots if slot.degree is not None]
+        for (a, p), (b, q) in itertools.pairwise(homogeneous):
             found.append(Mixing(a.reshape(len(a), -1), b.reshape(len(b), -1), p / q, True))
         if units.law.degree is not None:
-            u, v = (np.asarray(rows(marked, layer)).astype(int) for rows in (incoming, outgoing))
+            u, v = np.split(unit_positions(model, layer), [incoming(model, layer).shape[1]], axis=1)
             whole = Mixing(u, v, units.law.degree, not units.law.linear)
             found += _parts(model, data, whole) if units.law.linear else [whole]
     return tuple(found)

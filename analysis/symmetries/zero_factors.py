@@ -6,9 +6,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float, Int
 
-from ...flows import flatten, unflatten
+from ...flows import flatten
+from ...flows.landscapes.unit_positions import numbered, slot_positions
 from ...models import Slot, Units
-from ...models.unit_axis import by_unit
 from ...models.units import layers_of
 
 
@@ -37,14 +37,14 @@ def factors_of(model: Any) -> Iterator[Factors]:
     Yields:
         All pairs of factors, each way.
     """
-    marked = unflatten(model, np.arange(flatten(model).size, dtype=float))
+    numbers = numbered(model)
     for units in layers_of(model):
-        yield from _of_layer(marked, units)
+        yield from _of_layer(numbers, units)
 
 
-def _of_layer(marked: Any, units: Units) -> Iterator[Factors]:
+def _of_layer(numbers: Any, units: Units) -> Iterator[Factors]:
     def rows(*slots: Slot) -> Int[np.ndarray, "H d"]:
-        parts = [np.asarray(by_unit(slot.where(marked), slot)).astype(int) for slot in slots]
+        parts = [slot_positions(numbers, slot) for slot in slots]
         return np.concatenate([part.reshape(len(part), -1) for part in parts], axis=1)
 
     u, v, slots = rows(*units.incoming), rows(*units.outgoing), (*units.incoming, *units.outgoing)
@@ -60,7 +60,7 @@ def _of_layer(marked: Any, units: Units) -> Iterator[Factors]:
             others = rows(*(other for other in slots if other is not slot))
             yield Factors(rows(slot)[:, None], others[:, None])
     for a, b in units.products:
-        first, second = (np.asarray(by_unit(slot.where(marked), slot)).astype(int) for slot in (a, b))
+        first, second = (slot_positions(numbers, slot) for slot in (a, b))
         yield from (Factors(first, second), Factors(second, first))
 
 
