@@ -11,7 +11,8 @@ from ...models.units import layers_of
 from ..embeddings.width import EffectiveWidth, counted, parts_of, size_along
 from ..found_units import with_units
 from ..thresholds import STANDARD, Thresholds
-from ..visits.passages import Passage, largest_curvature, passages, scales_of
+from ..visits.noise import largest_curvature
+from ..visits.passages import Passage, passages, scales_of
 
 
 class MemberVisits(eqx.Module):

@@ -10,7 +10,8 @@ from jaxtyping import Array, Float
 from ...flows import flatten, simulate, unflatten
 from ...flows.losses.statistics import reduced_landscape
 from ..critical_points.critical_point import CriticalPoint, critical_point
-from ..visits.passages import closest_approaches, noise_floor
+from ..visits.noise import noise_floor
+from ..visits.passages import closest_approaches
 from .escape_directions import EscapeDirection
 
 # How far from the saddle a connection starts, relative to typical ‖θ‖: the unstable manifold's curvature enters at its

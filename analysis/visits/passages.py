@@ -4,14 +4,10 @@ import equinox as eqx
 import numpy as np
 from jaxtyping import Float, Int
 
-from ...flows import Trajectory
-from ...flows.ensembles.history import Member
 from ..curvature.scales import Scales
 from ..thresholds import STANDARD, Thresholds
 from .levels import first_time_below
-
-# What passages are found from: times, losses, speeds and norms of all accepted steps.
-Flow = Trajectory | Member
+from .noise import Flow, largest_curvature, noise_floor
 
 
 class Passage(eqx.Module):
@@ -56,11 +52,6 @@ class Passage(eqx.Module):
         )
 
 
-def largest_curvature(trajectory: Flow, index: int = -1) -> float:
-    """The largest |eigenvalue| of the Hessian where weights are saved, from below, by power iteration."""
-    return float(trajectory.landscape.sharpness(trajectory.thetas[index]))
-
-
 def scales_of(trajectory: Flow, *, thresholds: Thresholds = STANDARD, curvature: float | None = None) -> Scales:
     r"""How far the loss ranges along a flow, its largest speed and weights, and the curvature c at its end.
 
@@ -86,35 +77,6 @@ def scales_of(trajectory: Flow, *, thresholds: Thresholds = STANDARD, curvature:
         curvature=curvature or unknown.curvature,
         weight=weight or unknown.weight,
     )
-
-
-def noise_floor(
-    trajectory: Flow, *, curvature: float | None = None, safety: float = STANDARD.noise_safety
-) -> Float[np.ndarray, " T"]:
-    r"""The speed below which the integrator's error decides, $100\, \|\nabla^2 L\|(rtol \|\theta\| + atol \sqrt n)$.
-
-    A step's error of size $rtol \|\theta\| + atol \sqrt n$ changes the gradient by as much times the curvature; after
-    convergence the speed fluctuates up to a hundred times that. Before anything has grown, ‖θ‖ and with it the floor
-    are as small as the initial weights.
-
-    Args:
-        trajectory: the flow.
-        curvature: the largest |eigenvalue| of the Hessian at its end, computed if not given.
-        safety: the factor of 100; see `Thresholds`.
-
-    Returns:
-        The floor at each saved time.
-    """
-    curvature = largest_curvature(trajectory) if curvature is None else curvature
-    rtol, atol = (trajectory.stats[name] for name in ("rtol", "atol"))
-    if rtol is None:  # an optimiser's steps are exact to rounding
-        rtol, atol = float(np.finfo(trajectory.thetas.dtype).eps), 0.0
-    error = rtol * trajectory.norms + atol * np.sqrt(trajectory.size)
-    floor = np.maximum(safety * curvature * error, np.finfo(np.float64).tiny)
-    # Rounded up to a tenth of a decade of the flow's own speed, whatever its unit, so that it is flat where ‖θ‖ is and
-    # the first time below it is well defined.
-    largest = float(np.max(trajectory.speeds)) or 1.0
-    return largest * 10 ** (np.ceil(10 * np.log10(floor / largest)) / 10)
 
 
 def closest_approaches(

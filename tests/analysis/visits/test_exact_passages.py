@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 from saddlescope.analysis import compare, itinerary
-from saddlescope.analysis.visits.passages import noise_floor, passages, scales_of
+from saddlescope.analysis.visits.noise import noise_floor
+from saddlescope.analysis.visits.passages import passages, scales_of
 
 from exact_flows import FAST, SEED, SLOW, leaving, recorded, time_of, two_wells
 from separable import rotation, well
@@ -26,6 +27,16 @@ def test_the_noise_floor_in_closed_form(curvature, rtol, atol):
     (visit,) = passages(flow)
     assert visit.at_noise == (atol is not None)
     assert visit.departure is None and visit.dwell is None
+
+
+@pytest.mark.parametrize(("rtol", "atol"), [(0.1, 1e-12), (1e-9, 1e-3)])
+def test_the_noise_floor_is_as_low_as_the_loss_falls(rtol, atol):
+    """θ' = −θ: below a speed f the loss falls by f²/2, which is 1e-4 of its range at a hundredth of the first speed."""
+    ts = np.linspace(0, 15, 3001)
+    flow = recorded(ts, np.exp(-ts)[:, None] * np.array([2.0, -1.0, 2.0]), *3 * ([0, 0, 1 / 2],), rtol=rtol, atol=atol)
+    (visit,) = passages(flow)
+    assert visit.at_noise
+    assert flow.speeds[visit.index] / flow.speeds[0] == pytest.approx(0.01, rel=0.02)
 
 
 def test_scales_are_those_of_the_whole_flow():

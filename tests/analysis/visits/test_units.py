@@ -9,7 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from saddlescope.analysis import itinerary
-from saddlescope.analysis.visits.passages import noise_floor, scales_of
+from saddlescope.analysis.visits.noise import noise_floor
+from saddlescope.analysis.visits.passages import scales_of
 from saddlescope.flows import half_squared_error, simulate
 from saddlescope.models import Dense, TwoLayer, incoming, linear, relu
 from saddlescope.models.units import with_units

@@ -11,13 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from saddlescope.analysis import hessian, itinerary, plot
-from saddlescope.analysis.visits.passages import (
-    _prominent_maxima,
-    closest_approaches,
-    largest_curvature,
-    noise_floor,
-    passages,
-)
+from saddlescope.analysis.visits.noise import largest_curvature, noise_floor
+from saddlescope.analysis.visits.passages import _prominent_maxima, closest_approaches, passages
 from saddlescope.flows import Landscape, half_squared_error, simulate
 from saddlescope.models import Dense, TwoLayer, linear, relu
 from saddlescope.models.units import with_units
