@@ -4,7 +4,7 @@ import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 
 from ..visits.comparison import Comparison
-from .style import COLOURS, FONT, colour, label, legend
+from .style import COLOURS, FONT, along_time, colour, legend
 
 
 def plot_comparison(comparison: Comparison, *, ax: Axes | None = None) -> Axes:
@@ -26,7 +26,6 @@ def plot_comparison(comparison: Comparison, *, ax: Axes | None = None) -> Axes:
         ax.text(0.99, plateau.loss, text, fontsize=FONT, ha="right", va="bottom", transform=across)
     ax.plot(flow.ts, flow.losses, color="k", lw=1.5, label="gradient flow")
     ax.plot(other.ts, other.losses, color=COLOURS[1], lw=1.2, label=other.stats.get("method", "another flow"))
-    label(ax, "time t", "loss L")
-    ax.margins(x=0.01)
+    along_time(ax, "loss L", logarithmic=False)
     legend(ax, loc="center right")
     return ax

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 
 from ..invariant_manifolds.history import ManifoldHistory
 from ..visits.visit import Visit
-from .style import colour, label, legend
+from .style import along_time, colour, legend
 
 
 def plot_manifolds(history: ManifoldHistory, visits: Sequence[Visit] = (), *, ax: Axes | None = None) -> Axes:
@@ -41,7 +41,6 @@ def plot_manifolds(history: ManifoldHistory, visits: Sequence[Visit] = (), *, ax
             if height > 0:
                 ax.plot(visit.time, height, "o", color=colour(number), ms=6, label=f"visit {number}, width {width}")
     ax.set_yscale("log")
-    label(ax, "time t", "distance from the manifold")
-    ax.margins(x=0.01)
+    along_time(ax, "distance from the manifold", logarithmic=False)
     legend(ax)
     return ax

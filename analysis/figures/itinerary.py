@@ -16,13 +16,13 @@ from ...models.units import layer_of
 from ..found_units import with_units_along
 from ..visits.itinerary import itinerary
 from ..visits.visit import Visit
-from .style import FONT, colour, label, legend
+from .style import FONT, along_time, colour, label, legend
 
 # More columns of small panels than this cannot be read.
 COLUMNS = 6
 # Of the page of an itinerary, in inches: a row of panels, and the margins for titles, tick labels and names of axes. A
 # layout that measures the texts would take a third of the time of `saddlescope run`.
-ROW, LEFT, RIGHT, BETWEEN, ABOVE, BELOW = 2.95, 0.7, 0.1, 0.65, 0.42, 0.48
+ROW, LEFT, RIGHT, BETWEEN, ABOVE, BELOW = 2.95, 0.7, 0.2, 0.65, 0.42, 0.48
 
 
 def plot_loss(
@@ -62,12 +62,11 @@ def plot_loss(
         height = max(visit.loss, floor)
         ax.plot([passage.arrival, end], 2 * [height], color=colour(number), lw=5, alpha=0.35, solid_capstyle="butt")
         ax.plot(passage.time, height, "o", color=colour(number), ms=6, label=f"visit {number}: {visit.kind.name}")
-    ax.set(xscale="log" if logarithmic else "linear", yscale="log" if decades else "linear")
+    ax.set_yscale("log" if decades else "linear")
     if decades and ax.get_ylim()[1] < 10 * ax.get_ylim()[0]:
         for place in (ax.yaxis.set_major_formatter, ax.yaxis.set_minor_formatter):
             place("{x:g}")  # within a decade powers of ten take much room
-    label(ax, "time t", "loss L")
-    ax.margins(x=0.01)
+    along_time(ax, "loss L", logarithmic=logarithmic)
     if ax.get_legend_handles_labels()[0]:
         legend(ax)
     return ax
@@ -94,10 +93,8 @@ def plot_speed(
     for number, visit in enumerate(visits):
         ax.plot(visit.time, visit.speed, "o", color=colour(number), ms=6)
     # A flow that starts at a critical point has no speed to draw on a logarithmic axis.
-    speed_scale = "log" if np.any(trajectory.speeds[start:] > 0) else "linear"
-    ax.set(yscale=speed_scale, xscale="log" if logarithmic else "linear")
-    label(ax, "time t", "speed ‖∇L‖")
-    ax.margins(x=0.01)
+    ax.set_yscale("log" if np.any(trajectory.speeds[start:] > 0) else "linear")
+    along_time(ax, "speed ‖∇L‖", logarithmic=logarithmic)
     return ax
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from .style import FONT, colour, label, legend
+from .style import FONT, along_time, colour, legend
 
 if TYPE_CHECKING:
     from xarray import DataArray, Dataset
@@ -66,11 +66,10 @@ def plot_observable(values: "DataArray", *, logarithmic: bool = False, ax: Axes 
         ax.plot(times, curve, color=colour(k), lw=1.2, label=names[k] if len(names) <= NAMED else None)
     positive = curves[np.isfinite(curves)]
     wide = positive.size and np.min(positive) > 0 and np.max(positive) > DECADES * np.min(positive)
-    ax.set(xscale="log" if logarithmic else "linear", yscale="log" if wide else "linear")
+    ax.set_yscale("log" if wide else "linear")
     unit = str(values.attrs.get("units", "1"))
-    label(ax, "time t", "" if unit == "1" else unit)
+    along_time(ax, "" if unit == "1" else unit, logarithmic=logarithmic)
     ax.set_title("\n".join(textwrap.wrap(str(values.attrs.get("long_name", values.name)), 40)), fontsize=FONT)
-    ax.margins(x=0.01)
     if 1 < len(names) <= NAMED:
         legend(ax)
     return ax

@@ -22,6 +22,15 @@ def label(ax: Axes, x: str, y: str) -> None:
     ax.tick_params(which="both", labelsize=SMALL)
 
 
+def along_time(ax: Axes, y: str, *, logarithmic: bool) -> None:
+    """Names an axis of time, linear or logarithmic, and the other; few enough ticks for times of six digits."""
+    ax.set_xscale("log" if logarithmic else "linear")
+    if not logarithmic:
+        ax.locator_params(axis="x", nbins=4)
+    ax.margins(x=0.01)
+    label(ax, "time t", y)
+
+
 def legend(ax: Axes, **settings: Any) -> None:
     """A legend that lets the curves shine through."""
     ax.legend(fontsize=SMALL, framealpha=0.9, edgecolor="none", **settings)
