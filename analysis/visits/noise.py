@@ -27,9 +27,6 @@ def noise_floor(
     convergence the speed fluctuates up to a hundred times that. Before anything has grown, ‖θ‖ and with it the floor
     are as small as the initial weights.
 
-    At a loose tolerance a flow may learn below this bound. The loss tells: over each stretch of time below it the floor
-    is lowered until what the loss falls by below the floor is at most 1e-4 of its range.
-
     Args:
         trajectory: the flow.
         curvature: the largest |eigenvalue| of the Hessian at its end, computed if not given.
@@ -47,20 +44,34 @@ def noise_floor(
     # Rounded up to a tenth of a decade of the flow's own speed, whatever its unit, so that it is flat where ‖θ‖ is and
     # the first time below it is well defined.
     largest = float(np.max(trajectory.speeds)) or 1.0
-    floor = largest * 10 ** (np.ceil(10 * np.log10(floor / largest)) / 10)
-    size = max(curvature * float(np.max(trajectory.norms)) ** 2, float(np.max(np.abs(trajectory.losses))))
-    return _lowered(floor, trajectory, max(UNSEEN * float(np.ptp(trajectory.losses)), STANDARD.loss_silent * size))
+    return largest * 10 ** (np.ceil(10 * np.log10(floor / largest)) / 10)
 
 
-def _lowered(floor: Float[np.ndarray, " T"], trajectory: Flow, unseen: float) -> Float[np.ndarray, " T"]:
-    """The floor, or as much of it as the loss does not tell from none: below it the loss falls by what is unseen."""
+def settled(trajectory: Flow, index: int, floor: Float[np.ndarray, " T"]) -> int:
+    """Where a flow below the noise floor has come to rest, as far as its loss tells.
+
+    At a loose tolerance the floor, a bound, is far above the errors that are made, and flows learn below it. Of the
+    stretch of time that a flow spends below it the first point counts of so low a speed that while it is lower the loss
+    falls by at most 1e-4 of its range: the first of all where it does not fall by more in the whole stretch.
+
+    Args:
+        trajectory: the flow.
+        index: number of a saved time at which the speed is below the floor.
+        floor: the speed below which the integrator's error may decide, at each saved time.
+
+    Returns:
+        The number of that point's saved time.
+    """
     speeds, losses = trajectory.speeds, trajectory.losses
-    edges = np.diff(np.concatenate([[False], speeds <= floor, [False]]).astype(int))
-    for first, end in zip(np.flatnonzero(edges > 0), np.flatnonzero(edges < 0), strict=True):
-        levels = np.maximum(speeds[first : end - 1], speeds[first + 1 : end])
-        order = np.argsort(levels, kind="stable")
-        told = np.cumsum(-np.diff(losses[first:end])[order]) > unseen
-        if np.any(told):
-            lower = levels[order][: np.argmax(told)]
-            floor[first:end] = np.max(lower, initial=np.finfo(np.float64).tiny)
-    return floor
+    above = np.array([-1, *np.flatnonzero(speeds > floor), len(speeds)])
+    first, end = above[np.searchsorted(above, index) - 1] + 1, above[np.searchsorted(above, index)]
+    # Rounding of the weights changes the loss by the second of these times ε.
+    size = max(float(np.max(np.abs(losses))), float(speeds[index] * np.max(trajectory.norms)))
+    unseen = max(UNSEEN * float(np.ptp(losses)), STANDARD.loss_silent * size)
+    levels = np.maximum(speeds[first : end - 1], speeds[first + 1 : end])
+    order = np.argsort(levels, kind="stable")
+    told = np.cumsum(-np.diff(losses[first:end])[order]) > unseen
+    if not np.any(told):
+        return index
+    level = np.max(levels[order][: np.argmax(told)], initial=np.min(speeds[first:end]))
+    return int(first + np.argmax(speeds[first:end] <= level))

@@ -7,7 +7,7 @@ from jaxtyping import Float, Int
 from ..curvature.scales import Scales
 from ..thresholds import STANDARD, Thresholds
 from .levels import first_time_below
-from .noise import Flow, largest_curvature, noise_floor
+from .noise import Flow, largest_curvature, noise_floor, settled
 
 
 class Passage(eqx.Module):
@@ -141,10 +141,11 @@ def passages(
         curvature: the largest |eigenvalue| of the Hessian at the end of the flow, computed if not given.
 
     Returns:
-        One record for each minimum of the speed.
+        One record for each minimum of the speed. Below the noise floor, where the flow has come to rest (`settled`).
     """
     floor = noise_floor(trajectory, curvature=curvature, safety=thresholds.noise_safety)
-    indices = closest_approaches(trajectory.speeds, floor, thresholds.prominence).tolist()
+    found = closest_approaches(trajectory.speeds, floor, thresholds.prominence).tolist()
+    indices = [settled(trajectory, k, floor) if trajectory.speeds[k] <= floor[k] else k for k in found]
     losses, fraction, beyond = trajectory.losses[indices], thresholds.drop_fraction, 10**thresholds.prominence
     result = []
     for k, index in enumerate(indices):

@@ -30,7 +30,7 @@ def test_the_noise_floor_in_closed_form(curvature, rtol, atol):
 
 
 @pytest.mark.parametrize(("rtol", "atol"), [(0.1, 1e-12), (1e-9, 1e-3)])
-def test_the_noise_floor_is_as_low_as_the_loss_falls(rtol, atol):
+def test_a_flow_at_a_loose_tolerance_is_followed_to_rest(rtol, atol):
     """θ' = −θ: below a speed f the loss falls by f²/2, which is 1e-4 of its range at a hundredth of the first speed."""
     ts = np.linspace(0, 15, 3001)
     flow = recorded(ts, np.exp(-ts)[:, None] * np.array([2.0, -1.0, 2.0]), *3 * ([0, 0, 1 / 2],), rtol=rtol, atol=atol)
