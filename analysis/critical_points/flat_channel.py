@@ -73,9 +73,9 @@ def flat_channel(
     exponents = _exponents(flow.ts[index], losses - floor, speeds)
     *_, before, last = _deviations(exponents, landscape, losses[1:] - floor, floor)
     if course.large:  # large networks go on learning for decades, and move as far in each
-        as_separable, moving = max(before, last) <= thresholds.exponent_agreement, False
+        as_separable, moving = max(before, last) < thresholds.exponent_agreement, False
     else:
-        as_separable = last <= min(before, thresholds.exponent_agreement)
+        as_separable = last < thresholds.exponent_agreement and last <= before
         moved = _norms(np.diff(states, axis=0))
         moving = np.all(moved[1:] >= thresholds.channel_growth * moved[:-1])
     if not (as_separable or moving):
