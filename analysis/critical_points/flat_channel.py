@@ -63,8 +63,10 @@ def flat_channel(
     value, gradient = landscape.value_and_gradient(theta)
     floor = highest_bound(landscape) or 0.0
     course = _course(theta, value - floor, gradient, solver)
-    flow = None if course is None else _followed(landscape, theta, course)
-    if course is None or flow is None or flow.result.failed:
+    if course is None:
+        return None
+    flow = _followed(landscape, theta, course)
+    if flow.result.failed:
         return None
     index = np.searchsorted(flow.ts, course.times)
     states, speeds, losses = flow.thetas[index], flow.speeds[index], flow.losses[index]
@@ -106,25 +108,24 @@ def _course(
     theta: Float[np.ndarray, " n"], above: Any, gradient: Float[np.ndarray, " n"], solver: AbstractSolver[Any] | None
 ) -> _Course | None:
     """How a flow would be followed from a point; `None` where it stands still or has nowhere to go."""
-    size, speed = float(np.linalg.norm(theta)), float(np.linalg.norm(gradient))
+    size, speed, resolved = float(np.linalg.norm(theta)), float(np.linalg.norm(gradient)), default_rtol(theta.dtype)
     if not (size > 0 and speed > 0):
         return None
     if theta.size < BY_PRODUCTS_FROM:
         times, span = size / speed * 10.0 ** np.arange(DECADES + 1), "decade"
-        settings = {"solver": solver, "rtol": RTOL, "max_steps": MAX_STEPS}
+        settings = {"solver": solver, "rtol": max(RTOL, resolved), "max_steps": MAX_STEPS}
         return _Course(False, times.astype(theta.dtype), span, settings)
     if above <= 0:
         return None
     # A Hessian would cost more than the flow took.
     solver = BDF(matrix_free=True, quadratures=1) if solver is None else solver
     times, span = float(above) / speed**2 * (HALVES - 1), "half decade"
-    settings = {"solver": solver, "rtol": LARGE_RTOL, "max_steps": MAX_LARGE_STEPS}
+    settings = {"solver": solver, "rtol": max(LARGE_RTOL, resolved), "max_steps": MAX_LARGE_STEPS}
     return _Course(True, times.astype(theta.dtype), span, settings)
 
 
 def _followed(landscape: Landscape, theta: Float[np.ndarray, " n"], course: _Course) -> Trajectory:
     """The flow to the last of some times, with its states at all of them."""
-    settings = course.settings | {"rtol": max(course.settings["rtol"], default_rtol(theta.dtype))}
     times = course.times
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a flow that ends early is recognised by its result
@@ -134,7 +135,7 @@ def _followed(landscape: Landscape, theta: Float[np.ndarray, " n"], course: _Cou
             landscape.data,
             t1=float(times[-1]),
             save_times=times[times > 0][:-1].tolist(),
-            **settings,
+            **course.settings,
         )
 
 
