@@ -55,6 +55,8 @@ class Thresholds(eqx.Module):
             the square of `gradient_zero`, as residuals are known as well as the gradient is.
         loss_silent: changes of the loss below this share of the initial loss are rounding: a thousand units in the
             last place, since a loss is a sum over samples.
+        loss_unseen: below the noise floor a flow is at rest where the loss still falls by less than this share of its
+            range: not to be seen in a figure, nor in four digits.
         inside_null_space: a direction lies in the null space if all of it except this share does. A critical point
             known to $10^{-10}$ has its null space to within about the square root, with a decade to spare.
         channel_growth: in a flat channel each decade of time moves the weights by at least this share of the decade
@@ -95,6 +97,7 @@ class Thresholds(eqx.Module):
     same_maximiser: float = 1e-4
     loss_zero: float = 1e-20
     loss_silent: float = 1e3 * EPS
+    loss_unseen: float = 1e-4
     inside_null_space: float = 1e-4
     channel_growth: float = 0.9
     exponent_agreement: float = 0.15

@@ -5,12 +5,10 @@ from jaxtyping import Float
 
 from ...flows import Trajectory
 from ...flows.ensembles.history import Member
-from ..thresholds import STANDARD
+from ..thresholds import STANDARD, Thresholds
 
 # What passages are found from: times, losses, speeds and norms of all accepted steps.
 Flow = Trajectory | Member
-# A fall of the loss by this share of its range is not to be seen in a figure, nor in four digits.
-UNSEEN = 1e-4
 
 
 def largest_curvature(trajectory: Flow, index: int = -1) -> float:
@@ -47,7 +45,7 @@ def noise_floor(
     return largest * 10 ** (np.ceil(10 * np.log10(floor / largest)) / 10)
 
 
-def settled(trajectory: Flow, index: int, floor: Float[np.ndarray, " T"]) -> int:
+def settled(trajectory: Flow, index: int, floor: Float[np.ndarray, " T"], *, thresholds: Thresholds = STANDARD) -> int:
     """Where a flow below the noise floor has come to rest, as far as its loss tells.
 
     At a loose tolerance the floor, a bound, is far above the errors that are made, and flows learn below it. Of the
@@ -58,6 +56,7 @@ def settled(trajectory: Flow, index: int, floor: Float[np.ndarray, " T"]) -> int
         trajectory: the flow.
         index: number of a saved time at which the speed is below the floor.
         floor: the speed below which the integrator's error may decide, at each saved time.
+        thresholds: `loss_unseen` and `loss_silent`.
 
     Returns:
         The number of that point's saved time.
@@ -67,7 +66,7 @@ def settled(trajectory: Flow, index: int, floor: Float[np.ndarray, " T"]) -> int
     first, end = above[np.searchsorted(above, index) - 1] + 1, above[np.searchsorted(above, index)]
     # Rounding of the weights changes the loss by the second of these times ε.
     size = max(float(np.max(np.abs(losses))), float(speeds[index] * np.max(trajectory.norms)))
-    unseen = max(UNSEEN * float(np.ptp(losses)), STANDARD.loss_silent * size)
+    unseen = max(thresholds.loss_unseen * float(np.ptp(losses)), thresholds.loss_silent * size)
     levels = np.maximum(speeds[first : end - 1], speeds[first + 1 : end])
     order = np.argsort(levels, kind="stable")
     told = np.cumsum(-np.diff(losses[first:end])[order]) > unseen

@@ -137,7 +137,7 @@ def passages(
 
     Args:
         trajectory: the flow.
-        thresholds: `prominence`, `noise_safety` and `drop_fraction`.
+        thresholds: `prominence`, `noise_safety`, `drop_fraction`, `loss_unseen` and `loss_silent`.
         curvature: the largest |eigenvalue| of the Hessian at the end of the flow, computed if not given.
 
     Returns:
@@ -145,7 +145,11 @@ def passages(
     """
     floor = noise_floor(trajectory, curvature=curvature, safety=thresholds.noise_safety)
     found = closest_approaches(trajectory.speeds, floor, thresholds.prominence).tolist()
-    indices = [settled(trajectory, k, floor) if trajectory.speeds[k] <= floor[k] else k for k in found]
+    at_noise = trajectory.speeds[found] <= floor[found]
+    indices = [
+        settled(trajectory, k, floor, thresholds=thresholds) if noisy else k
+        for k, noisy in zip(found, at_noise, strict=True)
+    ]
     losses, fraction, beyond = trajectory.losses[indices], thresholds.drop_fraction, 10**thresholds.prominence
     result = []
     for k, index in enumerate(indices):

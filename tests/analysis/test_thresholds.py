@@ -97,6 +97,11 @@ def bottleneck(model, data):
     return 0.1 * model.x[0] + model.x[0] ** 3 / 3 + model.x[1] ** 2
 
 
+def kink(model, data):
+    """A bottleneck with a kink in the gradient at its slowest point, where the Hessian jumps by a hundredth."""
+    return bottleneck(model, data) + 0.005 * model.x[0] * jnp.abs(model.x[0])
+
+
 @pytest.mark.parametrize(
     ("loss", "start", "name", "absurd"),
     [
@@ -107,10 +112,14 @@ def bottleneck(model, data):
         (channel, [0.3, 0.4], "far", 1e9),
         (bottleneck, [0.3, 0.4], "gradient_zero", 1e9),
         (bottleneck, [0.3, 0.4], "ghost_curvature", 1e-300),
+        (kink, [0.3, 0.4], "ghost_curvature", 1.0),
     ],
 )
 @pytest.mark.fast_for(
-    "<lambda>-start1-loss_zero-2.0", "bottleneck-start6-ghost_curvature-1e-300", "channel-start4-far-1000000000.0"
+    "<lambda>-start1-loss_zero-2.0",
+    "bottleneck-start6-ghost_curvature-1e-300",
+    "kink-start7-ghost_curvature-1.0",
+    "channel-start4-far-1000000000.0",
 )
 def test_an_absurd_value_changes_the_evidence(loss, start, name, absurd):
     assert kind_of(loss, start).evidence != kind_of(loss, start, **{name: absurd}).evidence

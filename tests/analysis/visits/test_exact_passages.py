@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from saddlescope.analysis import compare, itinerary
+from saddlescope.analysis import Thresholds, compare, itinerary
 from saddlescope.analysis.visits.noise import noise_floor
 from saddlescope.analysis.visits.passages import passages, scales_of
 
@@ -31,12 +31,18 @@ def test_the_noise_floor_in_closed_form(curvature, rtol, atol):
 
 @pytest.mark.parametrize(("rtol", "atol"), [(0.1, 1e-12), (1e-9, 1e-3)])
 def test_a_flow_at_a_loose_tolerance_is_followed_to_rest(rtol, atol):
-    """θ' = −θ: below a speed f the loss falls by f²/2, which is 1e-4 of its range at a hundredth of the first speed."""
+    """θ' = −θ: below a speed f the loss falls by f²/2, which is 1e-4 of its range at a hundredth of the first speed.
+
+    With another share, it is the first speed times its root; a share that is rounding decides only if it is larger."""
     ts = np.linspace(0, 15, 3001)
     flow = recorded(ts, np.exp(-ts)[:, None] * np.array([2.0, -1.0, 2.0]), *3 * ([0, 0, 1 / 2],), rtol=rtol, atol=atol)
     (visit,) = passages(flow)
     assert visit.at_noise
     assert flow.speeds[visit.index] / flow.speeds[0] == pytest.approx(0.01, rel=0.02)
+    for name in ("loss_unseen", "loss_silent"):
+        (visit,) = passages(flow, thresholds=Thresholds(**{name: 4e-4}))
+        # The loss's own size is here its range; that of its rounding, ‖∇L‖‖θ‖, is twice that where the floor is met.
+        assert 0.0195 < flow.speeds[visit.index] / flow.speeds[0] < 0.029
 
 
 def test_scales_are_those_of_the_whole_flow():
