@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from html import escape
-from typing import Any
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import numpy as np
@@ -28,6 +28,23 @@ def eigenspaces(values: Float[np.ndarray, " k"]) -> tuple[Int[np.ndarray, " m"],
         return ()
     edges = np.flatnonzero(np.diff(values) > EIGENSPACE_SPREAD * np.abs(values[0])) + 1
     return tuple(np.split(np.arange(len(values)), edges))
+
+
+class PseudoInverse(NamedTuple):
+    r"""The map $g \mapsto H^+ g$, zero on the null space of H; −H⁺g is Newton's step off it.
+
+    Attributes:
+        vectors: orthonormal eigenvectors of H, as columns.
+        values: the inverses of their eigenvalues, zero for those on the null space.
+    """
+
+    vectors: Float[Any, "n n"]
+    values: Float[Any, " n"]
+
+    def __call__(self, gradient: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
+        """$H^+ g$."""
+        vectors = np.asarray(self.vectors)
+        return vectors @ (np.asarray(self.values) * (vectors.T @ gradient))
 
 
 class Spectrum(eqx.Module):
@@ -88,11 +105,11 @@ class Spectrum(eqx.Module):
         """
         return eigenspaces(self.eigenvalues[: self.index])
 
-    def pseudo_inverse(self) -> Callable[[Float[np.ndarray, " n"]], Float[np.ndarray, " n"]]:
-        r"""The map $g \mapsto H^+ g$, zero on the null space; −H⁺g is Newton's step off it."""
+    def pseudo_inverse(self) -> PseudoInverse:
+        """The Hessian's pseudo-inverse."""
         nonzero = np.abs(self.eigenvalues) > self.zero_threshold
-        values, vectors = self.eigenvalues[nonzero], self.eigenvectors[:, nonzero]
-        return lambda gradient: vectors @ ((vectors.T @ gradient) / values)
+        values = np.divide(1.0, self.eigenvalues, out=np.zeros_like(self.eigenvalues), where=nonzero)
+        return PseudoInverse(self.eigenvectors, values)
 
     def __str__(self) -> str:
         lines = [

@@ -1,15 +1,16 @@
 """The loss along curves through a critical point that are relaxed off the null space of the Hessian, order by order."""
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
+import jax
 import numpy as np
 from jaxtyping import Float
 
 from ...flows import Landscape
-from ...flows.landscapes.taylor import gradient_series
-from ..curvature.spectrum import Spectrum
+from ...flows.landscapes.taylor import relaxed_series
+from ..curvature.spectrum import PseudoInverse, Spectrum
 from ..rounding import perturbed
 
 # Directions in which errors of rounding are measured.
@@ -33,31 +34,30 @@ class Reduction:
 
     landscape: Landscape
     theta: Float[np.ndarray, " n"]
-    inverse: Callable[[np.ndarray], np.ndarray]
+    inverse: PseudoInverse
     basis: Float[np.ndarray, "n k"]
     highest: int
 
-    def curve(self, d: Float[np.ndarray, " n"], order: int) -> Float[np.ndarray, "q n"]:
-        r"""The coefficients $d, a_2, \dots, a_{p-2}$ of the relaxed curve, on which forms up to order p depend."""
-        curve = np.zeros((max(order - 2, 1), d.size))
-        curve[0] = d
-        for k in range(2, order - 1):
-            curve[k - 1] = -self.inverse(self.series(curve[: k - 1])[k])
-        return curve
+    def relaxed(self, d: Float[np.ndarray, " n"], order: int) -> Float[np.ndarray, "P n"]:
+        r"""The gradient along the curve $d, a_2, \dots, a_{p-2}$, on which forms up to order p depend."""
+        return self._series(d[None], max(order - 2, 1))
 
     def series(self, curve: Float[np.ndarray, "q n"]) -> Float[np.ndarray, "P n"]:
         """The coefficients of the gradient along a curve."""
-        return gradient_series(self.landscape, self.theta, curve, order=self.highest - 1)
+        return self._series(curve, 1)
+
+    def _series(self, curve: Float[np.ndarray, "q n"], last: int) -> Float[np.ndarray, "P n"]:
+        return relaxed_series(self.landscape, self.theta, curve, self.inverse, last, order=self.highest - 1)[1]
 
     def forms(self, c: Float[np.ndarray, " k"]) -> Float[np.ndarray, " P"]:
         r"""The forms at coefficients c of d in the basis, $F_p(d) = g_{p-1} \cdot d / p$."""
         d = self.basis @ c
-        return self.series(self.curve(d, self.highest)) @ d / np.arange(1, self.highest + 1)
+        return self.relaxed(d, self.highest) @ d / np.arange(1, self.highest + 1)
 
     def form(self, c: Float[np.ndarray, " k"], order: int) -> tuple[float, Float[np.ndarray, " k"]]:
         r"""The form $F_p$ and its gradient in the coefficients, which is $g_{p-1}$."""
         d = self.basis @ c
-        slope = self.series(self.curve(d, order))[order - 1]
+        slope = self.relaxed(d, order)[order - 1]
         return float(slope @ d) / order, self.basis.T @ slope
 
 
@@ -80,7 +80,7 @@ def reduction(
     Returns:
         The reduction.
     """
-    inverse = spectral.pseudo_inverse()
+    inverse = jax.device_put(spectral.pseudo_inverse())
     return Reduction(landscape=landscape, theta=theta, inverse=inverse, basis=basis, highest=highest)
 
 

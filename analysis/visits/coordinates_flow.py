@@ -1,15 +1,15 @@
 """The flow near a critical point to leading order, in the coordinates of its Hessian."""
 
 import functools
-from collections.abc import Callable
 from dataclasses import dataclass
 
+import jax
 import numpy as np
 from jaxtyping import Float
 
 from ...flows import Landscape
-from ...flows.landscapes.taylor import ORDER, gradient_series
-from ..curvature.spectrum import Spectrum
+from ...flows.landscapes.taylor import ORDER, relaxed_series
+from ..curvature.spectrum import PseudoInverse, Spectrum
 
 Vector = Float[np.ndarray, " n"]
 
@@ -98,9 +98,9 @@ class CoordinatesFlow:
         return np.maximum(values[others], 0.0), vectors[:, others], vectors[:, others].T @ displacement
 
     @functools.cached_property
-    def _inverse(self) -> Callable[[Vector], Vector]:
+    def _inverse(self) -> PseudoInverse:
         """The Hessian's pseudo-inverse."""
-        return self.spectrum.pseudo_inverse()
+        return jax.device_put(self.spectrum.pseudo_inverse())
 
     def _rest(self, t: float) -> Vector:
         """What the other coordinates contribute."""
@@ -109,11 +109,9 @@ class CoordinatesFlow:
 
     def _expansion(self, y: Float[np.ndarray, " k"]) -> tuple[Vector, Vector]:
         r"""The relaxed displacement $d + a_2 + \ldots + a_{p-2}$, and $g_{p-1}$ of the gradient along it."""
-        curve = np.zeros((max(self.order - 2, 1), self.point.size))
-        curve[0] = self.basis @ y
-        for k in range(2, self.order - 1):
-            curve[k - 1] = -self._inverse(gradient_series(self.landscape, self.point, curve[: k - 1])[k])
-        return np.sum(curve, axis=0), gradient_series(self.landscape, self.point, curve)[self.order - 1]
+        direction, last = self.basis @ y, max(self.order - 2, 1)
+        curve, gradient = relaxed_series(self.landscape, self.point, direction[None], self._inverse, last)
+        return np.sum(curve, axis=0), gradient[self.order - 1]
 
 
 def coordinates_flow(

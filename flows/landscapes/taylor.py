@@ -43,6 +43,45 @@ def gradient_series(
     return _known(landscape, theta, padded, np.asarray(_series(landscape, theta, padded)))
 
 
+def relaxed_series(
+    landscape: Landscape,
+    theta: Float[np.ndarray, " n"],
+    curve: Float[np.ndarray, "k n"],
+    inverse: tuple[Float[Any, "n n"], Float[Any, " n"]],
+    last: int,
+    order: int = ORDER,
+) -> tuple[Float[np.ndarray, "q n"], Float[np.ndarray, "p n"]]:
+    r"""`gradient_series` along a curve of which the coefficients $c_2, \ldots, c_q$ are relaxed, $c_k = -H^+ g_k$.
+
+    One after the other, as $g_k$ depends on those before and changes with $c_k$ by $H c_k$; all in one call, of one
+    program for any q, since a call takes as long as a series in some dozen parameters.
+
+    Args:
+        landscape: the landscape of the loss L.
+        theta: θ.
+        curve: $c_1, c_2, \ldots$, of which those up to q after the first are not read.
+        inverse: eigenvectors of $H^+$, as columns, and its eigenvalues.
+        last: q, less than p; 1 for a curve that stays as it is.
+        order: p.
+
+    Returns:
+        The relaxed curve, and the coefficients of the gradient along it.
+    """
+    padded = np.zeros((order, theta.size), theta.dtype)
+    padded[: len(curve)] = curve
+    relaxed, rows = _relaxed_series(landscape, theta, padded, *inverse, last)
+    if not np.all(np.isfinite(rows)):
+        # As far as nested derivatives reach.
+        vectors, values = (np.asarray(part) for part in inverse)
+        relaxed = padded
+        relaxed[1:last] = 0
+        for k in range(2, last + 1):
+            series = gradient_series(landscape, theta, relaxed, order)
+            relaxed[k - 1] = -vectors @ (values * (vectors.T @ series[k]))
+        rows = gradient_series(landscape, theta, relaxed, order)
+    return relaxed, rows
+
+
 def gradient_series_batch(
     landscape: Landscape, theta: Float[np.ndarray, " n"], curves: Float[np.ndarray, "m k n"], order: int = ORDER
 ) -> Float[np.ndarray, "m p n"]:
@@ -83,6 +122,22 @@ def _known(landscape: Landscape, theta: np.ndarray, curve: np.ndarray, rows: np.
 @of_landscape
 def _series(landscape: Landscape, theta: Any, curve: Float[Any, "k n"]) -> Float[Array, "p n"]:
     return _expanded(landscape, theta, curve)
+
+
+@of_landscape
+def _relaxed_series(
+    landscape: Landscape, theta: Any, curve: Float[Any, "p n"], vectors: Any, values: Any, last: Any
+) -> tuple[Float[Array, "p n"], Float[Array, "q n"]]:
+    def relaxed(k: Any, state: tuple[Any, Any]) -> tuple[Any, Any]:
+        curve = state[0]
+        rows = _expanded(landscape, theta, curve)
+        # After the last coefficient once more, for the gradient along the curve as it is now.
+        step = -vectors @ (values * (vectors.T @ rows[k]))
+        return jnp.where(k <= last, curve.at[k - 1].set(step.astype(curve.dtype)), curve), rows
+
+    index = jnp.arange(1, len(curve) + 1)[:, None]
+    start = jnp.where((index >= 2) & (index <= last), 0.0, curve)
+    return jax.lax.fori_loop(2, last + 2, relaxed, (start, jnp.zeros((len(curve) + 1, theta.size), theta.dtype)))
 
 
 @of_landscape

@@ -7,7 +7,8 @@ import pytest
 import scipy
 from numpy.polynomial import Polynomial
 from saddlescope.flows import Landscape
-from saddlescope.flows.landscapes.taylor import gradient_series, gradient_series_batch
+from saddlescope.flows.landscapes.power_series import FEW, product
+from saddlescope.flows.landscapes.taylor import gradient_series, gradient_series_batch, relaxed_series
 from saddlescope.flows.landscapes.taylor_rules import Series, evaluate
 from saddlescope.models.quick import quickly_compiled
 
@@ -115,6 +116,40 @@ def test_powers_and_products_at_zero():
         expected = np.stack([np.pad(p.coef, (0, 20))[: ORDER + 1] for p in expected], axis=1)
         found = gradient_series(landscape(powers, theta), theta, curve, ORDER)
         np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-13 if np.any(theta) else 1e-16)
+
+
+@pytest.mark.parametrize("shape", [(), (2, 3), (FEW + 1,)])
+def test_cauchy_products(shape):
+    """Few numbers are multiplied in another way than many; a coefficient that is not finite spoils those from it on."""
+    u, w = np.random.default_rng(0).standard_normal((2, 6, *shape))
+    column = np.stack([np.convolve(a, b)[:6] for a, b in zip(u.reshape(6, -1).T, w.reshape(6, -1).T, strict=True)])
+    np.testing.assert_allclose(
+        product(jnp.asarray(u), jnp.asarray(w)), column.T.reshape(u.shape), rtol=1e-12, atol=1e-14
+    )
+    u[3] = np.inf
+    spoilt = np.asarray(product(jnp.asarray(u), jnp.asarray(w)))
+    np.testing.assert_allclose(spoilt[:3], column.T.reshape(u.shape)[:3], rtol=1e-12, atol=1e-14)
+    assert not np.any(np.isfinite(spoilt[3:]))
+
+
+@pytest.mark.parametrize("known", [True, False])
+@pytest.mark.parametrize("last", [1, 2, 3, 4])
+def test_relaxed_curves(known, last):
+    """L = (z + x² + x³)² + x⁶: the valley's floor is z = −x² − x³. Sorting has no rule: order 5 is then the last."""
+
+    def loss(w):
+        return (w[1] + w[0] ** 2 + w[0] ** 3) ** 2 + w[0] ** 6 + (0 if known else 0 * jnp.sum(jnp.sort(w)))
+
+    plane, inverse = landscape(loss, np.zeros(2)), (np.eye(2), np.array([0.0, 0.5]))
+    # What stands in the places to be relaxed is not read.
+    start = np.array([[1.0, 0.0], [3.0, 4.0], [5.0, 6.0], [7.0, 8.0]])[:last]
+    curve, rows = relaxed_series(plane, np.zeros(2), start, inverse, last, ORDER)
+    floor = np.array([[1.0, 0.0], [0.0, -1.0], [0.0, -1.0], *np.zeros((ORDER - 3, 2))])
+    np.testing.assert_allclose(curve, np.where(np.arange(ORDER)[:, None] < last, floor, 0), atol=1e-14)
+    np.testing.assert_allclose(rows, gradient_series(plane, np.zeros(2), curve, ORDER), atol=1e-13)
+    if last >= 3:
+        np.testing.assert_allclose(rows[:6], [*np.zeros((5, 2)), [6.0, 0.0]], atol=1e-13)
+    assert np.all(np.isfinite(rows[6:]) == known)
 
 
 def programming(w):

@@ -227,7 +227,6 @@ def test_the_branch_for_every_number_of_units():
         kind = classify(point)
         index = {4: 2, 5: 3}.get(k, 0)
         assert (kind.name, kind.spectrum.index) == ("strict saddle" if index else "minimum", index), k
-        print(k, point.loss, kind.spectrum.eigenvalues[0], kind.certificate)
 
 
 @pytest.mark.parametrize(("k", "index"), [(4, 2), (5, 3)])
