@@ -69,7 +69,7 @@ def relaxed_series(
     """
     padded = np.zeros((order, theta.size), theta.dtype)
     padded[: len(curve)] = curve
-    relaxed, rows = _relaxed_series(landscape, theta, padded, *inverse, last)
+    relaxed, rows = (np.asarray(part) for part in _relaxed_series(landscape, theta, padded, *inverse, last))
     if not np.all(np.isfinite(rows)):
         # As far as nested derivatives reach.
         vectors, values = (np.asarray(part) for part in inverse)
