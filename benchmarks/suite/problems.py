@@ -111,10 +111,10 @@ def tanh_teacher():
     return Problem("tanh", Landscape(model, mean_squared_error, (x, y)), 1e5)
 
 
-def softplus_teacher(inputs, width, t1):
+def softplus_teacher(inputs, width, t1, samples=10_000):
     """Brea et al. (2023): softplus teacher of 4 units with biases, 10⁴ samples."""
     keys = jax.random.split(jax.random.key(0), 3)
-    x = jax.random.normal(keys[0], (10_000, inputs))
+    x = jax.random.normal(keys[0], (samples, inputs))
     y = jax.vmap(Perceptron(inputs, 4, 1.0, key=keys[1]))(x)
     model = Perceptron(inputs, width, 1.0, key=keys[2])
     landscape = Landscape(model, mean_squared_error, (x, y))

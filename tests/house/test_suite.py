@@ -8,7 +8,7 @@ import pytest
 from saddlescope.flows.simulation.tolerances import default_atol
 
 from suite import compiled
-from suite.problems import PROBLEMS, with_times
+from suite.problems import PROBLEMS, softplus_teacher, with_times
 from suite.solvers import DENSE, OURS, PEERS
 
 pytestmark = pytest.mark.slow
@@ -16,16 +16,19 @@ pytestmark = pytest.mark.slow
 RTOL = dict.fromkeys(OURS, 1e-7) | {"RKC2": 1e-5}
 # At tighter tolerances its steps shrink without end at some kinks; `candidate_solvers` does not offer it there.
 LOOSER = {("relu", "Rodas5P"): 1e-5}
-# Horizons that Dopri8 reaches in some minutes; the suite's take it half an hour and more.
-SHORTER = {"wide": 300.0, "softplus-33": 1e3, "softplus-601": 5.0}
+# Horizons and samples with which Dopri8 takes a minute; with the suite's it takes half an hour and more.
+SMALLER = {
+    "wide": lambda: PROBLEMS["wide"]()._replace(t1=100.0),
+    "softplus-33": lambda: softplus_teacher(2, 8, 1e3, samples=500),
+    "softplus-601": lambda: softplus_teacher(4, 100, 5.0, samples=500),
+}
 
 
 @pytest.mark.parametrize("name", PROBLEMS)
 def test_every_solver_agrees_with_dopri8(name, monkeypatch):
     monkeypatch.setattr(compiled, "LIMIT", np.inf)
     monkeypatch.setattr(compiled, "MAX_STEPS", 2_000_000)
-    problem = PROBLEMS[name]()
-    problem = with_times(problem._replace(t1=SHORTER.get(name, problem.t1)))
+    problem = with_times(SMALLER.get(name, PROBLEMS[name])())
     theta = np.asarray(problem.theta)
     expected = PEERS["Dopri8"](problem, 1e-11, default_atol(theta, 1e-11)).states
     errors, allowed = {}, {}
