@@ -50,7 +50,7 @@ def settled(trajectory: Flow, index: int, floor: Float[np.ndarray, " T"], *, thr
 
     At a loose tolerance the floor, a bound, is far above the errors that are made, and flows learn below it. Of the
     stretch of time that a flow spends below it the first point counts of so low a speed that while it is lower the loss
-    falls by at most 1e-4 of its range: the first of all where it does not fall by more in the whole stretch.
+    falls by what is not seen: the first of all where it does not fall by more in the whole stretch.
 
     Args:
         trajectory: the flow.

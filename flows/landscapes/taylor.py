@@ -69,12 +69,12 @@ def relaxed_series(
     """
     padded = np.zeros((order, theta.size), theta.dtype)
     padded[: len(curve)] = curve
+    padded[1:last] = 0
     relaxed, rows = (np.asarray(part) for part in _relaxed_series(landscape, theta, padded, *inverse, last))
     if not np.all(np.isfinite(rows)):
         # As far as nested derivatives reach.
         vectors, values = (np.asarray(part) for part in inverse)
         relaxed = padded
-        relaxed[1:last] = 0
         for k in range(2, last + 1):
             series = gradient_series(landscape, theta, relaxed, order)
             relaxed[k - 1] = -vectors @ (values * (vectors.T @ series[k]))
@@ -135,9 +135,7 @@ def _relaxed_series(
         step = -vectors @ (values * (vectors.T @ rows[k]))
         return jnp.where(k <= last, curve.at[k - 1].set(step.astype(curve.dtype)), curve), rows
 
-    index = jnp.arange(1, len(curve) + 1)[:, None]
-    start = jnp.where((index >= 2) & (index <= last), 0.0, curve)
-    return jax.lax.fori_loop(2, last + 2, relaxed, (start, jnp.zeros((len(curve) + 1, theta.size), theta.dtype)))
+    return jax.lax.fori_loop(2, last + 2, relaxed, (curve, jnp.zeros((len(curve) + 1, theta.size), theta.dtype)))
 
 
 @of_landscape
