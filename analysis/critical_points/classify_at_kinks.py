@@ -3,7 +3,7 @@
 import numpy as np
 from jaxtyping import Float
 
-from ..curvature.kinks import Rays, jumps, rays_from
+from ..curvature.kinks import SHARES, Rays, jumps
 from ..curvature.spectrum import DENSE_HESSIAN_LIMIT
 from ..leading_order.sphere import STALLED, minima_on_sphere, normal_vectors
 from .evidence import Evidence
@@ -14,18 +14,20 @@ SEARCHES, THOROUGH, WEIGHTS = 4, 64, 100
 # Slopes are known to this share of the form's largest value, beyond which a sign is one.
 RESOLVED = 1e-4
 KINKED = "no Hessian: not twice differentiable here"
+KINKED_BESIDE = "the Hessian says nothing: the loss is not twice differentiable next to the point"
 
 
-def classify_at_kinks(known: Evidence) -> Kind:
+def classify_at_kinks(known: Evidence, rays: Rays) -> Kind:
     """The kind of a point at which the loss is not twice differentiable, whatever model it is made of.
 
     Args:
         known: the point, with the effect of added units.
+        rays: from it, of the distances at which the kink is seen.
 
     Returns:
         The kind.
     """
-    rays = rays_from(known.point.landscape, known.point.theta, known.point.start)
+    kinked = KINKED if (at_point := rays.shares == SHARES) else KINKED_BESIDE
     directions, n = rays.directions(), rays.theta.size
     values = np.array([rays.form(d)[0] for d in directions])
     scale, lowest = float(np.max(np.abs(values))), float(np.min(values))
@@ -36,17 +38,17 @@ def classify_at_kinks(known: Evidence) -> Kind:
         reason = "the gradient jumps next to the point, and along a ray the loss falls at first order"
         return Kind(name="no critical point", added_unit_form=known.form, evidence=reason)
     if lowest < -RESOLVED * scale:
-        evidence = f"{KINKED}; along a ray the loss falls at second order, by {-lowest:.6g} r² at a distance r"
+        evidence = f"{kinked}; along a ray the loss falls at second order, by {-lowest:.6g} r² at a distance r"
         return Kind(name="non-smooth saddle", order=2, added_unit_form=known.form, evidence=evidence)
     if known.lower_bound_attained is not None:
         return Kind(name="minimum", added_unit_form=known.form, evidence=known.lower_bound_attained)
-    if lowest > STALLED * scale and n <= WEIGHTS and not jumping:
+    if lowest > STALLED * scale and n <= WEIGHTS and at_point and not jumping:
         lowest = _lowest(rays, normal_vectors(THOROUGH, n), scale)
         if lowest > STALLED * scale:
             evidence = f"{KINKED}; its form of second order is positive on all rays, as far as a search can tell"
             return Kind(name="minimum", added_unit_form=known.form, evidence=evidence)
     seen = f"along no ray was the loss seen to fall at {'first' if jumping else 'second'} order"
-    return Kind(name="undetermined", added_unit_form=known.form, evidence=f"{KINKED}; {seen}")
+    return Kind(name="undetermined", added_unit_form=known.form, evidence=f"{kinked}; {seen}")
 
 
 def _lowest(rays: Rays, starts: Float[np.ndarray, "k n"], scale: float) -> float:

@@ -3,6 +3,7 @@
 import functools
 from typing import NamedTuple
 
+from ..curvature.kinks import Rays
 from ..curvature.signs import spectrum_unless_kinked
 from ..curvature.spectrum import Spectrum
 from ..leading_order.critical_family import critical_family
@@ -40,8 +41,8 @@ def classify_by_hessian(known: Evidence) -> Kind:
     found = spectrum_unless_kinked(
         point.landscape, point.theta, start=point.start, moved=point.distance, thresholds=known.thresholds
     )
-    if found is None:
-        return classify_at_kinks(known)
+    if isinstance(found, Rays):
+        return classify_at_kinks(known, found)
     inside = known.thresholds.inside_null_space
     explained = null_space(
         found,

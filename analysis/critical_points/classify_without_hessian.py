@@ -38,8 +38,8 @@ def classify_without_hessian(known: Evidence) -> Kind:
         The kind.
     """
     point = known.point
-    if known.smooth and is_kinked(rays_from(point.landscape, point.theta, point.start)):
-        return classify_at_kinks(known)
+    if known.smooth and is_kinked(rays := rays_from(point.landscape, point.theta, point.start)):
+        return classify_at_kinks(known, rays)
     if point.embedding is not None and point.embedding.layered:
         return _several_layers(known)
     return _large(known) if known.smooth else _kinked(known)

@@ -1,6 +1,6 @@
 r"""Whether the gradient has a derivative at a point, and the loss along rays where it has none."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float
@@ -14,8 +14,9 @@ DIRECTIONS, IN_LARGE = 16, 2
 # Distances, as shares of the weights, at which the gradient is compared with the Hessian: what is left is the same at
 # all of them where there is a kink, shrinks with the distance where there is a third derivative, and grows where it is
 # rounding. Of a jump of the gradient itself that holds for what is left times the distance.
-NEAR = 1e-8
-SHARES = NEAR, 1e-7, 1e-6
+SHARES = 1e-8, 1e-7, 1e-6
+# The same for kinks beside the point: up to a share of 2e-7 what is left changes by no more than `SAME`.
+BESIDE = 1e-6, 1e-5, 1e-4
 # Shares by which vectors differ that are the same, and sizes, as shares of what the Hessian says, that are none.
 SAME, NO_KINK, NO_JUMP = 0.3, 1e-7, 1e-10
 
@@ -30,16 +31,24 @@ class Rays:
         theta: where the rays begin.
         gradient: there.
         size: of the weights.
+        shares: of the weights' size, the distances at which the loss is looked at, in decades. The form is that at the
+            first of them.
     """
 
     landscape: Landscape
     theta: Float[np.ndarray, " n"]
     gradient: Float[np.ndarray, " n"]
     size: float
+    shares: tuple[float, ...] = SHARES
 
-    def slope(self, d: Float[np.ndarray, " n"], share: float = NEAR) -> Float[np.ndarray, " n"]:
+    @property
+    def beside(self) -> "Rays":
+        """The same on which kinks are seen that are not at the point, but next to it."""
+        return replace(self, shares=BESIDE)
+
+    def slope(self, d: Float[np.ndarray, " n"], share: float | None = None) -> Float[np.ndarray, " n"]:
         """g(d), of a unit vector d."""
-        distance = share * self.size
+        distance = (self.shares[0] if share is None else share) * self.size
         return (self.landscape.gradient(self.theta + distance * d) - self.gradient) / distance
 
     def form(self, d: Float[np.ndarray, " n"]) -> tuple[float, Float[np.ndarray, " n"]]:
@@ -63,34 +72,42 @@ def rays_from(
     return Rays(landscape=landscape, theta=theta, gradient=landscape.gradient(theta), size=max(norms) or 1.0)
 
 
-def is_kinked(rays: Rays) -> bool:
+def is_kinked(rays: Rays, inside: Float[np.ndarray, "n k"] | None = None) -> bool:
     """Whether the gradient changes along some ray by more than the Hessian says, however near.
 
     Args:
         rays: from the point.
+        inside: an orthonormal basis, as columns, of the directions to which rays are confined; by default of all.
 
     Returns:
         Whether it does: then the Hessian that automatic differentiation gives says nothing of the loss.
     """
-    left, curvature = _beside_the_hessian(rays)
-    return _stays(left, NO_KINK * curvature) or _jumps(left, curvature)
+    left, curvature = _beside_the_hessian(rays, inside)
+    return _stays(left, NO_KINK * curvature) or _jumps(rays, left, curvature)
 
 
 def jumps(rays: Rays) -> bool:
     """Whether the gradient changes along some ray by as much, however near: then there is none at the point."""
-    return _jumps(*_beside_the_hessian(rays))
+    return _jumps(rays, *_beside_the_hessian(rays))
 
 
-def _jumps(left: Float[np.ndarray, "s k n"], curvature: float) -> bool:
-    return _stays(left * np.array(SHARES)[:, None, None], NO_JUMP * curvature)
+def _jumps(rays: Rays, left: Float[np.ndarray, "s k n"], curvature: float) -> bool:
+    return _stays(left * np.array(rays.shares)[:, None, None], NO_JUMP * curvature)
 
 
-def _beside_the_hessian(rays: Rays) -> tuple[Float[np.ndarray, "s k n"], float]:
+def _beside_the_hessian(
+    rays: Rays, inside: Float[np.ndarray, "n k"] | None = None
+) -> tuple[Float[np.ndarray, "s k n"], float]:
     """Slopes less products of the Hessian, at all distances on all rays, and the largest product."""
     directions = rays.directions()
     products = rays.landscape.hessian_products(rays.theta, directions.T).T
-    slopes = np.array([[rays.slope(d, share) for d in directions] for share in SHARES])
-    return slopes - products, float(np.max(np.linalg.norm(products, axis=1), initial=0.0))
+    curvature = float(np.max(np.linalg.norm(products, axis=1), initial=0.0))
+    if inside is not None:
+        directions = directions @ inside @ inside.T
+        directions /= np.linalg.norm(directions, axis=1, keepdims=True)
+        products = rays.landscape.hessian_products(rays.theta, directions.T).T
+    slopes = np.array([[rays.slope(d, share) for d in directions] for share in rays.shares])
+    return slopes - products, curvature
 
 
 def _stays(vectors: Float[np.ndarray, "s k n"], none: float) -> bool:

@@ -6,7 +6,7 @@ from jaxtyping import Float
 from ...flows import Landscape
 from ..rounding import gradient_noise, hessian_noise
 from ..thresholds import STANDARD, Thresholds
-from .kinks import is_kinked, rays_from
+from .kinks import Rays, is_kinked, rays_from
 from .spectrum import Spectrum, hessian
 
 # The point moves by this multiple of Newton's step: at a distance δ from a degenerate point of order p Newton's step is
@@ -34,8 +34,8 @@ def spectrum_unless_kinked(
     start: Float[np.ndarray, " n"],
     moved: float = 0.0,
     thresholds: Thresholds = STANDARD,
-) -> Spectrum | None:
-    """`critical_spectrum`, or `None` where the gradient is seen to have no derivative.
+) -> Spectrum | Rays:
+    """`critical_spectrum`, or rays on which the gradient is seen to have no derivative, so that it would mislead.
 
     Args:
         landscape: the loss.
@@ -45,11 +45,15 @@ def spectrum_unless_kinked(
         thresholds: `rounding_safety` and `sign_certain`.
 
     Returns:
-        The spectrum.
+        The spectrum, or the rays.
     """
-    if is_kinked(rays_from(landscape, theta, start)):
-        return None
-    return critical_spectrum(landscape, theta, moved=moved, thresholds=thresholds)
+    rays = rays_from(landscape, theta, start)
+    if is_kinked(rays):
+        return rays
+    found = critical_spectrum(landscape, theta, moved=moved, thresholds=thresholds)
+    # Rectified units that are off for all samples leave no curvature, however near to their kink a search has put them.
+    hides = found.index == 0 and found.nullity > 0 and is_kinked(rays.beside, found.null_space)
+    return rays.beside if hides else found
 
 
 def critical_spectrum(

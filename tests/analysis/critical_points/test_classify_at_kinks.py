@@ -1,12 +1,16 @@
 """Points at which the loss has no Hessian, in models without declared units: forms of second order on rays."""
 
+import re
+
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from saddlescope.analysis import classify, critical_point
 from saddlescope.analysis.curvature.kinks import rays_from
-from saddlescope.flows import Landscape
+from saddlescope.flows import Landscape, half_squared_error
+from saddlescope.models import Dense, TwoLayer, relu
 
 from vector import Vector
 
@@ -93,3 +97,42 @@ def test_the_form_on_rays_is_that_of_second_order():
         expected = np.array([2 * max(d[0], 0.0), -2 * d[1]])
         np.testing.assert_allclose(slope, expected, atol=1e-6)
         assert value == pytest.approx(expected @ d / 2, abs=1e-6)
+
+
+def rectified_but_off(off):
+    """A unit that is off for all six samples, by that much, at zero loss gradient; above the kink it helps."""
+    model = TwoLayer(Dense(relu, inputs=2), width=1, scale=1.0, key=jax.random.key(0))
+    weights = (jnp.array([[-0.02, 0.02 - off]]), jnp.array([[1e-9]]))
+    model = eqx.tree_at(lambda m: m.parameters, model, weights)
+    return Landscape(model, half_squared_error, (np.ones((6, 2)), np.ones((6, 1))))
+
+
+@pytest.mark.parametrize("off", [1e-9, 1e-10])
+def test_a_kink_beside_the_point_within_the_accuracy_of_a_search(off):
+    """Units that are off for all data leave no curvature: at the kink the loss falls, as v max(w · x, 0)."""
+    landscape = rectified_but_off(off)
+    point = critical_point(landscape)
+    assert point.converged and point.gradient_norm == 0
+    point = eqx.tree_at(lambda p: p.theta, point, landscape.theta)
+    kind = classify(point, follow_channels=False)
+    assert kind.name == "non-smooth saddle"
+    # At the kink u = w·x ~ √2 |w|, and L falls by u v, at most by √2 r² / 2 at the distance r.
+    fall = float(re.search(r"by ([\d.e-]+) r²", kind.evidence).group(1))
+    assert fall == pytest.approx(1 / np.sqrt(2), rel=0.05)
+
+
+def test_a_unit_that_is_clearly_off_is_at_a_flat_minimum():
+    landscape = rectified_but_off(1e-2)
+    point = eqx.tree_at(lambda p: p.theta, critical_point(landscape), landscape.theta)
+    assert classify(point, follow_channels=False).name == "minimum"
+
+
+@pytest.mark.parametrize("gap", [0.0, 1e-8, 1e-7])
+def test_a_kink_beside_the_point_along_a_null_direction(gap):
+    """b² and, past a gap, −a² or + a², which has a lower bound."""
+    past = lambda model: jax.nn.relu(model.x[0] - 1.0 - gap) ** 2  # noqa: E731
+    kinds = []
+    for sign in (-1, 1):
+        landscape = Landscape(Vector(jnp.ones(2)), lambda model, sign: (model.x[1] - 1) ** 2 + sign * past(model), sign)
+        kinds.append(classify(critical_point(landscape), follow_channels=False).name)
+    assert kinds == ["non-smooth saddle", "minimum"]
