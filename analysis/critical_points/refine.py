@@ -104,21 +104,23 @@ def damped(landscape: Landscape | NarrowLandscape, theta: Float[np.ndarray, " n"
     Returns:
         The last θ, whether or not the gradient vanishes there.
     """
-    gradient, damping = landscape.gradient(theta), None
+    gradient, decomposed, damping = landscape.gradient(theta), None, None
     for _ in range(MAX_DAMPED):
         size = np.linalg.norm(gradient)
         if not np.isfinite(size) or size == 0:
             break
-        matrix = landscape.hessian(theta)
-        if not np.all(np.isfinite(matrix)):
-            break
-        values, vectors = np.linalg.eigh(matrix)
+        if decomposed is None:
+            matrix = landscape.hessian(theta)
+            if not np.all(np.isfinite(matrix)):
+                break
+            decomposed = np.linalg.eigh(matrix)
+        values, vectors = decomposed
         largest = float(np.max(np.abs(values)))
         damping = largest**2 if damping is None else damping
         step = -vectors @ (values * (vectors.T @ gradient) / (values**2 + damping))
         trial = landscape.gradient(theta + step)
         if np.linalg.norm(trial) < size:
-            theta, gradient, damping = theta + step, trial, damping / SOFTENED
+            theta, gradient, decomposed, damping = theta + step, trial, None, damping / SOFTENED
         else:
             damping *= STIFFENED
         # The step is at rounding level, or the damping makes it so.
