@@ -22,7 +22,7 @@ DEPTH = 200
 # A Krylov space is large enough once the linear equation is solved to this share of the gradient; where only large
 # curvatures are to be relaxed, to a larger one.
 SOLVED, RELAXED = 0.01, 0.1
-# The steps that are tried at once, from one of steepest descent to Newton's: half a decade of damping apart, down to
+# The steps that are tried, from one of steepest descent to Newton's: half a decade of damping apart, down to
 # what double precision resolves of the largest curvature.
 DAMPINGS = 10.0 ** -np.linspace(0.0, 7.5, 16)
 # The gentlest step counts that reduces the gradient to this share: it moves along the orbits of symmetries, where
@@ -131,7 +131,7 @@ def _drifts(lengths: list[float]) -> bool:
 
 
 def _trials(landscape: Landscape | NarrowLandscape, point: _Point, residual: float) -> list[_Point]:
-    """The ends of one step for each damping, the gentlest first; none where no step can be made."""
+    """The ends of a step for each damping, up to one that reduces the gradient well; none where no step can be made."""
     if point.left <= 0 or not 0 < point.size < np.inf:
         return []
     depth = min(DEPTH, point.left)
@@ -140,15 +140,22 @@ def _trials(landscape: Landscape | NarrowLandscape, point: _Point, residual: flo
     if not np.any(space.tridiagonal):
         return []
     thetas = point.theta + space.damped_steps(DAMPINGS * float(np.linalg.norm(space.tridiagonal, 2)))
-    gradients = landscape.values_and_gradients(thetas)[1]
-    return [_Point(theta, gradient, left) for theta, gradient in zip(thetas, gradients, strict=True)]
+    trials = []
+    for theta in thetas:
+        trials.append(_Point(theta, landscape.gradient(theta), left))
+        if _well(trials[-1], point):
+            break
+    return trials
+
+
+def _well(trial: _Point, point: _Point) -> bool:
+    """Whether a step reduces the gradient well."""
+    return trial.size <= GENTLY * point.size
 
 
 def _gentlest(trials: list[_Point], point: _Point) -> int:
-    """The number of the first step that reduces the gradient well, or else of the one that reduces it most."""
-    sizes = np.array([trial.size for trial in trials])
-    well = np.flatnonzero(sizes <= GENTLY * point.size)
-    return int(well[0]) if len(well) else int(np.argmin(sizes))
+    """The number of the step that reduces the gradient well, the last, or else of the one that reduces it most."""
+    return len(trials) - 1 if _well(trials[-1], point) else int(np.argmin([trial.size for trial in trials]))
 
 
 def _relaxed(landscape: Landscape | NarrowLandscape, point: _Point, enough: float) -> _Point:
