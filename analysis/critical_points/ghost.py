@@ -26,8 +26,8 @@ def _slowest(landscape: Landscape, near: Float[np.ndarray, " n"]) -> Float[np.nd
     large, speed = near.size >= BY_PRODUCTS_FROM, float(np.linalg.norm(landscape.gradient(near)))
     if not (speed > 0 and np.isfinite(speed)):
         return near
-    curvature = float(
-        landscape.sharpness(near) if large else np.max(np.abs(np.linalg.eigvalsh(landscape.hessian(near))))
+    curvature = (
+        landscape.sharpness(near) if large else float(np.max(np.abs(np.linalg.eigvalsh(landscape.hessian(near)))))
     )
     if not (curvature > 0 and np.isfinite(curvature)):
         return near

@@ -13,6 +13,7 @@ from ...flows import Landscape
 from ...flows.compilation.traced import compiled
 from ...flows.landscapes.point import point_of
 from ...flows.losses.statistics import reduced_landscape
+from ...models.quick import Effort
 from ..curvature.spectrum import hessian
 from .classify import classify
 from .critical_point import CriticalPoint, critical_point
@@ -42,9 +43,9 @@ class _Dynamics(eqx.Module):
     unit: Any
 
     @property
-    def small(self) -> bool:
-        """Whether a program with the dynamics need not be optimised."""
-        return self.landscape.small
+    def effort(self) -> Effort:
+        """How thoroughly a program with the dynamics is to be optimised."""
+        return self.landscape.effort
 
     def __call__(self, t: Any, state: tuple[Array, Array], args: Any = None) -> tuple[Array, Array]:
         theta, frame = self.unit * state[0], state[1]

@@ -15,6 +15,7 @@ from ...flows.compilation.traced import Traced, compiled, trace
 from ...flows.landscapes.landscape import BLOCK
 from ...flows.landscapes.point import point_of
 from ...models.features import Features, features_of
+from ...models.quick import Effort
 
 Part = Literal["whole", "gauss-newton", "residual"]
 
@@ -103,9 +104,9 @@ class HessianOperator(eqx.Module):
         self.first = None if part == "whole" else linearised(landscape)
 
     @property
-    def small(self) -> bool:
-        """Whether a program with the product need not be optimised."""
-        return self.landscape.small
+    def effort(self) -> Effort:
+        """How thoroughly a program with the product is to be optimised."""
+        return self.landscape.effort
 
     def product(self) -> Callable[[Float[Array, " n"]], Float[Array, " n"]]:
         """The function from a vector to its product, linearised once; to be traced."""

@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float
 
 from ...flows import unflatten
 from ...flows.compilation.traced import Traced, compiled, trace
+from ...models.quick import Effort
 from .observable import Observable
 
 # States at a time where an observable is so cheap that a call takes longer than what it calls for.
@@ -40,9 +41,9 @@ class _Together(eqx.Module):
     parts: dict[str, Traced]
 
     @property
-    def small(self) -> bool:
-        """Whether the program need not be optimised."""
-        return all(part.small for part in self.parts.values())
+    def effort(self) -> Effort:
+        """How thoroughly the program is to be optimised."""
+        return max(part.effort for part in self.parts.values())
 
 
 @compiled
@@ -92,7 +93,7 @@ def _traced(name: str, function: Callable[[Any], Any], model: Any, theta: Float[
 
 
 def _compiled_values(together: _Together, thetas: Float[np.ndarray, "T n"]) -> dict[str, Values]:
-    count, size = len(thetas), BLOCK if together.small else 1
+    count, size = len(thetas), BLOCK if together.effort is Effort.LITTLE else 1
     # In blocks of one size, padded with the last state, so that one program serves any number.
     padded = np.concatenate([thetas, np.repeat(thetas[-1:], -count % size, axis=0)])
     blocks = [jax.tree.map(np.asarray, _mapped(together, padded[k : k + size])) for k in range(0, count, size)]

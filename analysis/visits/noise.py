@@ -13,7 +13,7 @@ Flow = Trajectory | Member
 
 def largest_curvature(trajectory: Flow, index: int = -1) -> float:
     """The largest |eigenvalue| of the Hessian where weights are saved, from below, by power iteration."""
-    return float(trajectory.landscape.sharpness(trajectory.thetas[index]))
+    return trajectory.landscape.sharpness(trajectory.thetas[index])
 
 
 def noise_floor(

@@ -12,11 +12,14 @@ import jax.numpy as jnp
 import numpy as np
 from jax.extend.core import ClosedJaxpr, Jaxpr, jaxpr_as_fun
 
-from ...models.quick import Function, quickly_compiled
+from ...models.quick import Effort, Function, by_effort
 
-# Programs that read and write fewer numbers run for microseconds, ten thousand times for less than a second, also
-# without optimisation.
-SMALL = 100_000
+# Compilation takes a time for each operation, a run for each number that one reads or writes. Without optimisation a
+# gradient, a product or a step compiles some 20 to 100 ms faster for each operation, and takes 2 to 3 ns more for each
+# number: with fewer numbers for each operation than the first of these it does so also after some thousand
+# evaluations. With some optimisation half of that time is saved, and hardly any number takes longer; with more numbers
+# than the second, compilation is the smaller part of a run.
+SMALL, MEDIUM = 5_000, 50_000
 
 
 class Program:
@@ -48,23 +51,29 @@ class Program:
             and self.structure == other.structure
         )
 
-    @functools.cached_property
-    def small(self) -> bool:
-        """Whether a program that evaluates this one or its derivatives may be compiled without optimisation."""
-        return self.numbers < SMALL
+    @property
+    def effort(self) -> Effort:
+        """How thoroughly a program that evaluates this one or its derivatives is to be optimised."""
+        if self.length < SMALL:
+            return Effort.LITTLE
+        return Effort.SOME if self.length < MEDIUM else Effort.FULL
 
     @functools.cached_property
     def numbers(self) -> int:
         """How many numbers the program reads and writes."""
         return _numbers(self.jaxpr)
 
+    @functools.cached_property
+    def length(self) -> float:
+        """How many numbers it reads and writes for each operation."""
+        return self.numbers / max(_operations(self.jaxpr), 1)
+
 
 def _numbers(jaxpr: Jaxpr) -> int:
     """How many numbers a program reads and writes, with all branches of conditionals and one round of each loop."""
     total = 0
     for operation in jaxpr.eqns:
-        inner = [part for value in operation.params.values() for part in _programs(value)]
-        if inner:
+        if inner := _inner(operation):
             total += operation.params.get("length", 1) * sum(map(_numbers, inner))
         elif operation.primitive.name == "dot_general":
             (contracted, _), _ = operation.params["dimension_numbers"]
@@ -75,8 +84,18 @@ def _numbers(jaxpr: Jaxpr) -> int:
     return total
 
 
+def _operations(jaxpr: Jaxpr) -> int:
+    """How many operations a program has, those of loops once."""
+    return sum(sum(map(_operations, _inner(operation))) or 1 for operation in jaxpr.eqns)
+
+
 def _size(variable: Any) -> int:
     return variable.aval.size
+
+
+def _inner(operation: Any) -> list[Jaxpr]:
+    """The programs that an operation runs, as a loop does."""
+    return [part for value in operation.params.values() for part in _programs(value)]
 
 
 def _programs(value: Any) -> list[Jaxpr]:
@@ -106,23 +125,28 @@ class Traced(eqx.Module):
         return jax.tree.unflatten(self.program.structure, values)
 
     @property
-    def small(self) -> bool:
-        """Whether compiling it with optimisation takes longer than running it."""
-        return self.program.small
+    def effort(self) -> Effort:
+        """How thoroughly it is to be optimised, for compilation and runs to take the least time together."""
+        return self.program.effort
 
     @property
     def numbers(self) -> int:
         """How many numbers it reads and writes."""
         return self.program.numbers
 
+    @property
+    def length(self) -> float:
+        """How many numbers it reads and writes for each operation."""
+        return self.program.length
+
 
 def compiled(function: Function) -> Function:
-    """`eqx.filter_jit`, without optimisation where the first argument's property `small` is true."""
-    plain, quick = eqx.filter_jit(function), quickly_compiled(function, eqx.filter_jit)
+    """`eqx.filter_jit`, with as much optimisation as the first argument's property `effort` says."""
+    programs = by_effort(function, eqx.filter_jit)
 
     @functools.wraps(function)
     def call(first: Any, *arguments: Any) -> Any:
-        return (quick if first.small else plain)(first, *arguments)
+        return programs[first.effort](first, *arguments)
 
     return cast(Function, call)
 

@@ -2,33 +2,30 @@
 
 import functools
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
 import numpy as np
-from jax.core import Tracer
 from jaxtyping import Array, Float
 
-from ...models.quick import Function, quickly_compiled
+from ...models.quick import Effort
 from ..compilation.traced import Traced, trace
-from ..solvers.stabilised.spectral_radius import cold_start, power_iteration
+from ..solvers.stabilised.spectral_radius import radius_by_products
 from .light_method import light_method
+from .of_landscape import is_inlined, is_traced, of_landscape
 from .parameters import flatten, unflatten
 
 # Hessian–vector products, or points, at a time: bounds memory at a few copies of the data's hidden layer. Fewer where
 # these do not fit into a processor's cache, of which four are twice as fast each as sixteen.
 BLOCK, LEAST_BLOCK, CACHED = 16, 4, 2**21
-# Products at a time where that is little memory: a call takes longer than what it calls for.
+# The most where the program is small: a call takes longer than what it calls for.
 PRODUCTS = 100
-# Up to so many parameters the eigenvalues of a Hessian take less time than the compilation of a power iteration.
+# A search of critical points makes hundreds of Hessians. With as many numbers for each operation of them as this it
+# takes less time if these are optimised to some degree, as in 140 operations on 10⁵ numbers of 138 parameters.
+LONG = 100_000
+# Up to so many parameters of a small program a Hessian takes less time than the compilation of a product.
 DECOMPOSED = 300
-
-
-def is_traced(tree: Any) -> bool:
-    """Whether values are unknown, as under a transformation of JAX's."""
-    return any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(tree))
 
 
 class Origin:
@@ -45,32 +42,6 @@ class Origin:
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Origin)
-
-
-def _inlined(landscape: "Landscape", *arguments: Any) -> bool:
-    """Whether a method is called while something is traced, where it becomes a part of the trace."""
-    return landscape.traced or any(isinstance(argument, Tracer) for argument in arguments)
-
-
-def of_landscape(function: Function) -> Function:
-    """A function of a landscape, compiled where its arguments are known, returning NumPy arrays; else inlined."""
-
-    # Not a method: Equinox builds a module at each access to a method, which takes longer than a small gradient.
-    def applied(structure: Any, leaves: list[Array], *arguments: Any) -> Any:
-        return function(jax.tree.unflatten(structure, leaves), *arguments)
-
-    # The name by which profilers know the program.
-    applied.__name__ = function.__name__.removeprefix("_")
-    plain, quick = jax.jit(applied, static_argnums=0), quickly_compiled(applied, static_argnums=0)
-
-    @functools.wraps(function)
-    def call(landscape: "Landscape", *arguments: Any) -> Any:
-        if _inlined(landscape, *arguments):
-            return function(landscape, *arguments)
-        leaves, structure = landscape.parts
-        return jax.tree.map(np.asarray, (quick if landscape.small else plain)(structure, leaves, *arguments))
-
-    return cast(Function, call)
 
 
 class Landscape(eqx.Module):
@@ -127,14 +98,19 @@ class Landscape(eqx.Module):
         return is_traced(self)
 
     @property
+    def effort(self) -> Effort:
+        """How thoroughly a program with the loss or its derivatives is to be optimised."""
+        return self.program.effort
+
+    @property
     def small(self) -> bool:
         """Whether the loss is so cheap that a program with its derivatives need not be optimised."""
-        return self.program.small
+        return self.effort is Effort.LITTLE
 
     @property
     def block(self) -> int:
-        """The number of points or directions that are evaluated together."""
-        return min(max(CACHED // max(self.program.numbers, 1), LEAST_BLOCK), BLOCK)
+        """The number of points that are evaluated together."""
+        return min(_fitting(self), BLOCK)
 
     @property
     def model(self) -> Any:
@@ -160,12 +136,12 @@ class Landscape(eqx.Module):
     @light_method
     def value(self, theta: Float[Any, " n"]) -> Float[Any, ""]:
         """The loss L(θ)."""
-        return self.program(theta, self.data) if _inlined(self, theta) else _value_and_gradient(self, theta)[0]
+        return self.program(theta, self.data) if is_inlined(self, theta) else _value_and_gradient(self, theta)[0]
 
     @light_method
     def gradient(self, theta: Float[Any, " n"]) -> Float[Any, " n"]:
         """The gradient ∇L(θ)."""
-        return jax.grad(self.value)(theta) if _inlined(self, theta) else _value_and_gradient(self, theta)[1]
+        return jax.grad(self.value)(theta) if is_inlined(self, theta) else _value_and_gradient(self, theta)[1]
 
     @light_method
     def value_and_gradient(self, theta: Float[Any, " n"]) -> tuple[Float[Any, ""], Float[Any, " n"]]:
@@ -175,7 +151,7 @@ class Landscape(eqx.Module):
     @light_method
     def values_and_gradients(self, thetas: Float[Any, "k n"]) -> tuple[Float[Any, " k"], Float[Any, "k n"]]:
         """Losses and gradients at several points."""
-        if _inlined(self, thetas):
+        if is_inlined(self, thetas):
             return _values_and_gradients(self, thetas)
         # In blocks of one size, padded with the last point, so that one program serves any number.
         count, size = len(thetas), self.block
@@ -192,7 +168,7 @@ class Landscape(eqx.Module):
     @light_method
     def hessian_products(self, theta: Float[Any, " n"], directions: Float[Any, "n k"]) -> Float[Any, "n k"]:
         r"""The products of $\nabla^2 L(\theta)$ with several directions, as columns."""
-        if _inlined(self, theta, directions):
+        if is_inlined(self, theta, directions):
             return _hessian_products(self, theta, directions)
         directions = np.asarray(directions, theta.dtype)
         # In blocks of one size, padded with zeros, so that one program serves any number.
@@ -207,18 +183,23 @@ class Landscape(eqx.Module):
         matrix = self.hessian_products(theta, np.eye(theta.size, dtype=theta.dtype))
         return (matrix + matrix.T) / 2
 
-    def sharpness(self, theta: Float[Any, " n"]) -> Float[Any, ""]:
+    def sharpness(self, theta: Float[np.ndarray, " n"]) -> float:
         r"""The sharpness $\max|\lambda(\nabla^2 L)|$ at θ; if it is large, by power iteration, within about a tenth."""
-        if _inlined(self, theta) or not self.small or theta.size > DECOMPOSED:
-            return _sharpness(self, theta)
-        # By the program that makes the Hessians of critical points, too.
+        # By programs that the search of critical points takes, too.
+        if not self.small or theta.size > DECOMPOSED:
+            return radius_by_products(lambda v: self.hessian_product(theta, v), theta.size, theta.dtype)
         matrix = self.hessian(theta)
-        return np.max(np.abs(np.linalg.eigvalsh(matrix)), initial=0.0) if np.all(np.isfinite(matrix)) else np.nan
+        return float(np.max(np.abs(np.linalg.eigvalsh(matrix)), initial=0.0)) if np.all(np.isfinite(matrix)) else np.nan
+
+
+def _fitting(landscape: Landscape) -> int:
+    """Points or directions that fit into a processor's cache."""
+    return max(CACHED // max(landscape.program.numbers, 1), LEAST_BLOCK)
 
 
 def _block_of_products(landscape: Landscape, n: int) -> int:
     """The size of as few equal blocks as possible that make up n."""
-    blocks = -(-n // (PRODUCTS if landscape.small else landscape.block))
+    blocks = -(-n // min(_fitting(landscape), PRODUCTS if landscape.small else BLOCK))
     return -(-n // blocks)
 
 
@@ -237,13 +218,13 @@ def _hessian_product(landscape: Landscape, theta: Array, direction: Float[Array,
     return jax.jvp(landscape.gradient, (theta,), (direction,))[1]
 
 
-@of_landscape
+def _effort_of_products(landscape: Landscape, theta: Array, _: Any) -> Effort:
+    """More where the many products of a Hessian take long."""
+    dear = landscape.program.length * len(theta) >= LONG
+    return max(landscape.effort, Effort.SOME if dear else Effort.LITTLE)
+
+
+@functools.partial(of_landscape, effort=_effort_of_products)
 def _hessian_products(landscape: Landscape, theta: Array, directions: Float[Any, "n k"]) -> Float[Array, "n k"]:
     product = jax.linearize(landscape.gradient, theta)[1]
     return jax.vmap(product, in_axes=1, out_axes=1)(directions)
-
-
-@of_landscape
-def _sharpness(landscape: Landscape, theta: Array) -> Float[Array, ""]:
-    start = cold_start(theta.size, theta.dtype)
-    return power_iteration(lambda v: landscape.hessian_product(theta, v), start, jnp.zeros_like(theta)).radius

@@ -8,7 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from .landscape import BLOCK, Landscape, of_landscape
+from .landscape import BLOCK, Landscape
+from .of_landscape import of_landscape
 from .power_series import constant
 from .taylor_rules import Series, evaluate
 

@@ -30,6 +30,6 @@ def jumps(landscape: Landscape, steps: Steps) -> bool:
     gradients = landscape.values_and_gradients(steps.thetas)[1]
     h = np.diff(steps.ts)[:, None]
     moved, expected = np.diff(steps.thetas, axis=0), -h * (gradients[1:] + gradients[:-1]) / 2
-    smooth = BEYOND * (float(landscape.sharpness(steps.thetas[-1])) * h[:, 0]) ** 2 * np.linalg.norm(expected, axis=1)
+    smooth = BEYOND * (landscape.sharpness(steps.thetas[-1]) * h[:, 0]) ** 2 * np.linalg.norm(expected, axis=1)
     rounding = BEYOND * np.finfo(moved.dtype).eps * float(np.linalg.norm(steps.thetas[-1]))
     return int(np.sum(np.linalg.norm(moved - expected, axis=1) > smooth + rounding)) >= REPEATED

@@ -116,7 +116,7 @@ def choose(
     # No solver starts, crosses and ends a plateau in fewer.
     if steps < RODAS_STEPS[0]:
         return None
-    radius = float(landscape.sharpness(theta))
+    radius = landscape.sharpness(theta)
     if radius * dt < STABILITY_BOUND:
         return None
     name, solver, expected = _fastest(offers(), GROWTH * radius * remaining)
@@ -143,7 +143,7 @@ def first_choice(landscape: Landscape, horizon: float, rtol: float) -> Choice:
         The choice, with the estimated run time in its reason.
     """
     theta = landscape.theta
-    radius = float(landscape.sharpness(theta)) * _growth_from_small_units(landscape.model)
+    radius = landscape.sharpness(theta) * _growth_from_small_units(landscape.model)
     explicit = Candidate(dfx.Tsit5(), explicit_time(landscape, rtol))
     offers = {"Tsit5": explicit, **candidate_solvers(landscape, rtol)}
     name, solver, expected = _fastest(offers, GROWTH * radius * horizon)

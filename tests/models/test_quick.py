@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from saddlescope.flows import Landscape, half_squared_error
 from saddlescope.models import Dense, TwoLayer, quick, tanh
-from saddlescope.models.quick import quickly_compiled
+from saddlescope.models.quick import Effort, by_effort, quickly_compiled
 
 from architectures import normal, problem
 
@@ -18,20 +18,33 @@ def landscape_of(samples):
 
 
 def test_much_data_are_worth_an_optimised_program():
-    assert landscape_of(100).small
-    assert not landscape_of(10_000).small
+    efforts = [landscape_of(samples).effort for samples in (100, 2_000, 10_000)]
+    assert efforts == [Effort.LITTLE, Effort.SOME, Effort.FULL]
 
 
-def test_repeated_operations_count():
-    """A thousand rounds of a hundred numbers are not small, though the program is short."""
+def test_the_rounds_of_a_loop_are_run_each_and_compiled_once():
+    """A thousand rounds of a hundred numbers are not small, though the program is short; many operations are."""
 
     def iterated(rounds):
         step = lambda point, _: (jnp.sin(point), None)  # noqa: E731
         return lambda model, data: jnp.sum(jax.lax.scan(step, model, length=rounds)[0])
 
+    def unrolled(model, data):
+        for _ in range(1000):
+            model = jnp.sin(model)
+        return jnp.sum(model)
+
     start = jnp.ones(100)
     assert Landscape(start, iterated(10), None).small
     assert not Landscape(start, iterated(1000), None).small
+    assert Landscape(start, unrolled, None).small
+
+
+@pytest.mark.parametrize("effort", Effort)
+def test_the_effort_changes_no_value(effort):
+    matrix = normal(0, 20, 20)
+    function = lambda x: jnp.tanh(x @ x.T)  # noqa: E731
+    np.testing.assert_allclose(by_effort(function)[effort](matrix), np.tanh(matrix @ matrix.T), rtol=1e-13)
 
 
 @pytest.mark.parametrize("name", ["tanh", "softmax-attention"])
@@ -56,7 +69,8 @@ def test_transformations_go_through():
 @pytest.fixture
 def another_compiler(monkeypatch):
     unoptimised = {"xla_backend_optimization_level": 0}
-    monkeypatch.setattr(quick, "_OPTIONS", ({"xla_no_such_option": True, **unoptimised}, unoptimised, {}))
+    options = ({"xla_no_such_option": True, **unoptimised}, unoptimised, {})
+    monkeypatch.setitem(quick._OPTIONS, Effort.LITTLE, options)
     quick._known_options.cache_clear()
     yield unoptimised
     quick._known_options.cache_clear()
@@ -64,4 +78,4 @@ def another_compiler(monkeypatch):
 
 def test_options_are_those_that_the_compiler_knows(another_compiler):
     assert quickly_compiled(lambda x: x + 1.0)(1.0) == 2.0
-    assert quick._known_options() == another_compiler
+    assert quick._known_options(Effort.LITTLE) == another_compiler

@@ -26,6 +26,7 @@ from saddlescope.flows import (
 from saddlescope.flows.compilation.traced import trace
 from saddlescope.flows.landscapes.taylor import _nested_series, gradient_series, third_products
 from saddlescope.flows.losses.statistics import SufficientStatistics, reduced_data
+from saddlescope.flows.solvers.stabilised.spectral_radius import radius_by_products
 from saddlescope.models import Activation, Deep, Dense, TwoLayer, linear, quadratic, relu, tanh
 from saddlescope.models.features import features_of
 from saddlescope.models.units import map_units
@@ -63,6 +64,20 @@ def test_value_and_derivatives_are_those_of_the_loss():
     np.testing.assert_allclose((values[0], *gradients[0]), (value, *gradient), rtol=1e-12, atol=1e-15)
     assert isinstance(value, np.ndarray)
     assert isinstance(gradient, np.ndarray)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_sharpness_by_products(seed):
+    """Of more than 300 parameters, and where nothing curves or is finite."""
+    generator = np.random.default_rng(seed)
+    matrix = generator.standard_normal((400, 400))
+    matrix = matrix + matrix.T
+    landscape = Landscape(jnp.zeros(400), lambda x, data: x @ data @ x / 2, matrix)
+    exact = float(np.max(np.abs(np.linalg.eigvalsh(matrix))))
+    assert landscape.sharpness(np.zeros(400)) == pytest.approx(exact, rel=0.1)
+    assert radius_by_products(lambda v: exact * v, 400, np.float64) == pytest.approx(exact, rel=1e-14)
+    assert radius_by_products(np.zeros_like, 400, np.float64) == 0
+    assert not np.isfinite(radius_by_products(lambda v: v * np.nan, 400, np.float64))
 
 
 def test_a_landscape_says_what_it_is():

@@ -27,7 +27,7 @@ def test_stiff_flows_get_an_implicit_solver_from_the_start(landscape):
 
 def test_a_flow_changes_to_a_solver_that_promises_to_halve_the_rest(landscape):
     theta = landscape.theta
-    longest = 2 / float(landscape.sharpness(theta))
+    longest = 2 / landscape.sharpness(theta)
 
     def offers(nanoseconds):
         return lambda: {"cheap": Candidate(dfx.Heun(), lambda stiffness: nanoseconds)}
