@@ -146,7 +146,8 @@ def plot_spectrum(visit: Visit, *, number: int = 0, ax: Axes | None = None) -> A
     told = "" if kind.index is None or kind.nullity is None else f"\nindex {kind.index}, nullity {kind.nullity}"
     ax.set_title(f"visit {number}: {kind.name}{told}", fontsize=FONT)
     if spectrum is None:
-        why = textwrap.fill(visit.kind.evidence.split(";")[0], 28)
+        counted = "" if kind.negative is None else f"by Hessian–vector products {kind.negative.summary}"
+        why = textwrap.fill((counted or kind.evidence).split(";")[0], 28)
         ax.text(0.5, 0.5, why, ha="center", va="center", fontsize=FONT, transform=ax.transAxes, color="0.3")
         ax.set(xticks=[], yticks=[])
         return ax

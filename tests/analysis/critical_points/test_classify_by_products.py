@@ -2,12 +2,14 @@
 
 import dataclasses
 import importlib
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
-from saddlescope.analysis import classify, critical_point
+from saddlescope.analysis import classify, critical_point, plot_spectrum
 from saddlescope.analysis.critical_points import evidence
 from saddlescope.flows import Landscape, half_squared_error
 from saddlescope.models import Deep, Dense, linear
@@ -66,3 +68,8 @@ def test_the_order_of_a_fall_is_told_only_where_lower_ones_were_sought(monkeypat
     unsure = classify(point)
     assert (unsure.name, unsure.order, unsure.index) == ("degenerate saddle", None, 0)
     assert "order 3" in kind.evidence and "order 3 or lower" in unsure.evidence
+    if not limit:
+        # Drawn is what the products counted, not that there is no Hessian.
+        ax = plot_spectrum(SimpleNamespace(kind=kind))
+        assert ax.texts[0].get_text().replace("\n", " ") == "by Hessian–vector products 0 negative eigenvalues"
+        plt.close(ax.figure)
