@@ -72,7 +72,7 @@ def rays_from(
     return Rays(landscape=landscape, theta=theta, gradient=landscape.gradient(theta), size=max(norms) or 1.0)
 
 
-def is_kinked(rays: Rays, inside: Float[np.ndarray, "n k"] | None = None) -> bool:
+def is_kinked(rays: Rays, inside: Float[np.ndarray, "n m"] | None = None) -> bool:
     """Whether the gradient changes along some ray by more than the Hessian says, however near.
 
     Args:
@@ -96,7 +96,7 @@ def _jumps(rays: Rays, left: Float[np.ndarray, "s k n"], curvature: float) -> bo
 
 
 def _beside_the_hessian(
-    rays: Rays, inside: Float[np.ndarray, "n k"] | None = None
+    rays: Rays, inside: Float[np.ndarray, "n m"] | None = None
 ) -> tuple[Float[np.ndarray, "s k n"], float]:
     """Slopes less products of the Hessian, at all distances on all rays, and the largest product."""
     directions = rays.directions()

@@ -20,6 +20,8 @@ from .timing import clock
 MAX_STEPS = 200_000
 # Seconds after which a run is given up. A run that is certain to take longer is not started.
 LIMIT = 30.0
+# How programs are compiled: timed are optimised ones, where a comparison of numbers alone has no use for that.
+COMPILED: Callable[..., Any] = jax.jit
 # Gradients in one timed loop, long beside the call, and loops, the shortest of which counts.
 TIMED_GRADIENTS, TIMED_LOOPS = 20, 3
 
@@ -98,7 +100,7 @@ def _called(solver, explicit, problem):
     arrays, static = eqx.partition((problem.landscape, problem.theta, solver), eqx.is_array)
     arrays = jax.device_put(arrays)
 
-    @jax.jit
+    @COMPILED
     def of_arrays(arrays, rtol, atol, times):
         solution = _solve(*eqx.combine(arrays, static), rtol, atol, times, explicit)
         good = solution.result == dfx.RESULTS.successful

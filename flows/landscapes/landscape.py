@@ -218,7 +218,7 @@ def _hessian_product(landscape: Landscape, theta: Array, direction: Float[Array,
     return jax.jvp(landscape.gradient, (theta,), (direction,))[1]
 
 
-def _effort_of_products(landscape: Landscape, theta: Array, _: Any) -> Effort:
+def _effort_of_products(landscape: Landscape, theta: Float[Any, " n"], _: Any) -> Effort:
     """More where the many products of a Hessian take long."""
     dear = landscape.program.length * len(theta) >= LONG
     return max(landscape.effort, Effort.SOME if dear else Effort.LITTLE)

@@ -6,6 +6,7 @@ import sys
 import numpy as np
 import pytest
 from saddlescope.flows.simulation.tolerances import default_atol
+from saddlescope.models.quick import quickly_compiled
 
 from suite import compiled
 from suite.problems import PROBLEMS, softplus_teacher, with_times
@@ -28,6 +29,8 @@ SMALLER = {
 def test_every_solver_agrees_with_dopri8(name, monkeypatch):
     monkeypatch.setattr(compiled, "LIMIT", np.inf)
     monkeypatch.setattr(compiled, "MAX_STEPS", 2_000_000)
+    if name not in SMALLER:
+        monkeypatch.setattr(compiled, "COMPILED", quickly_compiled)
     problem = with_times(SMALLER.get(name, PROBLEMS[name])())
     theta = np.asarray(problem.theta)
     expected = PEERS["Dopri8"](problem, 1e-11, default_atol(theta, 1e-11)).states

@@ -2,7 +2,6 @@
 
 import dataclasses
 import importlib
-from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +10,7 @@ import numpy as np
 import pytest
 from saddlescope.analysis import classify, critical_point, plot_spectrum
 from saddlescope.analysis.critical_points import evidence
+from saddlescope.analysis.visits.visit import Visit
 from saddlescope.flows import Landscape, half_squared_error
 from saddlescope.models import Deep, Dense, linear
 
@@ -70,6 +70,8 @@ def test_the_order_of_a_fall_is_told_only_where_lower_ones_were_sought(monkeypat
     assert "order 3" in kind.evidence and "order 3 or lower" in unsure.evidence
     if not limit:
         # Drawn is what the products counted, not that there is no Hessian.
-        ax = plot_spectrum(SimpleNamespace(kind=kind))
+        visit = object.__new__(Visit)
+        object.__setattr__(visit, "kind", kind)
+        ax = plot_spectrum(visit)
         assert ax.texts[0].get_text().replace("\n", " ") == "by Hessian–vector products 0 negative eigenvalues"
         plt.close(ax.figure)

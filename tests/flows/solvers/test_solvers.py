@@ -16,6 +16,7 @@ from saddlescope.flows import half_squared_error, simulate
 from saddlescope.flows.solvers import ExponentialRosenbrock, KrylovRosenbrock, Rodas5P
 from saddlescope.flows.solvers.tolerances import Tolerances
 from saddlescope.models import Dense, TwoLayer, linear
+from saddlescope.models.quick import quickly_compiled
 from saddlescope.models.units import with_units
 
 from solver_cases import SOLVERS
@@ -233,8 +234,10 @@ def test_many_at_once_and_derivatives(name):
     """A batch is a loop, and the derivative by reverse differentiation that of the flow."""
     solver = SOLVERS[name].flow
     scales = jnp.array([1.0, 0.7])
-    batched = eqx.filter_jit(eqx.filter_vmap(end, in_axes=(None, 0)))(solver, scales)
-    alone = eqx.filter_jit(eqx.filter_value_and_grad(lambda scale, solver: jnp.sum(end(solver, scale))))
+    batched = quickly_compiled(eqx.filter_vmap(end, in_axes=(None, 0)), eqx.filter_jit)(solver, scales)
+    alone = quickly_compiled(
+        eqx.filter_value_and_grad(lambda scale, solver: jnp.sum(end(solver, scale))), eqx.filter_jit
+    )
     values, derivatives = zip(*(alone(scale, solver) for scale in scales), strict=True)
     np.testing.assert_allclose(jnp.sum(batched, axis=-1), values, rtol=1e-9)
     # Of a flow at rtol 1e-6 by methods of order 2 and more.
