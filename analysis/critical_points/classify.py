@@ -118,5 +118,20 @@ def _without_point(
         return Kind(name=found.name, evidence=found.evidence)
     if point.converged:
         return None
-    reason = f"‖∇L‖∞ = {point.gradient_norm:.1e} at distance {point.distance:.2g} from the closest approach"
-    return Kind(name="no critical point", evidence=reason)
+    return Kind(name="no critical point", evidence=not_the_one_sought(point))
+
+
+def not_the_one_sought(point: CriticalPoint) -> str:
+    """The evidence that a search found no critical point on the plateau: gradient and loss where it came nearest.
+
+    Args:
+        point: that did not converge.
+
+    Returns:
+        Both in words, beside the loss at the closest approach.
+    """
+    return (
+        f"the nearest candidate, at distance {point.distance:.2g} from the closest approach, has ‖∇L‖∞ = "
+        f"{point.gradient_norm:.1e} and loss {point.loss:.6g}, and the closest approach "
+        f"{float(point.landscape.value(point.start)):.6g}"
+    )

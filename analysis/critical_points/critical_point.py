@@ -69,7 +69,8 @@ class CriticalPoint(eqx.Module):
         return None if self.embedding is None or self.embedding.layered else self.embedding
 
     def __str__(self) -> str:
-        found = "critical point" if self.converged else "no critical point" if self.refined else "not refined"
+        missed = "not the critical point sought" if self.refined else "not refined"
+        found = "critical point" if self.converged else missed
         wide = f"{self.theta.size} parameters"
         if self.embedding is not None:
             narrow = ", ".join(str(p.shape[1]) for p, *_ in self.embedding.maps)

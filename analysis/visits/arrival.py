@@ -3,6 +3,7 @@
 import numpy as np
 
 from ...flows import Trajectory
+from ..critical_points.classify import not_the_one_sought
 from ..critical_points.critical_point import CriticalPoint
 from ..critical_points.kind import Kind
 from ..critical_points.refine_by_products import BY_PRODUCTS_FROM, HARDLY
@@ -96,7 +97,7 @@ def unless_still_moving(
 
 def _still_moving(trajectory: Trajectory, point: CriticalPoint) -> Kind:
     """The kind where no critical point was found ahead of a flow that was cut short, or only one far away."""
-    found = f"‖∇L‖∞ = {point.gradient_norm:.1e} at distance {point.distance:.2g}"
+    found = not_the_one_sought(point)
     if point.converged:
         found = f"the nearest, of loss {point.loss:.6g}, lies at distance {point.distance:.3g}, and the weights "
         found += f"are of size {np.linalg.norm(point.start):.3g}"

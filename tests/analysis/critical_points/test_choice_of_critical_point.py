@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from saddlescope.analysis import critical_point
+from saddlescope.analysis import classify, critical_point
 from saddlescope.flows import Landscape
 from saddlescope.models import Dense, TwoLayer, tanh
 
@@ -38,6 +38,15 @@ def test_a_critical_point_has_the_loss_of_its_plateau(start, drop, found, conver
     assert point.loss == pytest.approx((found**2 - 1) ** 2 / 4, abs=1e-12)
     assert point.distance == pytest.approx(abs(found - start), rel=1e-8)
     np.testing.assert_allclose(rotation(6) @ point.start, [start, 0, 0], atol=1e-12)
+    assert str(point).startswith("critical point" if converged else "not the critical point sought")
+
+
+def test_a_critical_point_of_another_loss_is_told_by_its_loss():
+    """Its gradient of zero alone would speak for it."""
+    point = critical_point(separable(well(), at=(0.45, 0.0, 0.0)), drop=0.4)
+    kind = classify(point, follow_channels=False)
+    assert kind.name == "no critical point"
+    assert "at distance 0.45" in kind.evidence and "and loss 0.25, and the closest approach 0.159" in kind.evidence
 
 
 @pytest.mark.parametrize("scale", [1.0, 100.0])
