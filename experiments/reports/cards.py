@@ -47,9 +47,10 @@ def critical_point(visit: Visit) -> list[tuple[str, str]]:
     passage, point, kind = visit.passage, visit.critical_point, visit.kind
     until = passage.stay if passage.departure is None else f"departure at t = {passage.departure:.5g}"
     found = f"‖∇L‖∞ = {point.gradient_norm:.0e}, at distance {point.distance:.2g} from the flow"
+    missed = f"none was found on the plateau (the nearest candidate, of loss {point.loss:.6g}: {found})"
     said = [
         ("passage", f"arrival at t = {passage.arrival:.5g}, closest at t = {passage.time:.5g}, {until}"),
-        ("critical point", found if point.converged else f"none was found ({found})"),
+        ("critical point", found if point.converged else missed),
         ("index", _number(kind.index)),
         (
             "nullity",

@@ -1,5 +1,6 @@
 """The report of a sweep: its slider goes through the configurations, whose flows stand out among all others."""
 
+import json
 from collections import Counter
 from html import escape
 from typing import TYPE_CHECKING
@@ -80,7 +81,8 @@ def _table(cells: tuple[Cell, ...]) -> Section:
         final = np.asarray(flows["loss_final"].values, float)
         middle = f"{np.nanmedian(final):.4g}" if np.any(np.isfinite(final)) else "–"
         commonest = f"{path or '–'} ({times})"
-        lines.append([cell.name, *counts, f"{np.min(visits)} to {np.max(visits)}", middle, commonest])
+        fewest, most = np.min(visits), np.max(visits)
+        lines.append([cell.name, *counts, f"{fewest}" if fewest == most else f"{fewest} to {most}", middle, commonest])
     return Section("Configurations", f'<div class="scroll">{html_table(columns, lines)}</div>')
 
 
@@ -89,5 +91,15 @@ def _facts(dataset: "Dataset") -> Section:
     same = {str(name): array.values for name, array in dataset.coords.items() if array.ndim == 0}
     known = {**{name: told(value[()]) for name, value in same.items()}, **dataset.attrs}
     known |= {f"values of {name}": ", ".join(map(told, dataset[name].values)) for name in dataset["visits"].dims[:-1]}
-    text = facts((str(name), str(value)) for name, value in known.items())
+    known["versions"] = _versions(str(known.get("versions", "")))
+    text = facts((str(name), str(value)) for name, value in known.items() if value != "")
     return Section("Configuration and versions", text or escape("nothing is known"))
+
+
+def _versions(made_with: str) -> str:
+    """The versions in words, several where cells differ; as they stand where they are not what a sweep writes."""
+    try:
+        each = [json.loads(one) for one in made_with.split(" | ")]
+        return " | ".join(", ".join(f"{name} {version}" for name, version in one.items()) for one in each)
+    except (ValueError, AttributeError):
+        return made_with

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 # Points of one curve; a screen has no more.
 POINTS = 700
+# The longest name, in letters, that two columns of a legend have room for; and the width of one column, in pixels.
+SHORT, COLUMN = 20, 300
 # A model whose units were found in its program stands in a record of this name.
 FOUND = "model."
 
@@ -114,7 +116,9 @@ def curves_chart(
     now = [{"frame": k, "t": t} for k, t in enumerate(exact(chosen.clock(chosen.ts)))]
     # Of more curves than there are colours the order tells which is which.
     scheme = alt.Scale(scheme="viridis") if len(names) > len(COLOURS) - 1 else alt.Scale()
-    colour = alt.Color("name:N", sort=None, scale=scheme).legend(None if len(names) == 1 else alt.Legend())
+    # Two columns of a legend have room for short names.
+    legend = alt.Legend(columns=1, labelLimit=COLUMN) if max(map(len, names), default=0) > SHORT else alt.Legend()
+    colour = alt.Color("name:N", sort=None, scale=scheme).legend(None if len(names) == 1 else legend)
     lines = alt.Chart(named("curves")).mark_line(strokeWidth=1.6)
     lines = lines.encode(colour, time_axis(chosen.logarithmic), value_axis(unit, decades=decades))
     layers = [lines.encode(tooltip=["name:N", "t:Q", "value:Q"]), _cursor()[0]]

@@ -73,6 +73,22 @@ def test_the_table_counts_failures_and_paths_and_escapes_text():
     cells = [re.sub(r"<[^>]*>", "|", line).replace("||", "|").split("|") for line in lines]
     assert [(row[1], row[2], row[3]) for row in cells] == [("5", "0", "1"), ("5", "1", "0"), ("5", "0", "0")]
     assert cells[0][6].startswith("0 → 1 → 2 (4)")
+    assert [row[4] for row in cells] == ["1 to 3", "3", "3"]
+
+
+@pytest.mark.parametrize(
+    ("made_with", "told"),
+    [
+        ('{"jax": "0.10", "numpy": "2.4"}', "jax 0.10, numpy 2.4"),
+        ('{"jax": "0.10"} | {"jax": "0.11"}', "jax 0.10 | jax 0.11"),
+        # As somebody else may have written them.
+        ("jax 0.10", "jax 0.10"),
+        ('["jax"]', "[&quot;jax&quot;]"),
+    ],
+)
+def test_versions_are_told_and_what_is_empty_is_not(made_with, told):
+    html = report_sweep(made_up().assign_attrs(versions=made_with, commit="")).html
+    assert f"<dt>versions</dt><dd>{told}</dd>" in html and "<dt>commit</dt>" not in html
 
 
 def test_of_many_flows_the_clouds_hold_some(monkeypatch):
