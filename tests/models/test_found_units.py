@@ -313,6 +313,11 @@ def test_axes_that_are_divided_differently_are_fixed():
     assert all(axes.reasons[factor] for factor in (*axes.factors(whole), *axes.factors(other)))
     slow, fast = axes.split(axes.new(12), 4)
     assert [axes.size(slow), axes.size(fast)] == [3, 4]
+    # 2 × 3 cannot be 3 × 2 as well: all four factors are fixed, and say why.
+    divided = axes.new(2) + axes.new(3)
+    slow, fast = axes.split(divided, 2)
+    assert [axes.size(slow), axes.size(fast)] == [3, 2]
+    assert {axes.reasons[factor] for factor in (*divided, *slow, *fast)} == {"is divided in two ways that do not fit"}
 
 
 @pytest.mark.parametrize("given", [1, 4, 9])

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from saddlescope.analysis import copies_manifolds, embed, embedded_spectrum, spectrum, zero_loss_manifolds
+from saddlescope.analysis.embeddings.embedding import Embedding
 from saddlescope.flows import Landscape, half_squared_error
 from saddlescope.models import incoming, outgoing
 from saddlescope.models.units import layer_of, map_units, width
@@ -73,6 +74,18 @@ def test_inertia_from_blocks_is_that_of_the_dense_hessian(name, layer, type, dra
     if blocks.exact:
         values = np.concatenate([np.tile(block.eigenvalues, block.count) for block in blocks.blocks])
         np.testing.assert_allclose(np.sort(values), dense.eigenvalues, atol=1e-10 * largest)
+
+
+@pytest.mark.parametrize(("tilt", "exact"), [(0.0, True), (1e-10, False)])
+def test_blocks_are_exact_where_both_maps_are_the_same_isometry(tilt, exact):
+    model, data = problem("linear")
+    basis, _ = np.linalg.qr(np.random.default_rng(0).standard_normal((width(model) + 1, width(model) + 1)))
+    # Beside the range of the first map the second one's inverse relation to it stays.
+    p = basis[:, :-1]
+    q = p + tilt * basis[:, -1:]
+    embedding = Embedding(narrow=model, maps=((p, q, 0),))
+    landscape = Landscape(embedding.wide(), half_squared_error, data)
+    assert embedded_spectrum(landscape, embedding).exact == exact
 
 
 def test_embeddings_follow_one_another():

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from saddlescope.analysis.curvature.spectrum import Spectrum, spectrum
-from saddlescope.analysis.leading_order.critical_family import critical_family
+from saddlescope.analysis.leading_order.critical_family import critical_family, noise_at, point_at
 from saddlescope.flows import Landscape
 
 from vector import Vector
@@ -161,3 +161,15 @@ def test_a_point_that_is_not_critical():
     landscape, theta, spectral = case("quartic minimum")
     found = critical_family(landscape, theta + np.eye(N)[1] * 1e-3, spectral, basis=spectral.null_space)
     assert not found.confirmed and "the gradient is not zero" in found.reason
+
+
+def test_what_the_last_place_of_a_point_does_to_its_gradient_is_no_noise():
+    """A steep side of a valley has no other errors: the gradient changes by the Hessian times the point's change."""
+    steep = 1e6
+    landscape = Landscape(Vector(jnp.array([1.3, 0.7])), lambda model, data: steep / 2 * (model.x[0] - 1) ** 2, ())
+    point = point_at(landscape, landscape.theta)
+    loss_noise, rows = noise_at(landscape, point)
+    response = steep * np.finfo(float).eps
+    assert np.max(np.abs(rows)) < response * 0.3
+    # The loss is known to what the last place of the point makes of it, to first order.
+    assert 0.03 * response < loss_noise < 3 * response

@@ -68,6 +68,8 @@ def test_connections_fall_from_loss_to_loss(graph):
         assert np.all(np.diff(edge.losses) <= 0)
         assert edge.losses[0] == pytest.approx(source.loss, rel=1e-4)
         assert edge.losses[-1] == pytest.approx(target.loss, abs=1e-2)
+        # A flow that still moves has not arrived.
+        assert edge.end.distance < 1e-5
         # No path is shorter than the straight line between its ends.
         assert edge.arc_length > 0.5 and edge.duration > np.log(1e2) / edge.rate
 

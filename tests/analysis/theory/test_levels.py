@@ -69,6 +69,10 @@ def test_orthogonal_relu_levels():
     total = np.mean(y**2)
     expected = [total, (0.64 + 0.16) / 4, 0]
     np.testing.assert_allclose(theory.orthogonal_relu_levels(x, y), expected, atol=1e-15)
+    # Orthogonal to rounding, and not quite.
+    np.testing.assert_allclose(theory.orthogonal_relu_levels(x + 1e-14, y), expected, atol=1e-13)
+    with pytest.raises(ValueError, match="not orthogonal"):
+        theory.orthogonal_relu_levels(x + 1e-10, y)
 
 
 def test_attention_levels_agree_with_each_other():

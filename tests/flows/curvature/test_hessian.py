@@ -74,6 +74,25 @@ def test_parameters_of_no_unit_have_rows_of_their_own():
     np.testing.assert_allclose(found, expected, atol=1e-12 * float(jnp.max(jnp.abs(expected))))
 
 
+class HardlyCoupled(Bent):
+    """The same with a weak product of two units: a term between their parameters that is in no unit's part."""
+
+    coupling: float = eqx.field(static=True, default=0.0)
+
+    def __call__(self, x):
+        hidden = jnp.tanh(self.incoming @ x)
+        return super().__call__(x) + self.coupling * hidden[0] * hidden[1]
+
+
+@pytest.mark.parametrize(("coupling", "kind"), [(0.0, UnitHessian), (1e-6, DenseHessian)])
+def test_units_that_hardly_act_on_each_other_do(coupling, kind):
+    generator = np.random.default_rng(0)
+    arrays = (jnp.asarray(generator.standard_normal(shape)) for shape in ((3,), (4, 2), (2, 4)))
+    x = generator.standard_normal((9, 2))
+    model = HardlyCoupled(*arrays, coupling=coupling)
+    assert type(hessian_of(Landscape(model, half_squared_error, (x, np.cos(x))))) is kind
+
+
 def test_batches_of_samples_make_the_same_hessian():
     model = TwoLayer(Dense(tanh, inputs=2, outputs=2), width=3, scale=1.0, key=jax.random.key(0))
     x = jax.random.normal(jax.random.key(1), (2 * BATCH + 5, 2))

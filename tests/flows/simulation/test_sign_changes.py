@@ -16,6 +16,7 @@ from saddlescope.models import Dense, TwoLayer, incoming, linear, relu
 from saddlescope.models.units import with_units
 from scipy.optimize import brentq
 
+from compilations import compiled
 from vector import Vector
 
 STRENGTHS, SCALE = np.array([2.0, 1.0]), 1e-2
@@ -46,6 +47,21 @@ def test_half_times_of_modes_are_the_closed_form(solver):
     np.testing.assert_array_equal(found.entries, [0, 1])
     np.testing.assert_array_equal(found.directions, [1, 1])
     np.testing.assert_allclose(found.times, np.log(STRENGTHS / SCALE**2 - 1) / (2 * STRENGTHS), rtol=100 * rtol)
+
+
+def test_a_quantity_is_compiled_once_for_chunks_of_any_length():
+    model, data = aligned()
+    with compiled() as programs:
+        simulate(
+            model,
+            half_squared_error,
+            data,
+            t1=30.0,
+            # Chunks end at them, after any number of steps.
+            save_times=[1.0, 1.1, 7.0],
+            sign_changes={"both": lambda model: jnp.sum(strengths(model))},
+        )
+    assert sum("_positive" in name for name in programs) == 1
 
 
 @pytest.mark.slow

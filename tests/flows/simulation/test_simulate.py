@@ -8,6 +8,7 @@ import diffrax as dfx
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optimistix as optx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -150,6 +151,18 @@ def test_the_implicit_solver_crosses_a_stiff_valley():
     # On the valley floor x₀ = x₁² the flow is x₁' = −x₁/(1 + 4x₁²), up to 1e-6.
     x = flow.thetas[-1][1]
     assert np.log(x) + 2 * x**2 == pytest.approx(2.0 - 3.0, abs=1e-4)
+
+
+@pytest.mark.parametrize("tolerance", [1e-4, 1e-7, 1e-10])
+def test_the_patient_iteration_ends_within_its_tolerance(tolerance):
+    """And no sooner than it has to: the error is a share of the tolerance, not of a looser one."""
+    target, strength = jnp.array([1.0, 2.5]), 0.3
+    solver = PatientChord(rtol=tolerance, atol=tolerance, norm=optx.max_norm)
+    function = lambda y, args: y + strength * jnp.sin(y) - target  # noqa: E731
+    found = optx.root_find(function, solver, jnp.array([0.9, 2.3]), max_steps=50)
+    exact = [brentq(lambda y, end=end: y + strength * np.sin(y) - end, 0, 3, xtol=1e-15) for end in target]
+    errors = np.abs(found.value - np.array(exact)) / (tolerance * (1 + np.abs(exact)))
+    assert np.max(errors) < 0.1
 
 
 @pytest.fixture(scope="module")
