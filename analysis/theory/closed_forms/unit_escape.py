@@ -1,6 +1,8 @@
 """Separation between units: quadratic units escape in finite times, set by their own initial weights."""
 
+import itertools
 import math
+from collections.abc import Callable
 
 import numpy as np
 import scipy
@@ -46,9 +48,9 @@ def unit_escape_time(form: Float[np.ndarray, "N N"], u: Float[np.ndarray, " N"],
         values, v = -values, -v
     turning = _turning_point(values, squares, v)
     if turning is None:
-        return _time(values, squares, v, math.inf)
-    back = squares * np.exp(2 * values * turning)
-    return _time(-values, back, 0.0, turning) + _time(-values, back, 0.0, math.inf)
+        return _time(values, squares, v)
+    # v² is the same on the way back: past the start with the other sign of v, and on to the other side.
+    return 2 * _time_to_turn(values, squares, turning) + _time(-values, squares, v)
 
 
 def unit_escape_times(
@@ -126,23 +128,45 @@ def _turning_point(values: np.ndarray, squares: np.ndarray, v: float) -> float |
     return scipy.optimize.brentq(_squared_outgoing, 0.0, lowest, args=(values, squares, v), **ROOT)  # pyright: ignore
 
 
-def _time(values: np.ndarray, squares: np.ndarray, v: float, end: float) -> float:
-    r"""$\int_0^{end} d\tau / (2\sqrt F)$; with τ = x², as F may vanish at the start."""
-    if end == math.inf:
-        if not np.any(values > 0):
-            return math.inf
-        top = float(np.max(values))
-        weight = float(np.sum(squares[values == top]))
-        end = (E_FOLDS + math.log((v**2 + squares.sum()) / weight)) / (2 * top)
-    # One piece per e-fold of the fastest direction: where it takes over, the integrand bends.
-    pieces = 1 + math.ceil(end * float(np.max(np.abs(values))))
-    edges = np.sqrt(np.linspace(0.0, end, 2 * pieces + 1))
+def _time(values: np.ndarray, squares: np.ndarray, v: float) -> float:
+    r"""$\int_0^\infty d\tau / (2\sqrt F)$; with τ = x², as F may vanish at the start."""
+    slope = 2 * float(squares @ values)
+    if not np.any(values > 0) or v == slope == 0:
+        return math.inf
+    top = float(np.max(values))
+    weight = float(np.sum(squares[values == top]))
+    end = (E_FOLDS + math.log((v**2 + squares.sum()) / weight)) / (2 * top)
+
+    def squared_outgoing(tau: np.ndarray) -> np.ndarray:
+        return v**2 + np.sum(squares * np.expm1(2 * values * tau[..., None]), axis=-1)
+
+    return _integral(squared_outgoing, _edges(values, end), slope)
+
+
+def _time_to_turn(values: np.ndarray, squares: np.ndarray, turning: float) -> float:
+    r"""$\int d\tau / (2\sqrt F)$ from 0 to the zero of F, with σ = x² of the way σ to that, on which F grows from 0."""
+    falling = values < 0
+
+    def squared_outgoing(sigma: np.ndarray) -> np.ndarray:
+        # As differences without cancellation; what has fallen by then grows on this way, out of the range of numbers.
+        sigma = sigma[..., None]
+        grown = np.exp(2 * np.where(falling, values * (turning - sigma), values * turning))
+        return np.sum(squares * grown * np.expm1(-2 * np.abs(values) * sigma) * np.where(falling, -1, 1), axis=-1)
+
+    slope = 2 * float(np.sum(squares * values * np.exp(2 * values * turning)))
+    return _integral(squared_outgoing, (turning - _edges(values, turning))[::-1].clip(0.0), slope)
+
+
+def _integral(
+    squared_outgoing: Callable[[np.ndarray], np.ndarray], edges: Float[np.ndarray, " n"], slope: float
+) -> float:
+    """∫ dτ / (2 √F) over halved pieces; `slope` is that of F at the start, where it may be zero."""
+    edges = np.sqrt(edges)
 
     def integrand(x: np.ndarray | float) -> np.ndarray:
-        tau = np.asarray(x) ** 2
-        squared = v**2 + np.sum(squares * np.expm1(2 * values * tau[..., None]), axis=-1)
-        # Where v = 0, F = Σ a²s τ to first order, and x / √F has a limit.
-        limit = 1 / math.sqrt(2 * abs(float(squares @ values)))
+        squared = squared_outgoing(np.asarray(x) ** 2)
+        # Where v = 0, F is its slope times τ to first order, and x / √F has a limit.
+        limit = 1 / math.sqrt(abs(slope)) if slope else math.inf
         return np.where(squared > 0, np.asarray(x) / np.sqrt(np.where(squared > 0, squared, 1.0)), limit)
 
     coarse, fine = (float(np.sum(interval_integrals(integrand, knots, POINTS))) for knots in (edges[::2], edges))
@@ -151,3 +175,25 @@ def _time(values: np.ndarray, squares: np.ndarray, v: float, end: float) -> floa
     # A unit that barely gets past a turning point: adaptively.
     parts = zip(edges[:-1], edges[1:], strict=True)
     return sum(scipy.integrate.quad(integrand, a, b, epsabs=0.0, epsrel=ACCURACY, limit=200)[0] for a, b in parts)
+
+
+def _edges(values: np.ndarray, end: float) -> Float[np.ndarray, " n"]:
+    """Ends of pieces of [0, end], each halved.
+
+    Where a direction takes over, the integrand bends: there is one piece per e-fold of the fastest direction that is
+    left. Those that shrink are gone after some e-folds, by when slower ones may hardly have begun to grow.
+
+    Args:
+        values: the eigenvalues.
+        end: of the interval, at least zero.
+
+    Returns:
+        The ends, increasing, an odd number of them.
+    """
+    speeds = np.abs(values)
+    gone = np.where(values < 0, E_FOLDS / (2 * speeds), math.inf)
+    marks, pieces = np.unique([0.0, *gone[gone < end], end]), [np.zeros(0)]
+    for start, stop in itertools.pairwise(marks):
+        count = 1 + math.ceil((stop - start) * float(np.max(speeds[gone > start])))
+        pieces.append(np.linspace(start, stop, 2 * count + 1)[:-1])
+    return np.append(np.concatenate(pieces), end)

@@ -107,6 +107,39 @@ def test_a_unit_may_turn_round():
     assert theory.unit_escape_time(np.eye(1), np.ones(1), -2.0) == math.inf
 
 
+@pytest.mark.parametrize("s", [1e-2, 1e-5, 1e-9])
+def test_a_slow_direction_escapes_after_fast_ones_have_vanished(s):
+    r"""Of $v^2 - u_1^2 / 2$ what the fast direction leaves is conserved, while the slow one grows from its start."""
+    v, u = 0.5, np.array([0.4, 0.02])
+    left = np.sqrt(v**2 - u[0] ** 2 / 2)
+    time = theory.unit_escape_time(np.diag([-1.0, s]), u, v)
+    assert time == pytest.approx(theory.single_direction_escape_time(s, u[1], left), rel=5 * s)
+
+
+@pytest.mark.parametrize("s", [1e-2, 1e-5, 1e-9])
+def test_a_slow_direction_turns_a_unit_round_after_fast_ones_have_vanished(s):
+    """The way to the turning point takes half of what a negative start adds to the time along the slow direction."""
+    v, u = -0.5, np.array([0.4, 0.9])
+    left = np.sqrt(v**2 - u[0] ** 2 / 2)
+    there_and_back = theory.single_direction_escape_time(s, u[1], -left)
+    there_and_back -= theory.single_direction_escape_time(s, u[1], left)
+    form = np.diag([1.0, s])
+    assert theory.unit_escape_time(form, u, v) == pytest.approx(
+        there_and_back + theory.unit_escape_time(form, u, -v), rel=5 * s
+    )
+
+
+def test_a_unit_on_the_border_between_both_sides_stays():
+    assert theory.unit_escape_time(np.diag([1.0, -1.0]), np.ones(2), 0.0) == math.inf
+
+
+@pytest.mark.parametrize(("share", "escapes"), [(1e-9, True), (1e-11, False)])
+def test_a_direction_counts_as_long_as_its_eigenvalue_is_no_rounding(share, escapes):
+    alone = theory.unit_escape_time(np.array([[share]]), np.array([0.3]), 0.1)
+    time = theory.unit_escape_time(np.diag([1.0, share]), np.array([0.0, 0.3]), 0.1)
+    assert time == (pytest.approx(alone, rel=1e-9) if escapes else math.inf)
+
+
 @pytest.mark.parametrize("degree", [2, 3, 4])
 def test_activation_time_solves_its_equation(degree):
     time = theory.activation_time(0.7, 0.05, degree)

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from saddlescope.analysis import theory
+from saddlescope.analysis.theory.formulas.setting import unit_form
 from saddlescope.experiments import gaussian_regression, orthogonal_points
 from saddlescope.flows import (
     Landscape,
@@ -84,6 +85,22 @@ def test_quadratic_units():
         Landscape(small(Dense(quadratic, inputs=3, outputs=2)), mean_squared_error, problem("linear").data)
     )
     assert "2 outgoing weights" in reason(two.named("Proposition 5"))
+
+
+@pytest.mark.parametrize(("share", "applies"), [(1e-9, True), (1e-11, False), (-1e-9, False)])
+def test_eigenvalues_of_both_signs_are_more_than_rounding(share, applies):
+    """The lowest eigenvalue of Σ_yZ, linear in the target's last coefficient, is put at −share times the largest."""
+    network = small(Dense(quadratic, inputs=3, outputs=1))
+
+    def landscape(last):
+        population = quadratic_population(np.eye(3), np.diag([1.0, 0.5, last]))
+        return Landscape(network, statistics_loss, population)
+
+    at = {last: np.linalg.eigvalsh(unit_form(landscape(last))) for last in (0.0, -1.0)}
+    slope = at[0.0][0] - at[-1.0][0]
+    last = -(at[0.0][0] + share * at[0.0][-1]) / slope
+    found = theory.predictions(landscape(last)).named("Proposition 5")
+    assert found.applicable == applies
 
 
 def test_relu_networks():
