@@ -90,6 +90,8 @@ def tests_by_line(recorded: Path) -> dict[tuple[str, int], list[str]]:
             tests = [test for context in contexts if (test := context.rpartition("|")[0]) in there]
             lines[os.path.relpath(ROOT / path, ROOT), line] = tests
             sizes.update(tests)
+    if not sizes:
+        raise SystemExit(f"{recorded} tells of no line in {ROOT}: was another copy of the package imported?")
     return {place: sorted(set(tests), key=lambda test: sizes[test]) for place, tests in lines.items()}
 
 
