@@ -69,9 +69,9 @@ def isotropic_levels(landscape: Landscape) -> Values:
     moments = np.outer(diagonal, diagonal) + np.diag(np.where(diagonal, 2.0, 1.0))
     found = factor.T @ factor
     found *= moments.sum() / found.sum()
-    if not np.allclose(found, moments, atol=EQUAL):
+    if not np.allclose(found, moments, rtol=0, atol=EQUAL):
         raise NotApplicable("the features' moments are not those of standard normal inputs")
-    if not np.allclose(target, target[0] * diagonal, atol=EQUAL * abs(target[0])):
+    if not np.allclose(target, target[0] * diagonal, rtol=0, atol=EQUAL * abs(target[0])):
         raise NotApplicable("the target is not proportional to ‖x‖²")
     if float(statistics.constant) > ROUNDING * np.sum((factor @ target) ** 2):
         raise NotApplicable("the target is not proportional to ‖x‖²: part of it is not a quadratic form")

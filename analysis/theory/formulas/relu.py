@@ -67,7 +67,7 @@ def slowed_linear(landscape: Landscape) -> Values:
     x, y, weight = sample_of(landscape)
     pairs = np.column_stack([x, y])
     order, mirrored = np.lexsort(pairs.T), np.lexsort(-pairs.T)
-    if not np.allclose(pairs[order], -pairs[mirrored], atol=ODD * np.max(np.abs(pairs))):
+    if not np.allclose(pairs[order], -pairs[mirrored], rtol=0, atol=ODD * np.max(np.abs(pairs))):
         raise NotApplicable("the sample is not odd: with (x, y) it does not contain (−x, −y)")
     require_small(landscape)
     c = sum(slopes) / 2

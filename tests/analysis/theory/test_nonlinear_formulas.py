@@ -137,5 +137,11 @@ def test_leaky_units_on_an_odd_sample_are_a_slowed_linear_network(slope):
     )
     assert found["slowdown"] == pytest.approx(2 / (1 + slope))
     np.testing.assert_allclose(found["levels"], theory.lemma6_levels(*map(np.asarray, data)), rtol=1e-10)
+    # Odd to rounding, and not quite.
+    network = small(Dense(leaky, inputs=2, outputs=1))
+    for change, odd in ((1e-13, True), (1e-9, False)):
+        changed = data[0], data[1].at[-1].add(change * jnp.max(jnp.abs(data[1])))
+        found = theory.predictions(Landscape(network, half_squared_error, changed)).named("slowed linear network")
+        assert found.applicable == odd
     smooth = theory.predictions(Landscape(small(Dense(tanh, inputs=2, outputs=1)), half_squared_error, data))
     assert "not leaky ReLU" in reason(smooth.named("slowed linear network"))
