@@ -41,6 +41,14 @@ def test_every_index_of_a_product_of_double_wells(index):
             assert np.min(np.abs(x - np.array(roots(t)[at_top]))) < 1e-8
 
 
+def test_directions_keep_their_lengths_however_fast_they_turn():
+    """At a rate γ = 50 lengths that grew with the curvature would leave the range of numbers on the way."""
+    start = Vector(0.4 * jax.random.normal(jax.random.key(0), (3,)))
+    slow, fast = (high_index_saddle(Landscape(start, wells, TILT), 3, rate=rate) for rate in (1.0, 50.0))
+    assert slow.converged and fast.converged
+    np.testing.assert_allclose(fast.theta, slow.theta, atol=1e-9)
+
+
 def test_what_climbs_without_end_is_not_called_a_saddle():
     """Below index 3 everywhere the loss rises along the third direction for ever."""
     start = Vector(jnp.array([1.5, 1.4, -1.6]))

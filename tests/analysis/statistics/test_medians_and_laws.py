@@ -125,6 +125,11 @@ def test_mechanisms_are_told_apart_by_their_laws():
     sizes = rng.lognormal(size=(1, 20)) / SCALES[:, None]
     assert mechanism(SCALES, rates).name == "data"
     by_size = mechanism(SCALES, sizes)
+    # Both laws are of 1/ε: their intercepts are the times from ε = 1.
+    exact = mechanism(
+        SCALES, np.repeat((2 * np.log(1 / SCALES) + 5)[:, None], 3, axis=1) + 1e-6 * rng.standard_normal((3, 3))
+    )
+    assert exact.logarithm.intercept == pytest.approx(5, abs=1e-4)
     assert by_size.name == "initialisation" and by_size.power.low <= 1.001 and by_size.power.high >= 0.999
     close = SCALES[0] * np.array([1.0, 0.99])
     times = 2 * np.log(1 / close)[:, None] + rng.standard_normal((2, 5))

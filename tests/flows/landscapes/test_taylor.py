@@ -118,6 +118,23 @@ def test_powers_and_products_at_zero():
         np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-13 if np.any(theta) else 1e-16)
 
 
+@pytest.mark.parametrize("axes", [0, 1, 2, (0, 2), (1, 2)])
+def test_products_over_some_axes(axes):
+    """Of half the sum of their squares the gradient is the product times the other factors, by NumPy's polynomials."""
+    shape, random = (2, 3, 2), np.random.default_rng(0)
+    theta, curve = random.standard_normal(12), random.uniform(-0.5, 0.5, (2, 12))
+    w = np.array([Polynomial([theta[k], *curve[:, k]]) for k in range(12)]).reshape(shape)
+    expected = []
+    for place in np.ndindex(shape):
+        along = tuple(slice(None) if axis in np.atleast_1d(axes) else place[axis] for axis in range(3))
+        factors = np.ravel(w[along])
+        others = [each for each in factors if each is not w[place]]
+        expected.append(np.pad(np.prod([*factors, *others]).coef, (0, 20))[: ORDER + 1])
+    function = lambda flat: jnp.sum(jnp.prod(flat.reshape(shape), axis=axes) ** 2) / 2  # noqa: E731
+    found = gradient_series(landscape(function, theta), theta, curve, ORDER)
+    np.testing.assert_allclose(found, np.stack(expected, axis=1), rtol=1e-12, atol=1e-14)
+
+
 @pytest.mark.parametrize("shape", [(), (2, 3), (FEW + 1,)])
 def test_cauchy_products(shape):
     """Few numbers are multiplied in another way than many; a coefficient that is not finite spoils those from it on."""
