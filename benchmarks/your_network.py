@@ -4,9 +4,9 @@ Each network is a module as people write it, with a loss of their own, from smal
 first user met (perceptrons with biases and an activation of their own, iris with and without weight decay, a
 convolutional network, one block of a transformer, a recurrent network, digits) and the kinds that `units_of` is tested
 with. Printed are the table, seconds of the processor from the start of the process on, imports included, and the peak
-of memory. Wanted: 60 seconds below 3000 parameters, 120 for digits 64–50–10. On two busy cores of a virtual machine
-(2026-11) they took 4 to 39 seconds (a block of a transformer most), digits 17, and 0.3 to 0.9 GiB. Networks of ReLU
-units with biases soon slide along a kink, where their flows end.
+of memory. Wanted: 60 seconds below 3000 parameters, 120 for digits 64–50–10. On two cores of virtual machines (2026-12)
+they took 4 to 25 seconds on a fast one and 7 to 46 on a slow one (a block of a transformer most), digits 22 and 25, and
+0.3 to 0.6 GiB. Networks of ReLU units with biases soon slide along a kink, where their flows end.
 
 Run: `python benchmarks/your_network.py [--network gru iris …]`.
 """
