@@ -163,18 +163,18 @@ def _integral(
     """∫ dτ / (2 √F) over halved pieces; `slope` is that of F at the start, where it may be zero."""
     edges = np.sqrt(edges)
 
-    def integrand(x: np.ndarray | float) -> np.ndarray:
-        squared = squared_outgoing(np.asarray(x) ** 2)
+    def integrand(x: np.ndarray) -> np.ndarray:
+        squared = squared_outgoing(x**2)
         # Where v = 0, F is its slope times τ to first order, and x / √F has a limit.
         limit = 1 / math.sqrt(abs(slope)) if slope else math.inf
-        return np.where(squared > 0, np.asarray(x) / np.sqrt(np.where(squared > 0, squared, 1.0)), limit)
+        return np.where(squared > 0, x / np.sqrt(np.where(squared > 0, squared, 1.0)), limit)
 
     coarse, fine = (float(np.sum(interval_integrals(integrand, knots, POINTS))) for knots in (edges[::2], edges))
     if abs(coarse - fine) <= ACCURACY * abs(fine):
         return fine
     # A unit that barely gets past a turning point: adaptively.
-    parts = zip(edges[:-1], edges[1:], strict=True)
-    return sum(scipy.integrate.quad(integrand, a, b, epsabs=0.0, epsrel=ACCURACY, limit=200)[0] for a, b in parts)
+    parts, at = itertools.pairwise(edges), lambda x: float(integrand(np.array([x]))[0])
+    return sum(scipy.integrate.quad(at, a, b, epsabs=0.0, epsrel=ACCURACY, limit=200)[0] for a, b in parts)
 
 
 def _edges(values: np.ndarray, end: float) -> Float[np.ndarray, " n"]:
