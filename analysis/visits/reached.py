@@ -70,10 +70,12 @@ def unless_out_of_reach(
     if point.distance > moved:
         evidence = f"not reached: {why}, and around its closest approach the flow moves by {moved:.3g} only"
         return Kind(name="no critical point", evidence=evidence)
-    # Between the point and where the flow has converged, the loss changes by no more than gradients there account for.
+    # Between the point and where the flow has converged, the loss changes by no more than gradients there account for;
+    # the point is known to its last place.
     loss = float(trajectory.losses[passage.index])
     rounding = thresholds.loss_silent * float(np.max(np.abs([loss, point.loss, np.ptp(trajectory.losses)])))
-    below = rounding + float(trajectory.speeds[passage.index]) * point.distance
+    apart = point.distance + float(np.finfo(point.theta.dtype).eps * np.linalg.norm(point.theta))
+    below = rounding + float(trajectory.speeds[passage.index]) * apart
     if passage.departure is None and not passage.leaving and loss < point.loss - below:
         evidence = f"not reached: {why}, and the flow has converged to a lower loss, {loss:.6g}"
         return Kind(name="no critical point", evidence=evidence)
