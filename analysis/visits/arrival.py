@@ -97,8 +97,9 @@ def unless_still_moving(
 
 def _still_moving(trajectory: Trajectory, point: CriticalPoint) -> Kind:
     """The kind where no critical point was found ahead of a flow that was cut short, or only one far away."""
-    found = not_the_one_sought(point)
-    if point.converged:
+    if not point.converged:
+        found = not_the_one_sought(point)
+    else:
         found = f"the nearest, of loss {point.loss:.6g}, lies at distance {point.distance:.3g}, and the weights "
         found += f"are of size {np.linalg.norm(point.start):.3g}"
     evidence = (
